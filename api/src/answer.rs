@@ -89,14 +89,12 @@ impl<T: Serialize> IntoResponse for Tagged<T> {
 }
 
 impl Prepared {
-    #[must_use]
     pub fn new(document: &Value) -> Self {
         let bytes = Bytes::from(document.to_string());
         let tag = format!("\"{}\"", short_digest(&bytes));
         Self { bytes, tag }
     }
 
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -46,7 +46,6 @@ impl Findings {
     }
 
     /// Number of violations of all rules.
-    #[must_use]
     pub fn violations(&self) -> i64 {
         self.rules.iter().map(|rule| rule.violations).sum()
     }

@@ -7,7 +7,6 @@ use uuid::Uuid;
 
 /// The current time by this machine's clock. A test can move it: the fail point `clock.moved` names a file that holds
 /// the offset in milliseconds.
-#[must_use]
 pub fn now() -> Timestamp {
     fail::fail_point!("clock.moved", |file| {
         let ahead = file.and_then(|file| std::fs::read_to_string(file).ok()).and_then(|text| text.trim().parse().ok());
@@ -26,14 +25,12 @@ fn unmoved() -> Timestamp {
 ///
 /// # Panics
 /// When the generator fails: continuing with guessable keys would be worse.
-#[must_use]
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the random generator works");
     bytes
 }
 
-#[must_use]
 pub fn random_uuid() -> Uuid {
     uuid::Builder::from_random_bytes(random_bytes()).into_uuid()
 }

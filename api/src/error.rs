@@ -43,7 +43,6 @@ pub struct Field {
 
 impl Field {
     /// A wrong field. A name in a body can have 2 MiB, and is not sent back whole.
-    #[must_use]
     pub fn new(field: &str, expected: impl Into<String>) -> Self {
         Self { field: cut(field, MAX_NAME_BYTES), expected: expected.into() }
     }
@@ -125,25 +124,21 @@ pub enum Error {
 }
 
 impl Error {
-    #[must_use]
     pub fn invalid(field: &str, expected: impl Into<String>) -> Self {
         Self::Invalid(vec![Field::new(field, expected)])
     }
 
     /// The error of a body that is larger than this number of bytes.
-    #[must_use]
     pub fn too_large(bytes: usize) -> Self {
         Self::TooLarge { limit: sizes::text(u64::try_from(bytes).unwrap_or(u64::MAX)) }
     }
 
     /// The resource `what` with this id does not exist.
-    #[must_use]
     pub fn missing(what: &str, id: impl std::fmt::Display) -> Self {
         Self::Missing(format!("there is no {what} `{id}`"))
     }
 
     /// Status, short name and title of each variant.
-    #[must_use]
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),

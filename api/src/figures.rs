@@ -57,7 +57,6 @@ impl Figures {
     }
 
     /// The gauges of destinations in the Prometheus text format. Sets the gauge of the age of all figures.
-    #[must_use]
     pub fn destinations(&self) -> Arc<str> {
         let shown = self.0.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(read_at) = shown.read_at {

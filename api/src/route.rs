@@ -49,14 +49,12 @@ pub struct Route {
 
 impl Route {
     /// What it reaches: things of one app, or of all.
-    #[must_use]
     pub fn scope(&self) -> Scope {
         let mut operation = Operation::default();
         (self.describe)(&mut operation, &mut Schemas::default());
         Scope::of(self.path, operation.is_limited)
     }
 
-    #[must_use]
     pub const fn is_on(&self, surface: Surface) -> bool {
         self.is_public || matches!(surface, Surface::All)
     }

@@ -22,7 +22,6 @@ pub static DOCUMENTS: Documents = Documents {
     device: LazyLock::new(|| Prepared::new(&openapi::part(&DOCUMENTS.whole, &routes(), Access::Device))),
 };
 
-#[must_use]
 pub fn routes() -> Vec<Route> {
     let mut all = service_routes();
     all.extend(app_routes());

@@ -4,14 +4,12 @@
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
 /// Parses a size such as `256KiB` or `2 GiB`, in whole units from `KiB` to `TiB`.
-#[must_use]
 pub fn bytes(text: &str) -> Option<u64> {
     let (number, unit) = UNITS.iter().find_map(|(unit, bytes)| Some((text.trim().strip_suffix(unit)?, bytes)))?;
     number.trim().parse::<u64>().ok()?.checked_mul(*unit)
 }
 
 /// A size in the largest unit in which it is whole.
-#[must_use]
 pub fn text(size: u64) -> String {
     let unit = UNITS.iter().find(|(_, bytes)| size > 0 && size.is_multiple_of(*bytes));
     unit.map_or_else(|| format!("{size} bytes"), |(unit, bytes)| format!("{}{unit}", size / bytes))

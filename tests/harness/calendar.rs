@@ -92,7 +92,6 @@ impl Calendar {
         self.lag = Some(Lag { random, max_ms });
     }
 
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }

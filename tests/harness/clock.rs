@@ -17,7 +17,6 @@ impl Clock {
     ///
     /// # Panics
     /// When its file cannot be written.
-    #[must_use]
     pub fn new(now: Timestamp) -> Self {
         let clock = Self { folder: Folder::new("clock"), ahead_ms: Arc::default() };
         clock.set(now);
@@ -25,12 +24,10 @@ impl Clock {
     }
 
     /// The value of `FAILPOINTS` that makes a process use this clock.
-    #[must_use]
     pub fn fail_point(&self) -> String {
         format!("clock.moved=return({})", self.file().display())
     }
 
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         api::clock::now().plus_millis(self.ahead_ms.load(Ordering::Relaxed))
     }

@@ -37,7 +37,6 @@ pub struct Span {
 
 impl Span {
     /// An attribute; empty if it is absent.
-    #[must_use]
     pub fn attribute(&self, name: &str) -> &str {
         self.attributes.get(name).map_or("", String::as_str)
     }
@@ -73,7 +72,6 @@ impl Collector {
     }
 
     /// The variables of a process that exports to it, five times a second. A proxy is set that nothing may use.
-    #[must_use]
     pub fn variables(&self) -> Vec<(String, String)> {
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://127.0.0.1:{}", self.port)),
@@ -89,7 +87,6 @@ impl Collector {
         self.seen().is_hanging = true;
     }
 
-    #[must_use]
     pub fn requests(&self) -> usize {
         self.seen().requests
     }
@@ -99,7 +96,6 @@ impl Collector {
         self.seen().spans.clone()
     }
 
-    #[must_use]
     pub fn bodies(&self) -> Vec<Vec<u8>> {
         self.seen().bodies.clone()
     }

@@ -101,7 +101,6 @@ impl Compose {
     ///
     /// # Panics
     /// When they depend on each other in a circle, or on one that is not there.
-    #[must_use]
     pub fn in_order(&self) -> Vec<String> {
         let mut found: Vec<String> = Vec::new();
         while found.len() < self.services.len() {
@@ -116,7 +115,6 @@ impl Compose {
 
 impl Service {
     /// The name of its image, without the tag.
-    #[must_use]
     pub fn image_name(&self) -> &str {
         self.image.rsplit_once(':').map_or(self.image.as_str(), |(name, _)| name)
     }
@@ -125,7 +123,6 @@ impl Service {
     ///
     /// # Panics
     /// When it has none, or one for a shell.
-    #[must_use]
     pub fn probe(&self) -> &[String] {
         let check = self.healthcheck.as_ref().expect("a health check");
         check.test.strip_prefix(&["CMD".to_owned()]).expect("a health check without a shell")

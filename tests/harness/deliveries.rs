@@ -21,7 +21,6 @@ pub enum Version {
 impl Version {
     pub const ALL: [Self; 2] = [Self::V1, Self::V1a];
 
-    #[must_use]
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::V1 => "v1,",
@@ -41,7 +40,6 @@ pub struct KeyResult {
 
 impl KeyResult {
     /// The version of signatures that the key verifies.
-    #[must_use]
     pub fn version(&self) -> Version {
         if self.key.starts_with(PUBLIC) { Version::V1a } else { Version::V1 }
     }
@@ -65,7 +63,6 @@ pub struct Request {
 
 impl Request {
     /// A request with the results of verifying it.
-    #[must_use]
     pub fn new(headers: &HeaderMap, raw: &[u8], results: Vec<KeyResult>) -> Self {
         let header =
             |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -83,13 +80,11 @@ impl Request {
     ///
     /// # Panics
     /// When [`Self::body`] is not base64.
-    #[must_use]
     pub fn raw(&self) -> Vec<u8> {
         STANDARD.decode(&self.body).expect("a body in base64")
     }
 
     /// The number of its signatures of this version.
-    #[must_use]
     pub fn signatures(&self, version: Version) -> usize {
         self.signature.split(' ').filter(|signature| signature.starts_with(version.prefix())).count()
     }
@@ -100,7 +95,6 @@ pub struct Journal(PathBuf);
 
 impl Journal {
     /// A new file in a folder; it is created with the first request.
-    #[must_use]
     pub fn within(folder: &Path) -> Self {
         Self(folder.join(format!("{}.jsonl", api::clock::random_uuid().simple())))
     }
@@ -119,7 +113,6 @@ impl Journal {
 }
 
 /// The folder that `SETTLE_TEST_DELIVERIES` names. Without that variable nothing is stored.
-#[must_use]
 pub fn folder() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where the tests keep what they receive")]
     let named = std::env::var_os("SETTLE_TEST_DELIVERIES");

@@ -24,25 +24,21 @@ pub struct Device(pub u32);
 
 impl Device {
     /// Its id: a random UUID by its form.
-    #[must_use]
     pub fn id(self) -> Uuid {
         Uuid::from_u128(0x5e77_1e00_0000_4000_8000_0000_0000_0000 + u128::from(self.0))
     }
 
     /// Its secret: 32 bytes by its form.
-    #[must_use]
     pub fn secret(self) -> String {
         let mut bytes = [0x5e; 32];
         bytes[..4].copy_from_slice(&self.0.to_be_bytes());
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    #[must_use]
     pub fn session(self) -> Uuid {
         Uuid::from_u128(0x5e77_1e00_0000_4000_9000_0000_0000_0000 + u128::from(self.0))
     }
 
-    #[must_use]
     pub fn event(self, id: &str, kind: &str, parts: &Value) -> Value {
         let mut event = json!({ "id": id, "type": kind, "time": "2026-11-20T12:00:00Z", "session_id": self.session() });
         for (name, part) in parts.as_object().into_iter().flatten() {
@@ -51,20 +47,17 @@ impl Device {
         event
     }
 
-    #[must_use]
     pub fn impression(self, id: &str) -> Value {
         let products = json!([{ "sku": "month", "price": "4.99", "currency": "EUR", "is_trial_eligible": true }]);
         let impression = json!({ "paywall": "summer", "placement": "onboarding", "products": products });
         self.event(id, "device.impression", &json!({ "impression": impression }))
     }
 
-    #[must_use]
     pub fn body(self, events: &[Value]) -> Value {
         json!({ "device": described(self), "sent_at": "2026-11-20T12:00:01Z", "events": events })
     }
 
     /// Everything that an app reports in a session that ends with a purchase, in order.
-    #[must_use]
     pub fn visit(self) -> Vec<Value> {
         let receipt = format!("receipt-{}", self.0);
         let receipts = json!([{ "receipt_id": receipt, "app_user_id": "customer" }]);
@@ -93,13 +86,11 @@ impl Devices {
     }
 
     /// The devices of the platform with this publishable key.
-    #[must_use]
     pub fn with_key(api: &Api, publishable_key: &str) -> Self {
         Self { api: api.with_token(publishable_key), key: publishable_key.to_owned() }
     }
 
     /// The devices at this address, behind a proxy.
-    #[must_use]
     pub fn behind(&self, address: &str) -> Self {
         Self { api: self.api.with_header("x-forwarded-for", address.to_owned()), ..self.clone() }
     }
@@ -118,7 +109,6 @@ impl Devices {
     }
 
     /// The client of a device that knows its secret.
-    #[must_use]
     pub fn client(&self, device: Device) -> Api {
         self.api.with_header(SECRET, device.secret())
     }
@@ -134,7 +124,6 @@ impl Devices {
     }
 
     /// The bytes of a request that reports events of a device, for a generator.
-    #[must_use]
     pub fn request(&self, device: Device, events: &[Value]) -> String {
         let body = device.body(events).to_string();
         format!(

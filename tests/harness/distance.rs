@@ -73,7 +73,6 @@ impl Distance {
     }
 
     /// Host and port of the proxy.
-    #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -100,7 +99,6 @@ impl Distance {
     }
 
     /// Number of round trips so far, over all connections.
-    #[must_use]
     pub fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }

@@ -28,7 +28,6 @@ pub struct Block {
 ///
 /// # Panics
 /// When this package is not in one.
-#[must_use]
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
 }
@@ -37,7 +36,6 @@ pub fn root() -> &'static Path {
 ///
 /// # Panics
 /// When they cannot be read.
-#[must_use]
 pub fn all() -> Vec<Document> {
     let mut found = Vec::new();
     collect(root(), &mut found);
@@ -62,7 +60,6 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 ///
 /// # Panics
 /// When a document of [`OPERATORS`] has none.
-#[must_use]
 pub fn operators_lines() -> Vec<String> {
     let lines = OPERATORS.iter().flat_map(|path| {
         let tested = Document::read(path).blocks().into_iter().filter(|block| block.is_tested);
@@ -78,13 +75,11 @@ impl Document {
     ///
     /// # Panics
     /// When it is not there.
-    #[must_use]
     pub fn read(path: &str) -> Self {
         let text = std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
         Self { path: path.to_owned(), text }
     }
 
-    #[must_use]
     pub fn blocks(&self) -> Vec<Block> {
         let (mut blocks, mut open, mut is_marked) = (Vec::new(), None::<Block>, false);
         for line in self.text.lines() {

@@ -12,7 +12,6 @@ impl Folder {
     ///
     /// # Panics
     /// When it cannot be made.
-    #[must_use]
     pub fn new(name: &str) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
@@ -22,14 +21,12 @@ impl Folder {
     }
 
     /// A folder that is removed when the test process ends.
-    #[must_use]
     pub fn of_process(name: &str) -> PathBuf {
         let folder = std::mem::ManuallyDrop::new(Self::new(name)).0.clone();
         reaper::remove_at_end(&folder);
         folder
     }
 
-    #[must_use]
     pub fn path(&self) -> &Path {
         &self.0
     }

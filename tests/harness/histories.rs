@@ -5,7 +5,6 @@ use anyhow::{Context, bail};
 use std::path::{Path, PathBuf};
 
 /// The folder of the histories of the present code, in which each release has a folder.
-#[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("replay/histories")
 }
@@ -37,7 +36,6 @@ pub fn to_write(root: &Path, release: Option<&str>) -> anyhow::Result<PathBuf> {
 ///
 /// # Panics
 /// When a folder cannot be read.
-#[must_use]
 pub fn names(root: &Path) -> Vec<String> {
     let mut names = files(root);
     for release in entries(root).into_iter().filter(|entry| root.join(entry).is_dir()) {

@@ -26,7 +26,6 @@ impl Answer {
     ///
     /// # Panics
     /// When the status is another one, with the body.
-    #[must_use]
     pub fn ok(self) -> Value {
         assert!((200..300).contains(&self.status), "answered {}: {}", self.status, self.body);
         self.body
@@ -50,24 +49,20 @@ pub struct Api {
 
 impl Api {
     /// A client of the service at `url`, such as `http://127.0.0.1:8080`.
-    #[must_use]
     pub fn new(url: &str, token: &str) -> Self {
         Self { url: url.to_owned(), token: token.to_owned(), headers: Vec::new() }
     }
 
-    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// A client of this service with another token.
-    #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
         Self { token: token.to_owned(), ..self.clone() }
     }
 
     /// A client of this service with a further header.
-    #[must_use]
     pub fn with_header(&self, name: &'static str, value: String) -> Self {
         let mut with = self.clone();
         with.headers.push((name, value));

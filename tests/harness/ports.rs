@@ -27,7 +27,6 @@ static BLOCKS_OF_PROCESS: Mutex<Blocks> = Mutex::new(Blocks { next: 0, left: 0..
 ///
 /// # Panics
 /// When there is none.
-#[must_use]
 pub fn free() -> u16 {
     let mut blocks = BLOCKS_OF_PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
     loop {

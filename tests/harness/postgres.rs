@@ -305,13 +305,11 @@ fn reachable(folder: &Path) -> anyhow::Result<PathBuf> {
 }
 
 /// Whether the tests run as root, which PostgreSQL refuses to be run by.
-#[must_use]
 pub fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// A command that runs as `nobody` if the tests run as root.
-#[must_use]
 pub fn unprivileged(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.stdin(Stdio::null()).current_dir("/");

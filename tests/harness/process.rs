@@ -89,7 +89,6 @@ pub struct Trace<'a> {
 ///
 /// # Panics
 /// When it was not built. Cargo builds it for integration tests only.
-#[must_use]
 pub fn program() -> PathBuf {
     let own = std::env::current_exe().expect("this executable");
     let found =
@@ -102,7 +101,6 @@ impl Installation {
     ///
     /// # Panics
     /// When its files or its database cannot be made.
-    #[must_use]
     pub fn new(backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
@@ -174,35 +172,29 @@ impl Installation {
         Self { program: program.unwrap_or(self.program), ..self }
     }
 
-    #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    #[must_use]
     pub const fn backend(&self) -> Backend {
         self.backend
     }
 
-    #[must_use]
     pub fn database(&self) -> &str {
         &self.database
     }
 
     /// The URL of the API of the first `run` or `serve` process.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.admin_port)
     }
 
     /// The URL of the same process for stores and devices.
-    #[must_use]
     pub fn public_url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// The output of all its processes so far, also of those that were killed.
-    #[must_use]
     pub fn logs(&self) -> String {
         let entries = std::fs::read_dir(self.folder()).into_iter().flatten().filter_map(Result::ok);
         let logs = entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "log"));
@@ -210,7 +202,6 @@ impl Installation {
     }
 
     /// A client of the first `run` or `serve` process.
-    #[must_use]
     pub fn api(&self) -> http::Api {
         http::Api::new(&self.url(), &self.token)
     }
@@ -219,7 +210,6 @@ impl Installation {
     ///
     /// # Panics
     /// When it does not start.
-    #[must_use]
     pub fn start(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Process {
         self.start_command(self.command(arguments, variables), arguments)
     }
@@ -228,7 +218,6 @@ impl Installation {
     ///
     /// # Panics
     /// When it does not start.
-    #[must_use]
     pub fn start_traced(&self, arguments: &[&str], variables: &[Variable<'_>], trace: &Trace<'_>) -> Process {
         let plain = self.command(arguments, variables);
         let mut traced = Command::new("strace");
@@ -260,7 +249,6 @@ impl Installation {
     }
 
     /// Starts another `serve` process, on free ports.
-    #[must_use]
     pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
         let [public, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
         let mut process = self.start(&["serve", "--listen", &public, "--admin-listen", &admin], variables);
@@ -272,7 +260,6 @@ impl Installation {
     ///
     /// # Panics
     /// When it does not start.
-    #[must_use]
     pub fn call(&self, arguments: &[&str]) -> Output {
         self.command(arguments, &[]).stdin(Stdio::null()).output().expect("settle starts")
     }
@@ -317,24 +304,20 @@ pub struct Process {
 }
 
 impl Process {
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.watched.id()
     }
 
     /// The URL of its API; without meaning for a `worker`.
-    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
     /// Its URL for stores and devices; without meaning for a `worker`.
-    #[must_use]
     pub fn public_url(&self) -> &str {
         &self.public_url
     }
 
-    #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }

@@ -31,7 +31,6 @@ pub struct Promise {
 
 impl Promise {
     /// The tests that a gate executes for it.
-    #[must_use]
     pub fn tests(&self, gate: Gate) -> &[String] {
         match gate {
             Gate::Run => &self.run,
@@ -126,7 +125,6 @@ impl Executed {
     }
 
     /// What is wrong: tests that failed or were ignored, and promises of the gate whose tests did not pass.
-    #[must_use]
     pub fn findings(&self, promises: &Promises, gate: Gate) -> Vec<String> {
         let mut found: Vec<String> = self.failed.iter().map(|name| format!("{name} failed")).collect();
         found.extend(self.ignored.iter().map(|name| format!("{name} was ignored: a test that cannot run must fail")));
@@ -147,7 +145,6 @@ impl Executed {
     }
 
     /// The sums over all logs, of passed and of failed tests.
-    #[must_use]
     pub fn sums(&self) -> (u64, u64) {
         (self.passes, self.failures)
     }

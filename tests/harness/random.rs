@@ -10,7 +10,6 @@ impl Random {
     ///
     /// # Panics
     /// When the variable holds no number.
-    #[must_use]
     pub fn seed(of_test: u64) -> u64 {
         #[expect(clippy::disallowed_methods, reason = "a seed of the tests")]
         let chosen = std::env::var("SETTLE_TEST_SEED").ok();
@@ -19,7 +18,6 @@ impl Random {
     }
 
     /// A generator that starts from this seed.
-    #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }

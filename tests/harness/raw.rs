@@ -26,7 +26,6 @@ pub enum Raw {
 impl Raw {
     /// # Panics
     /// When the database is unreachable.
-    #[must_use]
     pub fn of(database: &Database) -> Self {
         match database {
             Database::Sqlite(path) => {

@@ -68,7 +68,6 @@ impl Watched {
         Ok(Self { child })
     }
 
-    #[must_use]
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -17,14 +17,12 @@ use workflows::signal::Notified;
 ///
 /// # Panics
 /// When the event has no time.
-#[must_use]
 pub fn time(event: &HistoryEvent) -> Duration {
     let time = event.event_time.as_ref().expect("the time of an event");
     Duration::new(time.seconds.unsigned_abs(), time.nanos.unsigned_abs())
 }
 
 /// The events of a run with their times (UTC), for messages.
-#[must_use]
 pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
     let one = |event: &HistoryEvent| {
         let micros = i64::try_from(time(event).as_micros()).unwrap_or(i64::MAX);
@@ -35,7 +33,6 @@ pub fn summary(history: &[HistoryEvent]) -> Vec<String> {
 }
 
 /// The `notified` signals of a history, with their times.
-#[must_use]
 pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowExecutionSignaledEventAttributes(signal) if signal.signal_name == contract::NOTIFIED => {
@@ -48,7 +45,6 @@ pub fn notified(history: &[HistoryEvent]) -> Vec<(Duration, Notified)> {
 }
 
 /// The duration of each timer of a history.
-#[must_use]
 pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::TimerStartedEventAttributes(timer) => {
@@ -62,7 +58,6 @@ pub fn timers(history: &[HistoryEvent]) -> Vec<Duration> {
 
 /// Why workflow tasks of a history failed, without `UnhandledCommand`: the server fails a task so when a signal
 /// arrives meanwhile.
-#[must_use]
 pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
     let read = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskFailedEventAttributes(failed) => {
@@ -76,13 +71,11 @@ pub fn failures(history: &[HistoryEvent]) -> Vec<String> {
 }
 
 /// When the local activities of this name ended.
-#[must_use]
 pub fn done(history: &[HistoryEvent], activity: &str) -> Vec<Duration> {
     markers(history, &[format!("\"{activity}\"")])
 }
 
 /// Whether a local activity of a history timed out.
-#[must_use]
 pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
     let failures = history.iter().filter_map(|event| match event.attributes.as_ref() {
         Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.failure.as_ref(),
@@ -92,7 +85,6 @@ pub fn has_timed_out_within_task(history: &[HistoryEvent]) -> bool {
 }
 
 /// When settlings were recorded: by `settle`, or by `record` after the store was queried.
-#[must_use]
 pub fn recorded(history: &[HistoryEvent]) -> Vec<Duration> {
     markers(history, &["\"record\"".to_owned(), "\"recorded\":".to_owned()])
 }
@@ -112,14 +104,12 @@ fn markers(history: &[HistoryEvent], wanted: &[String]) -> Vec<Duration> {
 }
 
 /// The times of the events of one type.
-#[must_use]
 pub fn times(history: &[HistoryEvent], wanted: EventType) -> Vec<Duration> {
     history.iter().filter(|event| event.event_type() == wanted).map(time).collect()
 }
 
 /// The times at which the workflow tasks of a history began, without those that failed or timed out: the server repeats
 /// these, and what they did does not count.
-#[must_use]
 pub fn tasks(history: &[HistoryEvent]) -> Vec<Duration> {
     let completed = |event: &HistoryEvent| match event.attributes.as_ref()? {
         Attributes::WorkflowTaskCompletedEventAttributes(completed) => Some(completed.started_event_id),

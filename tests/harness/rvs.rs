@@ -73,7 +73,6 @@ pub struct Receipt {
 
 impl Receipt {
     /// A monthly subscription of [`CUSTOMER`] in the sandbox, which renews 30 days after `bought_at`.
-    #[must_use]
     pub fn subscription(bought_at: Timestamp) -> Self {
         let fields = json!({
             "autoRenewing": true, "betaProduct": false, "cancelDate": null, "cancelReason": null,
@@ -86,7 +85,6 @@ impl Receipt {
 }
 
 /// A time as the store writes it: milliseconds since 1970.
-#[must_use]
 pub fn millis(at: Timestamp) -> i64 {
     at.micros().div_euclid(1000)
 }
@@ -147,7 +145,6 @@ impl Rvs {
     }
 
     /// The value for `[amazon] rvs_url`.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -163,7 +160,6 @@ impl Rvs {
     }
 
     /// Whether it shows a receipt now or will show it later.
-    #[must_use]
     pub fn is_known(&self, receipt_id: &str) -> bool {
         let seen = self.seen();
         seen.receipts.contains_key(receipt_id) || seen.later.iter().any(|later| later.receipt_id == receipt_id)
@@ -259,12 +255,10 @@ impl Rvs {
     }
 
     /// All queries so far, in the order of arrival.
-    #[must_use]
     pub fn all(&self) -> Vec<Query> {
         self.seen().queries.clone()
     }
 
-    #[must_use]
     pub fn about(&self, receipt_id: &str) -> Vec<Query> {
         self.all().into_iter().filter(|query| query.receipt_id == receipt_id).collect()
     }

@@ -41,7 +41,6 @@ pub struct Rtn {
 
 impl Rtn {
     /// A notification of this type about this receipt, at the present time. The user is always the same.
-    #[must_use]
     pub fn new(kind: &str, receipt_id: &str) -> Self {
         Self {
             kind: kind.to_owned(),
@@ -62,7 +61,6 @@ impl Rtn {
     }
 
     /// The notification as the JSON text inside an SNS message.
-    #[must_use]
     pub fn message(&self) -> String {
         let sample = Sample {
             package_name: &self.package_name,
@@ -95,7 +93,6 @@ impl Sns {
     ///
     /// # Panics
     /// When they cannot be created.
-    #[must_use]
     pub fn new() -> Self {
         static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
         Self { signer: Arc::clone(&SIGNER) }
@@ -105,14 +102,12 @@ impl Sns {
     ///
     /// # Panics
     /// When they cannot be created.
-    #[must_use]
     pub fn of_samples() -> Self {
         static SIGNER: LazyLock<Arc<Signer>> = LazyLock::new(generate);
         Self { signer: Arc::clone(&SIGNER) }
     }
 
     /// The URL of the certificate in the messages.
-    #[must_use]
     pub fn certificate_url(&self) -> String {
         self.signer.certificate_url(REGION)
     }
@@ -135,7 +130,6 @@ impl Sns {
     }
 
     /// A notification in a new message of [`TOPIC`], with signature version 1.
-    #[must_use]
     pub fn notification(&self, rtn: &Rtn) -> Message {
         self.message(TOPIC, &rtn.message())
     }
@@ -144,7 +138,6 @@ impl Sns {
     ///
     /// # Panics
     /// When the key cannot sign.
-    #[must_use]
     pub fn message(&self, topic_arn: &str, text: &str) -> Message {
         let message_id = clock::random_uuid();
         let signed = self.signer.sign_notification(&header(message_id, topic_arn), None, text);
@@ -155,7 +148,6 @@ impl Sns {
     ///
     /// # Panics
     /// When the key cannot sign.
-    #[must_use]
     pub fn subscription(&self, topic_arn: &str, token: &str) -> Message {
         let message_id = clock::random_uuid();
         let signed = self.signer.sign_subscription(&header(message_id, topic_arn), token);

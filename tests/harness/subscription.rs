@@ -29,7 +29,6 @@ pub struct Subscription {
 ///
 /// # Panics
 /// When the text is no such time.
-#[must_use]
 pub fn at(text: &str) -> Timestamp {
     instant(text.parse().expect("a civil time"))
 }
@@ -50,7 +49,6 @@ fn millis(time: DateTime) -> Value {
 
 impl Subscription {
     /// A monthly subscription, bought now, perhaps with a trial of some days.
-    #[must_use]
     pub fn begin(receipt_id: &str, app_user_id: &str, now: Timestamp, trial_days: Option<i64>) -> (Self, Vec<Rtn>) {
         let bought = civil(now);
         let anchor = trial_days.map_or(bought, |days| bought + days.days());
@@ -78,7 +76,6 @@ impl Subscription {
     }
 
     /// When the current term or trial ends.
-    #[must_use]
     pub fn ends_at(&self) -> Timestamp {
         instant(self.term_end())
     }
@@ -113,13 +110,11 @@ impl Subscription {
         self.shown["renewalDate"] = millis(self.term_end());
     }
 
-    #[must_use]
     pub fn renews(&self) -> bool {
         self.shown["autoRenewing"] == true
     }
 
     /// Whether it is in a trial.
-    #[must_use]
     pub fn is_in_trial(&self) -> bool {
         !self.shown["freeTrialEndDate"].is_null()
     }
@@ -169,7 +164,6 @@ impl Subscription {
     }
 
     /// Amazon reminds the user that it will end.
-    #[must_use]
     pub fn remind(&self, now: Timestamp) -> Vec<Rtn> {
         vec![self.rtn("SUBSCRIPTION_SCHEDULED_TO_END", now)]
     }

@@ -45,24 +45,20 @@ impl Tally {
         Self { url, counts, server }
     }
 
-    #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    #[must_use]
     pub fn count(&self) -> usize {
         locked(&self.counts).requests.len()
     }
 
     /// Number of events in the different requests.
-    #[must_use]
     pub fn events(&self) -> usize {
         locked(&self.counts).events
     }
 
     /// Number of requests that came again.
-    #[must_use]
     pub fn repeated(&self) -> usize {
         locked(&self.counts).requests.values().map(|(_, times)| times - 1).sum()
     }

@@ -71,7 +71,6 @@ struct Shared {
 ///
 /// # Panics
 /// When there is none, with what to do.
-#[must_use]
 pub fn cli() -> &'static Path {
     static CLI: OnceLock<PathBuf> = OnceLock::new();
     CLI.get_or_init(|| {
@@ -125,13 +124,11 @@ impl Temporal {
         self.own.as_mut().expect("a server of the test's own: choose Memory::Volatile or Memory::File")
     }
 
-    #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// Host and port, as a value of `TEMPORAL_ADDRESS`.
-    #[must_use]
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -140,19 +137,16 @@ impl Temporal {
     ///
     /// # Panics
     /// When there is no port for it.
-    #[must_use]
     pub fn at_a_distance(&self, round_trip: Duration) -> Distance {
         Distance::before(self.port, round_trip / 2).expect("a proxy before the Temporal server")
     }
 
     /// The URL of the server's own metrics.
-    #[must_use]
     pub fn metrics_url(&self) -> String {
         format!("http://127.0.0.1:{}/metrics", self.own().metrics_port)
     }
 
     /// A connected client; it reconnects by itself after a restart.
-    #[must_use]
     pub const fn client(&self) -> &Client {
         &self.client
     }
@@ -219,12 +213,10 @@ impl Temporal {
     }
 
     /// The file of a server with [`Memory::File`].
-    #[must_use]
     pub fn file(&self) -> PathBuf {
         database(self.own().folder.path())
     }
 
-    #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(log(self.own().folder.path())).unwrap_or_default()
     }

@@ -150,7 +150,6 @@ impl World {
     ///
     /// # Panics
     /// When the setting has none.
-    #[must_use]
     pub fn rvs(&self) -> &Rvs {
         self.rvs.as_ref().expect("a setting with `rvs`")
     }
@@ -194,7 +193,6 @@ impl World {
     ///
     /// # Panics
     /// When there is none.
-    #[must_use]
     pub fn newest_acked(&self, receipt_id: &str) -> Value {
         let received = self.receiver.about(&self.key(receipt_id).to_string());
         let acked = received.into_iter().filter(Received::is_acked).max_by_key(Received::revision);
@@ -202,13 +200,11 @@ impl World {
     }
 
     /// The collapse key of a receipt.
-    #[must_use]
     pub fn key(&self, receipt_id: &str) -> CollapseKey {
         CollapseKey::of(self.platform_id, receipt_id)
     }
 
     /// The workflow id of a receipt's purchase.
-    #[must_use]
     pub fn workflow(&self, receipt_id: &str) -> String {
         workflows::contract::workflow_id(self.key(receipt_id))
     }

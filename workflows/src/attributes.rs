@@ -16,7 +16,6 @@ pub const HELD: SearchAttributeKey<bool> = SearchAttributeKey::bool("SettleHeld"
 pub const FAILING: SearchAttributeKey<i64> = SearchAttributeKey::int("SettleDestinationsFailing");
 
 /// Name and type of each, for registration.
-#[must_use]
 pub fn all() -> [(&'static str, IndexedValueType); 7] {
     [
         (COLLAPSE_KEY.name(), COLLAPSE_KEY.indexed_value_type()),
@@ -49,19 +48,16 @@ pub struct Values {
 
 impl Values {
     /// The state's name; `unknown` before anything is known.
-    #[must_use]
     pub fn state_name(&self) -> &'static str {
         self.state.unwrap_or(State::Unknown).as_str()
     }
 
     /// Whether more than the revision differs.
-    #[must_use]
     pub fn differs_visibly(&self, other: &Self) -> bool {
         *self != Self { revision: self.revision, ..other.clone() }
     }
 
     /// All attributes as one upsert, without those of these names.
-    #[must_use]
     pub fn upsert(&self, key: CollapseKey, left_out: &[String]) -> Vec<SearchAttributeUpdate> {
         let mut all = vec![
             COLLAPSE_KEY.value_set(key.to_string()),

@@ -49,49 +49,41 @@ pub const TEST: &str = "test";
 pub const STATUS: &str = "status";
 
 /// The workflow id of a purchase.
-#[must_use]
 pub fn workflow_id(key: CollapseKey) -> String {
     format!("{PURCHASE}/{key}")
 }
 
 /// The purchase that a workflow id names: the inverse of [`workflow_id`].
-#[must_use]
 pub fn collapse_key(workflow_id: &str) -> Option<CollapseKey> {
     workflow_id.strip_prefix(PURCHASE)?.strip_prefix('/')?.parse().ok()
 }
 
 /// The workflow id of a destination.
-#[must_use]
 pub fn destination_workflow_id(id: DestinationId) -> String {
     format!("{DESTINATION}/{id}")
 }
 
 /// The destination that a workflow id names: the inverse of [`destination_workflow_id`].
-#[must_use]
 pub fn destination_id(workflow_id: &str) -> Option<DestinationId> {
     workflow_id.strip_prefix(DESTINATION)?.strip_prefix('/')?.parse().ok()
 }
 
 /// The workflow id of a destination's stream.
-#[must_use]
 pub fn stream_workflow_id(id: DestinationId) -> String {
     format!("{STREAM}/{id}")
 }
 
 /// The destination whose stream a workflow id names: the inverse of [`stream_workflow_id`].
-#[must_use]
 pub fn stream_destination_id(workflow_id: &str) -> Option<DestinationId> {
     workflow_id.strip_prefix(STREAM)?.strip_prefix('/')?.parse().ok()
 }
 
 /// The workflow id of the claims of a platform's devices.
-#[must_use]
 pub fn claims_workflow_id(id: PlatformId) -> String {
     format!("{CLAIMS}/{id}")
 }
 
 /// The platform that a workflow id of claims names: the inverse of [`claims_workflow_id`].
-#[must_use]
 pub fn claims_platform_id(workflow_id: &str) -> Option<PlatformId> {
     workflow_id.strip_prefix(CLAIMS)?.strip_prefix('/')?.parse().ok()
 }

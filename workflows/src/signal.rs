@@ -34,7 +34,6 @@ pub enum Signal {
 }
 
 impl Signal {
-    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Notified(_) => crate::contract::NOTIFIED,
@@ -47,7 +46,6 @@ impl Signal {
         }
     }
 
-    #[must_use]
     pub fn payload(&self) -> serde_json::Value {
         let json = match self {
             Self::Notified(body) => serde_json::to_value(body),
@@ -79,7 +77,6 @@ pub enum DestinationSignal {
 }
 
 impl DestinationSignal {
-    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Pending => crate::contract::PENDING,
@@ -92,7 +89,6 @@ impl DestinationSignal {
         }
     }
 
-    #[must_use]
     pub fn payload(&self) -> serde_json::Value {
         let json = match self {
             Self::Pending => Ok(serde_json::json!({})),

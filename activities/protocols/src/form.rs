@@ -24,7 +24,6 @@ pub enum Input {
 }
 
 impl Input {
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Text => "text",
@@ -58,7 +57,6 @@ pub struct Entry {
 
 impl Entry {
     /// A field that is always shown.
-    #[must_use]
     pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
         Self { name, label, input, help: None, choices: &[], group: "" }
     }

@@ -48,7 +48,6 @@ impl Server {
 
 /// The namespace of an installation on its own dev server. No other server has it: a call that reaches another server,
 /// which took the port, is refused there and takes nobody's work.
-#[must_use]
 pub fn namespace_of(installation: OrgId) -> String {
     let id: String = installation.to_string().chars().take(8).collect();
     format!("settle-{id}")

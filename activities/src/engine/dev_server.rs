@@ -23,7 +23,6 @@ struct State {
 impl DevServer {
     /// Proposes the addresses of the next start. Returns those to use: after the engine has found the server, these are
     /// the former ones.
-    #[must_use]
     pub fn propose(&self, addresses: Addresses) -> Addresses {
         self.0.send_modify(|state| {
             if !state.is_found {
@@ -34,13 +33,11 @@ impl DevServer {
     }
 
     /// The present addresses; `None` before the first start.
-    #[must_use]
     pub fn addresses(&self) -> Option<Addresses> {
         self.0.borrow().addresses
     }
 
     /// The addresses, once the engine has found the server there.
-    #[must_use]
     pub fn final_addresses(&self) -> Option<Addresses> {
         let state = *self.0.borrow();
         state.addresses.filter(|_| state.is_found)

@@ -100,7 +100,6 @@ impl Engine {
 
     /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
     /// Ignores the environment.
-    #[must_use]
     pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer) -> Self {
         let options = ClientOptions::new(namespace_of(installation)).build();
         Self::connect_in_background(identity, installation, Server::Own(dev_server), options)
@@ -167,19 +166,16 @@ impl Engine {
     }
 
     /// Host and port of the server, in the form that Temporal's command-line tool takes.
-    #[must_use]
     pub fn address(&self) -> String {
         self.server.address()
     }
 
     /// The namespace that the workflows are in.
-    #[must_use]
     pub fn namespace(&self) -> &str {
         &self.namespace
     }
 
     /// Whether Temporal answered the last periodic call. There is one every 10 s; false before the first.
-    #[must_use]
     pub fn connected(&self) -> bool {
         self.last_call_succeeded.load(Ordering::Relaxed)
     }

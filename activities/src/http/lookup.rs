@@ -31,7 +31,6 @@ const BUDGET: Duration = Duration::from_secs(5);
 static SLOTS: LazyLock<Slots> = LazyLock::new(|| Slots::new(MAX_CONCURRENT));
 
 /// The resolver of this machine, with at most 64 concurrent lookups per process.
-#[must_use]
 pub fn of_this_machine() -> Lookup {
     bounded(SLOTS.clone(), BUDGET, |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
 }

@@ -41,7 +41,6 @@ impl Parts {
     /// The certificate authorities and the resolver of this machine, and a time limit of 15 seconds.
     ///
     /// Install a `rustls` crypto provider for the process before.
-    #[must_use]
     pub fn usual() -> Self {
         Self { tls: clients::system_tls(), lookup: of_this_machine(), total: TOTAL_TIMEOUT }
     }
@@ -62,13 +61,11 @@ impl Http {
     /// A sender under these rules, with the certificate authorities and the resolver of this machine.
     ///
     /// Install a `rustls` crypto provider for the process before.
-    #[must_use]
     pub fn new(rules: Rules) -> Self {
         Self::with_parts(rules, Parts::usual())
     }
 
     /// A sender under these rules with these parts.
-    #[must_use]
     pub fn with_parts(rules: Rules, Parts { tls, lookup, total }: Parts) -> Self {
         let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
         Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }

@@ -19,7 +19,6 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    #[must_use]
     pub fn new(settings: Settings) -> Self {
         Self { rate: StoreRate::new(settings.per_second()), in_flight: Semaphore::new(MAX_IN_FLIGHT), settings }
     }

@@ -14,13 +14,11 @@ use opentelemetry_sdk::trace::SdkTracer;
 use std::future::Future;
 use std::time::{Duration, SystemTime};
 
-#[must_use]
 pub fn is_on() -> bool {
     export::tracer().is_some()
 }
 
 /// The span of the running task; `None` without one.
-#[must_use]
 pub fn current() -> Option<TraceContext> {
     export::tracer()?;
     Context::map_current(|context| local(context.span().span_context()))
@@ -52,13 +50,11 @@ pub struct Begun {
 pub struct Span(Option<Context>);
 
 impl Span {
-    #[must_use]
     pub const fn none() -> Self {
         Self(None)
     }
 
     /// Begins a span below that of the running task, or a trace without one.
-    #[must_use]
     pub fn child(name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             Self(Some(begin(tracer, SpanBuilder::from_name(name).with_kind(kind), &Context::current())))
@@ -66,7 +62,6 @@ impl Span {
     }
 
     /// Begins a span below the first of these contexts, with links to the others; a new trace without any.
-    #[must_use]
     pub fn of(contexts: &[TraceContext], name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             let (builder, parent) = below(contexts, SpanBuilder::from_name(name).with_kind(kind));
@@ -75,7 +70,6 @@ impl Span {
     }
 
     /// As [`Self::of`], for a span that began earlier and has an id.
-    #[must_use]
     pub fn begun(begun: Begun, contexts: &[TraceContext], name: &'static str, kind: SpanKind) -> Self {
         export::tracer().map_or(Self(None), |tracer| {
             let builder = SpanBuilder::from_name(name).with_kind(kind).with_start_time(time(begun.at));
@@ -86,7 +80,6 @@ impl Span {
     }
 
     /// Its context, for a row or a header; `None` while nothing is exported.
-    #[must_use]
     pub fn context(&self) -> Option<TraceContext> {
         self.0.as_ref().and_then(|context| local(context.span().span_context()))
     }

@@ -148,7 +148,6 @@ pub struct Http {
 
 impl Http {
     /// Where the whole API is served.
-    #[must_use]
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }

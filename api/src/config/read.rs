@@ -156,7 +156,6 @@ struct RawDestinations {
 }
 
 /// The environment of this process. The only place that reads it.
-#[must_use]
 pub fn environment() -> Variables {
     #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     let variables = std::env::vars_os();

@@ -22,7 +22,6 @@ pub struct Setting {
 
 impl Config {
     /// All settings that have a variable.
-    #[must_use]
     pub fn shown(&self) -> Vec<Setting> {
         VARIABLES.iter().map(|(name, variable, _)| Setting { name, variable, value: self.value(name) }).collect()
     }

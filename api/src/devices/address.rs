@@ -28,7 +28,6 @@ pub fn networks(address: IpAddr) -> impl Iterator<Item = IpNet> {
 }
 
 /// The largest of these networks: an address with IPv4.
-#[must_use]
 pub fn site(address: IpAddr) -> IpNet {
     networks(address).last().unwrap_or_else(|| IpNet::from(address))
 }
@@ -39,7 +38,6 @@ pub struct TrustedProxies(pub Vec<IpNet>);
 
 impl TrustedProxies {
     /// The address of the client of a request: the last one in the way of the request that is no trusted proxy.
-    #[must_use]
     pub fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         let lines = headers.get_all(FORWARDED).into_iter().filter_map(|line| line.to_str().ok());
@@ -55,7 +53,6 @@ impl TrustedProxies {
     }
 
     /// Whether a request was forwarded by a proxy that nobody named: then all its clients count as one.
-    #[must_use]
     pub fn is_unknown_proxy(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         let peer = peer.to_canonical();
         headers.contains_key(FORWARDED) && !self.0.iter().any(|network| network.contains(&peer))

@@ -40,7 +40,6 @@ const CLAIMS: Rate = Rate { per_second: NonZeroU32::new(2).unwrap(), burst: NonZ
 
 impl Limits {
     /// Bounds on the requests of each device and each address, and on the bytes of an address.
-    #[must_use]
     pub fn new(device: Rate, address: Rate, bytes: Rate) -> Self {
         Self {
             devices: RateLimiter::dashmap(device.quota()),

@@ -46,7 +46,6 @@ pub struct Devices {
 }
 
 impl Devices {
-    #[must_use]
     pub fn new(settings: &config::Devices) -> Self {
         Self {
             limits: Limits::new(settings.per_device, settings.per_address, settings.bytes_per_address),

@@ -23,7 +23,6 @@ const RESERVE_PART: u64 = 20;
 
 impl Reserve {
     /// Whether less than the reserve is free.
-    #[must_use]
     pub fn is_used(self, space: Space) -> bool {
         let reserve = match self {
             Self::Automatic => RESERVE_BYTES.max(space.total / RESERVE_PART),
@@ -44,7 +43,6 @@ pub struct Room {
 }
 
 impl Room {
-    #[must_use]
     pub fn new(reserve: Reserve) -> Self {
         Self { reserve, is_low: AtomicBool::new(false), was_full: AtomicBool::new(false), alarmed_at: Mutex::default() }
     }

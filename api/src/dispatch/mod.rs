@@ -72,13 +72,11 @@ pub struct Dispatch {
 impl Dispatch {
     /// Starts the dispatcher. Besides new notifications, it signals purchases whose notifications in the inbox have no
     /// outcome: the newest ones, up to a limit, and only while no other signal is due.
-    #[must_use]
     pub fn start(engine: Arc<dyn Engine>, store: Store) -> Self {
         Self::with_capacity(engine, store, DEFAULT_CAPACITY)
     }
 
     /// Starts the dispatcher with another maximum number of purchases in memory.
-    #[must_use]
     pub fn with_capacity(engine: Arc<dyn Engine>, store: Store, capacity: usize) -> Self {
         let shared = Arc::new(Shared {
             plan: Mutex::new(Plan::new(capacity)),
@@ -118,13 +116,11 @@ impl Dispatch {
     }
 
     /// The calls to Temporal, for signals and queries of admins.
-    #[must_use]
     pub fn engine(&self) -> &dyn Engine {
         &*self.shared.engine
     }
 
     /// Number of purchases in memory that have an unsent signal.
-    #[must_use]
     pub fn unsignalled_purchases(&self) -> usize {
         self.shared.plan().unsignalled_purchases()
     }

@@ -123,7 +123,6 @@ struct Arrivals {
 
 impl Plan {
     /// An empty plan of at most `capacity` keys.
-    #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self {
             capacity: capacity.max(1),
@@ -226,14 +225,12 @@ impl Plan {
     }
 
     /// Whether a signal is to be sent now: whether [`Plan::next`] would return one.
-    #[must_use]
     pub fn has_due(&self, now: i64) -> bool {
         let is_due = self.due.first().is_some_and(|&(at, _)| at <= now);
         self.paused_until <= now && (is_due || !self.backlog.is_empty())
     }
 
     /// The trace of the first row that the running call for a key covers.
-    #[must_use]
     pub fn trace(&self, key: CollapseKey) -> Option<TraceContext> {
         self.entries.get(&key)?.trace.1
     }
@@ -292,7 +289,6 @@ impl Plan {
     }
 
     /// The lowest sequence number of the rows that may not be in memory.
-    #[must_use]
     pub const fn missed_from(&self) -> Option<i64> {
         self.missed_from
     }
@@ -311,19 +307,16 @@ impl Plan {
     }
 
     /// Number of further keys that fit: resting keys make room.
-    #[must_use]
     pub fn room(&self) -> usize {
         self.capacity.saturating_sub(self.unsignalled_purchases())
     }
 
     /// Number of further keys that fit into the backlog, which takes half of the memory at most.
-    #[must_use]
     pub fn backlog_room(&self) -> usize {
         self.capacity.div_ceil(2).saturating_sub(self.backlog.len()).min(self.room())
     }
 
     /// Number of keys that are due, in the backlog or in flight.
-    #[must_use]
     pub fn unsignalled_purchases(&self) -> usize {
         self.entries.len().saturating_sub(self.resting.len())
     }

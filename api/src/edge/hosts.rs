@@ -15,7 +15,6 @@ impl Hosts {
     }
 
     /// Whether a `Host` header is known, whatever its port.
-    #[must_use]
     pub fn knows(&self, host: &str) -> bool {
         let Ok(authority) = host.parse::<Authority>() else { return false };
         let name = authority.host().trim_end_matches('.').to_ascii_lowercase();

@@ -27,7 +27,6 @@ pub struct Marks(Vec<(&'static str, String)>);
 
 impl Marks {
     /// The marks of what is stored.
-    #[must_use]
     pub fn of(latest: &LatestChanges) -> Self {
         let mark = |values: &[Option<i64>; 3]| {
             let hash = digest(&SHA256, format!("{values:?}").as_bytes());
@@ -37,7 +36,6 @@ impl Marks {
     }
 
     /// The marks in a text; `None` for any other text.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let kinds = LatestChanges::default().kinds();
         let marks: Vec<&str> = text.split('.').collect();
@@ -45,13 +43,11 @@ impl Marks {
         (marks.len() == kinds.len()).then(|| Self(all.collect()))
     }
 
-    #[must_use]
     pub fn text(&self) -> String {
         self.0.iter().map(|(_, mark)| mark.as_str()).collect::<Vec<_>>().join(".")
     }
 
     /// The kinds of things that changed since others.
-    #[must_use]
     pub fn changed_since(&self, before: &Self) -> Vec<&'static str> {
         let pairs = self.0.iter().zip(&before.0);
         pairs.filter_map(|((kind, mark), (_, known))| (mark != known).then_some(*kind)).collect()
@@ -116,7 +112,6 @@ impl Live {
 
     /// When the last change was seen: a reader that starts later already sees it. `None` while nobody listens, since
     /// nobody sees changes then.
-    #[must_use]
     pub fn changed_at(&self) -> Option<Instant> {
         *self.0.changed_at.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -92,13 +92,11 @@ pub type Shared = Arc<Edge>;
 
 impl Edge {
     /// The public URL of a path.
-    #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
     }
 
     /// The hash of the admin token: sign-ins that it began end with it.
-    #[must_use]
     pub fn admin_token_hash(&self) -> String {
         self.store.token_hash(&self.admin_token)
     }
@@ -194,7 +192,6 @@ impl Edge {
     }
 
     /// The types of the samples that a platform takes, by the store's names, each with its meaning.
-    #[must_use]
     pub fn sample_types(&self, platform: &Platform) -> &'static [(&'static str, &'static str)] {
         match platform.store.as_str() {
             amazon::STORE => amazon::sample::TYPES,
@@ -203,7 +200,6 @@ impl Edge {
     }
 
     /// The account that owns a topic, which its name shows; `None` if it does not.
-    #[must_use]
     pub fn topic_account(&self, store: &str, name: &str) -> Option<String> {
         match store {
             amazon::STORE => amazon::topic_account(name),

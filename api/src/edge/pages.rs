@@ -30,7 +30,6 @@ pub struct Pages {
 }
 
 impl Pages {
-    #[must_use]
     pub fn new(config: &Config) -> Self {
         let url = config.ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
         Self {
@@ -51,7 +50,6 @@ impl Pages {
     }
 
     /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
-    #[must_use]
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
     }

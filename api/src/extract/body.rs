@@ -55,7 +55,6 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Unread<T> {
 
 impl<T: Fields> Unread<T> {
     /// Its size in bytes.
-    #[must_use]
     pub const fn bytes(&self) -> usize {
         self.bytes.len()
     }

@@ -46,7 +46,6 @@ pub struct FieldErrors {
 
 impl FieldErrors {
     /// No wrong field yet, of a part of a request.
-    #[must_use]
     pub const fn within(budget: Budget) -> Self {
         Self { fields: Vec::new(), budget, is_cut: false }
     }
@@ -68,18 +67,15 @@ impl FieldErrors {
         self.budget.fields = self.budget.fields.saturating_sub(1);
     }
 
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.fields.is_empty() && !self.is_cut
     }
 
-    #[must_use]
     pub fn into_fields(self) -> Vec<Field> {
         self.fields
     }
 
     /// What the next part of the request may name.
-    #[must_use]
     pub const fn budget(&self) -> Budget {
         self.budget
     }
@@ -97,7 +93,6 @@ impl FieldErrors {
         self.add(field, format!("no such field (the fields are: {known}){meant}"));
     }
 
-    #[must_use]
     pub fn has(&self, field: &str) -> bool {
         self.fields.iter().any(|wrong| wrong.field == field)
     }

@@ -20,13 +20,11 @@ pub struct Patch<T> {
 
 impl<T: Serialize + DeserializeOwned> Patch<T> {
     /// The change of a field; `None` if it stays as it is.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.fields.get(name)
     }
 
     /// Whether it has a field.
-    #[must_use]
     pub fn has(&self, name: &str) -> bool {
         self.get(name).is_some()
     }

@@ -24,7 +24,6 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    #[must_use]
     pub fn page(self) -> Page {
         Page { cursor: self.cursor, limit: self.limit.unwrap_or(100) }
     }

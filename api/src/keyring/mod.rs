@@ -24,13 +24,11 @@ pub struct Keys {
 
 impl Keys {
     /// Keys whose guesses are bounded so.
-    #[must_use]
     pub fn new(refusals: Refusals) -> Self {
         Self { refusals, noted: Mutex::default() }
     }
 
     /// Whether the use of a key is to be noted now.
-    #[must_use]
     pub fn is_due(&self, id: KeyId, now: Timestamp) -> bool {
         let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = noted.get(&id).is_none_or(|last| last.plus(NOTED_EVERY) <= now);

@@ -51,7 +51,6 @@ impl Default for Refusals {
 
 impl Refusals {
     /// Refusals of which each address has so many at once, and one more each time this has passed.
-    #[must_use]
     pub fn new(burst: NonZeroU32, every: Duration) -> Self {
         let quota = Quota::with_period(every).unwrap_or(Quota::per_second(BURST)).allow_burst(burst);
         Self {

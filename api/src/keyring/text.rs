@@ -18,7 +18,6 @@ pub struct KeyText {
 
 impl KeyText {
     /// Reads the text of a key; `None` for any other text.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
         let is_secret = secret.len() == SECRET_DIGITS && secret.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -26,7 +25,6 @@ impl KeyText {
         Some(Self { id: KeyId::new(id), secret: SecretString::from(secret.to_owned()) })
     }
 
-    #[must_use]
     pub fn write(&self) -> String {
         format!("{PREFIX}{}_{}", self.id.uuid().simple(), self.secret.expose_secret())
     }

@@ -35,7 +35,6 @@ pub struct Acting {
 
 impl Acting {
     /// The name that signals carry: that of the key, after the person that the request names.
-    #[must_use]
     pub fn name(&self, by: Option<String>) -> String {
         let by: String = by.map(|by| visible(&by).chars().take(MAX_BY_CHARS).collect()).unwrap_or_default();
         if by.is_empty() { self.caller.name.clone() } else { format!("{by} ({})", self.caller.name) }

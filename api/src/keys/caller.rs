@@ -37,7 +37,6 @@ impl Caller {
     }
 
     /// The actor in the audit entries of this caller.
-    #[must_use]
     pub fn actor(&self, reason: Option<String>) -> Actor {
         Actor { key: self.key, reason, ..Actor::named(&self.name) }
     }

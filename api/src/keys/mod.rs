@@ -41,7 +41,6 @@ pub enum Refused {
 }
 
 impl Refused {
-    #[must_use]
     pub const fn label(self) -> &'static str {
         match self {
             Self::Unknown | Self::Wrong(_) => "unknown",

@@ -33,7 +33,6 @@ const SUBJECTS: &[(&str, Subject, &str)] = &[
 
 impl Scope {
     /// The scope of a route: by the first parameter of its path, else by whether its handler takes the caller.
-    #[must_use]
     pub fn of(path: &str, is_limited: bool) -> Self {
         let first = path.split(['{', '}']).nth(1);
         let subject = first.and_then(|name| SUBJECTS.iter().find(|(known, ..)| *known == name));
@@ -45,7 +44,6 @@ impl Scope {
     }
 
     /// How people call what a path names.
-    #[must_use]
     pub fn describe(self) -> &'static str {
         match self {
             Self::Path(subject) => name(subject),
@@ -56,13 +54,11 @@ impl Scope {
 }
 
 /// The first id of a path; `None` for one that is no text.
-#[must_use]
 pub fn first_id<E>(path: &Result<RawPathParams, E>) -> Option<String> {
     path.as_ref().ok()?.iter().next().map(|(_, id)| id.to_owned())
 }
 
 /// The error for a thing that does not exist or belongs to another app: nobody can know which.
-#[must_use]
 pub fn missing(subject: Subject) -> Error {
     storage::Error::Missing { what: name(subject) }.into()
 }

@@ -5,7 +5,6 @@ use domain::Timestamp;
 use storage::FoundSignIn;
 
 /// Whether a sign-in has neither ended nor expired, and what it stands for still counts.
-#[must_use]
 pub fn holds(found: &FoundSignIn, edge: &Edge, now: Timestamp) -> bool {
     let FoundSignIn { sign_in, token_hash, key_revoked_at, key_expires_at } = found;
     let is_current = sign_in.finished_at.is_none()

@@ -68,7 +68,6 @@ pub struct LimitSettings {
 impl LimitSettings {
     /// The limits of a process that may have this number of descriptors. Half of a small number is left to the rest of
     /// the process. No address and no site has more than half of the connections for everybody.
-    #[must_use]
     pub fn within(self, descriptors: usize) -> Both {
         let free = descriptors.saturating_sub(RESERVED).max(descriptors / 2);
         let admin = (free / 4).clamp(1, ADMIN_CONNECTIONS);
@@ -100,7 +99,6 @@ impl LimitSettings {
 
 /// Raises the limit of descriptors as far as it may be raised, and returns it. A system that does not show it has the
 /// usual one.
-#[must_use]
 pub fn descriptors() -> usize {
     let limit = rlimit::increase_nofile_limit(WANTED_DESCRIPTORS).unwrap_or(1024);
     usize::try_from(limit).unwrap_or(usize::MAX)

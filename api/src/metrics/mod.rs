@@ -32,7 +32,6 @@ pub struct Metrics {
 impl Metrics {
     /// Creates the recorder and installs it for the whole process. If one is installed already (several edges in one
     /// test process), the new one renders no metrics.
-    #[must_use]
     pub fn install() -> Self {
         let recorder = builder().build_recorder();
         let handle = recorder.handle();
@@ -46,7 +45,6 @@ impl Metrics {
     }
 
     /// All metrics in the Prometheus text format.
-    #[must_use]
     pub fn render(&self) -> String {
         self.handle.render()
     }

@@ -22,7 +22,6 @@ pub enum Kind {
 
 impl Kind {
     /// As the line `# TYPE` has it.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Counter => "counter",
@@ -191,7 +190,6 @@ pub const METRICS: &[Metric] = &[
 ];
 
 /// What a metric measures; empty if there is none of this name.
-#[must_use]
 pub fn help(name: &str) -> &'static str {
     METRICS.iter().find(|metric| metric.name == name).map_or("", |metric| metric.help)
 }

@@ -62,7 +62,6 @@ pub struct Examples<'a> {
 
 impl<'a> Examples<'a> {
     /// A generator with the definitions that schemas refer to.
-    #[must_use]
     pub const fn new(definitions: &'a Map<String, Value>) -> Self {
         Self { definitions, expanding: Vec::new() }
     }

@@ -37,7 +37,6 @@ fn name_of(kind: &KindSchemas) -> String {
 }
 
 /// The name of the schema of a new destination of a kind, such as `NewWebhook`.
-#[must_use]
 pub fn request_of(kind: &str) -> String {
     let (first, rest) = kind.split_at(1);
     format!("New{}{rest}", first.to_uppercase())

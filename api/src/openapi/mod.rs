@@ -32,7 +32,6 @@ pub struct Documents {
     pub device: LazyLock<Prepared>,
 }
 
-#[must_use]
 pub fn document(routes: Vec<Route>) -> Value {
     let mut schemas = Schemas::default();
     let problem = schemas.responses.subschema_for::<Problem>();
@@ -81,7 +80,6 @@ pub fn document(routes: Vec<Route>) -> Value {
 }
 
 /// The schemas of requests and answers by their names, with the fields of each kind of destination.
-#[must_use]
 pub fn definitions(schemas: Schemas) -> Map<String, Value> {
     let (requests, responses) = named(schemas);
     responses.into_iter().chain(requests).collect()

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 const REFERRED: [&str; 2] = ["responses", "schemas"];
 
 /// The part of a whole document with those of its routes that have this access.
-#[must_use]
 pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     let wanted: BTreeSet<_> =
         routes.iter().filter(|route| route.access == access).map(|one| (one.path, one.method.to_lowercase())).collect();

@@ -65,7 +65,6 @@ pub struct Input {
 
 impl Action {
     /// An action with a reason alone: its path, then its name, its title and what it does.
-    #[must_use]
     pub fn new(path: String, name: &'static str, title: &'static str, what: &str, mistakes: &Mistakes) -> Self {
         let is_open = mistakes.action == name;
         let (wrong, sent) =
@@ -117,20 +116,17 @@ impl Action {
 }
 
 impl Input {
-    #[must_use]
     pub fn text(name: &'static str, label: &'static str) -> Self {
         Self { name, label, form: "text", value: String::new(), choices: Vec::new(), is_required: false, wrong: None }
     }
 
     /// One of several values with their names.
-    #[must_use]
     pub fn choice(name: &'static str, label: &'static str, choices: &[(&str, &str)]) -> Self {
         let choices = choices.iter().map(|(value, label)| ((*value).to_owned(), (*label).to_owned())).collect();
         Self { choices, ..Self::text(name, label) }
     }
 
     /// One destination, or all: ids with names.
-    #[must_use]
     pub fn destinations(all: impl Iterator<Item = (String, String)>) -> Self {
         let every = (String::new(), "All destinations".to_owned());
         Self { choices: std::iter::once(every).chain(all).collect(), ..Self::text("destination_id", "To") }
@@ -154,7 +150,6 @@ impl Input {
     }
 
     /// Whether it is one of several values.
-    #[must_use]
     pub fn has_choices(&self) -> bool {
         !self.choices.is_empty()
     }

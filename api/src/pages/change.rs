@@ -34,7 +34,6 @@ impl Refused {
     }
 
     /// What was expected in a field.
-    #[must_use]
     pub fn wrong(&self, name: &str) -> Option<String> {
         self.fields.iter().find(|wrong| wrong.field == name).map(|wrong| wrong.expected.clone())
     }
@@ -53,7 +52,6 @@ pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draf
 }
 
 /// The fields of a form that the API knows, as texts; empty ones are left out.
-#[must_use]
 pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
     let fields = names.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(sent.get(name)?))));
     fields.collect()
@@ -79,7 +77,6 @@ pub struct Action {
 
 impl Action {
     /// A form that was not sent yet.
-    #[must_use]
     pub fn new(name: impl Into<String>, path: String, title: &'static str, what: impl Into<String>) -> Self {
         Self {
             name: name.into(),

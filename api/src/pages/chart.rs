@@ -49,7 +49,6 @@ pub struct Counted<'a> {
 
 impl Chart {
     /// Counts of each step, one above the other.
-    #[must_use]
     pub fn counts(id: &'static str, title: &'static str, all: &[Counted<'_>]) -> Self {
         let values = |at: usize| all.iter().map(move |one| one.points.items.get(at).map_or(0, |point| point.count));
         let steps = all.first().map_or(&[][..], |one| &one.points.items);
@@ -67,7 +66,6 @@ impl Chart {
     }
 
     /// How long something took: the longest of each step, and the average in front of it.
-    #[must_use]
     pub fn times(id: &'static str, title: &'static str, series: &SeriesPoints) -> Self {
         let of = |pick: fn(&Point) -> Option<i64>| series.items.iter().map(|point| pick(point).unwrap_or(0)).collect();
         let (longest, average): (Vec<i64>, Vec<i64>) = (of(|point| point.longest_ms), of(|point| point.average_ms));
@@ -98,7 +96,6 @@ impl Chart {
 
 impl Spark {
     /// Counts of each step, one above the other.
-    #[must_use]
     pub fn counts(all: &[Counted<'_>]) -> Self {
         Self { numbers: sums(all), shapes: stacked(all) }
     }
@@ -152,7 +149,6 @@ fn path(bars: impl ExactSizeIterator<Item = (i64, i64)>) -> String {
 }
 
 /// Milliseconds for people.
-#[must_use]
 pub fn duration(ms: i64) -> String {
     match ms {
         ..1_000 => format!("{ms} ms"),

@@ -28,13 +28,11 @@ pub struct Form<T>(pub T);
 
 impl Sent {
     /// Parses a body (`application/x-www-form-urlencoded`).
-    #[must_use]
     pub fn parse(body: &[u8]) -> Self {
         Self(Arc::new(url::form_urlencoded::parse(body).into_owned().collect()))
     }
 
     /// The value of a field; an empty one counts as absent.
-    #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.iter();
         fields.find(|(key, _)| key == name).map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
@@ -57,7 +55,6 @@ impl Sent {
     }
 
     /// All fields, but for that of the sign-in.
-    #[must_use]
     pub fn pairs(&self) -> Vec<(String, String)> {
         self.0.iter().filter(|(name, _)| name != TOKEN).cloned().collect()
     }

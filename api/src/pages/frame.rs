@@ -24,7 +24,6 @@ pub struct Files {
 }
 
 impl Files {
-    #[must_use]
     pub fn all() -> Self {
         Self {
             style: assets::path("settle.css"),
@@ -132,7 +131,6 @@ impl Frame {
     }
 
     /// Whether the person may do what needs this role.
-    #[must_use]
     pub fn may(&self, role: Role) -> bool {
         self.role >= role
     }

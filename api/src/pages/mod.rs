@@ -67,7 +67,6 @@ pub const SCREENS: &[Screen] = &[
     settings::SCREEN,
 ];
 
-#[must_use]
 pub fn routes() -> Vec<Route> {
     let mut all = vec![
         Route::open_page("GET", "/", root).summary("A browser is sent to the page."),

@@ -21,18 +21,15 @@ impl HtmlSafe for Moment {}
 
 impl Moment {
     /// A time of the day with its date.
-    #[must_use]
     pub fn at(time: Timestamp) -> Self {
         Self { machine: time.to_string(), shown: plain(time), form: "at" }
     }
 
-    #[must_use]
     pub fn ago(time: Timestamp) -> Self {
         Self { form: "ago", ..Self::at(time) }
     }
 
     /// How long until then, counted down.
-    #[must_use]
     pub fn until(time: Timestamp) -> Self {
         Self { form: "until", ..Self::at(time) }
     }
@@ -55,7 +52,6 @@ pub enum Tone {
 
 impl Tone {
     /// Its name in classes and icons.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Good => "good",
@@ -79,13 +75,11 @@ pub struct Badge {
 impl HtmlSafe for Badge {}
 
 impl Badge {
-    #[must_use]
     pub fn new(tone: Tone, label: impl Into<String>) -> Self {
         Self { tone, label: label.into(), icon: Icon::new(tone.as_str()) }
     }
 
     /// Its word, where only text fits.
-    #[must_use]
     pub fn label(&self) -> &str {
         &self.label
     }
@@ -102,7 +96,6 @@ pub struct Icon {
 impl HtmlSafe for Icon {}
 
 impl Icon {
-    #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self { file: assets::path("icons.svg"), name }
     }
@@ -118,7 +111,6 @@ pub struct Sentence {
 impl HtmlSafe for Sentence {}
 
 impl Sentence {
-    #[must_use]
     pub fn new(text: &str) -> Self {
         Self { pieces: super::text::pieces(text) }
     }
@@ -136,7 +128,6 @@ impl HtmlSafe for Code {}
 
 impl Code {
     /// An id, of which the beginning is shown.
-    #[must_use]
     pub fn short(text: impl ToString) -> Self {
         const SHOWN: usize = 13;
         let whole = text.to_string();

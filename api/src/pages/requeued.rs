@@ -15,13 +15,11 @@ pub const RUN: &str = "run";
 const RUN_BYTES: usize = 8;
 
 /// A new name of a run.
-#[must_use]
 pub fn new_run(random: [u8; 32]) -> String {
     format!("page-{}", storage::hex(random.get(..RUN_BYTES).unwrap_or_default()))
 }
 
 /// The field of a form with the name of its run.
-#[must_use]
 pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
 }
@@ -49,7 +47,6 @@ impl Requeued {
     }
 
     /// As text, for an address or a form: `2.acknowledged-1`.
-    #[must_use]
     pub fn text(&self) -> String {
         let name = |reason: &Skipped| serde_json::to_value(reason).ok()?.as_str().map(str::to_owned);
         let skipped = self.skipped.iter().filter_map(|(reason, number)| Some(format!(".{}-{number}", name(reason)?)));
@@ -57,7 +54,6 @@ impl Requeued {
     }
 
     /// From its text; what is no part of one is left out.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut parts = text.split('.');
         let pending = parts.next()?.parse().ok().filter(|pending| *pending >= 0)?;
@@ -70,12 +66,10 @@ impl Requeued {
     }
 
     /// The result in the address of a page, where an action left it.
-    #[must_use]
     pub fn of(visit: &Visit) -> Option<Self> {
         Self::parse(&visit.query("pending")?)
     }
 
-    #[must_use]
     pub fn sentence(&self) -> String {
         match self.pending {
             0 => "Nothing is sent again.".to_owned(),
@@ -85,7 +79,6 @@ impl Requeued {
     }
 
     /// Why the others are not sent again.
-    #[must_use]
     pub fn reasons(&self) -> Vec<String> {
         self.skipped.iter().map(|(reason, number)| format!("{number}: {}", sentence(*reason))).collect()
     }

@@ -78,7 +78,6 @@ pub struct Attempt {
 }
 
 /// The chapters of the tree of a purchase, the newest first. `mark` is an id that was searched.
-#[must_use]
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
@@ -106,7 +105,6 @@ pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> 
 }
 
 /// What caused an event: the sentence about it, and the notifications.
-#[must_use]
 pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
     let marks = Marks { mark: None, visit };
     let summary = below(tree, "notifications").next().map(|node| Sentence::new(&capital(&node.summary)));
@@ -115,13 +113,11 @@ pub fn causes(tree: &Node, visit: &Visit) -> (Option<Sentence>, Vec<Cause>) {
 }
 
 /// The event of a tree, and the fields of the record that became different by it.
-#[must_use]
 pub fn event(tree: &Node, visit: &Visit) -> (Event, Vec<Changed>) {
     let marks = Marks { mark: None, visit };
     (marks.event(tree), below(tree, "changes").flat_map(changes).collect())
 }
 
-#[must_use]
 pub fn sending(node: &Node, visit: &Visit) -> Option<Sending> {
     Marks { mark: None, visit }.sending(node)
 }

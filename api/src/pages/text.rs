@@ -25,7 +25,6 @@ pub enum Piece {
 }
 
 /// An instant in UTC, to the second.
-#[must_use]
 pub fn plain(time: Timestamp) -> String {
     let text = time.to_string();
     let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
@@ -33,7 +32,6 @@ pub fn plain(time: Timestamp) -> String {
 }
 
 /// Divides a sentence: between backticks is code, and instants are found by their form.
-#[must_use]
 pub fn pieces(text: &str) -> Vec<Piece> {
     let mut found = Vec::new();
     for (at, part) in text.split('`').enumerate() {
@@ -83,13 +81,11 @@ fn id(part: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// The first letter in upper case: sentences of explanations begin with a lower one.
-#[must_use]
 pub fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-#[must_use]
 pub fn purchase_state(state: &str) -> Badge {
     let tone = match state {
         "active" | "trial" => Tone::Good,
@@ -100,7 +96,6 @@ pub fn purchase_state(state: &str) -> Badge {
     Badge::new(tone, state_for_people(state))
 }
 
-#[must_use]
 pub fn destination_state(state: Health) -> Badge {
     match state {
         Health::Healthy => Badge::new(Tone::Good, "healthy"),
@@ -110,7 +105,6 @@ pub fn destination_state(state: Health) -> Badge {
     }
 }
 
-#[must_use]
 pub fn delivery_status(status: DeliveryStatus) -> Badge {
     match status {
         DeliveryStatus::Delivered => Badge::new(Tone::Good, "delivered"),
@@ -123,7 +117,6 @@ pub fn delivery_status(status: DeliveryStatus) -> Badge {
 }
 
 /// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.
-#[must_use]
 pub fn entered_instant(text: &str) -> String {
     const MINUTES: usize = "2026-01-31T12:00".len();
     const SECONDS: usize = "2026-01-31T12:00:00".len();
@@ -135,7 +128,6 @@ pub fn entered_instant(text: &str) -> String {
 }
 
 /// An instant as an input of HTML takes it, in UTC; empty where the text is none.
-#[must_use]
 pub fn input_instant(text: &str) -> String {
     const SECONDS: usize = "2026-01-31T12:00:00".len();
     let time = entered_instant(text).parse::<Timestamp>().ok();
@@ -143,25 +135,21 @@ pub fn input_instant(text: &str) -> String {
 }
 
 /// A number with its noun: `1 window`, `2 windows`, `10,000 or more windows`.
-#[must_use]
 pub fn counted(number: i64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{} {what}s", amount(number)) }
 }
 
 /// A number that is counted up to 10,000.
-#[must_use]
 pub fn amount(number: i64) -> String {
     if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
 }
 
 /// A text in the query of an address.
-#[must_use]
 pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// A text as one argument of a command of a shell.
-#[must_use]
 pub fn quoted(text: &str) -> String {
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
     if !text.is_empty() && text.chars().all(is_plain) {
@@ -171,7 +159,6 @@ pub fn quoted(text: &str) -> String {
 }
 
 /// An address of the page with the fields of a query that are not empty.
-#[must_use]
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
     let query: Vec<String> = present.map(|(name, value)| format!("{name}={}", escaped(value))).collect();

@@ -91,26 +91,22 @@ impl Visit {
     }
 
     /// Whether a form carries what a form of this sign-in carries.
-    #[must_use]
     pub fn proves(&self, token: &str) -> bool {
         bool::from(token.as_bytes().ct_eq(self.token.as_bytes()))
     }
 
     /// The caller that the sign-in stands for.
-    #[must_use]
     pub fn caller(&self) -> Caller {
         let SignIn { id, name, role, app_id, key_id, .. } = self.sign_in.clone();
         Caller { key: key_id, sign_in: Some(id), name, role, app: app_id }
     }
 
     /// A field of the query; an empty one counts as absent.
-    #[must_use]
     pub fn query(&self, name: &str) -> Option<String> {
         query(&self.uri, name).filter(|value| !value.is_empty())
     }
 
     /// A path of the page, which keeps the chosen app.
-    #[must_use]
     pub fn to(&self, path: &str) -> String {
         match self.app.filter(|_| self.sign_in.app_id.is_none()) {
             Some(app) => format!("{path}{}app_id={app}", if path.contains('?') { '&' } else { '?' }),
@@ -171,20 +167,17 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// Whether a request has the cookie of a sign-in, whatever that is worth.
-#[must_use]
 pub fn has_cookie(headers: &HeaderMap) -> bool {
     cookie(headers, COOKIE).is_some()
 }
 
 /// `Set-Cookie` that begins a sign-in.
-#[must_use]
 pub fn begin(secret: &SecretString, lifetime: Duration) -> HeaderValue {
     let (secret, age) = (secret.expose_secret(), lifetime.as_secs());
     set(&format!("{COOKIE}={secret}; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age={age}"))
 }
 
 /// `Set-Cookie` that removes the cookie.
-#[must_use]
 pub fn end() -> HeaderValue {
     set(&format!("{COOKIE}=; Path=/; Secure; HttpOnly; SameSite=Strict; Max-Age=0"))
 }
@@ -196,7 +189,6 @@ fn set(text: &str) -> HeaderValue {
 }
 
 /// A path of the page to continue at, from a query or a form: never another origin.
-#[must_use]
 pub fn next(text: Option<&str>) -> &str {
     let is_ours = |path: &&str| {
         let rest = path.strip_prefix(PREFIX);

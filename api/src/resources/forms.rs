@@ -123,13 +123,11 @@ pub async fn stores(_: Caller) -> Result<Json<Forms>, Error> {
 }
 
 /// The forms of destinations, one of each kind.
-#[must_use]
 pub fn of_destinations() -> Vec<Form> {
     Config::forms().into_iter().map(|form| Form::of(&kinds::request_of(form.name), form)).collect()
 }
 
 /// The form of a destination of this kind, as far as it can be changed.
-#[must_use]
 pub fn of_change(kind: &str) -> Option<Form> {
     let fixed = Config::fields(kind).map(|own| own.on_creation).unwrap_or_default();
     let mut form = of_destinations().into_iter().find(|form| form.name == kind)?;
@@ -138,7 +136,6 @@ pub fn of_change(kind: &str) -> Option<Form> {
 }
 
 /// The forms of platforms, one of each store.
-#[must_use]
 pub fn of_stores() -> Vec<Form> {
     stores::forms().into_iter().map(|form| Form::of(NEW_PLATFORM, form)).collect()
 }

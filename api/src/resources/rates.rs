@@ -72,7 +72,6 @@ impl Rates {
 
 impl NewRate {
     /// What is wrong with it that the schema cannot say: fields, and what was expected there.
-    #[must_use]
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;

@@ -23,7 +23,6 @@ pub struct RunQuery {
 
 impl RunQuery {
     /// Whether the change is made or only counted.
-    #[must_use]
     pub fn run(&self) -> Run {
         if self.dry_run.unwrap_or(false) { Run::Dry } else { Run::Real }
     }

@@ -141,7 +141,6 @@ impl LastHour {
     }
 
     /// The points of a series, of a destination or of all together.
-    #[must_use]
     pub fn points(&self, what: Series, destination: Option<DestinationId>) -> SeriesPoints {
         let minutes = self.found.get(&(what, destination)).cloned().unwrap_or_default();
         SeriesPoints::new(what, MINUTE_SECONDS, self.first_minute, HOUR_POINTS, minutes)

@@ -85,19 +85,16 @@ pub async fn finish(edge: Acting, Id(id): Id<SignInId>) -> Result<NoContent, Err
 }
 
 /// The person that a caller is, without another name.
-#[must_use]
 pub fn person(edge: &Edge, caller: &Caller) -> Person {
     let token_hash = caller.key.is_none().then(|| edge.admin_token_hash());
     let Caller { key, name, role, app, .. } = caller.clone();
     Person { name, role, app_id: app, key_id: key, token_hash }
 }
 
-#[must_use]
 pub fn code(edge: &Edge) -> SecretString {
     SecretString::from(storage::hex((edge.random)().get(..CODE_BYTES).unwrap_or_default()))
 }
 
-#[must_use]
 pub fn path(code: &SecretString) -> String {
     format!("{PREFIX}/sign-in/{}", code.expose_secret())
 }

@@ -27,7 +27,6 @@ pub struct Action {
 
 impl Action {
     /// The author and the reason as a signal has them.
-    #[must_use]
     pub fn admin(self, edge: &Acting) -> Admin {
         let reason = self.reason.or_else(|| edge.store.actor().reason.clone());
         Admin { by: Some(edge.name(self.by)), reason, key_id: edge.caller.key }

@@ -79,7 +79,6 @@ pub async fn reject(
 }
 
 /// Summarizes a platform's topics, which are in the order in which they were added.
-#[must_use]
 pub fn summary(topics: &[Topic]) -> TopicSummary {
     let trust = |topic: &Topic| match topic.state {
         TopicState::Configured | TopicState::Confirmed => Trust::Confirmed,

@@ -8,7 +8,6 @@ use protocols::form::Form;
 pub use amazon::report::{Report as SalesReport, Wrong as WrongSale, write as sales_part};
 
 /// The form of each store's platforms, with the steps at the store.
-#[must_use]
 pub fn forms() -> Vec<Form> {
     vec![amazon::form::form()]
 }

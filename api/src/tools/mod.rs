@@ -18,7 +18,6 @@ use std::sync::mpsc::channel;
 
 /// Where downloaded tools are kept: `settle-tools` in the target folder that this executable was built into,
 /// else in `data` (an installed binary has no target folder).
-#[must_use]
 pub fn home(data: &Path) -> PathBuf {
     let built = std::env::current_exe().ok().and_then(|executable| target_folder(&executable));
     built.unwrap_or_else(|| data.to_owned()).join("settle-tools")

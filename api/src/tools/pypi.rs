@@ -34,7 +34,6 @@ pub struct Wheel {
 
 impl Package {
     /// The folder of the programs, when an earlier call unpacked them into `home`.
-    #[must_use]
     pub fn unpacked(&self, home: &Path) -> Option<PathBuf> {
         Some(home.join(self.folder).join(self.programs)).filter(|folder| folder.is_dir())
     }

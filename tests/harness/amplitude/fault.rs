@@ -54,7 +54,6 @@ pub struct Chaos {
 impl Chaos {
     /// A fault in `percent` of the first `max_per_event` attempts of each event. Later attempts meet none, so that
     /// every event arrives.
-    #[must_use]
     pub fn new(seed: u64, percent: u64, max_per_event: usize, name: Name) -> Self {
         Self { seed, percent, max_per_event, name, attempts: BTreeMap::new(), is_mute: false }
     }

@@ -42,7 +42,6 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    #[must_use]
     pub fn events(&self) -> &[Value] {
         self.body["events"].as_array().map_or(&[], Vec::as_slice)
     }
@@ -87,7 +86,6 @@ impl Amplitude {
     }
 
     /// Its origin, as a value of `SETTLE_AMPLITUDE_ALLOWED_URLS`.
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -108,7 +106,6 @@ impl Amplitude {
     }
 
     /// The time that its clock shows.
-    #[must_use]
     pub fn now(&self) -> Timestamp {
         self.seen().now()
     }
@@ -184,7 +181,6 @@ impl Amplitude {
     }
 
     /// Everything received so far, in the order of arrival.
-    #[must_use]
     pub fn requests(&self) -> Vec<Exchange> {
         self.seen().requests.clone()
     }
@@ -193,7 +189,6 @@ impl Amplitude {
     ///
     /// # Panics
     /// When there is no such project.
-    #[must_use]
     pub fn events(&self, api_key: &str) -> Vec<Counted> {
         self.of(api_key, |project| project.events().to_vec())
     }
@@ -202,7 +197,6 @@ impl Amplitude {
     ///
     /// # Panics
     /// When there is no such project.
-    #[must_use]
     pub fn count(&self, api_key: &str) -> usize {
         self.of(api_key, |project| project.events().len())
     }
@@ -211,20 +205,17 @@ impl Amplitude {
     ///
     /// # Panics
     /// When there is no such project.
-    #[must_use]
     pub fn identified(&self, api_key: &str) -> Vec<Counted> {
         self.of(api_key, |project| project.identified().to_vec())
     }
 
     /// The insert ids of the events that a [`Fault::Refused`] or [`Fault::Silenced`] refused. Their sender gives
     /// them up.
-    #[must_use]
     pub fn blamed(&self) -> BTreeSet<String> {
         self.seen().blamed.clone()
     }
 
     /// Number of repeated events that a project ignored.
-    #[must_use]
     pub fn repeated(&self, api_key: &str) -> usize {
         self.of(api_key, Project::repeated)
     }
@@ -233,7 +224,6 @@ impl Amplitude {
     ///
     /// # Panics
     /// When there is no such project.
-    #[must_use]
     pub fn profile(&self, api_key: &str, id: &str) -> Option<Profile> {
         self.of(api_key, |project| project.profile(id))
     }
@@ -242,7 +232,6 @@ impl Amplitude {
     ///
     /// # Panics
     /// When there is no such project.
-    #[must_use]
     pub fn profiles(&self, api_key: &str) -> Vec<Profile> {
         self.of(api_key, Project::profiles)
     }
@@ -270,7 +259,6 @@ impl Amplitude {
     }
 
     /// The broken rules that [`Self::check`] fails on.
-    #[must_use]
     pub fn verdict(&self) -> Vec<String> {
         let seen = self.seen();
         let mut wrong = rules::broken(&seen.requests);

@@ -29,7 +29,6 @@ pub enum Fault {
 
 impl Fault {
     /// The path of the URL at which this fault happens.
-    #[must_use]
     pub fn path(&self) -> String {
         let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         match self {
@@ -47,7 +46,6 @@ impl Fault {
     }
 
     /// The fault of a path; `None` for a path without one.
-    #[must_use]
     pub fn at(path: &str) -> Option<Self> {
         let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
         let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();

@@ -25,7 +25,6 @@ pub struct Received {
 
 impl Received {
     /// The first header of this name; empty when there is none.
-    #[must_use]
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
     }
@@ -62,7 +61,6 @@ impl Faulty {
     ///
     /// # Panics
     /// When it cannot listen.
-    #[must_use]
     pub fn start() -> Self {
         Self::at((Ipv4Addr::LOCALHOST, 0).into())
     }
@@ -71,7 +69,6 @@ impl Faulty {
     ///
     /// # Panics
     /// When it cannot listen.
-    #[must_use]
     pub fn at(address: SocketAddr) -> Self {
         Self::listen(address, None)
     }
@@ -80,7 +77,6 @@ impl Faulty {
     ///
     /// # Panics
     /// When it cannot listen.
-    #[must_use]
     pub fn with_tls(name: &str) -> (Self, Vec<u8>) {
         let identity = Identity::new(name);
         (Self::listen((Ipv4Addr::LOCALHOST, 0).into(), Some(identity.server())), identity.authority.to_vec())
@@ -106,13 +102,11 @@ impl Faulty {
     }
 
     /// The URL at which this fault always happens.
-    #[must_use]
     pub fn url(&self, fault: &Fault) -> String {
         self.url_of(&fault.path())
     }
 
     /// The URL at which the scripted faults happen: see [`Self::answer_next`].
-    #[must_use]
     pub fn scripted_url(&self) -> String {
         self.url_of("/hook")
     }
@@ -122,7 +116,6 @@ impl Faulty {
     }
 
     /// The port on which it listens.
-    #[must_use]
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
@@ -139,13 +132,11 @@ impl Faulty {
     }
 
     /// The number of connections that were opened.
-    #[must_use]
     pub fn connections(&self) -> usize {
         self.shared.seen().connections
     }
 
     /// The number of bytes that clients, or buffers on the way, took.
-    #[must_use]
     pub fn sent_bytes(&self) -> usize {
         self.shared.seen().sent_bytes
     }

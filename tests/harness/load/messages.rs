@@ -20,7 +20,6 @@ pub struct Messages<'a> {
 }
 
 impl<'a> Messages<'a> {
-    #[must_use]
     pub fn new(sns: &'a Sns, url: &str) -> Self {
         let path = url.splitn(4, '/').nth(3).unwrap_or_default().to_owned();
         Self { sns, path, created: 0, began: api::clock::now() }

@@ -15,7 +15,6 @@ use tokio::time::Instant;
 ///
 /// # Panics
 /// When it is no number.
-#[must_use]
 pub fn lost_windows(usually: usize) -> usize {
     #[expect(clippy::disallowed_methods, reason = "a person sets it for these tests alone")]
     let chosen = std::env::var("SETTLE_LOST_WINDOWS").ok();
@@ -53,7 +52,6 @@ pub struct Measured {
 
 impl Load {
     /// A generator for the service at this URL.
-    #[must_use]
     pub fn new(url: &str, connections: usize) -> Self {
         let address = url.split('/').nth(2).unwrap_or_default().to_owned();
         Self { address, connections }
@@ -91,7 +89,6 @@ struct Work {
 
 impl Pace {
     /// When the message with this index is due.
-    #[must_use]
     pub fn due(self, began: Instant, number: usize) -> Instant {
         match self {
             Self::Saturate => Instant::now(),
@@ -143,12 +140,10 @@ async fn status(stream: &mut TcpStream, buffer: &mut [u8]) -> u16 {
 
 impl Measured {
     /// The requests that were answered with 200, the quickest first.
-    #[must_use]
     pub fn acknowledged(&self) -> &[Acknowledged] {
         &self.acknowledged
     }
 
-    #[must_use]
     pub fn rate(&self) -> f64 {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
         let acknowledged = self.acknowledged.len() as f64;
@@ -156,7 +151,6 @@ impl Measured {
     }
 
     /// The latency at this quantile, from 0 to 1, in milliseconds.
-    #[must_use]
     pub fn latency_ms(&self, part: f64) -> f64 {
         quantile(&self.acknowledged, part).map_or(0.0, |one| one.latency.as_secs_f64() * 1000.0)
     }
@@ -171,7 +165,6 @@ impl Measured {
 }
 
 /// The item at this quantile, from 0 to 1, of a sorted list; `None` when the list is empty.
-#[must_use]
 pub fn quantile<T>(sorted: &[T], part: f64) -> Option<&T> {
     #[expect(clippy::cast_precision_loss, reason = "far below 2^52 items")]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index below the length")]

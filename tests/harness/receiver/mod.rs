@@ -47,43 +47,36 @@ pub struct Received {
 
 impl Received {
     /// The bodies of its events: the elements of an array, else its own body.
-    #[must_use]
     pub fn bodies(&self) -> Vec<&Value> {
         self.body.as_array().map_or_else(|| vec![&self.body], |all| all.iter().collect())
     }
 
-    #[must_use]
     pub fn event_type(&self) -> &str {
         type_of(&self.body)
     }
 
     /// The collapse key in a `purchase.updated`; empty for any other event.
-    #[must_use]
     pub fn collapse_key(&self) -> &str {
         self.body["attributes"]["collapse_key"].as_str().unwrap_or_default()
     }
 
     /// The receipt id of its purchase; empty if it names none.
-    #[must_use]
     pub fn receipt_id(&self) -> &str {
         let ids = self.body["external_ids"].as_array().into_iter().flatten();
         let named = ids.filter(|id| id["key"] == "receipt_id").find_map(|id| id["value"].as_str());
         named.or_else(|| self.body["data"]["purchase_guid"].as_str()).unwrap_or_default()
     }
 
-    #[must_use]
     pub fn event_id(&self) -> &str {
         id_of(&self.body)
     }
 
     /// The revision in a `purchase.updated`; 0 for any other event.
-    #[must_use]
     pub fn revision(&self) -> i64 {
         self.body["attributes"]["revision"].as_i64().unwrap_or_default()
     }
 
     /// Whether the receiver acknowledged it (2xx).
-    #[must_use]
     pub fn is_acked(&self) -> bool {
         self.status.is_some_and(|status| (200..300).contains(&status))
     }
@@ -148,7 +141,6 @@ impl Receiver {
         receiver
     }
 
-    #[must_use]
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}/hook", self.port)
     }
@@ -202,7 +194,6 @@ impl Receiver {
     }
 
     /// The types of the acknowledged events about a receipt, without `purchase.updated`, in the order of arrival.
-    #[must_use]
     pub fn event_types(&self, receipt_id: &str) -> Vec<String> {
         let seen = self.seen();
         let is_wanted =
@@ -214,7 +205,6 @@ impl Receiver {
     ///
     /// # Panics
     /// When no key was trusted.
-    #[must_use]
     pub fn secret(&self) -> String {
         self.seen().keys.last().cloned().expect("a secret: add the destination first")
     }
@@ -267,7 +257,6 @@ impl Receiver {
         self.server = Some(tokio::spawn(async move { axum::serve(listener, router).await.unwrap_or_default() }));
     }
 
-    #[must_use]
     pub fn count(&self) -> usize {
         self.seen().requests.len()
     }
@@ -286,7 +275,6 @@ impl Receiver {
     }
 
     /// The acknowledged revisions of one purchase, in the order of arrival.
-    #[must_use]
     pub fn revisions(&self, collapse_key: &str) -> Vec<i64> {
         let seen = self.seen();
         let acked = |request: &&Received| request.collapse_key() == collapse_key && request.is_acked();
@@ -294,7 +282,6 @@ impl Receiver {
     }
 
     /// The acknowledged revisions of every purchase.
-    #[must_use]
     pub fn revisions_by_key(&self) -> BTreeMap<String, Vec<i64>> {
         let mut revisions = BTreeMap::<String, Vec<i64>>::new();
         for request in self.all().iter().filter(|request| request.is_acked()) {
@@ -304,7 +291,6 @@ impl Receiver {
     }
 
     /// When the last request about each purchase arrived.
-    #[must_use]
     pub fn arrivals(&self) -> BTreeMap<String, Instant> {
         let seen = self.seen();
         seen.requests.iter().map(|request| (request.collapse_key().to_owned(), request.began)).collect()

@@ -14,7 +14,6 @@ pub const RECOGNIZED: Duration = DAY.saturating_mul(7);
 pub const REPEATED: Duration = RECOGNIZED.saturating_sub(HOUR);
 
 /// Whether a status refuses the event itself.
-#[must_use]
 pub fn is_refusal(status: u16) -> bool {
     (400..=499).contains(&status) && !NO_REFUSALS.contains(&status)
 }

@@ -79,7 +79,6 @@ pub enum PriceSource {
 }
 
 impl Since {
-    #[must_use]
     pub const fn at(self) -> Timestamp {
         self.0
     }

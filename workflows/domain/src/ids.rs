@@ -27,10 +27,8 @@ macro_rules! uuid_ids {
 
         impl $name {
             /// Wraps a UUID that is known to name this kind of thing.
-            #[must_use]
             pub const fn new(id: Uuid) -> Self { Self(id) }
             /// The bare UUID.
-            #[must_use]
             pub const fn uuid(self) -> Uuid { self.0 }
         }
 
@@ -107,7 +105,6 @@ pub struct DevicePlace {
 
 impl CollapseKey {
     /// The purchase that `receipt_id` names on this platform.
-    #[must_use]
     pub fn of(platform: PlatformId, receipt_id: &str) -> Self {
         Self(Uuid::new_v5(&platform.uuid(), receipt_id.as_bytes()))
     }
@@ -116,14 +113,12 @@ impl CollapseKey {
 impl EventId {
     /// The id of event number `n` of one type in one revision. `epoch` belongs to the database and
     /// is raised after a restore, so that ids of a lost future are never used again.
-    #[must_use]
     pub fn of(key: CollapseKey, epoch: i64, revision: i64, event_type: &str, n: u32) -> Self {
         let name = format!("{epoch}/{revision}/{event_type}/{n}");
         Self(Uuid::new_v5(&key.uuid(), name.as_bytes()))
     }
 
     /// The id of the event that carries a user's changed profile. A user's revision is used once.
-    #[must_use]
     pub fn of_profile(user: UserId, epoch: i64, user_revision: i64, scope: ProfileScope<'_>) -> Self {
         let mut name = format!("{epoch}/{user_revision}/profile.updated/{}", scope.environment.as_str());
         for platform in scope.platforms {
@@ -136,7 +131,6 @@ impl EventId {
 
 impl EventId {
     /// The id of an event that a device reported under an id of its own, which it never uses for another.
-    #[must_use]
     pub fn of_device(place: DevicePlace, epoch: i64, client_id: &str) -> Self {
         Self(Uuid::new_v5(&place.uuid(), format!("{epoch}/{client_id}").as_bytes()))
     }
@@ -151,7 +145,6 @@ impl DevicePlace {
 
 impl AuditEntryId {
     /// The audit entry of an operation of a call that may be repeated.
-    #[must_use]
     pub fn of(call: &str, operation: &str) -> Self {
         Self(Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("act/{call}/{operation}").as_bytes()))
     }
@@ -159,7 +152,6 @@ impl AuditEntryId {
 
 impl AlarmId {
     /// The alarm of this kind with this detail, about this platform or destination, or about none.
-    #[must_use]
     pub fn of(about: Option<Uuid>, kind: &str, detail: &str) -> Self {
         let namespace = about.unwrap_or(Uuid::NAMESPACE_URL);
         Self(Uuid::new_v5(&namespace, format!("alarm/{kind}/{detail}").as_bytes()))
@@ -168,7 +160,6 @@ impl AlarmId {
 
 impl TransferId {
     /// The transfer away from a user after this number of others.
-    #[must_use]
     pub fn of(from: UserId, epoch: i64, number: i64) -> Self {
         Self(Uuid::new_v5(&from.uuid(), format!("{epoch}/{number}/transfer").as_bytes()))
     }
@@ -176,7 +167,6 @@ impl TransferId {
 
 impl ReviewId {
     /// The review of these two users: there is one.
-    #[must_use]
     pub fn of(from: UserId, to: UserId) -> Self {
         Self(Uuid::new_v5(&from.uuid(), format!("review/{to}").as_bytes()))
     }
@@ -185,14 +175,12 @@ impl ReviewId {
 impl DeliveryId {
     /// The delivery of an event to a destination; `n` grows by one with each requested redelivery.
     /// It is also the `webhook-id` header, stable over retries.
-    #[must_use]
     pub fn of(destination: DestinationId, event: EventId, n: u32) -> Self {
         Self(Uuid::new_v5(&destination.uuid(), format!("{event}/{n}").as_bytes()))
     }
 
     /// The `webhook-id` of a request with several events: it follows from these deliveries and their order, so a request with
     /// the same ones has the same id.
-    #[must_use]
     pub fn of_batch(members: &[Self]) -> Self {
         let namespace = members.first().map_or(Uuid::nil(), |first| first.0);
         let names: Vec<String> = members.iter().map(ToString::to_string).collect();
@@ -201,7 +189,6 @@ impl DeliveryId {
 
     /// The delivery of an event that was announced earlier: its id may be of an epoch before this one, in which the
     /// destination got a delivery of the same number.
-    #[must_use]
     pub fn in_epoch(destination: DestinationId, event: EventId, epoch: i64, n: u32) -> Self {
         if epoch == FIRST_EPOCH {
             return Self::of(destination, event, n);
@@ -212,13 +199,11 @@ impl DeliveryId {
 
 impl UserId {
     /// The anonymous user behind a store's own user id.
-    #[must_use]
     pub fn anonymous(app: AppId, store: &str, app_user_id: &str) -> Self {
         Self(Uuid::new_v5(&app.uuid(), format!("{store}/{app_user_id}").as_bytes()))
     }
 
     /// The anonymous user of a device on which nobody has logged in since this number of logouts.
-    #[must_use]
     pub fn of_device(place: DevicePlace, logouts: i64) -> Self {
         let name = if logouts == 0 { "anonymous".to_owned() } else { format!("anonymous/{logouts}") };
         Self(Uuid::new_v5(&place.uuid(), name.as_bytes()))

@@ -8,7 +8,6 @@ macro_rules! names {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The name in storage, metrics and the API.
-            #[must_use]
             pub const fn as_str(self) -> &'static str { match self { $(Self::$variant => $name),* } }
         }
     };

@@ -52,7 +52,6 @@ pub struct Selection {
 }
 
 impl RedeliverySelector {
-    #[must_use]
     pub fn to(self, receivers: impl Into<Receivers>) -> Selection {
         Selection { selector: self, receivers: receivers.into(), is_urgent: false }
     }
@@ -60,14 +59,12 @@ impl RedeliverySelector {
 
 impl Selection {
     /// Whether it selects one purchase, or one event of it.
-    #[must_use]
     pub const fn is_of_one_purchase(&self) -> bool {
         use RedeliverySelector::{Event, Lanes, Purchase};
         matches!(self.selector, Event(_) | Purchase(_) | Lanes(_))
     }
 
     /// Whether pauses of destinations end: never for one purchase, since all others would be sent with it.
-    #[must_use]
     pub const fn ends_pauses(&self) -> bool {
         self.is_urgent && !self.is_of_one_purchase()
     }
@@ -75,7 +72,6 @@ impl Selection {
 
 impl Receivers {
     /// The destination, if it is one.
-    #[must_use]
     pub const fn destination(self) -> Option<DestinationId> {
         if let Self::One(id) = self { Some(id) } else { None }
     }

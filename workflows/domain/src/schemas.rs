@@ -20,7 +20,6 @@ pub const USER_VERSION: &str = "1.0";
 pub const DESTINATION_VERSION: &str = "1.0";
 
 /// Type, version and schema of each documented event, those that no connected store causes today included.
-#[must_use]
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS).chain(NOT_YET);

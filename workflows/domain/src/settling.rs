@@ -112,7 +112,6 @@ pub enum Readiness {
 
 impl SettlingStart {
     /// Whether what was loaded is settled now.
-    #[must_use]
     pub fn readiness(&self, loaded: &Loaded) -> Readiness {
         let obeys_window = self.mode == SettlingMode::Due && loaded.cap != Some(Duration::ZERO);
         if loaded.held.is_some() {
@@ -162,7 +161,6 @@ pub struct Record {
 }
 
 impl Record {
-    #[must_use]
     pub fn decided(collapse_key: CollapseKey, loaded: &Loaded, verification: &Verification) -> Self {
         let context = SettlingContext { verification, is_replaced: loaded.is_replaced, now: loaded.now };
         let decision = decide(&loaded.purchase, &loaded.notifications, context);
@@ -185,7 +183,6 @@ impl Record {
     }
 
     /// Whether anything is decided about the purchase, so that it has an owner.
-    #[must_use]
     pub fn settles(&self) -> bool {
         let Decision { transitions, outcomes, .. } = &self.decision;
         self.is_answer || !transitions.is_empty() || outcomes.iter().any(|(_, outcome)| *outcome != Outcome::Abandoned)
@@ -193,13 +190,11 @@ impl Record {
 
     /// Whether the count of failed queries starts again from zero: the store answered, or it cannot be queried at all.
     /// In both cases it was not merely unreachable.
-    #[must_use]
     pub const fn ends_failures(&self) -> bool {
         self.is_answer || self.is_real
     }
 
     /// The newest notification that is left open.
-    #[must_use]
     pub fn newest_waiting(&self) -> Option<i64> {
         let decided: BTreeSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
         self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()

@@ -3,7 +3,6 @@
 /// Whether a character shows nothing by itself, or changes how others are shown: the control characters, those that
 /// Unicode calls default ignorable (<https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), the
 /// separators of lines and paragraphs, and the empty Braille pattern.
-#[must_use]
 pub fn is_invisible(letter: char) -> bool {
     letter.is_control()
         || matches!(letter,
@@ -15,7 +14,6 @@ pub fn is_invisible(letter: char) -> bool {
 
 /// Whether a terminal may take a character as a command, or a reader another order of the text: the control characters
 /// and those of Unicode's bidirectional algorithm.
-#[must_use]
 pub fn is_commanding(letter: char) -> bool {
     let is_bidi =
         matches!(letter, '\u{61C}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
@@ -23,14 +21,12 @@ pub fn is_commanding(letter: char) -> bool {
 }
 
 /// A name as a reader sees it: without invisible characters, and with one space between two words.
-#[must_use]
 pub fn visible(name: &str) -> String {
     let parts = name.split_whitespace().map(|part| part.chars().filter(|letter| !is_invisible(*letter)).collect());
     parts.filter(|part: &String| !part.is_empty()).collect::<Vec<String>>().join(" ")
 }
 
 /// What names have in common that a reader takes for one.
-#[must_use]
 pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }

@@ -27,7 +27,6 @@ impl Timestamp {
     pub const EARLIEST: Self = Self(EARLIEST_MICROS);
 
     /// From microseconds since 1970, clamped to the years 1 to 9999.
-    #[must_use]
     pub const fn from_micros(micros: i64) -> Self {
         if micros > LATEST_MICROS {
             Self(LATEST_MICROS)
@@ -39,13 +38,11 @@ impl Timestamp {
     }
 
     /// From milliseconds since 1970, clamped to the years 1 to 9999.
-    #[must_use]
     pub const fn from_millis(millis: i64) -> Self {
         Self::from_micros(millis.saturating_mul(1000))
     }
 
     /// Microseconds since 1970.
-    #[must_use]
     pub const fn micros(self) -> i64 {
         self.0
     }
@@ -69,25 +66,21 @@ impl Timestamp {
     }
 
     /// The duration from `earlier` to this instant; zero when `earlier` is later.
-    #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
     }
 
     /// The duration between two instants, whichever is earlier.
-    #[must_use]
     pub const fn distance(self, other: Self) -> Duration {
         Duration::from_micros(self.0.abs_diff(other.0))
     }
 
     /// Milliseconds from `earlier` to this instant, rounded towards zero; negative when it is later.
-    #[must_use]
     pub const fn millis_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0) / 1000
     }
 
     /// RFC 3339 with the offset in digits, as some documented fields have it.
-    #[must_use]
     pub fn with_offset(self) -> String {
         format!("{}+00:00", self.to_string().trim_end_matches('Z'))
     }
@@ -131,13 +124,11 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 /// Milliseconds of a duration, clamped.
-#[must_use]
 pub fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The duration of some milliseconds; zero for a negative number.
-#[must_use]
 pub fn duration(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }

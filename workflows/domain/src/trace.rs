@@ -25,22 +25,18 @@ pub struct InvalidTraceContext;
 
 impl TraceContext {
     /// A span of a trace; `None` when an id is zero.
-    #[must_use]
     pub const fn new(trace_id: u128, span_id: u64, is_sampled: bool) -> Option<Self> {
         if trace_id == 0 || span_id == 0 { None } else { Some(Self { trace_id, span_id, is_sampled }) }
     }
 
-    #[must_use]
     pub const fn trace_id(self) -> u128 {
         self.trace_id
     }
 
-    #[must_use]
     pub const fn span_id(self) -> u64 {
         self.span_id
     }
 
-    #[must_use]
     pub const fn is_sampled(self) -> bool {
         self.is_sampled
     }

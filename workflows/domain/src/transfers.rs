@@ -18,13 +18,11 @@ pub enum TransferPolicy {
 
 impl TransferPolicy {
     /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
-    #[must_use]
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins { Self::Review } else { Self::Immediate }
     }
 
     /// The name used in storage and the API.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Immediate => "immediate",

@@ -25,7 +25,6 @@ macro_rules! transition_kinds {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
             /// The type of the event that announces it.
-            #[must_use]
             pub const fn event_type(self) -> &'static str { match self { $(Self::$name => $event_type),* } }
         }
     };

@@ -43,13 +43,11 @@ impl Verification {
     }
 
     /// Whether the store answered about this receipt.
-    #[must_use]
     pub const fn is_answer(&self) -> bool {
         matches!(self, Self::Verified(_) | Self::Gone)
     }
 
     /// Whether the purchase counts as real: the store knows it, or the store cannot be queried.
-    #[must_use]
     pub const fn is_real(&self) -> bool {
         matches!(self, Self::Verified(_) | Self::Unverifiable)
     }
@@ -81,7 +79,6 @@ pub enum UnknownReceipts {
 
 impl UnknownReceipts {
     /// The name used in storage and the API.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::GiveUp => "give_up",
@@ -208,7 +205,6 @@ pub enum Unit {
 
 impl Term {
     /// ISO 8601, such as `P1M`.
-    #[must_use]
     pub fn iso(self) -> String {
         let letter = match self.unit {
             Unit::Day => 'D',

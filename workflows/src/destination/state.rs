@@ -58,12 +58,10 @@ pub struct Redelivery {
 }
 
 impl Redelivery {
-    #[must_use]
     pub const fn new(selector: RedeliverySelector, admin: Admin) -> Self {
         Self { selector, admin, cursor: None }
     }
 
-    #[must_use]
     pub const fn signal(&self) -> &'static str {
         match self.selector {
             RedeliverySelector::Behind
@@ -81,12 +79,10 @@ impl Redelivery {
 
 impl AdminRequest {
     /// The requested redelivery, if it is one.
-    #[must_use]
     pub const fn redelivery(&self) -> Option<&Redelivery> {
         if let Self::Redeliver(redelivery) = self { Some(redelivery) } else { None }
     }
 
-    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Redeliver(redelivery) => redelivery.signal(),
@@ -115,7 +111,6 @@ pub enum Next {
 
 impl State {
     /// The next thing to do at `now`.
-    #[must_use]
     pub fn next(&self, now: Timestamp) -> Next {
         if let Some(request) = self.admin.front() {
             return Next::Admin(request.clone());
@@ -137,7 +132,6 @@ impl State {
     }
 
     /// Whether deliveries must wait: for the end of a pause that the destination requested, or for the next probe.
-    #[must_use]
     pub fn must_wait(&self) -> bool {
         self.until.is_some() && matches!(self.last.state, Supervision::Pause | Supervision::Probe)
     }

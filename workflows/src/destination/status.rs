@@ -25,7 +25,6 @@ pub struct Status {
 }
 
 impl Status {
-    #[must_use]
     pub fn of(destination_id: Option<DestinationId>, state: &State) -> Self {
         let next_check_at = if state.is_supervising { None } else { state.until };
         Self {
@@ -41,7 +40,6 @@ impl Status {
     }
 
     /// A short text for the Temporal UI. Setting it costs no event.
-    #[must_use]
     pub fn details(&self) -> String {
         let what = match self.state {
             Supervision::Rest => "nothing that could be sent is pending",

@@ -92,7 +92,6 @@ pub enum AdminRequest {
 }
 
 impl AdminRequest {
-    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Hold { .. } => contract::HOLD,
@@ -167,7 +166,6 @@ impl State {
     }
 
     /// When the window ends: at the cap, if that is earlier.
-    #[must_use]
     pub fn window_ends(&self) -> Option<Timestamp> {
         self.window.map(|window| self.cap.map_or(window, |cap| cap.min(window)))
     }

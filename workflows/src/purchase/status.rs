@@ -42,7 +42,6 @@ pub struct Lane {
 }
 
 impl Status {
-    #[must_use]
     pub fn of(collapse_key: Option<CollapseKey>, state: &State) -> Self {
         Self {
             collapse_key,
@@ -62,7 +61,6 @@ impl Status {
     }
 
     /// A short text for the Temporal UI. Setting it costs no event.
-    #[must_use]
     pub fn details(&self) -> String {
         let mut lines = vec![format!("{}, revision {}", self.state, self.revision)];
         if let Some(until) = self.held_until {

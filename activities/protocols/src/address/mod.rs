@@ -47,7 +47,6 @@ const GLOBAL_UNICAST: (u128, u32) = (0x2000 << 112, 3);
 const NAT64: (u128, u32) = (0x0064_ff9b << 96, 96);
 
 /// The IPv4 address that a NAT64 address stands for; another address as it is.
-#[must_use]
 pub fn target(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) if is_nat64(v6) => {
@@ -59,7 +58,6 @@ pub fn target(address: IpAddr) -> IpAddr {
 }
 
 /// Whether an address is forbidden: a request to it could reach something that is not a public server.
-#[must_use]
 pub fn is_forbidden(address: IpAddr) -> bool {
     match target(address) {
         IpAddr::V4(address) => is_forbidden_v4(address),

@@ -26,7 +26,6 @@ pub struct Exception {
 
 impl Allowed {
     /// Why no request to a stored destination is allowed; `None` when requests are.
-    #[must_use]
     pub fn refusal(&self, destination: &Destination) -> Option<Invalid> {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::refusal(destination, self),

@@ -130,13 +130,11 @@ pub enum Config {
 
 impl Config {
     /// Whether its requests carry the trace context, in the header `traceparent`.
-    #[must_use]
     pub const fn takes_trace(&self) -> bool {
         matches!(self, Self::Webhook(_))
     }
 
     /// The named kind's maximum number of requests a second, if it has one.
-    #[must_use]
     pub fn max_rate(kind: &str) -> Option<i64> {
         match kind {
             amplitude::KIND => Some(amplitude::config::RATE),
@@ -145,26 +143,22 @@ impl Config {
     }
 
     /// The API fields of the named kind; `None` when there is no such kind.
-    #[must_use]
     pub fn fields(kind: &str) -> Option<&'static KindSchemas> {
         Self::schemas().iter().find(|schemas| schemas.kind == kind)
     }
 
     /// The default schedule of the named kind, as the command line shows it.
-    #[must_use]
     pub fn schedule_text(kind: &str) -> ScheduleText {
         if kind == amplitude::KIND { amplitude::SCHEDULE } else { webhook::SCHEDULE }
     }
 
     /// The API fields of each kind, as JSON Schemas.
-    #[must_use]
     pub fn schemas() -> &'static [KindSchemas] {
         static SCHEMAS: LazyLock<[KindSchemas; 2]> =
             LazyLock::new(|| [webhook::schemas::schemas(), amplitude::schemas::schemas()]);
         &*SCHEMAS
     }
 
-    #[must_use]
     pub fn forms() -> Vec<Form> {
         vec![webhook::form::form(), amplitude::form::form()]
     }
@@ -219,7 +213,6 @@ impl Config {
     }
 
     /// The warning that sandbox events are skipped, if the destination lacks what its kind needs for them.
-    #[must_use]
     pub fn sandbox_warning(destination: &Destination) -> Option<&'static str> {
         match destination.kind.as_str() {
             amplitude::KIND => amplitude::config::sandbox_warning(&destination.settings),
@@ -240,7 +233,6 @@ impl Config {
     }
 
     /// Renders an event for a destination. The body is frozen: every attempt sends it.
-    #[must_use]
     pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render(destination, unsent),
@@ -251,7 +243,6 @@ impl Config {
 
     /// Renders an event of a device for a destination. It depends on the stored event and on settings that name the
     /// customer alone.
-    #[must_use]
     pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render_streamed(destination, event),
@@ -261,7 +252,6 @@ impl Config {
     }
 
     /// What metrics count about the call of [`Self::render`] that returned `rendered`.
-    #[must_use]
     pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
         match destination.kind.as_str() {
             amplitude::KIND => amplitude::body::render_notes(destination, unsent, rendered),
@@ -281,7 +271,6 @@ impl Config {
     }
 
     /// Maximum number of events of devices in a request.
-    #[must_use]
     pub fn per_streamed_request(&self, destination: &Destination) -> usize {
         match self {
             Self::Webhook(config) => config.device_batch,
@@ -291,7 +280,6 @@ impl Config {
 
     /// The id of a request with these events of devices as a batch; `None` if its kind, or its settings, have no batches that
     /// are sent again as they were.
-    #[must_use]
     pub fn batch_id(&self, attempts: &[Attempt]) -> Option<DeliveryId> {
         match self {
             Self::Webhook(config) => webhook::request::batch_id(config, attempts),
@@ -311,7 +299,6 @@ impl Config {
     }
 
     /// The names of the headers of its requests, in lower case and in their order.
-    #[must_use]
     pub fn header_names(&self) -> Vec<String> {
         match self {
             Self::Webhook(config) => webhook::request::header_names(config),
@@ -320,7 +307,6 @@ impl Config {
     }
 
     /// A frozen body of a destination of the named kind as a request has it: without what is sent beside it.
-    #[must_use]
     pub fn sent_body(kind: &str, frozen: String) -> String {
         match kind {
             amplitude::KIND => amplitude::body::Frozen::read(&frozen).map_or(frozen, amplitude::body::Frozen::sent),
@@ -329,7 +315,6 @@ impl Config {
     }
 
     /// The first wait of the schedule.
-    #[must_use]
     pub fn first_wait(&self) -> Duration {
         match self {
             Self::Webhook(config) => duration(config.schedule.first_ms()),
@@ -338,7 +323,6 @@ impl Config {
     }
 
     /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
-    #[must_use]
     pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
         match self {
             Self::Webhook(_) => None,
@@ -347,7 +331,6 @@ impl Config {
     }
 
     /// Judges a reply for each event and for the destination as a whole.
-    #[must_use]
     pub fn judge(&self, exchange: Exchange<'_>) -> DeliveryResult {
         match self {
             Self::Webhook(config) => webhook::response::judge(config, exchange),
@@ -356,7 +339,6 @@ impl Config {
     }
 
     /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
-    #[must_use]
     pub const fn gives_up_after(&self) -> Option<Duration> {
         match self {
             Self::Webhook(_) => None,
@@ -365,7 +347,6 @@ impl Config {
     }
 
     /// Time without a success after which a failed request disables the destination.
-    #[must_use]
     pub const fn disable_after(&self) -> Duration {
         match self {
             Self::Webhook(_) => webhook::DISABLE_AFTER,
@@ -374,7 +355,6 @@ impl Config {
     }
 
     /// Redacts our secrets in a text that the destination sent.
-    #[must_use]
     pub fn redact(&self, text: &str) -> String {
         match self {
             Self::Webhook(config) => webhook::config::redact(config, text),
@@ -417,7 +397,6 @@ impl Config {
     }
 
     /// What [`Self::test`] does for a destination of the named kind with these settings.
-    #[must_use]
     pub fn test_notes(kind: &str, settings: &Value) -> TestNotes {
         match kind {
             amplitude::KIND => amplitude::config::test_notes(settings),

@@ -6,7 +6,6 @@ const MIN_BYTES: usize = 6;
 
 /// Replaces the end of a text with `mark` if it is the beginning of one of the secrets, ignoring case. Of several
 /// matches the longest is replaced, so that no part of a secret remains.
-#[must_use]
 pub fn without_beginning<'a>(mut text: String, secrets: impl Iterator<Item = &'a str>, mark: &str) -> String {
     let longest = secrets.filter_map(|secret| beginning(&text, secret)).max();
     if let Some(at) = longest.and_then(|length| text.len().checked_sub(length)) {

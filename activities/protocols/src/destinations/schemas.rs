@@ -19,7 +19,6 @@ pub struct KindSchemas {
 
 impl KindSchemas {
     /// The names of the fields that can be set at any time.
-    #[must_use]
     pub fn changeable(&self) -> Vec<&str> {
         self.created.keys().map(String::as_str).filter(|name| !self.on_creation.contains(name)).collect()
     }

@@ -27,7 +27,6 @@ pub enum WithoutExternalId {
 
 impl WithoutExternalId {
     /// Parses the setting; null is the default. `None` for anything else.
-    #[must_use]
     pub fn parse(value: &Value) -> Option<Self> {
         if value.is_null() { Some(Self::default()) } else { serde_json::from_value(value.clone()).ok() }
     }
@@ -36,7 +35,6 @@ impl WithoutExternalId {
     ///
     /// An anonymous former owner never gets an external id, and the destination got no event of that user: nothing is to
     /// be taken back there.
-    #[must_use]
     pub fn put_aside(self, event_type: &str) -> Option<Rendered> {
         match self {
             Self::Send => None,

@@ -39,7 +39,6 @@ pub enum Failure {
 
 impl Failure {
     /// The class of an attempt that failed for this reason.
-    #[must_use]
     pub const fn class(self) -> AttemptClass {
         match self {
             Self::Url | Self::Scheme | Self::Port | Self::Headers => AttemptClass::InvalidUrl,

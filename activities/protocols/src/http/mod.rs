@@ -62,7 +62,6 @@ pub struct Rules {
 
 impl Rules {
     /// The rules for an address that the operator chose: any network, any port, plain `http` too.
-    #[must_use]
     pub fn open() -> Self {
         let all = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let allowed_networks = all.into_iter().filter_map(|ip| IpNet::new(ip, 0).ok()).collect();

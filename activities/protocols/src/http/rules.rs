@@ -110,7 +110,6 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
 }
 
 /// Whether a name is `localhost` or a subdomain of it.
-#[must_use]
 pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);
     name.strip_suffix(LOCALHOST).is_some_and(|subdomain| subdomain.is_empty() || subdomain.ends_with('.'))

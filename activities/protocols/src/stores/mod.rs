@@ -74,7 +74,6 @@ pub enum Store<'a> {
 
 impl Settings {
     /// The store with this name, with the settings for a platform; `None` for a store that cannot verify.
-    #[must_use]
     pub fn of(&self, store: &str, platform: PlatformId) -> Option<Store<'_>> {
         let simulated = self.simulated.as_ref().filter(|simulated| simulated.platform == platform);
         match store {
@@ -84,7 +83,6 @@ impl Settings {
     }
 
     /// Maximum number of queries a second per platform.
-    #[must_use]
     pub const fn per_second(&self) -> u32 {
         self.amazon.per_second
     }
@@ -92,7 +90,6 @@ impl Settings {
 
 impl Store<'_> {
     /// How long to retry after the first failure before the purchase is settled without the store.
-    #[must_use]
     pub const fn give_up_after(self) -> Duration {
         match self {
             Self::Amazon(settings) => settings.give_up_after,

@@ -63,7 +63,6 @@ impl Default for DeviceQuota {
 
 impl DeviceQuota {
     /// The bounds of what devices use.
-    #[must_use]
     pub const fn bounds(self) -> DeviceUsage {
         DeviceUsage {
             events: self.device_events_per_day,

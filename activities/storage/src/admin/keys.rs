@@ -114,7 +114,6 @@ const USE: Sql = statement! {"
 "};
 
 /// The hash under which the secret part of a key is stored.
-#[must_use]
 pub fn key_hash(secret: &str) -> String {
     sha256(secret)
 }

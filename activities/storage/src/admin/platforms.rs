@@ -79,7 +79,6 @@ fn of_some_seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 impl PlatformSettings {
     /// The settings of a platform for which only these were chosen.
-    #[must_use]
     pub fn new(name: &str, package_name: &str, window_ms: i64) -> Self {
         Self { name: name.to_owned(), package_name: package_name.to_owned(), window_ms, ..Self::default() }
     }
@@ -135,13 +134,11 @@ pub struct PlatformChange {
 
 impl Platform {
     /// Whether its store can be queried: it has a shared secret that the store has not refused.
-    #[must_use]
     pub const fn can_verify(&self) -> bool {
         self.has_shared_secret && self.secret_refused_at.is_none()
     }
 
     /// What a device moves of another named customer's.
-    #[must_use]
     pub fn transfers(&self) -> TransferPolicy {
         self.settings.transfers.unwrap_or_else(|| TransferPolicy::usual(self.has_login_secret))
     }

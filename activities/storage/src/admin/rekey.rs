@@ -77,7 +77,6 @@ const COLUMNS: [Column; 9] = [
 
 /// The tables and columns with secrets, for tests that search for these.
 #[cfg(feature = "fail-points")]
-#[must_use]
 pub fn secret_columns() -> Vec<(&'static str, &'static str)> {
     COLUMNS.iter().map(|column| column.name).collect()
 }
@@ -129,7 +128,6 @@ pub struct Turned {
 
 impl Store {
     /// The id of the key that encrypts.
-    #[must_use]
     pub fn key_id(&self) -> &str {
         self.secrets.newest_id()
     }

@@ -207,7 +207,6 @@ fn usable(
 impl Store {
     /// The hash under which sign-ins and links of the admin token have it. It may be a phrase, which is tried out where
     /// its hash needs no key.
-    #[must_use]
     pub fn token_hash(&self, token: &SecretString) -> String {
         self.secrets.phrase_hash("sign_ins.token_hash", token.expose_secret())
     }

@@ -23,7 +23,6 @@ impl From<Option<PlatformId>> for About {
 }
 
 impl About {
-    #[must_use]
     pub const fn ids(self) -> (Option<PlatformId>, Option<DestinationId>) {
         match self {
             Self::Platform(id) => (Some(id), None),

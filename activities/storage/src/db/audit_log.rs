@@ -29,7 +29,6 @@ pub struct Actor {
 }
 
 impl Actor {
-    #[must_use]
     pub fn named(name: &str) -> Self {
         Self { key: None, name: name.to_owned(), reason: None, once: None }
     }
@@ -91,13 +90,11 @@ impl AuditEntry {
 
 impl Store {
     /// A handle to the database whose changes leave audit entries of this actor.
-    #[must_use]
     pub fn by(&self, actor: Actor) -> Self {
         Self { actor: Arc::new(actor), ..self.clone() }
     }
 
     /// This handle, with the reason of its changes.
-    #[must_use]
     pub fn because(&self, reason: Option<String>) -> Self {
         match reason {
             Some(_) => self.by(Actor { reason, ..(*self.actor).clone() }),
@@ -106,7 +103,6 @@ impl Store {
     }
 
     /// Who makes the changes of this handle.
-    #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
     }

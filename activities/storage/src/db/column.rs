@@ -246,7 +246,6 @@ macro_rules! stored {
 
         impl $name {
             /// The text that is stored and shown.
-            #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }

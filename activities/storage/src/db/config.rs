@@ -31,7 +31,6 @@ pub struct Key {
 
 impl Key {
     /// From 32 bytes of randomness.
-    #[must_use]
     pub const fn new(bytes: [u8; 32]) -> Self {
         Self { newest: bytes, older: Vec::new() }
     }

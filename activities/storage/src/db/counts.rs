@@ -60,7 +60,6 @@ pub struct Sum {
 
 impl Sum {
     /// One that took this long; zero for what takes no time.
-    #[must_use]
     pub fn one(took: Duration) -> Self {
         let milliseconds = i64::try_from(took.as_millis()).unwrap_or(i64::MAX);
         Self { times: 1, total_ms: milliseconds, longest_ms: milliseconds }
@@ -142,7 +141,6 @@ impl Counts {
 }
 
 /// The beginning of the minute of a time.
-#[must_use]
 pub fn minute(at: Timestamp) -> Timestamp {
     Timestamp::from_micros(at.micros().div_euclid(MINUTE_MICROS) * MINUTE_MICROS)
 }

@@ -37,7 +37,6 @@ pub struct Space {
 
 impl Disk {
     /// The disk of a database, which has room until a write finds none.
-    #[must_use]
     pub fn of(database: &Database) -> Self {
         let file = match database {
             Database::Sqlite(file) => Some(file.clone()),
@@ -47,20 +46,17 @@ impl Disk {
     }
 
     /// Whether the last write found no room.
-    #[must_use]
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
     }
 
     /// Whether a write found no room within this time.
-    #[must_use]
     pub fn was_full(&self, now: Instant, within: Duration) -> bool {
         let full_at = *self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
         full_at.is_some_and(|full_at| now.saturating_duration_since(full_at) < within)
     }
 
     /// Asks the system for the room on the disk. `None` for a server's, and if the system does not answer.
-    #[must_use]
     pub fn space(&self) -> Option<Space> {
         let found = rustix::fs::statvfs(self.file.as_ref()?).ok()?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);

@@ -93,7 +93,6 @@ pub enum Unproved {
 }
 
 /// An error with all its causes, on one line, for the place where it is logged or shown.
-#[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -138,7 +137,6 @@ impl Error {
     }
 
     /// Whether a statement failed because the disk of the database is full. The operator must make room.
-    #[must_use]
     pub fn is_of_full_disk(&self) -> bool {
         self.is_of(|message, hint| message == SQLITE_FULL || hint == Some(FULL_DISK))
     }

@@ -180,7 +180,6 @@ fn derived(key: &[u8; 32], purpose: &str) -> hmac::Tag {
 
 /// The id of a key, eight hex digits: it is computed from the key, so a key cannot have a wrong one, and nobody finds
 /// the key from it.
-#[must_use]
 pub fn key_id(key: &[u8; 32]) -> String {
     hex(derived(key, "key id").as_ref().get(..ID_LEN).unwrap_or_default())
 }
@@ -195,7 +194,6 @@ fn row(table: &str, id: &str) -> Aad<String> {
 }
 
 /// The bytes in lower-case hex.
-#[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

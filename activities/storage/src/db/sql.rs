@@ -120,13 +120,11 @@ pub(crate) use {clause, insert, statement};
 
 impl Sql {
     /// This statement with a clause in the place of `{which}`.
-    #[must_use]
     pub fn of(self, which: Clause) -> Cow<'static, str> {
         Cow::Owned(self.text.replace(WHICH, which.text))
     }
 
     /// This statement with these conditions, joined by `AND`, in the place of `{which}`; with `TRUE` if there are none.
-    #[must_use]
     pub fn with(self, conditions: &[&str]) -> Cow<'static, str> {
         let all = if conditions.is_empty() { "TRUE".to_owned() } else { conditions.join(" AND ") };
         Cow::Owned(self.text.replace(WHICH, &all))
@@ -163,7 +161,6 @@ pub struct Complete {
 
 /// All statements, each once for each of the clauses that complete it.
 #[cfg(feature = "fail-points")]
-#[must_use]
 pub fn all() -> Vec<Complete> {
     let whole = inventory::iter::<Sql>.into_iter().filter(|sql| !sql.text.contains(WHICH));
     let whole = whole.map(|sql| Complete { place: sql.place, text: (*sql).into(), index: sql.index });

@@ -53,13 +53,11 @@ const TOUCH: Sql = statement!("UPDATE installation SET epoch = epoch WHERE id = 
 
 impl Store {
     /// The installation, which was created when the database was opened for the first time.
-    #[must_use]
     pub const fn installation(&self) -> Installation {
         self.installation
     }
 
     /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
-    #[must_use]
     pub const fn system(&self) -> &'static str {
         if self.readers.is_shared() { "postgresql" } else { "sqlite" }
     }
@@ -96,7 +94,6 @@ impl Store {
     }
 
     /// What this process knows of the disk of the database.
-    #[must_use]
     pub fn disk(&self) -> &Disk {
         self.writer.disk()
     }

@@ -39,7 +39,6 @@ pub struct LastSweep {
 
 impl LastSweep {
     /// Whether another one should have finished since.
-    #[must_use]
     pub fn is_late(&self) -> bool {
         self.age >= LATE
     }

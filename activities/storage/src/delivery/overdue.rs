@@ -32,7 +32,6 @@ pub struct Quota {
 }
 
 impl Quota {
-    #[must_use]
     pub const fn of(limit: i64) -> Self {
         Self { per_store: limit, unfollowed: i64::MAX, others: limit }
     }
@@ -113,7 +112,6 @@ impl Overdue {
     }
 
     /// Number of the purchases to wake whose window ended without a settling.
-    #[must_use]
     pub fn missed(&self) -> usize {
         Self::of(UNSETTLED, &self.found).count()
     }

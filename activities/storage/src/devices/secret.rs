@@ -18,7 +18,6 @@ use subtle::ConstantTimeEq;
 pub struct SecretHash(String);
 
 impl SecretHash {
-    #[must_use]
     pub fn of(secret: &SecretString) -> Self {
         Self(sha256(secret.expose_secret()))
     }
@@ -28,7 +27,6 @@ impl SecretHash {
     }
 
     /// In hex, as it is stored.
-    #[must_use]
     pub fn hex(&self) -> &str {
         &self.0
     }

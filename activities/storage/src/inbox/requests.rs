@@ -34,7 +34,6 @@ pub struct TopicRequest {
 impl TopicRequest {
     /// A request of the topic `arn`, which an operator can approve until `expires_at`; `subscribe_url` confirms its
     /// subscription. No other topic gives way to it.
-    #[must_use]
     pub fn new(platform_id: PlatformId, arn: &str, subscribe_url: SecretString, expires_at: Timestamp) -> Self {
         Self { platform_id, arn: arn.to_owned(), subscribe_url, expires_at, gives_way: Arc::new(|_| None) }
     }

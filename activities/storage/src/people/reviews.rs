@@ -109,7 +109,6 @@ pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Erro
 }
 
 impl Review {
-    #[must_use]
     pub fn alarm(&self) -> AlarmId {
         let detail = detail(self.id, self.from_user_id, self.to_user_id);
         AlarmId::of(Some(self.platform_id.uuid()), KIND, &detail)

@@ -28,7 +28,6 @@ pub struct MovedRows {
 
 impl MovedRows {
     /// The store's ids of the customers, without receipts whose customer is unknown.
-    #[must_use]
     pub fn app_user_ids(&self) -> Vec<String> {
         let ids = self.customers.iter().map(|one| &one.app_user_id);
         ids.filter(|id| !id.starts_with(RECEIPT_PREFIX)).cloned().collect()

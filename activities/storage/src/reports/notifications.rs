@@ -57,7 +57,6 @@ pub struct NotificationFilter {
 
 impl NotificationView {
     /// Whether a device reported it, and not the store.
-    #[must_use]
     pub fn is_of_device(&self) -> bool {
         self.store_type == CLAIM_STORE_TYPE
     }

@@ -290,7 +290,6 @@ row! {
 
 impl LatestChanges {
     /// Each kind of thing, with what changes when such a thing does.
-    #[must_use]
     pub const fn kinds(&self) -> [(&'static str, [Option<i64>; 3]); 10] {
         [
             ("notifications", [self.notifications, None, None]),

@@ -94,7 +94,6 @@ pub enum Differs {
 
 impl Differs {
     /// Whether the difference is expected: it follows from the choice of the integration or the status of the delivery.
-    #[must_use]
     pub const fn is_explained(self) -> bool {
         !matches!(self, Self::Unequal | Self::Missing | Self::NotInLedger)
     }

@@ -28,14 +28,12 @@ pub struct ConcealedName<'a> {
 }
 
 /// Whether a store's id of a customer is a tombstone.
-#[must_use]
 pub fn is_tombstone(app_user_id: &str) -> bool {
     app_user_id.starts_with(PREFIX)
 }
 
 impl ConcealedName<'_> {
     /// What stands for the id once the customer is erased.
-    #[must_use]
     pub fn tombstone(&self, secrets: &Secrets) -> String {
         if is_tombstone(self.app_user_id) {
             return self.app_user_id.to_owned();

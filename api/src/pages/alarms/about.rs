@@ -13,7 +13,6 @@ pub struct About {
 
 impl About {
     /// The platform or destination of an alarm; `None` for one that concerns all apps.
-    #[must_use]
     pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
         let name = alarm.about.clone()?;
         page(alarm).map(|path| Self { name, path: visit.to(&path) })

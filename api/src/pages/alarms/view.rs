@@ -27,7 +27,6 @@ pub struct Mistake {
 }
 
 /// The list that the visitor sees, or comes back to.
-#[must_use]
 pub fn list(visit: &Visit) -> String {
     within(visit, "/ui/alarms")
 }
@@ -69,7 +68,6 @@ pub struct AlarmsPage<'a> {
 }
 
 impl<'a> AlarmsPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, found: &Paged<Alarm>, is_all: bool, mistake: Option<Mistake>) -> Self {
         let of = |one: &Alarm| mistake.as_ref().filter(|wrong| wrong.alarm == one.id);
         let raised = |one: &Alarm| Raised {
@@ -141,7 +139,6 @@ pub struct AuditLogPage<'a> {
 }
 
 impl<'a> AuditLogPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, filter: &AuditLogFilter, found: &Paged<AuditEntryView>) -> Self {
         let operation = filter.operation.clone().unwrap_or_default();
         let subject = filter.subject.clone().unwrap_or_default();

@@ -16,7 +16,6 @@ fn pair(name: &str, value: impl Into<String>) -> (String, String) {
     (name.to_owned(), value.into())
 }
 
-#[must_use]
 pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     let mut fields = vec![pair("sku", sku)];
     let Some(product) = product else { return fields };
@@ -32,7 +31,6 @@ pub fn of_product(sku: &str, product: Option<&Product>) -> Fields {
     fields
 }
 
-#[must_use]
 pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> Fields {
     let mut fields = vec![pair("ref", id)];
     if let Some(EntitlementText { name, description }) = named {
@@ -43,7 +41,6 @@ pub fn of_entitlement(id: &str, named: Option<&EntitlementText>) -> Fields {
 }
 
 /// A product as the body of a request.
-#[must_use]
 pub fn product(sent: &Sent) -> Map<String, Value> {
     let lines = sent.get(PRICES).unwrap_or_default().lines().map(str::trim).filter(|line| !line.is_empty());
     let mut body = Map::new();
@@ -65,14 +62,12 @@ fn price(line: &str) -> Value {
 }
 
 /// An entitlement as the body of a request.
-#[must_use]
 pub fn entitlement(sent: &Sent) -> Map<String, Value> {
     let fields = ["name", "description"].into_iter().filter_map(|name| Some((name, sent.get(name)?)));
     fields.map(|(name, text)| (name.to_owned(), json!(text))).collect()
 }
 
 /// Errors by the lines that people see: the first price is line 1.
-#[must_use]
 pub fn named(wrong: Vec<Field>) -> Vec<Field> {
     let named = |one: Field| {
         let rest = one.field.strip_prefix("prices[").and_then(|rest| rest.split_once(']'));

@@ -8,7 +8,6 @@ use storage::{Catalogue, Change, Product};
 const NAMES: usize = 20;
 
 /// What a change that concerns this many purchases does to a catalogue.
-#[must_use]
 pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<String> {
     match change {
         Change::DeleteProduct(sku) => match before.products.get(sku) {

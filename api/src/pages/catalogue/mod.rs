@@ -145,7 +145,6 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Product => "product",
@@ -153,7 +152,6 @@ impl Kind {
         }
     }
 
-    #[must_use]
     pub const fn field(self) -> &'static str {
         match self {
             Self::Product => "sku",

@@ -31,7 +31,6 @@ impl Change {
     }
 
     /// Whether it was sent and refused.
-    #[must_use]
     pub fn is_refused(&self) -> bool {
         !self.wrong.is_empty() || self.detail.is_some()
     }
@@ -61,7 +60,6 @@ pub struct AppsPage<'a> {
 }
 
 impl<'a> AppsPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, apps: Vec<App>) -> Self {
         Self { frame, apps }
     }
@@ -117,7 +115,6 @@ pub struct Contents<'a> {
 }
 
 impl<'a> CataloguePage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: Contents<'a>, change: Change, based_on: String) -> Self {
         let Contents { app, catalogue, unmapped, has_more } = of;
         let path = |kind: Kind, id: &str| {
@@ -200,7 +197,6 @@ pub struct FormPage<'a> {
 
 impl<'a> FormPage<'a> {
     /// The form with what is in it.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, app: AppId, kind: Kind, catalogue: &Catalogue, change: Change) -> Self {
         let chosen: Vec<&String> =
             change.fields.iter().filter(|(name, _)| name == "entitlements").map(|(_, value)| value).collect();
@@ -250,7 +246,6 @@ pub struct ConfirmPage<'a> {
 
 impl<'a> ConfirmPage<'a> {
     /// The question whether a change that concerns this many purchases is made.
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

@@ -26,7 +26,6 @@ pub struct PlatformRow {
 
 impl PlatformRow {
     /// A platform with how far it is connected.
-    #[must_use]
     pub fn new(visit: &Visit, platform: &Platform, facts: &Facts) -> Self {
         let path = |rest: &str| of_app(visit, platform.app_id, &format!("/ui/connect/platforms/{}{rest}", platform.id));
         let next = facts.next();
@@ -58,7 +57,6 @@ pub struct AppCard {
 }
 
 impl AppCard {
-    #[must_use]
     pub fn new(visit: &Visit, app: &App, rows: Vec<PlatformRow>, has_more: bool) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         Self {
@@ -88,7 +86,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -151,7 +148,6 @@ pub struct AppPage<'a> {
 }
 
 impl<'a> AppPage<'a> {
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -207,7 +203,6 @@ pub struct PlatformPage<'a> {
 
 impl<'a> PlatformPage<'a> {
     /// The page of an app with the form of a store, if one is chosen.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, app: &App, forms: &[Form], form: Option<&Form>) -> Self {
         let path = format!("/ui/connect/apps/{}/platforms/new", app.id);
         let choice = |form: &Form| StoreChoice {

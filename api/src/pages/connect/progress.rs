@@ -32,7 +32,6 @@ pub enum Step {
 }
 
 impl Step {
-    #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
             Self::App => "App",
@@ -46,7 +45,6 @@ impl Step {
     }
 
     /// What is to be done, for the list of what is connected.
-    #[must_use]
     pub const fn next(self) -> &'static str {
         match self {
             Self::App => "create an app",
@@ -60,7 +58,6 @@ impl Step {
     }
 
     /// Its page below that of the platform.
-    #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::App | Self::Console => "",
@@ -74,20 +71,17 @@ impl Step {
 }
 
 impl Facts {
-    #[must_use]
     pub fn accepted(&self) -> Option<&ArrivalView> {
         self.progress.arrivals.iter().find(|one| one.reason.is_empty())
     }
 
     /// What was refused, the last in front.
-    #[must_use]
     pub fn refused(&self) -> Vec<&ArrivalView> {
         let mut all: Vec<_> = self.progress.arrivals.iter().filter(|one| !one.reason.is_empty()).collect();
         all.sort_by_key(|one| std::cmp::Reverse(one.last_at));
         all
     }
 
-    #[must_use]
     pub fn is_trusted(&self) -> bool {
         self.progress.topics.iter().any(|topic| matches!(topic.state, TopicState::Configured | TopicState::Confirmed))
     }
@@ -98,19 +92,16 @@ impl Facts {
     }
 
     /// Number of topics that wait for a decision.
-    #[must_use]
     pub fn pending(&self) -> usize {
         self.progress.topics.iter().filter(|topic| topic.state == TopicState::Pending).count()
     }
 
     /// The steps of this platform, in their order.
-    #[must_use]
     pub fn steps(&self) -> Vec<Step> {
         let all = [Step::App, Step::Platform, Step::Console, Step::Topic, Step::Sample, Step::Destination, Step::First];
         all.into_iter().filter(|step| *step != Step::Sample || self.takes_samples).collect()
     }
 
-    #[must_use]
     pub fn is_done(&self, step: Step) -> bool {
         let has_arrived = self.accepted().is_some();
         match step {
@@ -124,7 +115,6 @@ impl Facts {
     }
 
     /// The first step that is not done; `None` when all are.
-    #[must_use]
     pub fn next(&self) -> Option<Step> {
         self.steps().into_iter().find(|step| !self.is_done(*step))
     }
@@ -155,7 +145,6 @@ const DONE: (Tone, &str) = (Tone::Good, "done");
 const OPEN: (Tone, &str) = (Tone::Idle, "not yet");
 
 /// The way from a notification to a destination, with what is done of it.
-#[must_use]
 pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bool) -> Vec<Tick> {
     let topic = if facts.is_trusted() {
         tick(DONE, "A topic may send", None, None)
@@ -269,7 +258,6 @@ const fn distance(status: DeliveryStatus) -> u8 {
 }
 
 /// Why stores cannot reach a URL; `None` if nothing in it says so.
-#[must_use]
 pub fn unreachable(url: &url::Url) -> Option<&'static str> {
     use url::Host;
     let is_private = match url.host() {

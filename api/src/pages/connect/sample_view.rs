@@ -42,7 +42,6 @@ pub struct SamplePage<'a> {
 
 impl<'a> SamplePage<'a> {
     /// The page of a platform, with the types of its samples, or why it takes none.
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

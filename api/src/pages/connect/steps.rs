@@ -61,13 +61,11 @@ impl Connected {
     }
 
     /// The head of the page of a step.
-    #[must_use]
     pub fn head(&self, visit: &Visit, step: Step) -> Head {
         Head::new(visit, &self.app, &self.platform, &self.facts, step)
     }
 
     /// Where the page of a step stands.
-    #[must_use]
     pub fn place(&self, step: Step, api: &str, command: &str) -> PageAddress {
         let id = self.platform.id;
         PageAddress {
@@ -80,7 +78,6 @@ impl Connected {
     }
 
     /// A path of a page of this platform.
-    #[must_use]
     pub fn path(&self, visit: &Visit, rest: &str) -> String {
         of_app(visit, self.app.id, &format!("/ui/connect/platforms/{}{rest}", self.platform.id))
     }

@@ -36,7 +36,6 @@ pub struct Head {
 
 impl Head {
     /// The head of the page of a step.
-    #[must_use]
     pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
         let next = facts.next();
         let may_change = visit.sign_in.role >= Role::Operator;
@@ -124,7 +123,6 @@ pub struct ConsolePage<'a> {
 
 impl<'a> ConsolePage<'a> {
     /// The page of a platform, as the API shows it, with the steps at its store.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, form: Option<Form>, value: &Value) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let guide = form.into_iter().flat_map(|form| form.guide).map(|step| GuideStep {
@@ -258,7 +256,6 @@ pub struct TopicsPage<'a> {
 
 impl<'a> TopicsPage<'a> {
     /// The topics of a platform, those that wait in front.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, account: Account<'_>, tried: &Tried) -> Self {
         let row = |topic: &Topic| {
             let actions = topic_actions(frame, visit, of, topic).into_iter();
@@ -342,7 +339,6 @@ pub struct DestinationsPage<'a> {
 
 impl<'a> DestinationsPage<'a> {
     /// The destinations of the platform's app, and the kinds that can be added.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, forms: &[Form]) -> Self {
         let kind = |form: &Form| KindChoice {
             path: format!("/ui/destinations/new?app_id={}&kind={}", of.app.id, form.name),
@@ -376,7 +372,6 @@ pub struct FirstPage<'a> {
 
 impl<'a> FirstPage<'a> {
     /// The page over the newest purchase of a platform.
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -411,7 +406,6 @@ pub struct SettingsPage<'a> {
 
 impl<'a> SettingsPage<'a> {
     /// The form of a platform that exists.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, tried: &Tried) -> Self {
         Self {
             head: of.head(visit, Step::Platform),
@@ -439,7 +433,6 @@ pub struct DeletePage<'a> {
 }
 
 impl<'a> DeletePage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, tried: &Tried) -> Self {
         Self {
             head: of.head(visit, Step::Platform),

@@ -51,7 +51,6 @@ fn routes() -> Vec<Route> {
     ]
 }
 
-#[must_use]
 pub fn path(app: AppId, user: UserId) -> String {
     format!("/ui/customers/{app}/{user}")
 }

@@ -36,7 +36,6 @@ pub struct SearchPage<'a> {
 
 impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
-    #[must_use]
     pub fn new(frame: &'a Frame, q: String, found: Option<&Vec<(App, Customer)>>) -> Self {
         let row = |(app, one): &(App, Customer)| CustomerListRow {
             path: path(app.id, one.user_id),
@@ -186,7 +185,6 @@ const ABOUT_DESTINATIONS: &str = "destination";
 const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
 impl<'a> CustomerPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let customer = &of.detail.customer;
         let production = environment("Production", &of.detail.production);

@@ -42,7 +42,6 @@ pub struct DeliveryPage<'a> {
 }
 
 impl<'a> DeliveryPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'a>, mistakes: Mistakes) -> Self {
         let Detail { delivery, tree, request, run } = detail;
         let id = delivery.id.to_string();

@@ -8,7 +8,6 @@ use crate::resources::forms::{Field, Form};
 use serde_json::{Map, Value, json};
 
 /// The body of a request that creates something. Empty fields are left out.
-#[must_use]
 pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
     let mut body = Map::new();
     for field in &form.fields {
@@ -42,7 +41,6 @@ pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, V
 }
 
 /// The first line of entered headers that is none, by its number alone: a secret may stand in it.
-#[must_use]
 pub fn wrong_lines(form: &Form, sent: &Sent) -> Option<Wrong> {
     form.fields.iter().filter(|field| field.input == "headers").find_map(|field| {
         let mut lines = sent.get(field.name)?.lines().map(str::trim);

@@ -76,7 +76,6 @@ pub struct Chosen {
 
 impl FieldView {
     /// How a line of text is entered in HTML.
-    #[must_use]
     pub fn html_type(&self) -> &'static str {
         match self.input {
             "password" => "password",
@@ -87,7 +86,6 @@ impl FieldView {
     }
 
     /// The ids of what describes it: its help, and what is wrong.
-    #[must_use]
     pub fn described(&self) -> String {
         let hint = (!self.help.is_empty()).then(|| format!("hint-{}", self.id));
         let wrong = self.wrong.as_ref().map(|_| format!("wrong-{}", self.id));
@@ -95,14 +93,12 @@ impl FieldView {
     }
 
     /// Whether several choices can be chosen.
-    #[must_use]
     pub fn has_boxes(&self) -> bool {
         matches!(self.input, "events" | "platforms" | "environments")
     }
 }
 
 /// The fields of a form in their groups.
-#[must_use]
 pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for field in &form.fields {
@@ -130,13 +126,11 @@ pub fn groups(form: &Form, entered: Entered<'_>, known: &Known) -> Vec<Group> {
 pub const BASED_ON: &str = "based_on";
 
 /// What a form shows of something, as a hash: a form that was opened before somebody else's change has another one.
-#[must_use]
 pub fn digest(form: &Form, stored: &Value) -> String {
     let values = form.fields.iter().filter(|field| !field.secret).map(|field| inside(stored, field.name).clone());
     hash(&Value::Array(values.collect()))
 }
 
-#[must_use]
 pub fn hash(value: &Value) -> String {
     storage::hex(ring::digest::digest(&ring::digest::SHA256, value.to_string().as_bytes()).as_ref())
 }

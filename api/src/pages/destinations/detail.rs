@@ -54,7 +54,6 @@ pub struct DeliveriesPage<'a> {
 }
 
 impl<'a> DeliveriesPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, found: &Paged<DeliveryView>, status: &str) -> Self {
         let path = format!("/ui/destinations/{}{DELIVERIES}", head.id);
         let older = |cursor: &String| visit.to(&with_query(&path, &[("status", status), ("cursor", cursor)]));
@@ -113,7 +112,6 @@ pub struct SettingsPage<'a> {
 }
 
 impl<'a> SettingsPage<'a> {
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

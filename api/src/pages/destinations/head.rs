@@ -32,7 +32,6 @@ pub struct Head {
 
 impl Head {
     /// The head of a page of this destination.
-    #[must_use]
     pub fn new(visit: &Visit, destination: &Destination, current: &'static str) -> Self {
         let tab = |(name, end): (&'static str, &str)| Tab {
             name,
@@ -51,20 +50,17 @@ impl Head {
     }
 
     /// The address of one of its pages.
-    #[must_use]
     pub fn page(&self, end: &str, visit: &Visit) -> String {
         visit.to(&format!("/ui/destinations/{}{end}", self.id))
     }
 
     /// Where the form of an action is sent.
-    #[must_use]
     pub fn action(&self, name: &str) -> String {
         format!("/ui/destinations/{}/{name}", self.id)
     }
 }
 
 /// What was taken, by the name of the action in the address.
-#[must_use]
 pub fn notice(action: &str) -> Option<&'static str> {
     match action {
         "enable" => Some("It is being enabled."),

@@ -72,7 +72,6 @@ static FILTERS: [Filter; 5] = [
 
 impl Filter {
     /// The filter that a form names; the first one without a known name.
-    #[must_use]
     pub fn of(sent: &Sent) -> &'static Self {
         let [first, ..] = &FILTERS;
         FILTERS.iter().find(|filter| sent.get("which") == Some(filter.name)).unwrap_or(first)
@@ -113,7 +112,6 @@ pub struct ResendPage<'a> {
 
 impl<'a> ResendPage<'a> {
     /// The forms for what the person may send again, and the destination takes.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Self {
         let head = Head::new(visit, destination, RESEND);
         let may = frame.may(Role::Support);
@@ -151,7 +149,6 @@ pub struct Progress {
 
 impl Progress {
     /// How far the steps before this one were.
-    #[must_use]
     pub fn before(sent: &Sent, is_real: bool) -> Self {
         if !is_real {
             return Self::default();
@@ -201,7 +198,6 @@ pub struct Step<'a> {
 
 impl<'a> ProgressPage<'a> {
     /// The answer to a step of this run.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, head: Head, step: Step<'_>) -> Self {
         let Step { stage, sent, run, progress } = step;
         let filter = Filter::of(sent);

@@ -31,7 +31,6 @@ pub struct Rate {
 
 impl Rate {
     /// From the points of what was delivered, of what failed, and of the times of the answers.
-    #[must_use]
     pub fn new(label: &'static str, series: &[SeriesPoints]) -> Self {
         let points: Vec<&Vec<Point>> = series.iter().map(|one| &one.items).collect();
         let sum = |at: usize| points.get(at).into_iter().copied().flatten().map(|point| point.count).sum::<i64>();
@@ -48,7 +47,6 @@ impl Rate {
 }
 
 /// The charts of the last hour, from the points of what was delivered, of what failed, and of the times of the answers.
-#[must_use]
 pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     let [delivered, failed, latency] = series else { return None };
     let one = |name, tone, points| Counted { name, tone, points };
@@ -96,7 +94,6 @@ pub struct OverviewPage<'a> {
 }
 
 impl<'a> OverviewPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
         let Detail { explanation, tree, rates, charts } = detail;
         let is_deleted = explanation.addressee.deleted_at.is_some();

@@ -52,7 +52,6 @@ pub struct ListPage<'a> {
 
 impl<'a> ListPage<'a> {
     /// The list of these destinations, with the name of one that was just deleted.
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -113,7 +112,6 @@ pub struct Sheet {
 
 impl Sheet {
     /// What was expected as the reason, if it is wrong.
-    #[must_use]
     pub fn wrong_reason(&self) -> Option<&str> {
         self.mistakes.iter().find(|one| one.field == "reason").map(|one| one.expected.as_str())
     }
@@ -160,7 +158,6 @@ pub struct NewPage<'a> {
 
 impl<'a> NewPage<'a> {
     /// The page of a new destination.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, entry: Entry) -> Self {
         let empty = Self {
             frame,
@@ -213,7 +210,6 @@ pub struct OncePage<'a> {
 
 impl<'a> OncePage<'a> {
     /// The page of a destination that was created or changed.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, created: &'a CreatedDestination, form: Form) -> Self {
         let values = serde_json::to_value(created).unwrap_or_default();
         let text = |name: &str| values.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();

@@ -216,7 +216,6 @@ pub async fn resend(
 }
 
 /// The selection of one event.
-#[must_use]
 pub fn this_event(id: EventId) -> Map<String, Value> {
     Map::from_iter([("event_id".to_owned(), json!(id))])
 }

@@ -29,13 +29,11 @@ pub struct Filter<'a> {
 
 impl Filter<'_> {
     /// What was entered in a field; empty for nothing.
-    #[must_use]
     pub fn entered(&self, name: &str) -> &str {
         self.entered.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
     /// What was entered in a field, as the API takes it.
-    #[must_use]
     pub fn sent(&self, name: &str) -> String {
         let value = self.entered(name);
         if matches!(name, "from" | "until") { entered_instant(value) } else { value.to_owned() }
@@ -100,7 +98,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -234,7 +231,6 @@ pub struct EventPage<'a> {
 }
 
 impl<'a> EventPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'_>, mistakes: Mistakes) -> Self {
         let tree = detail.tree;
         let (event, changes) = event(tree, visit);

@@ -85,7 +85,6 @@ pub struct Steps {
 
 impl Steps {
     /// Whether nothing is left to do.
-    #[must_use]
     pub const fn are_done(self) -> bool {
         self.has_app && self.has_platform && self.has_notification && self.has_destination
     }
@@ -190,7 +189,6 @@ pub struct HomePage<'a> {
 }
 
 impl<'a> HomePage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, status: &AppStatus) -> Self {
         let AppStatus { found, alarms, health, steps, hour } = status;
         let (tone, sentence) = in_a_sentence(found, *health, alarms.len());

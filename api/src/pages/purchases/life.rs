@@ -20,7 +20,6 @@ pub struct Stretch {
 }
 
 /// The states of a purchase by its events, the oldest first; nothing for one that never changed.
-#[must_use]
 pub fn line(facts: &PurchaseExplanation) -> Vec<Stretch> {
     let mut states: Vec<(Timestamp, State)> = Vec::new();
     for event in facts.events.iter().map(|one| &one.event) {

@@ -94,12 +94,10 @@ impl Chosen {
     }
 
     /// What is chosen of this filter; empty for nothing.
-    #[must_use]
     pub fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(known, _)| *known == name).map_or("", |(_, value)| value)
     }
 
-    #[must_use]
     pub fn address(&self, path: &str) -> String {
         let pairs: Vec<_> =
             self.0.iter().map(|(name, value)| format!("{name}={}", super::text::escaped(value))).collect();
@@ -107,7 +105,6 @@ impl Chosen {
     }
 
     /// The command that lists the same.
-    #[must_use]
     pub fn command(&self) -> String {
         let option = |(name, value): &(&'static str, String)| match (*name, value.as_str()) {
             ("held" | "failing", "true") => Some(format!("--{name}")),

@@ -58,7 +58,6 @@ pub struct ListPage<'a> {
 }
 
 impl<'a> ListPage<'a> {
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -155,7 +154,6 @@ pub struct DetailPage<'a> {
 }
 
 impl<'a> DetailPage<'a> {
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, mistakes: Mistakes) -> Self {
         let Detail { key, facts, tree, platform, temporal, run } = detail;
         let view = facts.purchase.as_ref();

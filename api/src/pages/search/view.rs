@@ -85,7 +85,6 @@ pub struct SearchPage<'a> {
 
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
-    #[must_use]
     pub fn new(frame: &'a Frame, visit: &Visit, q: String, found: &[SearchHit], sources: Sources) -> Self {
         Self {
             frame,

@@ -49,7 +49,6 @@ pub struct SettingsPage<'a> {
 
 impl<'a> SettingsPage<'a> {
     /// The screen over these facts. A sign-in of one app is shown none of the settings, which are of all.
-    #[must_use]
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

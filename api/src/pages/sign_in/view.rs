@@ -28,13 +28,11 @@ pub struct LinkPage {
 
 impl LinkPage {
     /// The button of a link by which this person signs in.
-    #[must_use]
     pub fn new(code: String, person: Person) -> Self {
         Self { files: Files::all(), code, person: Some(person), why: "", command: command() }
     }
 
     /// Why a link does not work.
-    #[must_use]
     pub fn gone(end: LinkEnd) -> Self {
         let why = match end {
             LinkEnd::Unknown => "There is no such link.",

@@ -74,7 +74,6 @@ pub fn check(product: &storage::Product, place: &str, wrong: &mut FieldErrors) {
 }
 
 impl Product {
-    #[must_use]
     pub fn new(sku: &str, product: &storage::Product) -> Self {
         Self { sku: sku.to_owned(), product: product.clone() }
     }

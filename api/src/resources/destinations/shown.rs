@@ -56,7 +56,6 @@ impl CreatedDestination {
         Self { detail, warnings: domain::event::unsent_choices(chosen), shown_once }
     }
 
-    #[must_use]
     pub fn id(&self) -> DestinationId {
         self.detail.destination.id
     }

@@ -26,7 +26,6 @@ pub struct Client {
 
 impl Client {
     /// Who uses something of the platform's day.
-    #[must_use]
     pub fn reporter(&self) -> Reporter<'_> {
         Reporter { platform: &self.platform, network: site(self.address) }
     }

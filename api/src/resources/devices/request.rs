@@ -107,7 +107,6 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
 }
 
 /// Whether an id was made at random: nobody guesses the id of another device.
-#[must_use]
 pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }

@@ -170,7 +170,6 @@ async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
 }
 
 /// The state of a purchase in readable form.
-#[must_use]
 pub fn state_for_people(state: &str) -> &str {
     match state {
         "trial_off" => "trial, renewal off",

@@ -61,7 +61,6 @@ impl Output for Schema {
 }
 
 /// An event of a type, made up of the examples of its schema; `None` for an unknown type.
-#[must_use]
 pub fn sample(event_type: &str) -> Option<Value> {
     let (.., schema) = SCHEMAS.iter().find(|(known, ..)| *known == event_type)?;
     let none = Map::new();
@@ -70,7 +69,6 @@ pub fn sample(event_type: &str) -> Option<Value> {
 }
 
 /// The types of events, as they are listed in an error.
-#[must_use]
 pub fn types() -> String {
     let names: Vec<&str> = SCHEMAS.iter().map(|(name, ..)| *name).collect();
     names.join(", ")

@@ -91,13 +91,11 @@ impl SigningKey {
         Ok(())
     }
 
-    #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         now > self.not_after
     }
 
     /// The end of the validity period.
-    #[must_use]
     pub const fn not_after(&self) -> Timestamp {
         self.not_after
     }

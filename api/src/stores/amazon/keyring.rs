@@ -35,7 +35,6 @@ struct Inner {
 
 impl Keyring {
     /// A keyring that keeps the `preloaded` keys for ever and fetches all others.
-    #[must_use]
     pub fn new(preloaded: HashMap<String, Arc<SigningKey>>, fetch: Arc<dyn Fetch>) -> Self {
         let inner = Inner { preloaded, cached: RwLock::default(), running: Mutex::default(), fetch };
         Self { inner: Arc::new(inner) }

@@ -9,7 +9,6 @@ use storage::{Fate, NewNotification, Platform};
 const MAX_RAW_BYTES: usize = 16 * 1024;
 
 /// Maps Amazon's type to a kind of notification.
-#[must_use]
 pub fn kind(store_type: &str) -> NotificationKind {
     match store_type {
         "SUBSCRIPTION_PURCHASED" => NotificationKind::SubscriptionPurchased,
@@ -34,7 +33,6 @@ pub fn kind(store_type: &str) -> NotificationKind {
 
 /// The rows of a message that could be read: two for an immediate plan change that names the old receipt, otherwise
 /// one. A message of another app's package is one row, which gets the outcome `refused` at once.
-#[must_use]
 pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate) -> Vec<NewNotification> {
     if rtn.package_name != platform.settings.package_name {
         return vec![foreign(platform, envelope, rtn)];
@@ -109,7 +107,6 @@ fn foreign(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn) -> NewNotifi
 }
 
 /// The row of a message that could not be read, with the beginning of the raw message as its body.
-#[must_use]
 pub fn unreadable(platform: &Platform, envelope: &Envelope<'_>, why: Unreadable) -> NewNotification {
     let beginning = envelope.message.get(..envelope.message.floor_char_boundary(MAX_RAW_BYTES)).unwrap_or_default();
     NewNotification {

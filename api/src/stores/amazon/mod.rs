@@ -53,7 +53,6 @@ const FOREIGN_PACKAGE: (&str, &str) = (
 );
 
 /// The AWS account that owns a topic: twelve digits.
-#[must_use]
 pub fn topic_account(arn: &str) -> Option<String> {
     Arn::read(arn).ok().map(|arn| arn.account.to_owned())
 }

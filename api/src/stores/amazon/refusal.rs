@@ -30,7 +30,6 @@ const TOO_LARGE: &str = "body larger than 2 MiB";
 
 impl Refusal {
     /// The status of the answer. SNS drops a message for good on 4xx and repeats it on 503.
-    #[must_use]
     pub const fn status(self) -> u16 {
         match self {
             Self::Invalid(_) => 400,
@@ -42,7 +41,6 @@ impl Refusal {
     }
 
     /// The stable reason, as a metric's label.
-    #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Invalid(reason) | Self::TopicNotAllowed(reason) | Self::TryAgain(reason) => reason,

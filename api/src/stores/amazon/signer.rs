@@ -84,7 +84,6 @@ pub struct Sample<'a> {
 
 impl Sample<'_> {
     /// The JSON of the notification, with its fields in the order of Amazon's own sample.
-    #[must_use]
     pub fn message(&self) -> String {
         let related = self.cancelled_receipt_id.map_or_else(|| json!({}), |old| json!({ "cancelledReceiptId": old }));
         let fields = [
@@ -154,7 +153,6 @@ impl Signer {
     }
 
     /// The certificate's URL in a region. Its file name contains the first half of the certificate's SHA-256.
-    #[must_use]
     pub fn certificate_url(&self, region: &str) -> String {
         format!("https://sns.{region}.amazonaws.com/{}", self.file_name)
     }

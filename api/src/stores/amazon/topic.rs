@@ -50,7 +50,6 @@ impl<'a> Arn<'a> {
     }
 
     /// The host of SNS in the topic's region.
-    #[must_use]
     pub fn host(&self) -> String {
         format!("sns.{}.amazonaws.com{}", self.region, if self.in_china { ".cn" } else { "" })
     }
@@ -99,7 +98,6 @@ pub enum TopicStatus {
 }
 
 /// Looks up the status of a topic among the platform's topics.
-#[must_use]
 pub fn status(topics: &[Topic], arn: &str) -> TopicStatus {
     let Some(topic) = topics.iter().find(|topic| topic.arn == arn) else { return TopicStatus::Unknown };
     match topic.state {
@@ -119,7 +117,6 @@ pub enum Approval {
 }
 
 /// Decides whether an operator must approve a topic that the platform does not follow.
-#[must_use]
 pub fn approval(topics: &[Topic], arn: &Arn<'_>, accounts: &[String]) -> Approval {
     let follows_one = topics.iter().any(|topic| status(std::slice::from_ref(topic), &topic.arn) == TopicStatus::Pinned);
     let is_automatic = !follows_one && accounts.iter().any(|account| account == arn.account);
@@ -141,7 +138,6 @@ const AMAZON_ACCOUNT: &str = "033616359524";
 /// - the oldest of them gives way to a known topic;
 /// - to a stranger's, the oldest one of the account with most of them gives way, if that account still has as many as the
 ///   new one's then. So an account's only topic never gives way to strangers, however many topics they send.
-#[must_use]
 pub fn gives_way(topics: &[Topic], new: &Arn<'_>, accounts: &[String]) -> Option<TopicId> {
     let owner = |topic: &Topic| Arn::read(&topic.arn).map(|arn| arn.account.to_owned()).unwrap_or_default();
     let is_pinned = |topic: &&Topic| status(std::slice::from_ref(*topic), &topic.arn) == TopicStatus::Pinned;
@@ -236,7 +232,6 @@ impl SubscribeUrl {
 }
 
 /// Whether a URL confirms a subscription at the SNS host of the topic that it names.
-#[must_use]
 pub fn is_subscribe_url(text: &str) -> bool {
     let Some(parsed) = SubscribeUrl::parse(text) else { return false };
     Arn::parse(&parsed.topic_arn).is_ok_and(|arn| arn.host() == parsed.host)

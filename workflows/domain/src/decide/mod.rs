@@ -95,7 +95,6 @@ pub enum Waits {
 /// A pure function that never fails. Neither the order of the notifications nor a repeated one changes the result. A
 /// [`NotificationKind::Claimed`] changes nothing, and waits for nothing: what it brings is read when the decision is
 /// recorded.
-#[must_use]
 pub fn decide(purchase: &Purchase, notifications: &[(i64, Notification)], context: SettlingContext<'_>) -> Decision {
     let is_claim = |(_, one): &&(i64, Notification)| one.kind == NotificationKind::Claimed;
     let claims: Vec<i64> = notifications.iter().filter(is_claim).map(|(seq, _)| *seq).collect();

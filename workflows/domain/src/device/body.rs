@@ -57,7 +57,6 @@ pub enum Happened<'a> {
 }
 
 impl Happened<'_> {
-    #[must_use]
     pub const fn kind(self) -> DeviceEventKind {
         match self {
             Self::Reported(Content::SessionStart { .. }) => DeviceEventKind::SessionStart,
@@ -233,7 +232,6 @@ pub(crate) struct TransactionData {
 impl DeviceEvent<'_> {
     /// The body as it is stored: `subscription_id`, which differs per destination, is null, and nothing is left out that a
     /// destination may have.
-    #[must_use]
     pub fn body(&self, epoch: i64) -> Value {
         let attributes = DeviceAttributes {
             app_id: self.app_id.uuid(),
@@ -340,7 +338,6 @@ impl TransactionData {
 const PROOFS: [&str; 3] = ["app_user_id", "purchase_guid", "receipts"];
 
 /// The body without receipts and the store's customers of them.
-#[must_use]
 pub fn without_receipts(mut body: Value) -> Value {
     if let Some(data) = body.get_mut("data").and_then(Value::as_object_mut) {
         data.retain(|name, _| !PROOFS.contains(&name.as_str()));
@@ -349,7 +346,6 @@ pub fn without_receipts(mut body: Value) -> Value {
 }
 
 /// The body as it is sent to one destination.
-#[must_use]
 pub fn for_destination(mut body: Value, destination: DestinationId) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {
         attributes.insert("subscription_id".to_owned(), json!(destination));

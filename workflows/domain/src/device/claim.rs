@@ -88,7 +88,6 @@ const QUERIED_FROM: Duration = Duration::from_secs(5);
 pub const REFUSED_FOR: Duration = DAY.saturating_mul(7);
 
 /// When a claim that cannot be decided at `now` is examined next; `None` when it is given up.
-#[must_use]
 pub fn next_check(claimed_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
     let age = now.since(claimed_at);
     if age >= PATIENCE {
@@ -99,14 +98,12 @@ pub fn next_check(claimed_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
 }
 
 /// Whether the store may be queried about a claim.
-#[must_use]
 pub fn may_query(claimed_at: Timestamp, now: Timestamp) -> bool {
     now.since(claimed_at) >= QUERIED_FROM
 }
 
 /// What a verified claim of an unknown receipt reports about its purchase: when it began, and how. What the device did
 /// not buy just now is adopted, which announces nothing.
-#[must_use]
 pub fn reported(kind: ClaimKind, snapshot: &Snapshot, now: Timestamp) -> (NotificationKind, Timestamp) {
     let adopted = (NotificationKind::Adopted, now);
     let Some(began) = snapshot.purchased_at.map(|at| at.min(now)) else { return adopted };
@@ -123,7 +120,6 @@ pub fn reported(kind: ClaimKind, snapshot: &Snapshot, now: Timestamp) -> (Notifi
 }
 
 /// The id of the message of the notification that a claim becomes: one for each device and purchase.
-#[must_use]
 pub fn message_id(device: crate::DeviceId, purchase: CollapseKey) -> String {
     format!("device/{device}/{purchase}")
 }

@@ -18,7 +18,6 @@ pub struct DeviceClock {
 
 impl DeviceClock {
     /// A time of the device's clock, by ours. Nothing happened after it was received.
-    #[must_use]
     pub fn correct(self, time: Timestamp) -> Timestamp {
         let Self { sent_at, received_at } = self;
         if sent_at.distance(received_at) < TOLERANCE {

@@ -27,7 +27,6 @@ pub enum Step {
 }
 
 impl Session {
-    #[must_use]
     pub const fn first(step: Step, at: Timestamp) -> Self {
         let mut session = Self { started_at: None, last_event_at: at, closed_at: None };
         session.set(step, at);
@@ -50,7 +49,6 @@ impl Session {
     }
 
     /// When it ends without another event, if its newest event was received at this time.
-    #[must_use]
     pub fn times_out_at(received_at: Timestamp) -> Timestamp {
         received_at.plus(TIMEOUT)
     }

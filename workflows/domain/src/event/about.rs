@@ -17,13 +17,11 @@ pub struct About {
 }
 
 /// Every type that can be chosen, in the order of [`choices`].
-#[must_use]
 pub fn about_all() -> Vec<About> {
     let types = choices().into_iter().filter(|name| !name.ends_with('*'));
     types.map(|event_type| About { event_type, group: group(event_type), summary: summary(event_type) }).collect()
 }
 
-#[must_use]
 pub fn group(event_type: &str) -> &'static str {
     let prefixes = [
         ("user.journey.", "journey"),
@@ -36,7 +34,6 @@ pub fn group(event_type: &str) -> &'static str {
 }
 
 /// What a type announces, in one sentence; empty for an unknown type.
-#[must_use]
 pub fn summary(event_type: &str) -> &'static str {
     if let Some(kind) = TransitionKind::ALL.iter().find(|kind| kind.event_type() == event_type) {
         return of_transition(*kind);

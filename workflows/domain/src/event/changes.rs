@@ -15,7 +15,6 @@ pub struct Change {
 
 /// The fields of `data` that differ between two bodies of `purchase.updated`, in the order of their names, and
 /// `verified`.
-#[must_use]
 pub fn changes(before: &Value, after: &Value) -> Vec<Change> {
     let [of_before, of_after] = [before, after].map(|body| body.get("data"));
     let fields = [of_before, of_after].into_iter().flatten().filter_map(Value::as_object).flat_map(|data| data.keys());

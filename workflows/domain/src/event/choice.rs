@@ -34,13 +34,11 @@ const BY_NAME: [&str; 1] = [USER_ERASED];
 const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
 
 /// Whether events of this type follow from others and cannot be chosen.
-#[must_use]
 pub fn is_implied(event_type: &str) -> bool {
     IMPLIED.contains(&event_type)
 }
 
 /// Whether events of this type are about another destination, for operators, and not about a purchase.
-#[must_use]
 pub fn is_for_operators(event_type: &str) -> bool {
     OPERATORS.contains(&event_type)
 }
@@ -76,7 +74,6 @@ pub enum Wildcards {
 
 /// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of
 /// their own: `*` does not include them.
-#[must_use]
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
         return false;
@@ -108,7 +105,6 @@ pub fn check_choice(chosen: &[String]) -> Result<(), String> {
 
 /// Warnings about choices that cause no event today: documented types that no connected store causes, and wildcards
 /// that stand for such types alone. One sentence for each.
-#[must_use]
 pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     let all = choices();
     let types = || all.iter().filter(|name| !name.ends_with('*'));
@@ -123,26 +119,22 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
 }
 
 /// Every documented type of an event about purchases, users or destinations, whether or not we send it.
-#[must_use]
 pub fn types() -> Vec<&'static str> {
     let reported = device_types();
     choices().into_iter().filter(|name| !name.ends_with('*') && !reported.contains(name)).collect()
 }
 
 /// Every type of an event of a device.
-#[must_use]
 pub fn device_types() -> Vec<&'static str> {
     DeviceEventKind::ALL.iter().map(|kind| kind.as_str()).collect()
 }
 
 /// The types that the documented form of an analytics integration offers.
-#[must_use]
 pub const fn listed() -> &'static [&'static str] {
     &LISTED
 }
 
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
-#[must_use]
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).chain(BY_NAME);

@@ -108,7 +108,6 @@ pub(super) struct Data<'a> {
 }
 
 /// The record of a purchase. Unknown fields are null.
-#[must_use]
 pub fn data(source: RecordSource<'_>) -> Value {
     // Serialization fails only for a map whose keys are not strings; there is none.
     serde_json::to_value(Data::of(source)).unwrap_or_default()
@@ -160,7 +159,6 @@ fn transaction_id(purchase: &Purchase, receipt_id: &str) -> String {
 }
 
 /// The SHA-256 of the RFC 8785 form of `data`, in lower-case hex: records with equal digests are equal.
-#[must_use]
 pub fn state_digest(data: &Value) -> String {
     // Canonicalization fails only for values that are not JSON.
     let canonical = serde_json_canonicalizer::to_vec(data).unwrap_or_default();
@@ -172,7 +170,6 @@ pub fn state_digest(data: &Value) -> String {
 }
 
 /// The digest of `data` without when devices were seen last: that travels with a revision, and never causes one.
-#[must_use]
 pub fn content_digest(data: &Value) -> String {
     let mut content = data.clone();
     if let Some(fields) = content.as_object_mut() {

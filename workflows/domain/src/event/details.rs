@@ -62,7 +62,6 @@ enum ProductType {
 
 impl Details {
     /// The details of a purchase. The SKU of a replaced purchase counts only before any change of plan of its own.
-    #[must_use]
     pub fn of(source: RecordSource<'_>) -> Self {
         let purchase = source.purchase;
         let sku = purchase.sku(source.product_ref);

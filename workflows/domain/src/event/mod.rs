@@ -126,7 +126,6 @@ struct Attributes {
 
 impl PurchaseUpdated<'_> {
     /// The body as it is stored: fields that differ per destination are null.
-    #[must_use]
     pub fn body(&self) -> Value {
         let attributes = Attributes {
             app_id: Some(self.app_id.uuid()),
@@ -152,7 +151,6 @@ impl PurchaseUpdated<'_> {
 /// The body as it is sent to one destination. `previous_acked_revision` is the previous acknowledged revision: the
 /// newest one that this destination acknowledged before the first attempt. The body is stored with it and stays the
 /// same for all attempts.
-#[must_use]
 pub fn for_destination(mut body: Value, destination: DestinationId, previous_acked_revision: Option<i64>) -> Value {
     if let Some(attributes) = body.get_mut("attributes").and_then(Value::as_object_mut) {
         attributes.insert("previous_acked_revision".to_owned(), json!(previous_acked_revision));

@@ -72,7 +72,6 @@ struct DestinationIdentity {
 
 impl DestinationEvent<'_> {
     /// The body; it is the same for every destination.
-    #[must_use]
     pub fn body(&self) -> Value {
         let body = DestinationBody {
             id: self.id.uuid(),

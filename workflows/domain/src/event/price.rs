@@ -47,13 +47,11 @@ pub fn price(source: RecordSource<'_>) -> Option<Paid<'_>> {
 }
 
 /// The currency of the price of the plan, whether or not it is paid yet.
-#[must_use]
 pub fn price_currency(source: RecordSource<'_>) -> Option<&str> {
     plan_price(source).map(|paid| paid.currency)
 }
 
 /// Why the price that a device reported does not count; `None` if it counts, or there is none.
-#[must_use]
 pub fn price_doubt(source: RecordSource<'_>) -> Option<PriceDoubt> {
     judge(source)?.err()
 }
@@ -96,7 +94,6 @@ fn judge(source: RecordSource<'_>) -> Option<Result<Paid<'_>, PriceDoubt>> {
 }
 
 /// The listed price of a purchase: the price of its country, else the general one, that applied when its plan began.
-#[must_use]
 pub fn listed_price<'a>(prices: &'a [Price], purchase: &Purchase) -> Option<&'a Price> {
     listed(prices, purchase.country(), purchase.plan_began_at())
 }

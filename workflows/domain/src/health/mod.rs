@@ -51,7 +51,6 @@ pub enum State {
 
 impl State {
     /// The name in storage and the API.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -172,7 +171,6 @@ pub enum Slot {
 
 impl Health {
     /// The health after a failed request.
-    #[must_use]
     pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
         let (mut health, mut notices) = (self.clone(), Vec::new());
         let is_another = self.last_failed_subject != Some(failure.subject);
@@ -218,7 +216,6 @@ impl Health {
 
     /// The health after a successful request that began at `began`; `None` when nothing changes. While the breaker is
     /// open or the destination paused, a success changes nothing if its request began before the last failure.
-    #[must_use]
     pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
         if is_blocked && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
@@ -243,7 +240,6 @@ impl Health {
     }
 
     /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
-    #[must_use]
     pub fn refused_all(&self) -> Assessment {
         let health = Self { is_announced: true, last_failed_subject: None, ..self.clone() };
         Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
@@ -251,7 +247,6 @@ impl Health {
 
     /// The health after a person enabled the destination: failures are forgotten, and all pending deliveries are due.
     /// If operators were notified of its trouble, its first success is announced as the recovery.
-    #[must_use]
     pub fn enabled(&self, now: Timestamp) -> Self {
         Self {
             recovered_at: Some(now),
@@ -266,14 +261,12 @@ impl Health {
 
     /// Whether the failure of a request whose lease began at `began` no longer counts, because the destination recovered
     /// or its settings were changed after that.
-    #[must_use]
     pub fn is_stale_request(&self, began: Timestamp) -> bool {
         self.recovered_at.max(self.changed_at).is_some_and(|since| began < since)
     }
 
     /// A delivery that was last attempted before this time is due, whatever its back-off: the time of the last
     /// recovery, or of the last retry by a person.
-    #[must_use]
     pub fn due_since(&self) -> Option<Timestamp> {
         self.recovered_at.max(self.retry_requested_at)
     }
@@ -285,13 +278,11 @@ impl Health {
     }
 
     /// When it last worked: the last success, recovery or enabling; the first failure if there was none of these.
-    #[must_use]
     pub fn well_at(&self) -> Option<Timestamp> {
         self.last_success_at.max(self.recovered_at).or(self.first_failure_at)
     }
 
     /// How long its pause lasts; `None` when it is not paused.
-    #[must_use]
     pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
         // A pause longer than the maximum can only mean that the clock was set back.
         let left = wait_until(self.paused_until.filter(|until| *until > now)?, now);
@@ -299,7 +290,6 @@ impl Health {
     }
 
     /// How long until the next probe; `None` while the breaker is closed.
-    #[must_use]
     pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
         // If the clock was set back, the destination is still probed.
@@ -310,7 +300,6 @@ impl Health {
 
     /// How long the pause lasts, or the time until the next probe while the breaker is open; the longer of the two.
     /// `None` when all requests may be sent.
-    #[must_use]
     pub fn blocked_for(&self, now: Timestamp) -> Option<Duration> {
         let probe_in = self.probe_in(now).map(|wait| wait.max(SHORTEST_WAIT));
         self.paused_for(now).max(probe_in)
@@ -319,7 +308,6 @@ impl Health {
     /// How long a delivery that is due at `due_at` is held up by the open breaker or the pause of its destination.
     /// `None` when requests may be sent, and during a pause when the delivery is not due yet. The end of a pause makes
     /// nothing due early, so a delivery that was left to the destination's run then could wait for nobody.
-    #[must_use]
     pub fn pending_for(&self, due_at: Timestamp, now: Timestamp) -> Option<Duration> {
         let has_own_wait = self.opened_at.is_none() && due_at > now;
         if has_own_wait { None } else { self.blocked_for(now) }
@@ -327,14 +315,12 @@ impl Health {
 
     /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
     /// at a retry by a person.
-    #[must_use]
     pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
         retry_after.until > now && self.due_since().is_none_or(|since| retry_after.received_at >= since)
     }
 
     /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
     /// [`Self::due_since`], it is due since then.
-    #[must_use]
     pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>) -> Timestamp {
         match (tried_at, self.due_since()) {
             (Some(tried_at), Some(since)) if tried_at < since => next_due_at.min(since),
@@ -357,7 +343,6 @@ pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
 }
 
 /// The time until `then`, rounded up to a millisecond, at least one.
-#[must_use]
 pub fn wait_until(then: Timestamp, now: Timestamp) -> Duration {
     let micros = then.since(now).as_micros();
     Duration::from_millis(u64::try_from(micros.div_ceil(1000)).unwrap_or(u64::MAX)).max(SHORTEST_WAIT)

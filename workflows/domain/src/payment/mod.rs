@@ -48,7 +48,6 @@ pub enum EntryKind {
 
 impl EntryKind {
     /// Whether it is a payment, and not a change of one.
-    #[must_use]
     pub const fn is_payment(self) -> bool {
         !matches!(self, Self::Refund | Self::Restored | Self::Correction)
     }
@@ -95,7 +94,6 @@ impl Total {
     }
 
     /// The sum; `None` when no amount is known.
-    #[must_use]
     pub const fn usd(self) -> Option<rust_decimal::Decimal> {
         self.0
     }
@@ -134,7 +132,6 @@ names!(UnknownPrice {
 
 impl UnknownPrice {
     /// Why the record of a purchase has no price in USD; `None` when it has one.
-    #[must_use]
     pub fn of(data: &Value) -> Option<Self> {
         let is_null = |field: &str| data.get(field).is_none_or(Value::is_null);
         let is_on = |field: &str| data.get(field).and_then(Value::as_bool) == Some(true);
@@ -152,7 +149,6 @@ impl UnknownPrice {
 
 /// The payments among the transitions of one settling, in order, without terms that are paid already. `purchase` is the
 /// purchase after the settling; `paid` has the numbers of the payments in the ledger.
-#[must_use]
 pub fn payments(transitions: &[Transition], purchase: &Purchase, paid: &BTreeSet<i64>) -> Vec<Payment> {
     let mut found = candidates(transitions, purchase);
     // The record has the price of the plan after the last change; payments before that change had another price.
@@ -232,7 +228,6 @@ const PAYING: [TransitionKind; 4] =
     [TransitionKind::Purchased, TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
 /// The refund status of the newest payment of a purchase, as the store shows it.
-#[must_use]
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();
     // A change of plan refunds a part of the payment, and only the sales report shows how much. An unpaid term is not
@@ -249,7 +244,6 @@ pub fn refund_status(purchase: &Purchase) -> RefundStatus {
 
 /// Maximum time between a charge in a sales report and its payment: half a term, at least one day and at most 15 days.
 /// No limit for a one-time purchase, which has only one payment.
-#[must_use]
 pub fn reach(purchase: &Purchase) -> Duration {
     if purchase.is_one_time_purchase() {
         return Duration::MAX;
@@ -279,7 +273,6 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
 }
 
 /// An amount in USD, in cents: unchanged, or converted by a rate. `None` without a rate.
-#[must_use]
 pub fn usd(
     amount: rust_decimal::Decimal,
     currency: &str,

@@ -15,7 +15,6 @@ const ENTITLEMENT: [NotificationKind; 2] =
 
 impl Purchase {
     /// The kind of product: by the store, else by the kinds of the notifications.
-    #[must_use]
     pub fn product(&self) -> Product {
         let shown = self.snapshot.as_ref().map_or(Product::Unknown, |snapshot| snapshot.product);
         let reported = |kinds: &[NotificationKind]| kinds.iter().any(|kind| self.was_reported(*kind));
@@ -33,7 +32,6 @@ impl Purchase {
     }
 
     /// Why it ended or will end; `None` while it renews, or if the store shows no reason.
-    #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
         if self.stage.life == Life::Replaced {
             return Some(EndReason::Replaced);
@@ -43,7 +41,6 @@ impl Purchase {
     }
 
     /// The promotion whose price applies. Records of earlier versions know only introductory ones.
-    #[must_use]
     pub fn offer(&self) -> Option<Offer> {
         let snapshot = self.snapshot.as_ref()?;
         snapshot.offer.or(snapshot.in_intro_offer.then_some(Offer::Introductory))
@@ -58,14 +55,12 @@ impl Purchase {
 
     /// Whether the price of a payment of this time is not known for certain: a promotion may have held for it, or it
     /// may have been the beginning of a trial.
-    #[must_use]
     pub fn is_price_unconfirmed(&self, paid_at: Timestamp) -> bool {
         self.is_offer_unconfirmed(paid_at) || self.may_have_been_trial()
     }
 
     /// Whether nobody can know if it was a trial: it ended within its first term, and no answer ever showed it running.
     /// The store shows a trial only while it runs.
-    #[must_use]
     pub fn may_have_been_trial(&self) -> bool {
         let subscription = self.snapshot.as_ref().filter(|_| !self.is_one_time() && !self.is_sandbox());
         let period = subscription.and_then(|shown| Some((shown.ends_at?, shown.term?.after(shown.purchased_at?, 1)?)));

@@ -35,20 +35,17 @@ const CANCELLED: [NotificationKind; 2] = [NotificationKind::AutoRenewalOff, Noti
 
 impl Purchase {
     /// The state, by the store's last answer and the reports that it does not show.
-    #[must_use]
     pub const fn state(&self) -> State {
         self.stage.state()
     }
 
     /// When the store last showed this receipt, or answered that it is no longer valid.
-    #[must_use]
     pub fn last_verified(&self) -> Option<Timestamp> {
         self.answered_at()
     }
 
     /// Whether the store has not confirmed the state: it never answered, reports were settled since, or its answer does
     /// not show the newest notification yet.
-    #[must_use]
     pub fn is_unverified(&self) -> bool {
         let is_behind = self.behind.is_some_and(|behind| !behind.is_decided);
         self.announced.is_unverified || is_behind || self.answered_at().is_none()
@@ -56,7 +53,6 @@ impl Purchase {
 
     /// The SKU that identifies the product, of the term or the parent; `None` before the store first showed the
     /// receipt. A one-time purchase has only one SKU.
-    #[must_use]
     pub fn sku(&self, by: ProductRef) -> Option<&str> {
         let snapshot = self.snapshot.as_ref()?;
         // The stage can have the SKU of a new plan before the snapshot shows it.
@@ -65,13 +61,11 @@ impl Purchase {
     }
 
     /// The customer's country, by the store.
-    #[must_use]
     pub fn country(&self) -> Option<&str> {
         self.snapshot.as_ref()?.country.as_deref()
     }
 
     /// When it ended, will end or will renew; `None` for a one-time purchase, and before the store's first answer.
-    #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {
             return None;
@@ -106,26 +100,22 @@ impl Purchase {
     }
 
     /// The length of one term, as ISO 8601; `None` for a one-time purchase.
-    #[must_use]
     pub fn term_length(&self) -> Option<String> {
         let term = self.snapshot.as_ref()?.term.filter(|_| !self.is_one_time())?;
         Some(Term::iso(term))
     }
 
     /// Whether an introductory price applies now.
-    #[must_use]
     pub fn is_in_intro_offer(&self) -> Option<bool> {
         Some(self.snapshot.as_ref()?.in_intro_offer)
     }
 
     /// Whether the store never knew the receipt, and the platform's setting believes such receipts.
-    #[must_use]
     pub const fn is_believed(&self) -> bool {
         self.is_believed
     }
 
     /// Whether a subscription was paid at least once. A trial is not a payment; a one-time purchase gives false.
-    #[must_use]
     pub fn was_paid(&self) -> bool {
         if self.is_one_time() {
             return false;
@@ -137,31 +127,26 @@ impl Purchase {
     }
 
     /// Whether it is a consumable or an entitlement, and not a subscription.
-    #[must_use]
     pub fn is_one_time_purchase(&self) -> bool {
         self.is_one_time()
     }
 
     /// The receipt that this one replaced in a change of plan.
-    #[must_use]
     pub fn original_receipt_id(&self) -> Option<&str> {
         self.original_receipt_id.as_ref().map(NewestText::value)
     }
 
     /// Whether a notification or the store shows that it was bought in the store's test programme.
-    #[must_use]
     pub fn is_test(&self) -> bool {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
     }
 
     /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform.
-    #[must_use]
     pub fn environment(&self, platform: Environment) -> Environment {
         if self.is_test() { Environment::Sandbox } else { platform }
     }
 
     /// When it began: by the store, else by the reports; `None` if neither tells.
-    #[must_use]
     pub fn not_before(&self) -> Option<Timestamp> {
         let shown = self.snapshot.as_ref().and_then(|snapshot| snapshot.purchased_at);
         shown.or_else(|| self.began_at())
@@ -169,7 +154,6 @@ impl Purchase {
 
     /// The number of terms that were paid or granted, the first one included; a trial is part of the first. `None` for
     /// a one-time purchase, when the length of a term is not known, and by reports alone without the beginning.
-    #[must_use]
     pub fn billing_cycles(&self) -> Option<u64> {
         if self.is_one_time() {
             return None;
@@ -183,7 +167,6 @@ impl Purchase {
     }
 
     /// Whether it will renew; `None` if that is not known.
-    #[must_use]
     pub fn is_auto_renewable(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.is_over() {
             Some(false)
@@ -195,7 +178,6 @@ impl Purchase {
     }
 
     /// Whether a trial became paid; `None` if it is not known whether there was a trial.
-    #[must_use]
     pub fn is_free_trial_conversion(&self) -> Option<bool> {
         if self.is_one_time() {
             Some(false)
@@ -210,7 +192,6 @@ impl Purchase {
 
     /// Whether it is in a trial; `None` if no trial was shown, and neither the beginning nor a payment was seen. The
     /// grace period of a first payment that failed is not part of the trial, although nothing was paid yet.
-    #[must_use]
     pub fn is_in_trial_period(&self) -> Option<bool> {
         if self.is_one_time() || self.stage.in_grace {
             Some(false)
@@ -227,7 +208,6 @@ impl Purchase {
 
     /// When auto-renewal was switched off, if it is off now or the subscription ended; for a one-time purchase, when it
     /// was taken back.
-    #[must_use]
     pub fn canceled_at(&self) -> Option<Timestamp> {
         if self.is_one_time() {
             return self.revoked_at();
@@ -251,7 +231,6 @@ impl Purchase {
     }
 
     /// When the payment failed, if it was not repaired since; also set after the grace period ended unpaid.
-    #[must_use]
     pub fn payment_issues_began_at(&self) -> Option<Timestamp> {
         if self.answered_at().is_none() {
             return self.first_after(self.newest(&PAID), &[NotificationKind::GraceBegan]);

@@ -49,26 +49,22 @@ impl Purchase {
 
     /// The SKU before the last change of plan of this receipt; `None` if no change was seen, or the change kept this
     /// SKU.
-    #[must_use]
     pub fn previous_sku(&self, by: ProductRef) -> Option<&str> {
         self.left_plan.as_ref()?.sku(by).filter(|left| Some(*left) != self.sku(by))
     }
 
     /// When the present plan began: at the last change of plan that was seen, else with the purchase. The listed price
     /// of that time applies, since the store never changes the price of a running plan.
-    #[must_use]
     pub fn plan_began_at(&self) -> Option<Timestamp> {
         self.left_plan.as_ref().map(|left| left.left_at).or_else(|| self.not_before())
     }
 
     /// The SKU that a scheduled change of plan leads to; `None` also while only a notification reported the change.
-    #[must_use]
     pub fn pending_sku(&self) -> Option<&str> {
         self.stage.pending.as_deref().filter(|sku| !sku.is_empty())
     }
 
     /// When a scheduled change of plan takes effect.
-    #[must_use]
     pub fn pending_at(&self) -> Option<Timestamp> {
         self.pending_sku()?;
         self.snapshot.as_ref()?.deferred_at

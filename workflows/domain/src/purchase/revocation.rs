@@ -21,7 +21,6 @@ const RENEWAL_LEAD: Duration = HOUR.saturating_mul(12);
 impl Purchase {
     /// When it was taken back: a one-time purchase, or a subscription before the end of what was paid. `None` while the
     /// store does not know the reason.
-    #[must_use]
     pub fn revoked_at(&self) -> Option<Timestamp> {
         let snapshot = self.snapshot.as_ref();
         if self.is_one_time() {

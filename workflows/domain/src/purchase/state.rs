@@ -27,7 +27,6 @@ pub enum State {
 impl State {
     /// Whether the customer has access, as in a grace period. This depends on the state alone, never on the clock.
     /// `None` if nothing is known.
-    #[must_use]
     pub const fn is_active(self) -> Option<bool> {
         match self {
             Self::Unknown => None,

@@ -18,7 +18,6 @@ const MAX_GAP: Duration = MINUTE.saturating_mul(10);
 
 impl Purchase {
     /// When the store first showed that another receipt took its place, while that receipt is unknown.
-    #[must_use]
     pub const fn successor_missing_since(&self) -> Option<Timestamp> {
         self.successor_missing_since
     }
@@ -43,7 +42,6 @@ impl Purchase {
 
     /// Whether `new`, a receipt of the same customer and platform, is the missing successor: it began within ten
     /// minutes of the end of this one, with another SKU.
-    #[must_use]
     pub fn is_succeeded_by(&self, new: &Self) -> bool {
         let Some((end, beginning)) = self.expires_at().zip(new.not_before()) else { return false };
         let (old_sku, new_sku) = (self.sku(ProductRef::Term), new.sku(ProductRef::Term));
@@ -55,7 +53,6 @@ impl Purchase {
     }
 
     /// Whether it runs, and neither its purchase nor the change of plan that led to it was announced.
-    #[must_use]
     pub fn is_beginning_unannounced(&self) -> bool {
         let is_announced = self.announced.last_covered(&TransitionKind::BEGINNINGS).is_some();
         self.stage.runs() && !self.is_one_time() && !is_announced

@@ -10,7 +10,6 @@ use crate::transition::TransitionKind;
 /// Announces the beginning of `bought` as a change where one of the `others` of the same user ran before it in the same
 /// environment, by another SKU, and grants one of its entitlements. A trial and the count of terms stay as decided; the
 /// notification that may link the two later announces nothing more.
-#[must_use]
 pub fn announce_change(mut decision: Decision, bought: &OwnedPurchase, others: &[OwnedPurchase]) -> Decision {
     let began = decision.transitions.iter_mut().find(|transition| transition.kind == TransitionKind::Purchased);
     let (Some(began), Some(since)) = (began, bought.purchase.not_before()) else { return decision };

@@ -76,7 +76,6 @@ pub struct CustomerPurchase {
 }
 
 impl CustomerState {
-    #[must_use]
     pub fn of(owned: &[OwnedPurchase], devices: Vec<CustomerDevice>) -> Self {
         Self {
             active_entitlements: active_entitlements(owned),
@@ -88,7 +87,6 @@ impl CustomerState {
 
     /// The state in the body of a `user.*` that was announced, with the part that differs in its environment alone;
     /// `None` when the body was pruned.
-    #[must_use]
     pub fn announced(mut body: Value, apart: Option<Value>) -> Option<Self> {
         if let (Some(fields), Some(Value::Object(apart))) = (body.as_object_mut(), apart) {
             fields.extend(apart);
@@ -99,7 +97,6 @@ impl CustomerState {
 
 impl CustomerPurchase {
     /// A purchase as it is now.
-    #[must_use]
     pub fn of(owned: &OwnedPurchase) -> Self {
         let is_active = if owned.is_counted() { owned.purchase.state().is_active() } else { Some(false) };
         Self {
@@ -135,7 +132,6 @@ pub struct AnnouncedRecord<'a> {
 
 impl AnnouncedRecord<'_> {
     /// The purchase as it was announced. Of a record that was pruned only its time is known.
-    #[must_use]
     pub fn purchase(self) -> CustomerPurchase {
         let data = self.body.get("data").and_then(|data| Announced::deserialize(data).ok());
         let (is_active, expires_at, sku) =

@@ -63,7 +63,6 @@ pub(crate) struct ErasedBody {
 
 impl UserErased {
     /// The body; it is the same for every destination.
-    #[must_use]
     pub fn body(&self) -> Value {
         let body = ErasedBody {
             id: self.id.uuid(),
@@ -89,7 +88,6 @@ impl ErasedNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
     /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
     /// is that of its changed data.
-    #[must_use]
     pub fn removed_from(&self, body: &Value, anonymous: UserId) -> Option<Value> {
         let mut without = body.clone();
         if let Some(own) = without.pointer_mut("/data/device/analytics_device_id").filter(|_| self.reported(body)) {
@@ -115,7 +113,6 @@ impl ErasedNames {
     }
 
     /// A stored body without the names; `None` when none of them is in it. What is no JSON loses the stores' ids alone.
-    #[must_use]
     pub fn removed_from_text(&self, body: &str, anonymous: UserId) -> Option<String> {
         let without = match serde_json::from_str(body) {
             Ok(read) => self.removed_from(&read, anonymous)?.to_string(),
@@ -127,13 +124,11 @@ impl ErasedNames {
     }
 
     /// Whether a text has one of the names in it, and not as a part of a longer run of letters and digits.
-    #[must_use]
     pub fn are_in(&self, text: &str) -> bool {
         self.texts().iter().any(|name| is_in(name, text))
     }
 
     /// All names, with the ids of the users, as texts.
-    #[must_use]
     pub fn texts(&self) -> Vec<String> {
         let app_users = self.app_users.iter().map(|one| one.app_user_id.clone());
         let named = self.external_id.iter().chain(&self.device_ids).cloned();
@@ -195,13 +190,11 @@ impl ErasedNames {
     }
 
     /// What stands for a store's id of the customer; `None` for another id.
-    #[must_use]
     pub fn tombstone(&self, app_user_id: &str) -> Option<&str> {
         self.app_users.iter().find(|one| one.app_user_id == app_user_id).map(|one| one.tombstone.as_str())
     }
 
     /// Whether a text is the id of one of the users.
-    #[must_use]
     pub fn is_user(&self, text: &str) -> bool {
         text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
     }

@@ -214,7 +214,6 @@ pub struct ExternalId {
 
 impl UserEvent<'_> {
     /// The body; it is the same for every destination.
-    #[must_use]
     pub fn body(&self) -> Value {
         let body = UserBody {
             active_entitlements: active_entitlements(self.owned),
@@ -239,7 +238,6 @@ impl UserEvent<'_> {
 
 /// The user's state over the purchases of one environment, as in the body; `None` when it equals the state over all
 /// purchases.
-#[must_use]
 pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<Value> {
     let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
     if apart.len() == owned.len() {
@@ -250,14 +248,12 @@ pub fn state_apart(owned: &[OwnedPurchase], environment: Environment) -> Option<
 }
 
 /// The purchases of a user on these platforms; all purchases if `platforms` is empty.
-#[must_use]
 pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<OwnedPurchase> {
     let is_wanted = |one: &&OwnedPurchase| platforms.is_empty() || platforms.contains(&one.platform_id);
     owned.iter().filter(is_wanted).cloned().collect()
 }
 
 /// The user's state over these purchases, as in the body.
-#[must_use]
 pub fn state(owned: &[OwnedPurchase]) -> Value {
     let state = UserState {
         active_entitlements: active_entitlements(owned),
@@ -329,7 +325,6 @@ fn external_ids(customer: &Customer, receipt_id: &str) -> Vec<ExternalId> {
 }
 
 /// The customer's own id when it is known, and the stores' names of the customer.
-#[must_use]
 pub fn customer_ids(external_id: Option<&str>, app_user_ids: &[String]) -> Vec<ExternalId> {
     let named = external_id.map(|value| ExternalId::new("external_id", id_format(value), value));
     let of_stores = app_user_ids.iter().map(|value| ExternalId::new("app_user_id", "app_user_id", value));
@@ -343,7 +338,6 @@ impl ExternalId {
 }
 
 /// The format of a customer's own id, by its characters alone.
-#[must_use]
 pub fn id_format(external_id: &str) -> &'static str {
     let is_hex = || external_id.bytes().all(|byte| byte.is_ascii_hexdigit());
     match external_id.len() {

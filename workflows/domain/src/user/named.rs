@@ -11,7 +11,6 @@ const KEY: &str = "external_id";
 /// The body of a `user.*` event with the customer's own id among its `external_ids`, in front, as if it had been known
 /// when the event was recorded. A body that names the customer already, or has no names at all, stays as it is; and so
 /// does everything else of the body.
-#[must_use]
 pub fn with_external_id(mut body: Value, external_id: &str) -> Value {
     if let Some(Value::Array(names)) = body.get_mut(FIELD)
         && names.iter().all(|name| name.get("key").and_then(Value::as_str) != Some(KEY))

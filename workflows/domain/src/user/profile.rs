@@ -85,20 +85,17 @@ pub struct ProfileUpdated<'a> {
 impl Profile {
     /// The profile of the owner of these purchases, all of one environment. `ltv_usd` is the sum of the payments, if
     /// known.
-    #[must_use]
     pub fn of(owned: &[OwnedPurchase], ltv_usd: Option<String>) -> Self {
         Self { state: state(owned), extended: Extended::of(owned, ltv_usd) }
     }
 
     /// The attributes beside the documented ones, as JSON with null for what is not known.
-    #[must_use]
     pub fn extended(&self) -> Value {
         // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(&self.extended).unwrap_or_default()
     }
 
     /// The names of the known attributes, among those that can be unknown.
-    #[must_use]
     pub fn known(&self, attributes: Attributes) -> BTreeSet<String> {
         let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
         let known = extended.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null());
@@ -106,7 +103,6 @@ impl Profile {
     }
 
     /// Whether one of these attributes is not known.
-    #[must_use]
     pub fn lacks_any(&self, attributes: Attributes) -> bool {
         let extended = self.extended();
         let mut all = extended.as_object().into_iter().flatten();
@@ -114,7 +110,6 @@ impl Profile {
     }
 
     /// A digest of these attributes and the customer's own id, equal for equal profiles.
-    #[must_use]
     pub fn digest(&self, attributes: Attributes, external_id: Option<&str>) -> String {
         let extended = if attributes == Attributes::Extended { self.extended() } else { Value::Null };
         state_digest(&json!({ "state": self.shown(), "extended": extended, "external_id": external_id }))
@@ -164,7 +159,6 @@ impl Extended {
 
 impl OwnedPurchase {
     /// Number of its payments; `None` when that is not known.
-    #[must_use]
     pub fn payments(&self) -> Option<u64> {
         if self.purchase.is_one_time_purchase() {
             return Some(u64::from(self.was_bought()));
@@ -187,7 +181,6 @@ impl OwnedPurchase {
 /// The known revenue of these purchases in USD. Each comes with the total of its ledger entries, `None` without an
 /// entry, since the payments of an imported purchase are not known. `None` when there were payments and no amount is
 /// known.
-#[must_use]
 pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, Option<Total>)>) -> Option<String> {
     let nothing = |one: &OwnedPurchase| (one.payments() == Some(0)).then_some(Decimal::ZERO);
     let paid: Vec<Option<Decimal>> =
@@ -201,7 +194,6 @@ pub fn paid_in_usd<'a>(purchases: impl IntoIterator<Item = (&'a OwnedPurchase, O
 
 impl ProfileUpdated<'_> {
     /// The body as it is stored.
-    #[must_use]
     pub fn body(&self) -> Value {
         let mut body = self.profile.state.clone();
         if let Some(fields) = body.as_object_mut() {

@@ -6,7 +6,6 @@ use crate::transition::{Transition, TransitionKind};
 /// Announces the change of plan of `decision`, whose receipt replaced another one, if its beginning was not announced:
 /// the transition `Purchased` becomes `PlanChanged`, else the change follows the renewal by which it was first seen, or
 /// precedes all other transitions. A later notification that links the two receipts announces nothing more.
-#[must_use]
 pub fn announce_succession(mut decision: Decision) -> Decision {
     let purchase = &decision.purchase;
     let began = decision.transitions.iter_mut().find(|transition| transition.kind == TransitionKind::Purchased);

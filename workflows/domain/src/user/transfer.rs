@@ -12,7 +12,6 @@ pub const TRANSFERS: [&str; 2] = [TRANSFERRED_FROM, TRANSFERRED_TO];
 
 impl OwnedPurchase {
     /// Whether its move to another user is announced: it gives access to something now.
-    #[must_use]
     pub fn is_entitling(&self) -> bool {
         self.is_active() && !self.listing.entitlements.is_empty()
     }

@@ -59,7 +59,6 @@ pub fn batch_size<'a>(bodies: impl IntoIterator<Item = &'a str>) -> usize {
 }
 
 /// Renders an event, or returns the reason for which it is not sent now or ever. No reason contains a key or an id.
-#[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     match frozen(destination, unsent) {
         Ok(body) if body.len() <= MAX_BYTES => match amount(unsent, &body) {
@@ -72,7 +71,6 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 }
 
 /// What metrics count about the rendering of a body.
-#[must_use]
 pub fn render_notes(destination: &Destination, unsent: &Unsent, rendered: &Rendered) -> RenderNotes {
     match rendered {
         Rendered::Body(body) | Rendered::Revenue { body, .. } => {

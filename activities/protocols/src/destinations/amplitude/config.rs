@@ -99,7 +99,6 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
 }
 
 /// Why the settings allow no request to a stored integration; `None` when they do.
-#[must_use]
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let endpoint = read(&destination.settings).ok()?.endpoint?;
     endpoint.urls(allowed).is_none().then(not_allowed)
@@ -111,7 +110,6 @@ fn not_allowed() -> Invalid {
 }
 
 /// The warning that sandbox events are skipped, if there is no key for them.
-#[must_use]
 pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     let is_covered = read(settings).is_ok_and(|settings| settings.keys.has(Key::Sandbox));
     (!is_covered).then_some(
@@ -120,7 +118,6 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
 }
 
 /// What a test of the connection does, and the key that it lacks.
-#[must_use]
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {
@@ -131,7 +128,6 @@ pub fn test_notes(settings: &Value) -> TestNotes {
 }
 
 /// Redacts our keys in a text that Amplitude sent.
-#[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     config.keys.redact(text)
 }

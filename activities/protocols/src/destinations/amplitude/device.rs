@@ -19,7 +19,6 @@ const ELSEWHERE: [&str; 5] = ["device", "external_id", "session_id", "session_st
 const PRICE: &str = "purchase_price";
 
 /// Renders an event of a device, or returns the reason for which it is not sent now or ever.
-#[must_use]
 pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     let settings = match config::read(&destination.settings) {
         Ok(settings) => settings,

@@ -32,7 +32,6 @@ const MAX_REFUSALS: i64 = 5;
 const ATTEMPTS_IF_TOO_FEW: i64 = 3;
 
 /// Judges a reply for each event and for the project as a whole. Results never repeat Amplitude's own texts.
-#[must_use]
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
     let Exchange { events, reply, at, jitter } = exchange;
     let (sent, left) =

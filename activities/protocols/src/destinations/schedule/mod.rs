@@ -66,7 +66,6 @@ pub struct Step {
 
 impl Schedule {
     /// A schedule of these waits in seconds, or the default one.
-    #[must_use]
     pub fn new(seconds: Option<&[i64]>) -> Self {
         let seconds = seconds.filter(|seconds| !seconds.is_empty()).unwrap_or(&DEFAULT_WAITS_SECONDS);
         let waits_ms: Vec<i64> = seconds.iter().map(|wait| wait.max(&1).saturating_mul(SECOND_MS)).collect();
@@ -74,7 +73,6 @@ impl Schedule {
     }
 
     /// The first wait, in milliseconds.
-    #[must_use]
     pub const fn first_ms(&self) -> i64 {
         self.first_ms
     }
@@ -85,7 +83,6 @@ impl Schedule {
     /// and 1. With it, the result is `retry_after_ms`, limited in three ways: at least the step's wait; at most twice the
     /// step's wait or an hour, whichever is longer; and not past the end of the schedule, counted from the first
     /// attempt, unless the step's wait itself ends later.
-    #[must_use]
     pub fn wait_ms(&self, step: Step, retry_after_ms: Option<i64>, jitter: f64) -> Option<i64> {
         let place = usize::try_from(step.number.saturating_sub(1)).unwrap_or(0);
         let base_ms = *self.waits_ms.get(place)?;
@@ -97,7 +94,6 @@ impl Schedule {
 
     /// How long the whole destination pauses, in milliseconds. Without `retry_after_ms`: the schedule's first wait, or
     /// 30 s if that is shorter. With it: `retry_after_ms`, at least the pause without it and at most an hour.
-    #[must_use]
     pub fn pause_ms(&self, retry_after_ms: Option<i64>) -> i64 {
         let base_ms = self.first_ms.min(MAX_DEFAULT_PAUSE_MS);
         retry_after_ms.map_or(base_ms, |retry_after_ms| retry_after_ms.clamp(base_ms, HOUR_MS))
@@ -113,7 +109,6 @@ impl Schedule {
 
 /// Parses a `Retry-After` header (RFC 9110 10.2.3): a number of seconds, or a date in any of HTTP's three formats.
 /// Returns the wait from `at` in milliseconds: 0 for a date in the past, `None` for any other text.
-#[must_use]
 pub fn retry_after_ms(text: &str, at: Timestamp) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

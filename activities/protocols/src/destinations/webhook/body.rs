@@ -13,7 +13,6 @@ use storage::{Destination, Rendered, StreamedEvent, Unsent};
 /// Only a webhook that does not get events of customers without an external id gets the id that became known after the
 /// recording: otherwise events are sent as they were recorded. The record of a purchase is never changed, because its
 /// digest proves it; the next revision has the id.
-#[must_use]
 pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
     let setting = config::without_external_id(&destination.settings);
     let is_state = unsent.event_type == PURCHASE_UPDATED;
@@ -32,7 +31,6 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
 }
 
 /// Renders the body of an event of a device, which every attempt sends: without receipts, unless a setting wants them.
-#[must_use]
 pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rendered {
     match serde_json::from_str(&event.body) {
         Ok(body) => {

@@ -153,7 +153,6 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
 /// text. Values shorter than four bytes are not redacted, since they would match unrelated text.
-#[must_use]
 pub fn redact(config: &Config, text: &str) -> String {
     let hide = |text: String, secret: &SecretString| text.replace(secret.expose_secret(), REDACTED);
     let whole = config.hidden.iter().fold(text.to_owned(), hide);
@@ -161,18 +160,15 @@ pub fn redact(config: &Config, text: &str) -> String {
 }
 
 /// What happens to events of customers without an external id, by the stored settings.
-#[must_use]
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings.get(unnamed::FIELD).and_then(WithoutExternalId::parse).unwrap_or_default()
 }
 
 /// Whether events of devices carry receipts, by the stored settings.
-#[must_use]
 pub fn has_device_receipts(settings: &Value) -> bool {
     settings.get("device_receipts").and_then(Value::as_bool).unwrap_or(false)
 }
 
-#[must_use]
 pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
     Secrets::from_json(secret).ok()?.newest(Version::V1).map(|(_, text)| SecretString::from(text))
 }
@@ -229,7 +225,6 @@ fn not_allowed(why: String) -> Invalid {
 }
 
 /// Why the settings allow no request to a stored webhook; `None` when they do.
-#[must_use]
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let url = destination.settings.get("url").and_then(Value::as_str)?.parse().ok()?;
     if allowed.is_exception(destination.id, &url) {

@@ -101,14 +101,12 @@ impl Change {
 }
 
 /// The id of an entitlement, computed from the app and the reference id.
-#[must_use]
 pub fn entitlement_id(app: AppId, ref_id: &str) -> Uuid {
     Uuid::new_v5(&app.uuid(), format!("entitlement/{ref_id}").as_bytes())
 }
 
 impl Catalogue {
     /// An entitlement as events show it.
-    #[must_use]
     pub fn entitlement(&self, app: AppId, ref_id: &str) -> Option<Entitlement> {
         let text = self.entitlements.get(ref_id)?;
         Some(Entitlement {

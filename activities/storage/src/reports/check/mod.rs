@@ -73,7 +73,6 @@ enum By {
 }
 
 /// All rules without violations, in the order of the tables.
-#[must_use]
 pub fn rules() -> Vec<RuleFindings> {
     let of = |table: &'static Table| table.checks.iter().map(|check| table.findings(check, Vec::new()));
     TABLES.iter().flat_map(of).collect()

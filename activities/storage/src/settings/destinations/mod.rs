@@ -63,7 +63,6 @@ const fn yes() -> bool {
 
 impl DestinationSettings {
     /// The settings of a destination for which only a name was chosen.
-    #[must_use]
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -108,21 +107,18 @@ pub struct Filter {
 
 impl Filter {
     /// Whether it wants the events of a purchase on this platform that counts in this environment.
-    #[must_use]
     pub fn wants(&self, platform: PlatformId, environment: Environment) -> bool {
         (self.platforms.is_empty() || self.platforms.contains(&platform))
             && (self.environments.is_empty() || self.environments.contains(&environment))
     }
 
     /// The wanted platforms, each once and in order; empty for all.
-    #[must_use]
     pub fn sorted_platforms(&self) -> Vec<PlatformId> {
         let platforms: BTreeSet<PlatformId> = self.platforms.iter().copied().collect();
         platforms.into_iter().collect()
     }
 
     /// Whether it wants events of one environment and not of the other.
-    #[must_use]
     pub fn is_one_environment(&self) -> bool {
         self.environments.first().is_some_and(|first| self.environments.iter().all(|other| other == first))
     }
@@ -216,7 +212,6 @@ impl Deref for Destination {
 
 impl Destination {
     /// Whether it chose events of this type.
-    #[must_use]
     pub fn chose(&self, event_type: &str) -> bool {
         chooses(&self.events, self.wildcards, event_type)
     }

@@ -55,7 +55,6 @@ impl EntryRow {
 
 impl Earned {
     /// The amount that the event carries, if it carries one.
-    #[must_use]
     pub fn revenue(&self) -> Option<&str> {
         let usd = self.usd.as_deref().filter(|_| !self.is_elsewhere && self.not_counted_because.is_none());
         usd.filter(|usd| usd.bytes().any(|digit| matches!(digit, b'1'..=b'9')))

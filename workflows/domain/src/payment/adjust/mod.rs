@@ -105,7 +105,6 @@ struct KnownPayment<'a> {
 }
 
 /// The entries that the ledger lacks, at most one for each payment.
-#[must_use]
 pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -121,7 +120,6 @@ pub fn adjustments(
 }
 
 /// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
-#[must_use]
 pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach);
     let of = |sale: &Sale| {
@@ -134,14 +132,12 @@ pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<O
 }
 
 /// The charges of a sales report, by the number of their payment.
-#[must_use]
 pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, Sale> {
     let known = known(booked, sales, reach);
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
 /// The number of the newest payment.
-#[must_use]
 pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
     payments.max_by_key(|entry| (entry.at, entry.number)).map(|entry| entry.number)
@@ -149,7 +145,6 @@ pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
 
 impl Sale {
     /// Whether it is the beginning of a trial: a charge of zero is not a payment.
-    #[must_use]
     pub fn is_of_trial(&self) -> bool {
         self.kind == SaleKind::Charge && self.price.is_zero()
     }
