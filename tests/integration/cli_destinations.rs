@@ -77,6 +77,9 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     assert_eq!((&changed["rate"], &changed["schedule"], &changed["headers"]), (&Value::Null, &Value::Null, &json!([])));
     assert_eq!(changed["filter"], json!({ "platforms": [], "environments": [] }));
     assert_eq!((&changed["concurrency"], &changed["name"]), (&json!(4), &json!("backend")), "the other fields stay");
+    let platform = desk.answer(&["platform", "show", &desk.platform])["name"].as_str().expect("a name").to_owned();
+    let named = desk.answer(&["destination", "update", id, "--platform", &platform]);
+    assert_eq!(named["filter"]["platforms"], json!([desk.platform]), "a name stands for its id");
 }
 
 #[test]
@@ -116,7 +119,7 @@ fn a_first_local_webhook_is_refused_once_with_the_line_to_start() {
     let refused = desk.run(&create);
     let line =
         "start settle with `SETTLE_DESTINATIONS_ALLOW_HTTP=true SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8`";
-    check_failure(&refused, &["`url`", "scheme is not allowed", "the host's address", line]);
+    check_failure(&refused, &["--url", "scheme is not allowed", "the host's address", line]);
     let desk = desk.restarted();
     let created = stdout_of(&desk.run(&create));
     let id = desk.answer(&["destination", "list", "--app", &app])["items"][0]["id"].clone();
@@ -313,10 +316,10 @@ fn an_integration_is_created_by_flags_and_hides_its_keys() {
     assert!(stderr_of(&test).contains("`secret_key`"), "{}", stderr_of(&test));
     let hook = desk.run(&["destination", "update", id, "--url", URL]);
     let complaint = stderr_of(&hook);
-    assert!(complaint.contains("`url`: expected no such field"), "{complaint}");
+    assert!(complaint.contains("--url: expected no such field"), "{complaint}");
     let line = ["destination", "update", id, "--url", URL, "--signature", "v1"];
     let complaint = stderr_of(&desk.run(&line));
-    for field in ["`url`: expected no such field", "`signature`: expected no such field"] {
+    for field in ["--url: expected no such field", "--signature: expected no such field"] {
         assert_eq!(complaint.matches(field).count(), 1, "{complaint}");
     }
     assert_eq!(complaint.matches("expected").count(), 2, "each is printed once: {complaint}");

@@ -188,6 +188,20 @@ impl Field {
     }
 }
 
+/// The schema of a field of the request that creates a destination of this kind; a name with a dot is that of a field
+/// inside another one.
+pub fn property(kind: &str, name: &str) -> Value {
+    let schema = &SCHEMAS["components"]["schemas"][kinds::request_of(kind)];
+    let property = name.split('.').fold(schema, |inside, name| &referred(inside)["properties"][name]);
+    let mut found = referred(property).clone();
+    for outer in ["description", "writeOnly"] {
+        if let Some(value) = property.get(outer) {
+            found[outer] = value.clone();
+        }
+    }
+    found
+}
+
 /// The schema that a property refers to, or its own.
 fn referred(schema: &Value) -> &Value {
     let schema = present(schema);

@@ -1,184 +1,190 @@
-//! The flags that describe a destination, and the request body built from them. The API validates it.
+//! The flags of a destination, drawn from the forms of its kinds, and the body that they make. The API validates it.
 
-use crate::commands::client::present_fields;
+use crate::commands::client::{Client, Refused};
+use crate::commands::drawn::{Argument, Flag, Parse};
+use crate::commands::names::{self, Text};
 use crate::commands::secret::Source;
+use crate::commands::table;
+use crate::resources::forms::{Field, of_destinations, property};
 use crate::times;
 use anyhow::bail;
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use domain::Environment;
 use secrecy::ExposeSecret;
-use serde::Serialize;
 use serde_json::{Map, Value, json};
+use std::sync::LazyLock;
 
-/// The fields that every kind of destination has.
-#[derive(Debug, clap::Args, Serialize)]
-pub struct Fields {
-    /// Its name, for people.
-    #[arg(long)]
-    name: Option<String>,
-    /// Which events: `*`, `user.*`, or one type. Can be given more than once.
-    #[arg(long = "event", value_name = "TYPE", value_delimiter = ',')]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    events: Vec<String>,
-    /// Only events of this platform. Can be given more than once.
-    #[arg(long = "platform", value_name = "ID", value_delimiter = ',')]
-    #[serde(skip)]
-    platforms: Vec<String>,
-    /// Only events of this environment. Can be given more than once.
-    #[arg(long = "environment", value_name = "NAME", value_delimiter = ',', value_parser = ["production", "sandbox"])]
-    #[serde(skip)]
-    environments: Vec<String>,
-    /// Maximum number of requests a second, over all processes. Amplitude: at most 90, the default, a tenth below its
-    /// 100, since requests may arrive closer together than they were sent.
-    #[arg(long, value_name = "N")]
-    rate: Option<i64>,
-    /// Maximum number of requests at once, over all processes [default: 32].
-    #[arg(long, value_name = "N")]
-    concurrency: Option<i64>,
-    /// The waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in all.
-    #[arg(long, value_name = "WAITS", value_parser = schedule)]
-    schedule: Option<Schedule>,
-    /// What happens to events of a customer without an id of yours: send them (the default), let them wait for the id, at
-    /// most 30 days, or skip them.
-    #[arg(long, value_parser = ["send", "wait", "skip"])]
-    without_external_id: Option<String>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    webhook: Webhook,
-    #[command(flatten)]
-    #[serde(flatten)]
-    amplitude: Amplitude,
+/// The fields that are typed in another way: `--disabled`, and `--header` with `--remove-header`.
+const BY_HAND: [&str; 2] = ["enabled", HEADERS];
+const PLATFORMS: &str = "filter.platforms";
+const HEADERS: &str = "headers";
+const REMOVED: &str = "remove-header";
+
+/// The flags that are typed otherwise than the API describes them: what stands for the value, and the help.
+const TYPED: [(&str, &str, &str); 5] = [
+    ("events", "TYPE", "Which events: `*`, `user.*`, or one type. Can be given more than once"),
+    (PLATFORMS, "ID", "Only events of this platform, by its id or name. Can be given more than once"),
+    (
+        "filter.environments",
+        "NAME",
+        "Only events of this environment: `production` or `sandbox`. Can be given more than once",
+    ),
+    (
+        "rate",
+        "N",
+        "Maximum number of requests a second, over all processes. Amplitude: at most 90, the default, a tenth below its \
+         100, since requests may arrive closer together than they were sent",
+    ),
+    ("schedule", "WAITS", "The waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in all"),
+];
+
+/// A field of a destination as a flag.
+struct FieldFlag {
+    /// Its name in the request; a dot leads into an object.
+    field: &'static str,
+    /// The kind that alone has it.
+    kind: Option<&'static str>,
+    argument: Argument,
 }
 
-#[derive(Debug, clap::Args, Serialize)]
-#[command(next_help_heading = "Webhook")]
-struct Webhook {
-    /// Where events are posted.
-    #[arg(long)]
-    url: Option<String>,
-    /// A header that every request carries; its value is read from a file or from standard input and stored as a
-    /// secret. Can be given more than once; others stay as they are.
-    #[arg(long = "header", value_name = "NAME=@FILE|-", value_parser = header)]
-    #[serde(skip)]
-    headers: Vec<(String, Source)>,
-    /// Remove this header. Can be given more than once.
-    #[arg(long = "remove-header", value_name = "NAME", value_delimiter = ',')]
-    #[serde(skip)]
-    removed_headers: Vec<String>,
-    /// How requests are signed: with the shared secret (`v1`), or with a key whose public half the receiver has
-    /// (`v1a`). [default: v1]
-    #[arg(long, value_parser = ["v1", "v1a", "v1,v1a"])]
-    signature: Option<String>,
-    /// Maximum number of events of devices in a request, 1 to 100: with more than 1 they come as an array. [default: 1]
-    #[arg(long, value_name = "N")]
-    device_batch: Option<i64>,
-    /// Whether events of devices carry the receipts that apps report, with the store's customers of them. [default: false]
-    #[arg(long, value_name = "true|false")]
-    device_receipts: Option<bool>,
-    /// Where the signing secret of a new webhook is read, `whsec_…`; generated by default. `rotate-secret` replaces it.
-    #[arg(long, value_name = "@FILE|-")]
-    #[serde(skip)]
-    secret: Option<Source>,
-    /// Where the private key of a new webhook that signs with `v1a` is read, `whsk_…`; generated by default.
-    /// `rotate-secret` replaces it.
-    #[arg(long, value_name = "@FILE|-")]
-    #[serde(skip)]
-    private_key: Option<Source>,
-}
-
-#[derive(Debug, clap::Args, Serialize)]
-#[command(next_help_heading = "Amplitude")]
-struct Amplitude {
-    /// The region of the project: `standard` or `eu`; or a URL whose origin the setting `amplitude.allowed_urls` names.
-    #[arg(long, value_name = "standard|eu|URL")]
-    endpoint: Option<String>,
-    /// Where the project's API key is read: `@FILE`, or `-` for standard input.
-    #[arg(long, value_name = "@FILE|-")]
-    #[serde(skip)]
-    api_key: Option<Source>,
-    /// Where the project's secret key is read; only `test` needs it.
-    #[arg(long, value_name = "@FILE|-")]
-    #[serde(skip)]
-    secret_key: Option<Source>,
-    /// Where the API key of another project is read, which receives sandbox events. Without it they are skipped.
-    #[arg(long, value_name = "@FILE|-")]
-    #[serde(skip)]
-    sandbox_api_key: Option<Source>,
-    /// What Amplitude's User ID is: your own id of the customer (the default), or settle's.
-    #[arg(long, value_parser = ["external_id", "user_id"])]
-    user_id: Option<String>,
-    /// Length of the shortest User ID that the project takes, 1 to 36 [default: 5].
-    #[arg(long, value_name = "N")]
-    min_id_length: Option<i64>,
-    /// Prefix of the names of user properties [default: namiml_].
-    #[arg(long, value_name = "P")]
-    prefix: Option<String>,
-    /// Which user properties are kept up to date: the eight of the documented integration, or also the state, end and
-    /// renewal of the subscription, the number of renewals, the first purchase and what was paid [default: documented].
-    #[arg(long, value_parser = ["documented", "extended"])]
-    user_properties: Option<String>,
-    /// Amplitude's id of the partner that sends the events; sent with each of them. None by default.
-    #[arg(long, value_name = "ID")]
-    partner_id: Option<String>,
-}
-
-/// Waits between attempts, in seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Schedule(Vec<u64>);
-
-impl Fields {
-    /// The body of a request. Flags that are not set are absent.
-    pub fn body(&self) -> anyhow::Result<Value> {
-        self.check_input()?;
-        let filled = |list: &[String]| (!list.is_empty()).then(|| json!(list));
-        let filter = json!({ "platforms": filled(&self.platforms), "environments": filled(&self.environments) });
-        let filter = Some(present_fields(filter)).filter(|filter| *filter != json!({}));
-        let mut body = json!(self);
-        body["filter"] = json!(filter);
-        body["headers"] = json!(self.webhook.headers()?);
-        for (name, source) in self.keys() {
-            body[name] = source.read()?.expose_secret().into();
+/// The flags: first those that every kind has.
+static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
+    let forms = of_destinations();
+    let is_common = |name: &str| forms.iter().all(|form| form.fields.iter().any(|field| field.name == name));
+    let mut all: Vec<FieldFlag> = Vec::new();
+    for form in &forms {
+        for field in form.fields.iter().filter(|field| !BY_HAND.contains(&field.name)) {
+            if all.iter().all(|known| known.field != field.name) {
+                let kind = (!is_common(field.name)).then_some(form.label);
+                let argument = Argument::of_property(field.name, &property(form.name, field.name), flag(field));
+                let argument = argument.parsed(parse(field.input));
+                all.push(FieldFlag { field: field.name, kind, argument });
+            }
         }
-        Ok(present_fields(body))
+    }
+    all.sort_by_key(|one| one.kind.is_some());
+    all
+});
+
+/// A field's flag, named like one of them where there may be several.
+fn flag(field: &Field) -> Flag {
+    let name = field.name.rsplit('.').next().unwrap_or(field.name).replace('_', "-");
+    let name = match field.input {
+        "events" | "platforms" | "environments" => name.trim_end_matches('s').to_owned(),
+        _ => name,
+    };
+    let typed = TYPED.iter().find(|(known, ..)| *known == field.name);
+    Flag::named(name, typed.map(|(_, value, help)| (*value, *help)))
+}
+
+/// Reads a value that is not sent as it is typed.
+fn parse(input: &str) -> Option<Parse> {
+    match input {
+        "waits" => Some(wait),
+        "environments" => Some(environment),
+        _ => None,
+    }
+}
+
+/// What was typed of a destination.
+#[derive(Debug)]
+pub struct Fields(ArgMatches);
+
+impl Args for Fields {
+    fn augment_args(command: Command) -> Command {
+        let drawn = FLAGS.iter().filter_map(|one| Some(one.argument.drawn()?.help_heading(one.kind)));
+        let header = Arg::new(HEADERS).long("header").value_name("NAME=@FILE|-").value_parser(header).help(
+            "A header that every request carries; its value is read from a file or from standard input and stored as a \
+             secret. Can be given more than once; others stay as they are",
+        );
+        let removed = Arg::new(REMOVED).long(REMOVED).value_name("NAME").value_delimiter(',');
+        let removed = removed.help("Remove this header. Can be given more than once");
+        let headers = [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading("Webhook"));
+        command.args(drawn).args(headers)
     }
 
-    fn keys(&self) -> impl Iterator<Item = (&'static str, &Source)> {
-        let keys = [
-            ("secret", &self.webhook.secret),
-            ("private_key", &self.webhook.private_key),
-            ("api_key", &self.amplitude.api_key),
-            ("secret_key", &self.amplitude.secret_key),
-            ("sandbox_api_key", &self.amplitude.sandbox_api_key),
-        ];
-        keys.into_iter().filter_map(|(name, source)| Some((name, source.as_ref()?)))
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Fields {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(matches.clone()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Fields {
+    /// The body of a request. What was not typed is absent. Names of platforms are those of the app, or of all.
+    pub async fn body(&self, client: &Client, app: Option<&str>) -> anyhow::Result<Value> {
+        self.check_input()?;
+        let mut body = json!({});
+        for FieldFlag { field, argument, .. } in FLAGS.iter() {
+            let Some(mut value) = argument.value(&self.0)? else { continue };
+            if *field == PLATFORMS {
+                for one in value.as_array_mut().into_iter().flatten() {
+                    *one = names::id_of(client, "platform_id", Text { text: &table::raw(one), app }).await?.into();
+                }
+            }
+            match field.split_once('.') {
+                None => body[*field] = value,
+                Some((outer, inner)) => body[outer][inner] = value,
+            }
+        }
+        // Those to remove are null.
+        let removed = self.0.get_many::<String>(REMOVED).into_iter().flatten();
+        let mut headers: Map<_, _> = removed.map(|name| (name.clone(), Value::Null)).collect();
+        for (name, source) in self.headers() {
+            headers.insert(name.clone(), source.read()?.expose_secret().into());
+        }
+        if !headers.is_empty() {
+            body[HEADERS] = headers.into();
+        }
+        Ok(body)
+    }
+
+    fn headers(&self) -> impl Iterator<Item = &(String, Source)> {
+        self.0.get_many::<(String, Source)>(HEADERS).into_iter().flatten()
     }
 
     /// Refuses a second secret from standard input, which can be read only once.
     fn check_input(&self) -> anyhow::Result<()> {
-        let keys = self.keys().map(|(_, source)| source);
-        let headers = self.webhook.headers.iter().map(|(_, source)| source);
-        if keys.chain(headers).filter(|source| **source == Source::Input).count() > 1 {
+        let secrets = FLAGS.iter().filter(|one| one.argument.is_secret());
+        let secrets = secrets.filter_map(|one| self.0.get_one::<Source>(one.field));
+        let headers = self.headers().map(|(_, source)| source);
+        if secrets.chain(headers).filter(|source| **source == Source::Input).count() > 1 {
             bail!("only one secret can be read from standard input: give the others as `@FILE`");
         }
         Ok(())
     }
 }
 
-impl Webhook {
-    /// The headers to set, and those to remove as null; `None` when no flag names a header.
-    fn headers(&self) -> anyhow::Result<Option<Map<String, Value>>> {
-        let mut headers: Map<_, _> = self.removed_headers.iter().map(|name| (name.clone(), Value::Null)).collect();
-        for (name, source) in &self.headers {
-            headers.insert(name.clone(), source.read()?.expose_secret().into());
-        }
-        Ok(Some(headers).filter(|headers| !headers.is_empty()))
+/// A refusal in the words of the flags.
+pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
+    let flag = |field: &str| {
+        let name = field.split('[').next().unwrap_or_default();
+        FLAGS.iter().find(|one| one.field == name).map(|one| one.argument.typed())
+    };
+    match error.downcast::<Refused>() {
+        Ok(refused) => refused.rename(flag).into(),
+        Err(error) => error,
     }
 }
 
-fn schedule(text: &str) -> Result<Schedule, String> {
-    let wait = |text: &str| {
-        let wait = times::duration(text.trim())?;
-        if wait.subsec_nanos() == 0 { Ok(wait.as_secs()) } else { Err(format!("`{text}` is no whole second")) }
-    };
-    text.split(',').map(wait).collect::<Result<_, _>>().map(Schedule)
+/// A wait between attempts, in seconds.
+fn wait(text: &str) -> Result<Value, String> {
+    let wait = times::duration(text.trim())?;
+    if wait.subsec_nanos() == 0 { Ok(json!(wait.as_secs())) } else { Err(format!("`{text}` is no whole second")) }
+}
+
+fn environment(text: &str) -> Result<Value, String> {
+    let known: Result<Environment, _> = serde_json::from_value(text.into());
+    known.map(|known| json!(known)).map_err(|_| "expected `production` or `sandbox`".to_owned())
 }
 
 /// Parses `NAME=@FILE` or `NAME=-`. An error never contains the value, which may be the secret itself.
@@ -189,13 +195,42 @@ fn header(text: &str) -> Result<(String, Source), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{header, schedule};
+    use super::{Fields, header, wait};
+    use clap::{Args, Command};
+    use serde_json::json;
 
     #[test]
-    fn a_schedule_is_read_as_people_write_durations() {
-        assert_eq!(schedule("5s, 5m,1h 30m").expect("waits").0, [5, 300, 5400]);
-        for wrong in ["", "5", "5s,,1m", "1500ms", "soon"] {
-            assert!(schedule(wrong).is_err(), "{wrong}");
+    fn every_kind_has_its_flags_under_its_name() {
+        let command = Fields::augment_args(Command::new("create"));
+        let heading = |name: &str| {
+            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name));
+            arg.unwrap_or_else(|| panic!("no --{name}")).get_help_heading()
+        };
+        let common = ["name", "event", "platform", "environment", "rate", "schedule", "without-external-id"];
+        assert!(common.into_iter().all(|name| heading(name).is_none()));
+        let webhook = ["url", "header", "remove-header", "signature", "secret", "private-key", "device-batch"];
+        assert!(webhook.into_iter().all(|name| heading(name) == Some("Webhook")));
+        let amplitude = ["endpoint", "api-key", "secret-key", "user-id", "min-id-length", "prefix", "partner-id"];
+        assert!(amplitude.into_iter().all(|name| heading(name) == Some("Amplitude")));
+    }
+
+    #[test]
+    fn the_help_states_what_is_typed() {
+        let command = Fields::augment_args(Command::new("create"));
+        for (name, part) in [("schedule", "`5s,5m,1h`"), ("environment", "`sandbox`"), ("rate", "at most 90")] {
+            let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name)).expect("a flag");
+            let help = arg.get_help().expect("a help").to_string();
+            assert!(help.contains(part) && !help.contains("null"), "{help}");
+        }
+    }
+
+    #[test]
+    fn a_wait_is_read_as_people_write_durations() {
+        for (text, seconds) in [("5s", 5), (" 5m", 300), ("1h 30m", 5400)] {
+            assert_eq!(wait(text), Ok(json!(seconds)));
+        }
+        for wrong in ["", "5", "1500ms", "soon"] {
+            assert!(wait(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -133,10 +133,11 @@ fn show(client: &Client, answer: &Value) -> ExitCode {
 
 async fn create(client: &Client, Create { app, kind, disabled, fields }: Create) -> anyhow::Result<ExitCode> {
     let app = names::app_id(client, &app).await?;
-    let mut body = fields.body()?;
+    let mut body = fields.body(client, Some(&app)).await?;
     body["kind"] = kind.into();
     body["enabled"] = (!disabled).into();
-    let created = client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body).await?;
+    let created = client.post(&format!("/v1/apps/{}/destinations", segment(&app)), &body).await;
+    let created = created.map_err(flags::in_flags)?;
     let code = show(client, &created);
     if !client.json {
         let id = table::field(&created, "id");
@@ -149,9 +150,11 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
 }
 
 async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow::Result<ExitCode> {
-    let mut body = fields.body()?;
+    let id = id_of(client, &id).await?;
+    let app = client.get(&path(&id), &[]).await?["app_id"].as_str().map(str::to_owned);
+    let mut body = fields.body(client, app.as_deref()).await?;
     clear.iter().for_each(|name| body[name.replace('-', "_")] = Value::Null);
-    change(client, &id, &body).await
+    change(client, &id, &body).await.map_err(flags::in_flags)
 }
 
 async fn enable(client: &Client, Enable { id, newest_only, dry_run }: Enable) -> anyhow::Result<ExitCode> {

@@ -38,6 +38,14 @@ pub struct Flag {
     hidden: bool,
 }
 
+impl Flag {
+    /// A flag of this name, with what stands for its value and its help where they are not those of the API.
+    pub fn named(name: String, typed: Option<(&str, &str)>) -> Self {
+        let (value, help) = typed.map(|(value, help)| (value.to_owned(), help.to_owned())).unzip();
+        Self { name: Some(name), value, help, ..Self::default() }
+    }
+}
+
 /// Where an argument is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
@@ -207,6 +215,16 @@ impl Argument {
             is_nullable: schema[NULLABLE] == true,
             kind: ArgumentKind::of(field, place, schema),
         }
+    }
+
+    /// The flag of a field that need not be typed.
+    pub fn of_property(field: &str, schema: &Value, flag: Flag) -> Self {
+        Self { flag, ..Self::new(field, Place::Body, schema, false) }
+    }
+
+    /// This, with a value that is not sent as it is typed.
+    pub fn parsed(self, parse: Option<Parse>) -> Self {
+        Self { parse, ..self }
     }
 
     /// Whether it is typed without a name.

@@ -8,6 +8,7 @@ mod print;
 mod tests;
 mod verb;
 
+pub use argument::{Argument, Flag, Parse};
 pub use print::Exchange;
 pub use verb::Hook;
 
