@@ -30,6 +30,17 @@ pub struct Schemas {
     pub responses: SchemaGenerator,
 }
 
+impl Schemas {
+    /// Schemas without references.
+    pub fn inline() -> Self {
+        let settings = || SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+        Self {
+            requests: settings().for_deserialize().into_generator(),
+            responses: settings().for_serialize().into_generator(),
+        }
+    }
+}
+
 impl Default for Schemas {
     fn default() -> Self {
         let settings = || SchemaSettings::draft2020_12().with(|settings| settings.definitions_path = PATH.into());

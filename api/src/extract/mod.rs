@@ -14,8 +14,8 @@ pub mod shape;
 mod tests;
 
 pub use body::{Body, BodyLimit, Csv, Message, Unread};
-pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain};
-pub use fields::{Draft, Fields, checked, drafted, nullable, part, secret};
+pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, object};
+pub use fields::{Draft, Fields, checked, drafted, nullable, part, schema, secret};
 pub use patch::{Patch, admit_null};
 pub use path::{Id, Ids, Stored};
 pub use query::{PageQuery, Query, typed};

@@ -4,7 +4,7 @@ use super::check;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
-use axum::extract::{FromRequestParts, Path};
+use axum::extract::{FromRequestParts, Path, RawPathParams};
 use axum::http::request::Parts;
 use schemars::JsonSchema;
 use serde_json::json;
@@ -19,7 +19,7 @@ pub struct Id<T>(pub T);
 /// The two ids in the path.
 pub struct Ids<A, B>(pub A, pub B);
 
-/// The resource with the only id in the path; 404 when it does not exist.
+/// The resource with the first id in the path; 404 when it does not exist.
 pub struct Stored<T>(pub T);
 
 /// A resource that has an id in a path.
@@ -76,8 +76,9 @@ impl<T: Named> FromRequestParts<Shared> for Stored<T> {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, edge: &Shared) -> Result<Self, Error> {
-        let Id(id) = Id::<T::Id>::from_request_parts(parts, edge).await?;
-        Ok(Self(T::load(&edge.store, id).await?))
+        let params = RawPathParams::from_request_parts(parts, edge).await.map_err(no_path)?;
+        let (_, id) = params.iter().next().ok_or_else(|| no_path(()))?;
+        Ok(Self(T::load(&edge.store, parsed(id)?).await?))
     }
 }
 

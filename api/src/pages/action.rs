@@ -1,37 +1,16 @@
 //! An action on one thing: a form with a reason, folded until it is wanted. Pure.
 
-use super::change::Refused;
+use super::change::Mistakes;
 use super::form::Sent;
-use crate::error::{Error, Field};
-use axum::http::StatusCode;
-
-/// What a form of a page has wrong.
-#[derive(Debug, Default)]
-pub struct Mistakes {
-    /// The action whose form it is; empty for none.
-    pub action: &'static str,
-    pub fields: Vec<Field>,
-    /// What stands against it, if no field is wrong.
-    pub detail: Option<String>,
-    pub sent: Sent,
-}
-
-impl Mistakes {
-    /// Why the form of this action changed nothing, with the status of the answer.
-    ///
-    /// # Errors
-    /// What nobody can mend on the page of the form.
-    pub fn of(action: &'static str, sent: Sent, error: Error) -> Result<(StatusCode, Self), Error> {
-        let Refused { status, fields, detail } = Refused::of(error)?;
-        Ok((status, Self { action, fields, detail, sent }))
-    }
-}
+use crate::error::Field;
 
 pub struct Action {
     pub path: String,
     /// Its name, unique in the page.
-    pub name: &'static str,
+    pub name: String,
     pub title: &'static str,
+    /// What distinguishes it from others of the same title, for those who do not see where it stands.
+    pub about: String,
     /// What it does, in one sentence.
     pub what: String,
     /// A page that it needs first: what it is called, and its address.
@@ -65,14 +44,17 @@ pub struct Input {
 
 impl Action {
     /// An action with a reason alone: its path, then its name, its title and what it does.
-    pub fn new(path: String, name: &'static str, title: &'static str, what: &str, mistakes: &Mistakes) -> Self {
-        let is_open = mistakes.action == name;
-        let (wrong, sent) =
-            if is_open { (mistakes.fields.clone(), mistakes.sent.clone()) } else { (Vec::new(), Sent::default()) };
+    pub fn new(path: String, name: impl Into<String>, title: &'static str, what: &str, mistakes: &Mistakes) -> Self {
+        let is_open = path == mistakes.path;
+        let (wrong, sent) = match is_open {
+            true => (mistakes.refused.fields.clone(), mistakes.sent.clone()),
+            false => (Vec::new(), Sent::default()),
+        };
         let action = Self {
             path,
-            name,
+            name: name.into(),
             title,
+            about: String::new(),
             what: what.to_owned(),
             link: None,
             is_open,
@@ -91,9 +73,19 @@ impl Action {
         input.wrong = self.wrong.iter().find(|one| one.field == input.name).map(|one| one.expected.clone());
         if let Some(entered) = self.sent.get(input.name).filter(|_| input.form != "password") {
             input.value = entered.to_owned();
+            // What was entered stays chosen, whatever it is: the first choice may mean something else.
+            if input.has_choices() && !input.choices.iter().any(|(value, _)| value == entered) {
+                input.choices.push((entered.to_owned(), entered.to_owned()));
+            }
         }
         self.inputs.insert(self.inputs.len().saturating_sub(1), input);
         self
+    }
+
+    /// This, distinguished from others of the same title.
+    #[must_use]
+    pub fn about(self, about: &str) -> Self {
+        Self { about: about.to_owned(), ..self }
     }
 
     /// This, with another text on its button.
@@ -155,19 +147,37 @@ impl Input {
     }
 }
 
+/// What is wrong in a form, with the label of its input.
+pub struct Mistake {
+    pub label: String,
+    pub field: Field,
+}
+
+/// What is wrong in the form of one of these actions.
+pub fn labelled(actions: &[Action], wrong: Vec<Field>) -> Vec<Mistake> {
+    let inputs: Vec<&Input> = actions.iter().filter(|one| one.is_open).flat_map(|one| &one.inputs).collect();
+    let label = |field: Field| {
+        let input = inputs.iter().find(|input| input.name == field.field);
+        Mistake { label: input.map_or_else(|| field.field.clone(), |input| input.label.to_owned()), field }
+    };
+    wrong.into_iter().map(label).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Action, Input, Mistakes};
     use crate::error::Field;
+    use crate::pages::change::Refused;
     use crate::pages::form::Sent;
 
     #[test]
     fn a_wrong_form_is_open_with_its_values_and_without_secrets() {
         let sent = Sent::parse(b"reason=ticket&hours=x&secret=whsec_a");
         let fields = vec![Field { field: "hours".to_owned(), expected: "a number".to_owned() }];
-        let mistakes = Mistakes { action: "hold", fields, detail: None, sent };
-        let action = |name| {
-            Action::new("/x".to_owned(), name, "Hold", "It waits.", &mistakes)
+        let refused = Refused { fields, ..Refused::default() };
+        let mistakes = Mistakes { path: "/x/hold".to_owned(), sent, refused };
+        let action = |name: &str| {
+            Action::new(format!("/x/{name}"), name, "Hold", "It waits.", &mistakes)
                 .with(Input::text("hours", "Hours"))
                 .with(Input::text("secret", "Secret").of("password"))
         };

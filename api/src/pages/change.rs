@@ -1,10 +1,14 @@
 //! A change that a form of a page requests: the form, which has a reason, and why nothing was changed. Pure.
 
 use super::form::Sent;
-use crate::error::{Error, Field};
+use super::visit::Visit;
+use crate::error::{Error, Field, Problem};
 use crate::extract::{Draft, Fields, drafted};
+use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde_json::{Map, Value};
+use std::convert::Infallible;
 
 /// Why a form changed nothing: shown on its page, where what was entered still is.
 #[derive(Debug, Clone, Default)]
@@ -15,27 +19,81 @@ pub struct Refused {
     pub detail: Option<String>,
 }
 
+/// The statuses of what a person can mend on the page of a form, or try again there.
+const MENDABLE: [StatusCode; 6] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::NOT_FOUND,
+    StatusCode::CONFLICT,
+    StatusCode::UNPROCESSABLE_ENTITY,
+    StatusCode::BAD_GATEWAY,
+    StatusCode::SERVICE_UNAVAILABLE,
+];
+
 impl Refused {
     /// What a person can mend on the page of the form.
     ///
     /// # Errors
     /// Any other error, which has a page of its own.
     pub fn of(error: Error) -> Result<Self, Error> {
-        let status = error.answer().0;
+        let (status, detail) = (error.answer().0, error.to_string());
+        if !MENDABLE.contains(&status) {
+            return Err(error);
+        }
         match error {
             Error::Invalid(fields) => Ok(Self { status, fields, detail: None }),
-            Error::Conflict(detail)
-            | Error::Unsuitable(detail)
-            | Error::Upstream(detail)
-            | Error::Unavailable(detail)
-            | Error::Missing(detail) => Ok(Self { status, fields: Vec::new(), detail: Some(detail) }),
-            other => Err(other),
+            _ => Ok(Self { status, fields: Vec::new(), detail: Some(detail) }),
         }
+    }
+
+    /// As [`Self::of`], by an answer of the API; `None` for any other error.
+    pub fn of_problem(problem: &Problem) -> Option<Self> {
+        let status = StatusCode::from_u16(problem.status).ok().filter(|status| MENDABLE.contains(status))?;
+        let detail = problem.errors.is_empty().then(|| problem.detail.clone());
+        Some(Self { status, fields: problem.errors.clone(), detail })
     }
 
     /// What was expected in a field.
     pub fn wrong(&self, name: &str) -> Option<String> {
         self.fields.iter().find(|wrong| wrong.field == name).map(|wrong| wrong.expected.clone())
+    }
+}
+
+/// A form that changed nothing: its page shows what was entered in it, and why.
+#[derive(Debug, Clone, Default)]
+pub struct Mistakes {
+    /// Where the form was sent, as its page has it; empty for none.
+    pub path: String,
+    pub sent: Sent,
+    pub refused: Refused,
+}
+
+impl Mistakes {
+    /// Why the form of this visit changed nothing.
+    ///
+    /// # Errors
+    /// What nobody can mend on the page of the form.
+    pub fn of(visit: &Visit, sent: Sent, error: Error) -> Result<Self, Error> {
+        Ok(Self { path: visit.place().to_owned(), sent, refused: Refused::of(error)? })
+    }
+
+    /// Whether a page answers a form.
+    pub fn is_answer(&self) -> bool {
+        !self.path.is_empty()
+    }
+
+    /// Whether the form is that of the action of this name.
+    pub fn is_of(&self, action: &str) -> bool {
+        let path = self.path.split('?').next().unwrap_or_default();
+        path.rsplit('/').next() == Some(action)
+    }
+}
+
+/// A page takes the mistakes of the form that it answers; it has none where it is opened.
+impl<S: Send + Sync> FromRequestParts<S> for Mistakes {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get::<Self>().cloned().unwrap_or_default())
     }
 }
 
@@ -55,54 +113,4 @@ pub fn reasoned<T: Fields>(sent: &Sent, body: Map<String, Value>) -> Result<Draf
 pub fn texts(sent: &Sent, names: &[&str]) -> Map<String, Value> {
     let fields = names.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(sent.get(name)?))));
     fields.collect()
-}
-
-/// A form of one button and a reason.
-#[derive(Debug)]
-pub struct Action {
-    /// Its name in the ids of the page.
-    pub name: String,
-    pub path: String,
-    pub title: &'static str,
-    pub what: String,
-    /// Whether it cannot be taken back.
-    pub is_final: bool,
-    /// Whether it is shown at once, since it was sent and refused.
-    pub is_open: bool,
-    /// The reason as it was entered.
-    pub reason: String,
-    /// What was expected as a reason.
-    pub wrong: Option<String>,
-}
-
-impl Action {
-    /// A form that was not sent yet.
-    pub fn new(name: impl Into<String>, path: String, title: &'static str, what: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            path,
-            title,
-            what: what.into(),
-            is_final: false,
-            is_open: false,
-            reason: String::new(),
-            wrong: None,
-        }
-    }
-
-    /// One that cannot be taken back.
-    #[must_use]
-    pub fn irreversible(self) -> Self {
-        Self { is_final: true, ..self }
-    }
-
-    /// With what was sent in it, if it is this one.
-    #[must_use]
-    pub fn sent(self, name: &str, sent: &Sent, refused: &Refused) -> Self {
-        if self.name != name {
-            return self;
-        }
-        let reason = sent.get("reason").unwrap_or_default().to_owned();
-        Self { is_open: true, reason, wrong: refused.wrong("reason"), ..self }
-    }
 }

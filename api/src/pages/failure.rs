@@ -92,7 +92,7 @@ mod tests {
         for (method, path, page) in [
             (Method::POST, "/ui/destinations/7/delete", Some("/ui/destinations/7")),
             (Method::POST, "/ui/destinations/7/settings", Some("/ui/destinations/7/settings")),
-            (Method::POST, "/ui/deliveries/7/resend", Some("/ui/deliveries/7")),
+            (Method::POST, "/ui/events/7/resend", Some("/ui/events/7")),
             (Method::POST, "/ui/purchases/7/hold", Some("/ui/purchases/7")),
             (Method::POST, "/ui/connect", Some("/ui/connect")),
             (Method::GET, "/ui/events/7", Some("/ui/events")),

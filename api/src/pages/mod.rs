@@ -5,10 +5,12 @@
 //! the person who signed in: the page can do nothing that the API cannot. Explanations are those of
 //! `resources::explain`.
 
+mod act;
 mod action;
 mod alarms;
 mod assets;
 mod catalogue;
+mod cell;
 mod change;
 mod chart;
 mod connect;
@@ -23,6 +25,7 @@ mod frame;
 mod guard;
 mod headers;
 mod home;
+mod lists;
 mod parts;
 mod purchases;
 mod recent;

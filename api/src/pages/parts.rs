@@ -2,6 +2,7 @@
 //! escapes what it shows; this is the only file that marks text as safe.
 
 use super::assets;
+use super::cell::{Cell, CellPart};
 use super::chart::{Chart, Spark};
 use super::text::{Piece, plain};
 use askama::Template;
@@ -29,6 +30,11 @@ impl Moment {
         Self { form: "ago", ..Self::at(time) }
     }
 
+    /// In RFC 3339.
+    pub fn machine(&self) -> &str {
+        &self.machine
+    }
+
     /// How long until then, counted down.
     pub fn until(time: Timestamp) -> Self {
         Self { form: "until", ..Self::at(time) }
@@ -38,6 +44,8 @@ impl Moment {
 // Each escapes what it shows.
 impl HtmlSafe for Chart {}
 impl HtmlSafe for Spark {}
+impl HtmlSafe for Cell {}
+impl HtmlSafe for CellPart {}
 
 /// How something stands: a tone is a shape and a colour, and never without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +122,14 @@ impl Sentence {
     pub fn new(text: &str) -> Self {
         Self { pieces: super::text::pieces(text) }
     }
+
+    /// Its text, with instants in RFC 3339 and ids whole.
+    pub fn plain(&self) -> String {
+        let plain = |piece: &Piece| match piece {
+            Piece::Text(text) | Piece::Code(text) | Piece::Instant(text, _) | Piece::Id(text, _) => text.clone(),
+        };
+        self.pieces.iter().map(plain).collect()
+    }
 }
 
 /// An id or another text that people copy, shortened to the eye.
@@ -127,6 +143,10 @@ pub struct Code {
 impl HtmlSafe for Code {}
 
 impl Code {
+    pub fn whole(&self) -> &str {
+        &self.whole
+    }
+
     /// An id, of which the beginning is shown.
     pub fn short(text: impl ToString) -> Self {
         const SHOWN: usize = 13;

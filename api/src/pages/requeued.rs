@@ -1,11 +1,14 @@
 //! What a resend queues, for people: how many, and why the others are not. Pure.
 
+use super::act::upper;
 use super::action::Input;
+use super::form::Sent;
 use super::visit::Visit;
 use crate::resources::resends::Resent;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as Unknown;
+use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use storage::Skipped;
 
@@ -22,6 +25,20 @@ pub fn new_run(random: [u8; 32]) -> String {
 /// The field of a form with the name of its run.
 pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
+}
+
+/// Names the run in the body of a call, so that a form that is sent twice queues once. To another destination it is
+/// another run: a browser that goes back has the form with its run.
+pub fn name_run(sent: &Sent, body: &mut Map<String, Value>) {
+    let to = sent.get("destination_id").unwrap_or("all");
+    body.extend(sent.get(RUN).map(|run| (RUN.to_owned(), format!("{run}-{to}").into())));
+}
+
+/// The page of what was sent again, with what was queued.
+pub fn resent_page(visit: &Visit, answer: &Value) -> String {
+    let skipped = serde_json::from_value(answer["skipped"].clone()).unwrap_or_default();
+    let requeued = Requeued { pending: answer["pending"].as_i64().unwrap_or_default(), skipped };
+    visit.to(&format!("{}?pending={}", upper(visit.uri.path(), 1), requeued.text()))
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

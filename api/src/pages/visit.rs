@@ -106,6 +106,11 @@ impl Visit {
         query(&self.uri, name).filter(|value| !value.is_empty())
     }
 
+    /// The path and the query of its address.
+    pub fn place(&self) -> &str {
+        self.uri.path_and_query().map_or("", |place| place.as_str())
+    }
+
     /// A path of the page, which keeps the chosen app.
     pub fn to(&self, path: &str) -> String {
         match self.app.filter(|_| self.sign_in.app_id.is_none()) {

@@ -4,21 +4,21 @@ use super::listed::{AppCard, AppPage, ListPage, PlatformPage, PlatformRow};
 use super::progress::Facts;
 use super::steps::At;
 use super::{SCREEN, of_app};
-use crate::edge::Edge;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Body, Query, Stored, checked};
+use crate::extract::{Query, Stored, checked};
 use crate::keys::Acting;
-use crate::pages::change::{Refused, reasoned, texts};
+use crate::pages::change::{Mistakes, Refused, reasoned};
 use crate::pages::described::{Entered, Known, creation, groups};
-use crate::pages::form::{Sent, TOKEN};
+use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::visit::Visit;
-use crate::resources::apps::{self, NewApp};
 use crate::resources::forms::{Form, of_stores};
 use crate::resources::platforms::{self, NewPlatform};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{App, Page, Paged, Platform};
 
@@ -30,13 +30,8 @@ const PLATFORMS: usize = 10;
 const OF_APP: i64 = 50;
 
 /// `GET /ui/connect`
-pub async fn list(at: At) -> Result<Response, Error> {
-    list_page(&at, &Sent::default(), &Refused::default()).await
-}
-
-async fn list_page(at: &At, sent: &Sent, refused: &Refused) -> Result<Response, Error> {
-    let (State(edge), visit, caller) = at;
-    let is_answer = sent.get(TOKEN).is_some();
+pub async fn list((State(edge), visit, caller): At, mistakes: Mistakes) -> Result<Response, Error> {
+    let (edge, visit) = (&edge, &visit);
     let found = match caller.app(edge, visit.app).await? {
         Some(app) => Paged { items: vec![edge.store.app(app).await?], next_cursor: None },
         None => edge.store.apps(Page { cursor: visit.query("cursor"), limit: APPS }).await?,
@@ -47,10 +42,10 @@ async fn list_page(at: &At, sent: &Sent, refused: &Refused) -> Result<Response, 
         title: "Connect".to_owned(),
         api: "/v1/apps".to_owned(),
         command: "settle app list".to_owned(),
-        is_answer,
+        is_answer: mistakes.is_answer(),
     };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ListPage::new(&frame, visit, cards, found.next_cursor.as_deref(), sent, refused);
+    let page = ListPage::new(&frame, visit, cards, found.next_cursor.as_deref(), &mistakes);
     shown(visit, &page, &found)
 }
 
@@ -93,26 +88,11 @@ async fn rows(
     Ok(platforms.iter().map(row).collect())
 }
 
-/// `POST /ui/connect`
-pub async fn create(edge: Acting, at: At, sent: Sent) -> Result<Response, Error> {
-    let result = async {
-        let new = reasoned::<NewApp>(&sent, texts(&sent, &["name"]))?.finish()?;
-        if at.2.app.is_some() {
-            return Err(Error::Forbidden("this concerns all apps, and the sign-in is of one".to_owned()));
-        }
-        apps::create(edge, Body(new)).await
-    }
-    .await;
-    match result {
-        Ok(created) => {
-            let id = created.0.id;
-            Ok(Redirect::to(&of_app(&at.1, id, &format!("/ui/connect/apps/{id}"))).into_response())
-        }
-        Err(error) => {
-            let refused = Refused::of(error)?;
-            let page = list_page(&at, &sent, &refused).await?;
-            Ok((refused.status, page).into_response())
-        }
+/// A new app concerns all of them: a sign-in of one app creates none.
+pub fn refuse_sign_in_of_app(_: &Shared, visit: &Visit, _: &Sent, _: &mut Map<String, Value>) -> Result<(), Error> {
+    match visit.sign_in.app_id {
+        Some(_) => Err(Error::Forbidden("this concerns all apps, and the sign-in is of one".to_owned())),
+        None => Ok(()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::of_app;
 use super::progress::{Facts, Step};
-use crate::pages::change::Refused;
+use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
@@ -91,9 +91,9 @@ impl<'a> ListPage<'a> {
         visit: &Visit,
         cards: Vec<AppCard>,
         cursor: Option<&str>,
-        sent: &Sent,
-        refused: &Refused,
+        mistakes: &Mistakes,
     ) -> Self {
+        let Mistakes { sent, refused, .. } = mistakes;
         Self {
             older: cursor.map(|cursor| visit.to(&format!("/ui/connect?cursor={}", escaped(cursor)))),
             may_create: frame.may(Role::Admin) && visit.sign_in.app_id.is_none(),

@@ -11,9 +11,12 @@ mod steps;
 mod view;
 
 use super::Screen;
+use super::act::{above, act};
 use super::visit::Visit;
+use crate::resources::{apps as api_apps, platforms, samples, topics};
 use crate::route::Route;
 use domain::AppId;
+use serde_json::Value;
 use storage::Role::{Admin, Operator, Read, Support};
 
 pub const SCREEN: Screen = Screen { name: "Connect", path: "/ui/connect", icon: "connect", key: 'c', routes };
@@ -21,7 +24,14 @@ pub const SCREEN: Screen = Screen { name: "Connect", path: "/ui/connect", icon: 
 fn routes() -> Vec<Route> {
     let mut all = vec![
         Route::page(Read, "GET", "/ui/connect", apps::list).summary("The apps, and how far each is connected."),
-        Route::page(Admin, "POST", "/ui/connect", apps::create).twin("POST /v1/apps").summary("Creates an app."),
+        Route::page(
+            Admin,
+            "POST",
+            "/ui/connect",
+            act(api_apps::create, apps::list).body(apps::refuse_sign_in_of_app).then(new_app_page),
+        )
+        .twin("POST /v1/apps")
+        .summary("Creates an app."),
         Route::page(Read, "GET", "/ui/connect/apps/{app_id}", apps::show).summary("The platforms of an app."),
         Route::page(Operator, "GET", "/ui/connect/apps/{app_id}/platforms/new", apps::new_platform)
             .summary("The form of a platform."),
@@ -56,34 +66,67 @@ fn changes() -> Vec<Route> {
             Operator,
             "POST",
             "/ui/connect/platforms/{platform_id}/topics/{topic_id}/approve",
-            changes::approve,
+            act(topics::approve, steps::topics).then(|visit, _| above(visit, 2)),
         )
         .twin("POST /v1/platforms/{platform_id}/topics/{topic_id}/approve")
         .summary("Lets a topic send."),
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/topics/{topic_id}/reject", changes::reject)
-            .twin("POST /v1/platforms/{platform_id}/topics/{topic_id}/reject")
-            .summary("Refuses a topic."),
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/sample", changes::send_sample)
-            .twin("POST /v1/platforms/{platform_id}/sample")
-            .summary("Sends a sample."),
-        Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/rotate-ingress-key", changes::rotate)
-            .twin("POST /v1/platforms/{platform_id}/rotate-ingress-key")
-            .summary("Makes a new notification URL."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/topics/{topic_id}/reject",
+            act(topics::reject, steps::topics).then(|visit, _| above(visit, 2)),
+        )
+        .twin("POST /v1/platforms/{platform_id}/topics/{topic_id}/reject")
+        .summary("Refuses a topic."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/sample",
+            act(samples::send, steps::sample).then(sample_page),
+        )
+        .twin("POST /v1/platforms/{platform_id}/sample")
+        .summary("Sends a sample."),
+        Route::page(
+            Operator,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/rotate-ingress-key",
+            act(platforms::rotate, steps::console),
+        )
+        .twin("POST /v1/platforms/{platform_id}/rotate-ingress-key")
+        .summary("Makes a new notification URL."),
         Route::page(
             Operator,
             "POST",
             "/ui/connect/platforms/{platform_id}/retire-old-ingress-key",
-            changes::retire_old,
+            act(platforms::retire_old, steps::console),
         )
         .twin("POST /v1/platforms/{platform_id}/retire-old-ingress-key")
         .summary("Retires the previous notification URL."),
-        Route::page(Support, "POST", "/ui/connect/platforms/{platform_id}/retry-parked", changes::retry_parked)
-            .twin("POST /v1/platforms/{platform_id}/retry-parked")
-            .summary("Verifies purchases again that are parked."),
+        Route::page(
+            Support,
+            "POST",
+            "/ui/connect/platforms/{platform_id}/retry-parked",
+            act(platforms::retry_parked, steps::console),
+        )
+        .twin("POST /v1/platforms/{platform_id}/retry-parked")
+        .summary("Verifies purchases again that are parked."),
         Route::page(Operator, "POST", "/ui/connect/platforms/{platform_id}/delete", changes::delete)
             .twin("DELETE /v1/platforms/{platform_id}")
             .summary("Deletes a platform."),
     ]
+}
+
+/// The page of the sample with the purchase that it is about.
+fn sample_page(visit: &Visit, answer: &Value) -> String {
+    let query = visit.uri.query().map(|query| format!("{query}&")).unwrap_or_default();
+    format!("{}?{query}sent={}", visit.uri.path(), answer["collapse_key"].as_str().unwrap_or_default())
+}
+
+/// The page of a new app.
+fn new_app_page(visit: &Visit, answer: &Value) -> String {
+    let id = answer["id"].as_str().unwrap_or_default();
+    let path = format!("/ui/connect/apps/{id}");
+    id.parse().map_or_else(|_| path.clone(), |app| of_app(visit, app, &path))
 }
 
 /// A path about an app: where an app was chosen before, it is the chosen one from now on.

@@ -2,9 +2,9 @@
 
 use super::listed::entered;
 use super::progress::Step;
-use super::steps::{Connected, Tried};
+use super::steps::Connected;
 use super::view::Head;
-use crate::pages::change::Refused;
+use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::parts::Sentence;
 use crate::pages::text::capital;
@@ -70,22 +70,22 @@ impl<'a> SamplePage<'a> {
         }
     }
 
-    /// With the purchase of a sample that was sent, and what was tried.
+    /// With the purchase of a sample that was sent, and what is wrong in its form.
     #[must_use]
-    pub fn with(mut self, sent: Option<CollapseKey>, tried: &Tried) -> Self {
+    pub fn with(mut self, sent: Option<CollapseKey>, mistakes: &Mistakes) -> Self {
         for one in &mut self.types {
-            one.is_chosen = tried.sent.get("type") == Some(one.name);
+            one.is_chosen = mistakes.sent.get("type") == Some(one.name);
         }
         Self {
             sent: sent.map(|key| format!("/ui/purchases/{key}")),
-            receipt: entered(&tried.sent, "receipt_id"),
-            customer: entered(&tried.sent, "app_user_id"),
-            wrong_type: tried.refused.wrong("type"),
-            wrong_receipt: tried.refused.wrong("receipt_id"),
-            wrong_customer: tried.refused.wrong("app_user_id"),
-            reason: entered(&tried.sent, "reason"),
-            wrong_reason: tried.refused.wrong("reason"),
-            refused: tried.refused.clone(),
+            receipt: entered(&mistakes.sent, "receipt_id"),
+            customer: entered(&mistakes.sent, "app_user_id"),
+            wrong_type: mistakes.refused.wrong("type"),
+            wrong_receipt: mistakes.refused.wrong("receipt_id"),
+            wrong_customer: mistakes.refused.wrong("app_user_id"),
+            reason: entered(&mistakes.sent, "reason"),
+            wrong_reason: mistakes.refused.wrong("reason"),
+            refused: mistakes.refused.clone(),
             ..self
         }
     }

@@ -8,8 +8,8 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Query, Stored, checked};
 use crate::keys::Caller;
-use crate::pages::change::{Refused, texts};
-use crate::pages::form::{Sent, TOKEN};
+use crate::pages::change::{Mistakes, texts};
+use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html, json, shown};
 use crate::pages::text::quoted;
 use crate::pages::visit::Visit;
@@ -34,14 +34,6 @@ pub struct Connected {
     /// The destinations of its app: the oldest ones.
     pub destinations: Paged<Destination>,
     pub facts: Facts,
-}
-
-/// What was sent in a form of a page, and why that changed nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Tried {
-    pub name: String,
-    pub sent: Sent,
-    pub refused: Refused,
 }
 
 impl Connected {
@@ -94,69 +86,40 @@ pub async fn as_api((edge, _, caller): &At, platform: &Platform) -> Result<Value
 }
 
 /// `GET /ui/connect/platforms/{platform_id}`
-pub async fn console(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    console_page(&at, platform, &Tried::default()).await
-}
-
-/// The page of the store's console.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn console_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
-    let (State(edge), visit, _) = at;
-    let value = as_api(at, &platform).await?;
+pub async fn console(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+    let (State(edge), visit, _) = &at;
+    let value = as_api(&at, &platform).await?;
     let of = Connected::of(edge, platform).await?;
     let form = of_stores().into_iter().find(|form| form.name == of.platform.store);
-    let place = PageAddress { is_answer: is_answer(tried), ..of.place(Step::Console, "", "show") };
+    let place = PageAddress { is_answer: mistakes.is_answer(), ..of.place(Step::Console, "", "show") };
     let frame = Frame::of(edge, visit, place).await?;
-    let page = ConsolePage::new(&frame, visit, &of, form, &value).with(&edge.public_url, tried);
+    let page = ConsolePage::new(&frame, visit, &of, form, &value, &mistakes).with(&edge.public_url);
     shown(visit, &page, &value)
 }
 
-/// Whether a page answers a form.
-fn is_answer(tried: &Tried) -> bool {
-    tried.sent.get(TOKEN).is_some()
-}
-
 /// `GET /ui/connect/platforms/{platform_id}/topics`
-pub async fn topics(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    topics_page(&at, platform, &Tried::default()).await
-}
-
-/// The page of the topics.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn topics_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
-    let (State(edge), visit, _) = at;
+pub async fn topics(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+    let (State(edge), visit, _) = &at;
     let of = Connected::of(edge, platform).await?;
-    let place = PageAddress { is_answer: is_answer(tried), ..of.place(Step::Topic, "/topics", "topics") };
+    let place = PageAddress { is_answer: mistakes.is_answer(), ..of.place(Step::Topic, "/topics", "topics") };
     let frame = Frame::of(edge, visit, place).await?;
     let account = |arn: &str| edge.topic_account(&of.platform.store, arn);
-    let page = TopicsPage::new(&frame, visit, &of, &account, tried);
+    let page = TopicsPage::new(&frame, visit, &of, &account, &mistakes);
     shown(visit, &page, &Paged { items: of.facts.progress.topics.clone(), next_cursor: None })
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/sample`
-pub async fn sample(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    sample_page(&at, platform, &Tried::default()).await
-}
-
-/// The page of a sample.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn sample_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
-    let (State(edge), visit, _) = at;
+pub async fn sample(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+    let (State(edge), visit, _) = &at;
     if visit.is_json {
-        return json(&as_api(at, &platform).await?);
+        return json(&as_api(&at, &platform).await?);
     }
     let of = Connected::of(edge, platform).await?;
-    let place = PageAddress { is_answer: is_answer(tried), ..place_of_sample(&of, &tried.sent) };
+    let place = PageAddress { is_answer: mistakes.is_answer(), ..place_of_sample(&of, &mistakes.sent) };
     let frame = Frame::of(edge, visit, place).await?;
     let sent = visit.query("sent").and_then(|key| key.parse::<CollapseKey>().ok());
     let why = edge.takes_samples(&of.platform).err().map(|why| why.to_string());
-    html(&SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why).with(sent, tried))
+    html(&SamplePage::new(&frame, visit, &of, edge.sample_types(&of.platform), why).with(sent, &mistakes))
 }
 
 /// Where the page of a sample stands: with the command and the request of the sample that was entered.
@@ -207,16 +170,8 @@ pub async fn first((State(edge), visit, _): At, Stored(platform): Stored<Platfor
 }
 
 /// `GET /ui/connect/platforms/{platform_id}/delete`
-pub async fn deletion(at: At, Stored(platform): Stored<Platform>) -> Result<Response, Error> {
-    deletion_page(&at, platform, &Tried::default()).await
-}
-
-/// The page that says what a deletion means.
-///
-/// # Errors
-/// 503 when the database does not answer.
-pub async fn deletion_page(at: &At, platform: Platform, tried: &Tried) -> Result<Response, Error> {
-    let (State(edge), visit, _) = at;
+pub async fn deletion(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
+    let (State(edge), visit, _) = &at;
     let of = Connected::of(edge, platform).await?;
     let place = PageAddress {
         title: format!("Delete {}", of.platform.settings.name),
@@ -224,5 +179,5 @@ pub async fn deletion_page(at: &At, platform: Platform, tried: &Tried) -> Result
         ..of.place(Step::Platform, "", "delete")
     };
     let frame = Frame::of(edge, visit, place).await?;
-    html(&DeletePage::new(&frame, visit, &of, tried))
+    html(&DeletePage::new(&frame, visit, &of, &mistakes))
 }

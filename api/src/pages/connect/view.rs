@@ -3,8 +3,9 @@
 use super::listed::{DestinationRow, destination, entered};
 use super::of_app;
 use super::progress::{Facts, Step, Tick, ticks, unreachable};
-use super::steps::{Connected, Tried};
-use crate::pages::change::{Action, Refused};
+use super::steps::Connected;
+use crate::pages::action::Action;
+use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -123,7 +124,14 @@ pub struct ConsolePage<'a> {
 
 impl<'a> ConsolePage<'a> {
     /// The page of a platform, as the API shows it, with the steps at its store.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, form: Option<Form>, value: &Value) -> Self {
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        of: &Connected,
+        form: Option<Form>,
+        value: &Value,
+        mistakes: &Mistakes,
+    ) -> Self {
         let text = |name: &str| value[name].as_str().map(str::to_owned);
         let guide = form.into_iter().flat_map(|form| form.guide).map(|step| GuideStep {
             place: step.place,
@@ -171,9 +179,9 @@ impl<'a> ConsolePage<'a> {
             unsigned: unsigned(&of.platform),
             settings_path: of.path(visit, "/settings"),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            actions: actions(frame, visit, of, !value["old_notification_url"].is_null()),
+            actions: actions(frame, visit, of, !value["old_notification_url"].is_null(), mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
-            refused: Refused::default(),
+            refused: mistakes.refused.clone(),
             notice: match visit.query("done").as_deref() {
                 Some("nothing") => Some("Nothing is different: nothing was changed."),
                 Some("settings") => Some("The platform was changed."),
@@ -186,11 +194,10 @@ impl<'a> ConsolePage<'a> {
         }
     }
 
-    /// With whether a store reaches the URL, and why an action changed nothing.
+    /// With whether a store reaches the URL.
     #[must_use]
-    pub fn with(self, public_url: &Url, tried: &Tried) -> Self {
-        let actions = self.actions.into_iter().map(|one| one.sent(&tried.name, &tried.sent, &tried.refused));
-        Self { warning: unreachable(public_url), actions: actions.collect(), refused: tried.refused.clone(), ..self }
+    pub fn with(self, public_url: &Url) -> Self {
+        Self { warning: unreachable(public_url), ..self }
     }
 }
 
@@ -205,8 +212,9 @@ fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     is_open.then(|| (Badge::new(Tone::Warn, "unsigned logins"), moves, platform.id))
 }
 
-fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<Action> {
-    let action = |name: &str, title, what: &str| Action::new(name, of.path(visit, &format!("/{name}")), title, what);
+fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool, mistakes: &Mistakes) -> Vec<Action> {
+    let action =
+        |name: &str, title, what: &str| Action::new(of.path(visit, &format!("/{name}")), name, title, what, mistakes);
     let rotate = action(
         "rotate-ingress-key",
         "New URL",
@@ -223,8 +231,8 @@ fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool) -> Vec<A
         "Verify parked purchases",
         "Verifies again the purchases whose receipt the store did not know, or which belong to another customer.",
     );
-    let retire_old = has_old.then(|| (Role::Operator, retire_old.irreversible()));
-    let all = [Some((Role::Operator, rotate.irreversible())), retire_old, Some((Role::Support, parked))];
+    let retire_old = has_old.then(|| (Role::Operator, retire_old.irrevocable()));
+    let all = [Some((Role::Operator, rotate.irrevocable())), retire_old, Some((Role::Support, parked))];
     all.into_iter().flatten().filter(|(least, _)| frame.may(*least)).map(|(_, action)| action).collect()
 }
 
@@ -249,6 +257,7 @@ pub struct TopicsPage<'a> {
     head: Head,
     rows: Vec<TopicRow>,
     pending: usize,
+    notice: Option<&'static str>,
     console_path: String,
     next: Option<(String, &'static str)>,
     refused: Refused,
@@ -256,19 +265,16 @@ pub struct TopicsPage<'a> {
 
 impl<'a> TopicsPage<'a> {
     /// The topics of a platform, those that wait in front.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, account: Account<'_>, tried: &Tried) -> Self {
-        let row = |topic: &Topic| {
-            let actions = topic_actions(frame, visit, of, topic).into_iter();
-            TopicRow {
-                account: account(&topic.arn),
-                arn: topic.arn.clone(),
-                state: topic_state(topic.state),
-                requested: Moment::ago(topic.requested_at),
-                decided: topic.decided_at.map(Moment::ago),
-                expires: topic.expires_at.filter(|_| topic.state == TopicState::Pending).map(Moment::until),
-                is_expired: topic.state == TopicState::Expired,
-                actions: actions.map(|one| one.sent(&tried.name, &tried.sent, &tried.refused)).collect(),
-            }
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, account: Account<'_>, mistakes: &Mistakes) -> Self {
+        let row = |topic: &Topic| TopicRow {
+            account: account(&topic.arn),
+            arn: topic.arn.clone(),
+            state: topic_state(topic.state),
+            requested: Moment::ago(topic.requested_at),
+            decided: topic.decided_at.map(Moment::ago),
+            expires: topic.expires_at.filter(|_| topic.state == TopicState::Pending).map(Moment::until),
+            is_expired: topic.state == TopicState::Expired,
+            actions: topic_actions(frame, visit, of, topic, mistakes),
         };
         let mut topics: Vec<&Topic> = of.facts.progress.topics.iter().collect();
         topics.sort_by_key(|topic| topic.state != TopicState::Pending);
@@ -277,9 +283,14 @@ impl<'a> TopicsPage<'a> {
             head: of.head(visit, Step::Topic),
             rows: topics.into_iter().map(row).collect(),
             pending: of.facts.pending(),
+            notice: match visit.query("done").as_deref() {
+                Some("approve") => Some("The topic may send: what waited for it is released."),
+                Some("reject") => Some("The topic is rejected: what waited for it is refused."),
+                _ => None,
+            },
             console_path: of.path(visit, ""),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            refused: tried.refused.clone(),
+            refused: mistakes.refused.clone(),
             frame,
         }
     }
@@ -296,13 +307,13 @@ fn topic_state(state: TopicState) -> Badge {
     }
 }
 
-fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic) -> Vec<Action> {
+fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic, mistakes: &Mistakes) -> Vec<Action> {
     if !frame.may(Role::Operator) {
         return Vec::new();
     }
     let action = |verb: &str, title, what: &str| {
         let path = of.path(visit, &format!("/topics/{}/{verb}", topic.id));
-        Action::new(format!("{verb}-{}", topic.id), path, title, what)
+        Action::new(path, format!("{verb}-{}", topic.id), title, what, mistakes)
     };
     let approve = action(
         "approve",
@@ -310,7 +321,7 @@ fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic) ->
         "Confirms the subscription at the store, and releases the notifications that wait for it: each is settled when its \
          window is over.",
     );
-    let reject = action("reject", "Reject", "Refuses what this topic sends, and what waits for it.").irreversible();
+    let reject = action("reject", "Reject", "Refuses what this topic sends, and what waits for it.").irrevocable();
     match topic.state {
         TopicState::Pending => vec![approve, reject],
         TopicState::Configured | TopicState::Confirmed => vec![reject],
@@ -406,14 +417,14 @@ pub struct SettingsPage<'a> {
 
 impl<'a> SettingsPage<'a> {
     /// The form of a platform that exists.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, tried: &Tried) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, mistakes: &Mistakes) -> Self {
         Self {
             head: of.head(visit, Step::Platform),
             path: of.path(visit, "/settings"),
-            mistakes: tried.refused.fields.clone(),
-            refused: Refused { fields: Vec::new(), ..tried.refused.clone() },
-            reason: entered(&tried.sent, "reason"),
-            wrong_reason: tried.refused.wrong("reason"),
+            mistakes: mistakes.refused.fields.clone(),
+            refused: Refused { fields: Vec::new(), ..mistakes.refused.clone() },
+            reason: entered(&mistakes.sent, "reason"),
+            wrong_reason: mistakes.refused.wrong("reason"),
             frame,
             groups,
         }
@@ -433,14 +444,14 @@ pub struct DeletePage<'a> {
 }
 
 impl<'a> DeletePage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, tried: &Tried) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
         Self {
             head: of.head(visit, Step::Platform),
             path: of.path(visit, "/delete"),
             back: of.path(visit, ""),
-            reason: entered(&tried.sent, "reason"),
-            wrong_reason: tried.refused.wrong("reason"),
-            refused: tried.refused.clone(),
+            reason: entered(&mistakes.sent, "reason"),
+            wrong_reason: mistakes.refused.wrong("reason"),
+            refused: mistakes.refused.clone(),
             frame,
         }
     }

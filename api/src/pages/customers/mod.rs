@@ -1,11 +1,11 @@
 //! Customers: found by any of their ids, with what they own, what they may use and what was announced of them, and why a
 //! destination did not get an event. The search is a POST: an id of a customer is in no address, except that of settle.
 
-mod naming;
 mod view;
 mod why;
 
 use super::Screen;
+use super::act::{act, upper};
 use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
@@ -13,9 +13,9 @@ use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Ids, Query, checked};
 use crate::keys::Caller;
-use crate::pages::change::Refused;
+use crate::pages::change::{Mistakes, Refused};
 use crate::resources::customer_state::{self, CustomerDetail};
-use crate::resources::customers::Customer;
+use crate::resources::customers::{self, Customer};
 use crate::resources::search::Search;
 use crate::resources::transfers;
 use crate::route::Route;
@@ -24,7 +24,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 use storage::{App, Destination, EventFilter, EventView, FoundKind, Page, Paged, PurchaseFilter, PurchaseView, Role};
 use view::{CustomerPage, SearchPage};
 use why::Answers;
@@ -45,9 +45,14 @@ fn routes() -> Vec<Route> {
             .summary("Finds a customer by an id."),
         Route::page(Role::Read, "GET", "/ui/customers/{app_id}/{user_id}", show)
             .summary("One customer, and why a destination did not get an event."),
-        Route::page(Role::Support, "POST", "/ui/customers/{app_id}/{user_id}", naming::name)
-            .twin("PUT /v1/apps/{app_id}/customers")
-            .summary("Names a customer."),
+        Route::page(
+            Role::Support,
+            "POST",
+            "/ui/customers/{app_id}/{user_id}",
+            act(customers::name, show).then(named_page),
+        )
+        .twin("PUT /v1/apps/{app_id}/customers")
+        .summary("Names a customer."),
     ]
 }
 
@@ -165,33 +170,26 @@ async fn show(
     visit: Visit,
     caller: Caller,
     Ids(app, user): Ids<AppId, UserId>,
+    mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    page(&edge, &visit, &caller, app, user, (&Sent::default(), &Refused::default())).await
-}
-
-/// What was sent in the form of the page, and why that changed nothing.
-type Tried<'a> = (&'a Sent, &'a Refused);
-
-async fn page(
-    edge: &Shared,
-    visit: &Visit,
-    caller: &Caller,
-    app: AppId,
-    user: UserId,
-    tried: Tried<'_>,
-) -> Result<Response, Error> {
-    let portrait = Portrait::of(edge, caller, app, user).await?;
-    let answers = answers(edge, visit, &portrait).await?;
+    let portrait = Portrait::of(&edge, &caller, app, user).await?;
+    let answers = answers(&edge, &visit, &portrait).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Customer".to_owned(),
         api: format!("/v1/apps/{app}/customers/{user}"),
         command: format!("settle customer show --app {app} --user-id {user}"),
-        is_answer: tried.0.get(super::form::TOKEN).is_some(),
+        is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
-    let page = CustomerPage::new(&frame, visit, &portrait, answers).with(tried);
-    shown(visit, &page, &portrait.detail)
+    let frame = Frame::of(&edge, &visit, place).await?;
+    let page = CustomerPage::new(&frame, &visit, &portrait, answers).with(&mistakes);
+    shown(&visit, &page, &portrait.detail)
+}
+
+/// The page of a customer that was named: that of another one, who had the name already.
+fn named_page(visit: &Visit, answer: &Value) -> String {
+    let user = answer["user_id"].as_str().unwrap_or_default();
+    visit.to(&format!("{}/{user}?done=named", upper(visit.uri.path(), 1)))
 }
 
 /// Why a destination did not get events of a type about the customer, if that is wanted.

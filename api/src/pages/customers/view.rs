@@ -1,8 +1,8 @@
 //! What the screens of customers show. Pure.
 
 use super::why::Answers;
-use super::{Portrait, Tried, path};
-use crate::pages::change::Refused;
+use super::{Portrait, path};
+use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, quoted, with_query};
@@ -235,7 +235,8 @@ impl<'a> CustomerPage<'a> {
 
     /// With what was sent in its form.
     #[must_use]
-    pub fn with(self, (sent, refused): Tried<'_>) -> Self {
+    pub fn with(self, mistakes: &Mistakes) -> Self {
+        let Mistakes { sent, refused, .. } = mistakes;
         Self {
             entered: FIELDS.map(|name| sent.get(name).unwrap_or_default().to_owned()),
             wrong: FIELDS.map(|name| refused.wrong(name)),

@@ -1,7 +1,7 @@
 //! What the page of a delivery shows. Pure.
 
-use crate::error::Field;
-use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::action::{Action, Input};
+use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment};
 use crate::pages::story::{Sending, sending};
@@ -37,12 +37,10 @@ pub struct DeliveryPage<'a> {
     revision: i64,
     request: Option<&'a SentRequest>,
     actions: Vec<Action>,
-    mistakes: Vec<Field>,
-    detail: Option<String>,
 }
 
 impl<'a> DeliveryPage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'a>, mistakes: Mistakes) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'a>) -> Self {
         let Detail { delivery, tree, request, run } = detail;
         let id = delivery.id.to_string();
         let is_it =
@@ -54,8 +52,9 @@ impl<'a> DeliveryPage<'a> {
             ("Ended", delivery.finished_at),
         ];
         let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
-        let path = format!("/ui/deliveries/{id}/resend");
-        let resend = Action::new(path, "resend", "Resend", what, &mistakes).with(run.clone());
+        let path = format!("/ui/events/{}/resend", delivery.event_id);
+        let to = Input::text("destination_id", "").of("hidden").value(&delivery.destination_id.to_string());
+        let resend = Action::new(path, "resend", "Resend", what, &Mistakes::default()).with(to).with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),
@@ -68,8 +67,6 @@ impl<'a> DeliveryPage<'a> {
             revision: delivery.revision,
             request: *request,
             actions: if frame.may(Role::Support) { vec![resend] } else { Vec::new() },
-            mistakes: mistakes.fields,
-            detail: mistakes.detail,
         }
     }
 }

@@ -113,12 +113,21 @@ fn a_new_webhook_wants_every_event_and_is_on() {
 }
 
 #[test]
-fn a_wildcard_of_the_api_is_a_choice_where_it_is_stored() {
+fn a_wildcard_is_a_choice_with_what_it_includes() {
     let stored = json!({ "events": ["user.*"] });
-    let groups = groups(&form("webhook"), Entered::Stored(&stored), &Known::default());
-    let events = shown(&groups, "events");
-    let first: Vec<_> = events.choices[0].choices.iter().map(|one| (one.value.as_str(), one.is_on)).collect();
-    assert_eq!(first, [("*", false), ("user.*", true)]);
+    let first = |kind: &str| {
+        let groups = groups(&form(kind), Entered::Stored(&stored), &Known::default());
+        let events = &shown(&groups, "events").choices[0].choices;
+        events.iter().map(|one| (one.value.clone(), one.label.clone(), one.is_on)).collect::<Vec<_>>()
+    };
+    let of_webhooks = first("webhook");
+    let names: Vec<&str> = of_webhooks.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!(names, ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"]);
+    let on: Vec<_> = of_webhooks.iter().filter(|(.., is_on)| *is_on).map(|(_, label, _)| label.as_str()).collect();
+    assert_eq!(on, ["user.*: 15 types, and those that are added later"]);
+    let listed = first("amplitude");
+    assert_eq!(listed[1].1, "user.*: 11 types of the listed ones", "the documented form has it where it is stored");
+    assert_eq!(listed.len(), 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::error::Field as Wrong;
 use crate::pages::form::Sent;
 use crate::resources::forms::{Choice, Field, Form};
+use domain::event::{self, Wildcards};
 use serde_json::Value;
 
 /// What the fields of a form have in them.
@@ -226,8 +227,8 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
     groups
 }
 
-/// The choices of a field with their groups. Of events, there is one for all of them, and those with a wildcard that
-/// somebody chose by the API.
+/// The choices of a field with their groups. Of events, there is one for all of them, and one for each wildcard; where
+/// some events are offered before others, for each that somebody chose by the API.
 fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static str, Chosen)> {
     let listed = field.choices.iter().map(|choice| (group_of(choice), of_choice(choice)));
     let of =
@@ -235,7 +236,9 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
     match field.input {
         "events" => {
             let every = of(EVERY, &every(&field.choices));
-            let wildcards = values.iter().filter(|value| value.ends_with(".*")).map(|value| ("", of(value, value)));
+            let wildcards = event::choices().into_iter().filter(|name| name.ends_with(".*"));
+            let is_shown = |name: &&str| is_open(&field.choices) || values.iter().any(|value| value == name);
+            let wildcards = wildcards.filter(is_shown).map(|name| ("", of(name, &wildcard(name, &field.choices))));
             std::iter::once(("", every)).chain(wildcards).chain(listed).collect()
         }
         "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
@@ -243,10 +246,26 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
     }
 }
 
+/// Whether no event is offered before others: then a wildcard stands for every type with its beginning.
+fn is_open(choices: &[Choice]) -> bool {
+    choices.iter().all(|choice| choice.is_offered)
+}
+
+/// What a wildcard stands for.
+fn wildcard(name: &str, choices: &[Choice]) -> String {
+    let (wildcards, more) = match is_open(choices) {
+        true => (Wildcards::Everything, ", and those that are added later"),
+        false => (Wildcards::Listed, " of the listed ones"),
+    };
+    let chosen = [name.to_owned()];
+    let types = choices.iter().filter(|choice| event::chooses(&chosen, wildcards, &choice.value)).count();
+    format!("{name}: {types} types{more}")
+}
+
 /// What the choice of all events stands for: where some events are offered before others, for those.
 fn every(choices: &[Choice]) -> String {
-    let offered = choices.iter().filter(|choice| choice.is_offered).count();
-    if offered < choices.len() {
+    if !is_open(choices) {
+        let offered = choices.iter().filter(|choice| choice.is_offered).count();
         return format!("All of the {offered} listed events");
     }
     "Every event about purchases, customers and devices, including types that are added later (not destination.* and not \

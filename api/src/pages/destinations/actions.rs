@@ -1,13 +1,13 @@
 //! The actions on one destination. Each is that of the API, with a reason.
 
-use super::head::SETTINGS_FORM;
-use super::one::{Answer, changed, overview};
+use super::one::{Answer, overview, settings, show};
 use super::{form_of, once};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Id, Stored, drafted};
 use crate::keys::Acting;
-use crate::pages::action::Mistakes;
+use crate::pages::act::act;
+use crate::pages::change::{Mistakes, reasoned, texts};
 use crate::pages::described::{BASED_ON, changes, wrong_lines};
 use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
@@ -18,8 +18,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::DestinationId;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use storage::{Destination, Role};
 
 pub fn routes() -> Vec<Route> {
@@ -27,16 +26,26 @@ pub fn routes() -> Vec<Route> {
         Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/test", post_test)
             .twin("POST /v1/destinations/{destination_id}/test")
             .summary("Sends a test; the answer shows its result."),
-        Route::page(Role::Operator, "POST", "/ui/destinations/{destination_id}/enable", post_enable)
-            .twin("POST /v1/destinations/{destination_id}/enable")
-            .summary("Sends again."),
-        Route::page(Role::Operator, "POST", "/ui/destinations/{destination_id}/disable", post_disable)
-            .twin("POST /v1/destinations/{destination_id}/disable")
-            .summary("Sends nothing any more."),
-        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/probe", post_probe)
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/destinations/{destination_id}/enable",
+            act(destinations::enable, show),
+        )
+        .twin("POST /v1/destinations/{destination_id}/enable")
+        .summary("Sends again."),
+        Route::page(
+            Role::Operator,
+            "POST",
+            "/ui/destinations/{destination_id}/disable",
+            act(destinations::disable, show),
+        )
+        .twin("POST /v1/destinations/{destination_id}/disable")
+        .summary("Sends nothing any more."),
+        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/probe", act(destinations::probe, show))
             .twin("POST /v1/destinations/{destination_id}/probe")
             .summary("Tests now whether it answers again."),
-        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/retry", post_retry)
+        Route::page(Role::Support, "POST", "/ui/destinations/{destination_id}/retry", act(destinations::retry, show))
             .twin("POST /v1/destinations/{destination_id}/retry")
             .summary("Sends what is pending now."),
         Route::page(Role::Operator, "POST", "/ui/destinations/{destination_id}/settings", post_settings)
@@ -54,88 +63,23 @@ pub fn routes() -> Vec<Route> {
 /// The parts of a request that each action takes.
 type Parts = (State<Shared>, Visit, Sent);
 
-/// The fields of a form that the API takes as texts, once the form has a reason.
-fn body(sent: &Sent, names: &[&str]) -> Result<Map<String, Value>, Error> {
-    sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
-    let present = names.iter().filter_map(|name| Some(((*name).to_owned(), Value::from(sent.get(name)?))));
-    Ok(present.collect())
-}
-
-/// Back at the destination, which says what was taken, or why nothing was.
-async fn answer<T>(
-    (state, visit, sent): Parts,
-    id: DestinationId,
-    action: &'static str,
-    result: Result<T, Error>,
-) -> Result<Response, Error> {
-    match result {
-        Ok(_) => Ok(Redirect::to(&visit.to(&format!("/ui/destinations/{id}?done={action}"))).into_response()),
-        Err(error) => {
-            let (status, mistakes) = Mistakes::of(action, sent, error)?;
-            let answer = Answer { mistakes, tested: None };
-            Ok((status, overview(&state, &visit, id, answer).await?).into_response())
+async fn post_test(edge: Acting, (state, visit, sent): Parts, stored: Stored<Destination>) -> Result<Response, Error> {
+    let id = stored.0.id;
+    let result = async {
+        let wanted = reasoned(&sent, texts(&sent, &["event_type"]))?.finish()?;
+        destinations::test(edge, stored, Body(wanted)).await
+    };
+    let (status, answer) = match result.await {
+        Ok(Json(tested)) => (StatusCode::OK, Answer { tested: Some(tested), ..Answer::default() }),
+        Err(Error::Conflict(detail)) => {
+            (StatusCode::CONFLICT, Answer { tested: Some(Tested { ok: false, detail }), ..Answer::default() })
         }
-    }
-}
-
-async fn post_test(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
-    let id = stored.0.id;
-    let result = match body(&parts.2, &["event_type"]).and_then(drafted) {
-        Ok(draft) => match draft.finish() {
-            Ok(wanted) => destinations::test(edge, stored, Body(wanted)).await,
-            Err(error) => Err(error),
-        },
-        Err(error) => Err(error),
+        Err(error) => {
+            let mistakes = Mistakes::of(&visit, sent, error)?;
+            (mistakes.refused.status, Answer { mistakes, tested: None })
+        }
     };
-    let (tested, status) = match result {
-        Ok(Json(tested)) => (tested, StatusCode::OK),
-        Err(Error::Conflict(detail)) => (Tested { ok: false, detail }, StatusCode::CONFLICT),
-        Err(error) => return answer::<()>(parts, id, "test", Err(error)).await,
-    };
-    let (state, visit, _) = &parts;
-    let shown = Answer { tested: Some(tested), ..Answer::default() };
-    Ok((status, overview(state, visit, id, shown).await?).into_response())
-}
-
-async fn post_enable(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
-    let id = stored.0.id;
-    let is_newest_only = parts.2.get("newest_only") == Some("true");
-    let body = body(&parts.2, &[]).map(|mut body| {
-        body.insert("newest_only".to_owned(), json!(is_newest_only));
-        body
-    });
-    let result = match body.and_then(drafted) {
-        Ok(draft) => destinations::enable(edge, stored, draft).await.map(drop),
-        Err(error) => Err(error),
-    };
-    answer(parts, id, "enable", result).await
-}
-
-async fn post_disable(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
-    let id = stored.0.id;
-    let result = match body(&parts.2, &[]).and_then(drafted).and_then(|draft| draft.finish()) {
-        Ok(action) => destinations::disable(edge, stored, Body(action)).await.map(drop),
-        Err(error) => Err(error),
-    };
-    answer(parts, id, "disable", result).await
-}
-
-async fn post_probe(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
-    let id = stored.0.id;
-    let result = match body(&parts.2, &[]).and_then(drafted).and_then(|draft| draft.finish()) {
-        Ok(action) => destinations::probe(edge, stored, Body(action)).await.map(drop),
-        Err(error) => Err(error),
-    };
-    answer(parts, id, "probe", result).await
-}
-
-async fn post_retry(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
-    let id = stored.0.id;
-    let result = match body(&parts.2, &[]).and_then(drafted).and_then(|draft| draft.finish()) {
-        Ok(action) => destinations::retry(edge, stored, Body(action)).await.map(drop),
-        Err(error) => Err(error),
-    };
-    answer(parts, id, "retry", result).await
+    Ok((status, overview(&state, &visit, id, answer).await?).into_response())
 }
 
 async fn post_settings(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
@@ -152,7 +96,7 @@ async fn post_settings(edge: Acting, parts: Parts, stored: Stored<Destination>) 
             let form = form_of(&before.kind).ok_or(Error::Internal)?;
             once(&state.0, &visit, &after, form).await
         }
-        Err(error) => at_settings((state, visit, sent), before, SETTINGS_FORM, error).await,
+        Err(error) => at_settings((state, visit, sent), before, error).await,
     }
 }
 
@@ -181,13 +125,11 @@ async fn updated(
 async fn post_rotate(edge: Acting, parts: Parts, stored: Stored<Destination>) -> Result<Response, Error> {
     let before = stored.0.clone();
     let (state, visit, sent) = parts;
-    let body = body(&sent, &["secret"]).map(|mut body| {
-        let hours = sent.get("overlap_hours");
-        let hours = hours.map(|hours| hours.parse::<i64>().map_or_else(|_| Value::from(hours), Value::from));
-        body.extend(hours.map(|hours| ("overlap_hours".to_owned(), hours)));
-        body
-    });
-    let result = match (body.and_then(drafted), sent.get(BASED_ON)) {
+    let mut body = texts(&sent, &["secret"]);
+    let hours = sent.get("overlap_hours");
+    let hours = hours.map(|hours| hours.parse::<i64>().map_or_else(|_| Value::from(hours), Value::from));
+    body.extend(hours.map(|hours| ("overlap_hours".to_owned(), hours)));
+    let result = match (reasoned(&sent, body), sent.get(BASED_ON)) {
         (Ok(draft), Some(based_on)) => destinations::rotate_version(edge, stored, draft, based_on).await,
         (Ok(draft), None) => destinations::rotate(edge, stored, draft).await,
         (Err(error), _) => Err(error),
@@ -197,7 +139,7 @@ async fn post_rotate(edge: Acting, parts: Parts, stored: Stored<Destination>) ->
             let form = form_of(&before.kind).ok_or(Error::Internal)?;
             once(&state.0, &visit, &after, form).await
         }
-        Err(error) => at_settings((state, visit, sent), before, "rotate-secret", error).await,
+        Err(error) => at_settings((state, visit, sent), before, error).await,
     }
 }
 
@@ -214,18 +156,13 @@ async fn post_delete(edge: Acting, parts: Parts, Stored(before): Stored<Destinat
             let path = format!("/ui/destinations?deleted={}", before.id);
             Ok(Redirect::to(&visit.to(&path)).into_response())
         }
-        Err(error) => at_settings((state, visit, sent), before, "delete", error).await,
+        Err(error) => at_settings((state, visit, sent), before, error).await,
     }
 }
 
 /// The page of the settings with why nothing was changed; what nobody can mend there has a page of its own.
-async fn at_settings(
-    (state, visit, sent): Parts,
-    destination: Destination,
-    action: &'static str,
-    error: Error,
-) -> Result<Response, Error> {
-    let (status, mistakes) = Mistakes::of(action, sent, error)?;
-    let page = changed(&state, &visit, Stored(destination), mistakes).await?;
-    Ok((status, page).into_response())
+async fn at_settings((state, visit, sent): Parts, destination: Destination, error: Error) -> Result<Response, Error> {
+    let mistakes = Mistakes::of(&visit, sent, error)?;
+    let status = mistakes.refused.status;
+    Ok((status, settings(state, visit, Stored(destination), mistakes).await?).into_response())
 }

@@ -1,92 +1,16 @@
-//! What the pages of one destination show beside its overview: what was sent to it, and its settings. Pure.
+//! What the settings of one destination show. Pure.
 
-use super::head::{DELIVERIES, Head, RESEND, SETTINGS, SETTINGS_FORM, notice};
+use super::head::{Head, SETTINGS, notice};
 use super::view::Sheet;
-use crate::error::Field;
-use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::action::{Action, Input, Mistake, labelled};
+use crate::pages::change::Mistakes;
 use crate::pages::described::{BASED_ON, Group};
 use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment, Sentence};
-use crate::pages::text::{amount, delivery_status, with_query};
+use crate::pages::text::amount;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use storage::{DeliveryStatus, DeliveryView, Destination, Paged, Role};
-
-/// The statuses of deliveries, in the order of the filter.
-const STATUSES: [DeliveryStatus; 6] = [
-    DeliveryStatus::Pending,
-    DeliveryStatus::Waiting,
-    DeliveryStatus::Delivered,
-    DeliveryStatus::Superseded,
-    DeliveryStatus::Skipped,
-    DeliveryStatus::Failed,
-];
-
-pub struct DeliveryListRow {
-    path: String,
-    name: String,
-    id: Code,
-    status: Badge,
-    attempts: i64,
-    error: Option<Sentence>,
-    at: Moment,
-    due: Option<Moment>,
-}
-
-pub struct Chosen {
-    value: &'static str,
-    label: Badge,
-    is_on: bool,
-}
-
-#[derive(Template)]
-#[template(path = "destinations/deliveries.html")]
-pub struct DeliveriesPage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    rows: Vec<DeliveryListRow>,
-    statuses: Vec<Chosen>,
-    has_filter: bool,
-    older: Option<String>,
-    all: String,
-    resend: String,
-}
-
-impl<'a> DeliveriesPage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, head: Head, found: &Paged<DeliveryView>, status: &str) -> Self {
-        let path = format!("/ui/destinations/{}{DELIVERIES}", head.id);
-        let older = |cursor: &String| visit.to(&with_query(&path, &[("status", status), ("cursor", cursor)]));
-        let chosen = |one: DeliveryStatus| Chosen {
-            value: one.as_str(),
-            label: delivery_status(one),
-            is_on: one.as_str() == status,
-        };
-        Self {
-            frame,
-            rows: found.items.iter().map(|one| row(one, visit)).collect(),
-            statuses: STATUSES.map(chosen).into(),
-            has_filter: !status.is_empty(),
-            older: found.next_cursor.as_ref().map(older),
-            all: visit.to(&path),
-            resend: head.page(RESEND, visit),
-            head,
-        }
-    }
-}
-
-fn row(one: &DeliveryView, visit: &Visit) -> DeliveryListRow {
-    DeliveryListRow {
-        path: visit.to(&format!("/ui/deliveries/{}", one.id)),
-        name: one.event_type.clone(),
-        id: Code::short(one.id),
-        status: delivery_status(one.status),
-        attempts: one.attempts,
-        error: one.last_error.as_deref().map(Sentence::new),
-        at: Moment::ago(one.finished_at.unwrap_or(one.created_at)),
-        due: one.next_due_at.filter(|_| one.status == DeliveryStatus::Pending).map(Moment::until),
-    }
-}
+use storage::{Destination, Role};
 
 /// The destination whose settings are shown.
 pub struct Subject<'d> {
@@ -103,7 +27,7 @@ pub struct SettingsPage<'a> {
     head: Head,
     sheet: Sheet,
     groups: Vec<Group>,
-    mistakes: Vec<Field>,
+    mistakes: Vec<Mistake>,
     detail: Option<String>,
     is_form_wrong: bool,
     may_change: bool,
@@ -121,26 +45,27 @@ impl<'a> SettingsPage<'a> {
         mistakes: Mistakes,
     ) -> Self {
         let destination = subject.destination;
-        let is_form_wrong = mistakes.action == SETTINGS_FORM;
+        let is_form_wrong = mistakes.is_of("settings");
         let reason = mistakes.sent.get("reason").filter(|_| is_form_wrong).unwrap_or_default().to_owned();
         let may_change = frame.may(Role::Operator);
         let signs = form.guide.iter().any(|step| step.copy.is_some());
+        let actions = if may_change { finals(subject, signs, &mistakes) } else { Vec::new() };
         Self {
             frame,
             head: Head::new(visit, destination, SETTINGS),
             groups,
-            actions: if may_change { finals(subject, signs, &mistakes) } else { Vec::new() },
-            detail: mistakes.detail.clone(),
+            detail: mistakes.refused.detail.clone(),
             is_form_wrong,
             may_change,
             notice: visit.query("done").as_deref().and_then(notice),
-            mistakes: mistakes.fields.clone(),
+            mistakes: labelled(&actions, mistakes.refused.fields.clone()),
+            actions,
             sheet: Sheet {
                 groups: Vec::new(),
                 form,
                 path: format!("/ui/destinations/{}/settings", destination.id),
                 reason,
-                mistakes: if is_form_wrong { mistakes.fields } else { Vec::new() },
+                mistakes: if is_form_wrong { mistakes.refused.fields } else { Vec::new() },
                 detail: None,
             },
         }

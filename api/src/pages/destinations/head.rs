@@ -10,8 +10,6 @@ pub const OVERVIEW: &str = "";
 pub const DELIVERIES: &str = "/deliveries";
 pub const SETTINGS: &str = "/settings";
 pub const RESEND: &str = "/resend";
-/// The name of the form of the settings among the actions of its page.
-pub const SETTINGS_FORM: &str = "settings";
 
 pub struct Tab {
     pub name: &'static str,

@@ -4,11 +4,14 @@
 mod actions;
 mod detail;
 mod head;
+pub mod list;
 mod one;
 mod resend;
 mod resend_view;
 mod standing;
 mod view;
+
+pub use head::Head;
 
 use super::Screen;
 use super::change::{Refused, reasoned};

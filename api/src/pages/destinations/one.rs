@@ -1,33 +1,29 @@
 //! One destination: how it stands, what was sent to it, and its settings.
 
-use super::detail::{DeliveriesPage, SettingsPage, Subject};
-use super::head::{DELIVERIES, Head, SETTINGS_FORM};
+use super::detail::{SettingsPage, Subject};
 use super::standing::{Detail, OverviewPage, Rate, hour};
-use super::{SCREEN, known};
+use super::{SCREEN, known, list};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Query, Stored, checked};
 use crate::keys::Caller;
-use crate::pages::action::Mistakes;
+use crate::pages::change::Mistakes;
 use crate::pages::chart::Chart;
 use crate::pages::described::{Entered, groups};
 use crate::pages::frame::{Frame, PageAddress, shown};
-use crate::pages::text::with_query;
+use crate::pages::lists;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
 use crate::resources::explain::story as explained;
 use crate::resources::forms::of_change;
-use crate::resources::query::Listed;
 use crate::resources::{deliveries, series};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::DestinationId;
-use serde_json::{Map, Value, json};
-use storage::{DeliveryFilter, Destination, Role, Series};
+use serde_json::json;
+use storage::{Destination, Role, Series};
 
-/// Number of deliveries on a page.
-const SHOWN: i64 = 50;
 /// The spans of the rates: their names, their minutes, and the seconds of a point.
 const SPANS: [(&str, i64, i64); 3] =
     [("Last hour", 60, 60), ("Last day", 24 * 60, 3600), ("Last 7 days", 7 * 24 * 60, 24 * 3600)];
@@ -35,7 +31,7 @@ const SPANS: [(&str, i64, i64); 3] =
 pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show).summary("How a destination stands."),
-        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/deliveries", list)
+        Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/deliveries", sent)
             .summary("What was sent to a destination, the newest first."),
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/settings", settings)
             .summary("The settings of a destination, without secrets."),
@@ -51,8 +47,13 @@ pub struct Answer {
 }
 
 /// `GET /ui/destinations/{destination_id}`
-async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DestinationId>) -> Result<Response, Error> {
-    overview(&state, &visit, id, Answer::default()).await
+pub async fn show(
+    state: State<Shared>,
+    visit: Visit,
+    Id(id): Id<DestinationId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
+    overview(&state, &visit, id, Answer { mistakes, tested: None }).await
 }
 
 /// How a destination stands, also a deleted one.
@@ -74,7 +75,7 @@ pub async fn overview(
         title: explanation.addressee.destination.name.clone(),
         api: format!("/v1/explain/destinations/{id}"),
         command: format!("settle explain destination {id}"),
-        is_answer: !answer.mistakes.action.is_empty() || answer.tested.is_some(),
+        is_answer: answer.mistakes.is_answer() || answer.tested.is_some(),
     };
     let frame = Frame::of(edge, visit, place).await?;
     let detail = Detail { explanation: &explanation, tree: &tree, rates, charts };
@@ -109,55 +110,29 @@ async fn rates(
 }
 
 /// `GET /ui/destinations/{destination_id}/deliveries`
-async fn list(
+async fn sent(
     state: State<Shared>,
     visit: Visit,
     caller: Caller,
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
-    let State(edge) = &state;
-    let (id, status) = (destination.id, visit.query("status").unwrap_or_default());
-    let mut query = Map::from_iter([("destination_id".to_owned(), json!(id)), ("limit".to_owned(), json!(SHOWN))]);
-    let sent = [("status", Some(status.clone())), ("cursor", visit.query("cursor"))];
-    let sent = sent.into_iter().filter_map(|(name, value)| Some((name, value.filter(|value| !value.is_empty())?)));
-    query.extend(sent.map(|(name, value)| (name.to_owned(), Value::from(value))));
-    let query = checked::<Listed<DeliveryFilter>>(query)?;
-    let found = deliveries::list(state.clone(), caller, Query(query)).await?.0;
-    let flag = if status.is_empty() { String::new() } else { format!(" --status {status}") };
-    let place = PageAddress {
-        screen: SCREEN.path,
-        title: format!("Deliveries to {}", destination.name),
-        api: with_query("/v1/deliveries", &[("destination_id", &id.to_string()), ("status", &status)]),
-        command: format!("settle delivery list --destination {id}{flag}"),
-        ..PageAddress::default()
-    };
-    let frame = Frame::of(edge, &visit, place).await?;
-    let head = Head::new(&visit, &destination, DELIVERIES);
-    shown(&visit, &DeliveriesPage::new(&frame, &visit, head, &found, &status), &found)
+    lists::show(list::deliveries(&visit, &destination), state, visit, caller, deliveries::list).await
 }
 
 /// `GET /ui/destinations/{destination_id}/settings`
-async fn settings(state: State<Shared>, visit: Visit, stored: Stored<Destination>) -> Result<Response, Error> {
-    changed(&state, &visit, stored, Mistakes::default()).await
-}
-
-/// The settings; where those of a form are wrong, with what was entered.
-///
-/// # Errors
-/// There is no such destination, or the database does not answer.
-pub async fn changed(
-    state: &State<Shared>,
-    visit: &Visit,
+pub async fn settings(
+    state: State<Shared>,
+    visit: Visit,
     stored: Stored<Destination>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    let State(edge) = state;
+    let State(edge) = &state;
     let destination = stored.0.clone();
     let shown_settings = serde_json::to_value(&destinations::show(state.clone(), stored).await?.0);
     let shown_settings = shown_settings.map_err(|_| Error::Internal)?;
     let form = of_change(&destination.kind).ok_or(Error::Internal)?;
-    let entered = if mistakes.action == SETTINGS_FORM {
-        Entered::Sent(&mistakes.sent, &mistakes.fields)
+    let entered = if mistakes.is_of("settings") {
+        Entered::Sent(&mistakes.sent, &mistakes.refused.fields)
     } else {
         Entered::Stored(&shown_settings)
     };
@@ -167,13 +142,13 @@ pub async fn changed(
         title: format!("Settings of {}", destination.name),
         api: format!("/v1/destinations/{}", destination.id),
         command: format!("settle destination show {}", destination.id),
-        is_answer: !mistakes.action.is_empty(),
+        is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
+    let frame = Frame::of(edge, &visit, place).await?;
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
     let may_rotate = frame.may(Role::Operator);
     let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
     let subject = Subject { destination: &destination, pending: number("pending") + number("waiting"), version };
-    let page = SettingsPage::new(&frame, visit, &subject, groups, form, mistakes);
-    shown(visit, &page, &shown_settings)
+    let page = SettingsPage::new(&frame, &visit, &subject, groups, form, mistakes);
+    shown(&visit, &page, &shown_settings)
 }

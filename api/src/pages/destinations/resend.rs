@@ -3,12 +3,12 @@
 
 use super::SCREEN;
 use super::head::{Head, RESEND};
-use super::resend_view::{Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step};
-use crate::edge::{Edge, Shared};
+use super::resend_view::{self as view, Filter, Progress, ProgressPage, RANGE, ResendPage, Stage, Step};
+use crate::edge::Shared;
 use crate::error::{Error, Field};
 use crate::extract::{Stored, drafted};
 use crate::keys::{Acting, Caller};
-use crate::pages::action::Mistakes;
+use crate::pages::change::Mistakes;
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html};
 use crate::pages::requeued::{RUN, new_run};
@@ -40,13 +40,10 @@ async fn show(
     State(edge): State<Shared>,
     visit: Visit,
     Stored(destination): Stored<Destination>,
+    mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    page(&edge, &visit, &destination, Mistakes::default()).await
-}
-
-async fn page(edge: &Edge, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Result<Response, Error> {
-    let frame = Frame::of(edge, visit, place(destination, &mistakes.sent)).await?;
-    html(&ResendPage::new(&frame, visit, destination, mistakes))
+    let frame = Frame::of(&edge, &visit, place(&destination, &mistakes.sent)).await?;
+    html(&ResendPage::new(&frame, &visit, &destination, mistakes))
 }
 
 /// Where a page stands, and how else the same is counted.
@@ -105,8 +102,10 @@ async fn post_resend(
             html(&ProgressPage::new(&frame, &visit, head, Step { stage, sent: &sent, run, progress }))
         }
         Err(error) => {
-            let (status, mistakes) = Mistakes::of(Filter::of(&sent).name, sent, error)?;
-            Ok((status, page(&shared, &visit, &destination, mistakes).await?).into_response())
+            let path = view::place(visit.uri.path(), Filter::of(&sent).name);
+            let mistakes = Mistakes { path, ..Mistakes::of(&visit, sent, error)? };
+            let status = mistakes.refused.status;
+            Ok((status, show(State(shared), visit, Stored(destination), mistakes).await?).into_response())
         }
     }
 }

@@ -1,8 +1,8 @@
 //! What the pages show by which something is sent again. Pure.
 
 use super::head::{DELIVERIES, Head, RESEND, SETTINGS};
-use crate::error::Field;
-use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::action::{Action, Input, Mistake, labelled};
+use crate::pages::change::Mistakes;
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::parts::Sentence;
@@ -98,6 +98,11 @@ impl Filter {
     }
 }
 
+/// Where a form of a filter is sent, apart from those of the other filters.
+pub fn place(path: &str, filter: &str) -> String {
+    format!("{path}#{filter}")
+}
+
 #[derive(Template)]
 #[template(path = "destinations/resend.html")]
 pub struct ResendPage<'a> {
@@ -106,7 +111,7 @@ pub struct ResendPage<'a> {
     actions: Vec<Action>,
     missing: Option<&'static str>,
     settings: String,
-    mistakes: Vec<Field>,
+    mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
 
@@ -117,7 +122,9 @@ impl<'a> ResendPage<'a> {
         let may = frame.may(Role::Support);
         let action = |filter: &Filter| {
             let Filter { name, title, what, .. } = *filter;
-            let action = Action::new(head.action("resend"), name, title, &format!("{what}."), &mistakes);
+            let what = format!("{what}.");
+            let mut action = Action::new(place(&head.action("resend"), name), name, title, &what, &mistakes);
+            action.path = head.action("resend");
             let action = action.with(Input::text("which", "").of("hidden").value(name));
             if name != RANGE {
                 return action;
@@ -126,14 +133,16 @@ impl<'a> ResendPage<'a> {
             action.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"))
         };
         let missing = "This destination does not choose purchase.updated, so there is no newest state to send.";
+        let actions: Vec<Action> =
+            FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect();
         Self {
             frame,
-            actions: FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect(),
+            mistakes: labelled(&actions, mistakes.refused.fields),
+            actions,
             missing: (may && !destination.chose(PURCHASE_UPDATED)).then_some(missing),
             settings: head.page(SETTINGS, visit),
             head,
-            mistakes: mistakes.fields,
-            detail: mistakes.detail,
+            detail: mistakes.refused.detail,
         }
     }
 }

@@ -3,8 +3,9 @@
 use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
 use super::one::Answer;
 use super::view::test;
-use crate::error::Field;
-use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::action::{Action, Input, Mistake, labelled};
+use crate::pages::cell::Fact;
+use crate::pages::change::Mistakes;
 use crate::pages::chart::{Chart, Counted};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Moment, Sentence};
@@ -63,12 +64,6 @@ pub struct Detail<'a> {
     pub charts: Option<[Chart; 2]>,
 }
 
-pub struct Fact {
-    label: &'static str,
-    text: String,
-    moment: Option<Moment>,
-}
-
 /// A sentence of the explanation, with the deliveries that it is about.
 pub struct Note {
     sentence: Sentence,
@@ -89,7 +84,7 @@ pub struct OverviewPage<'a> {
     actions: Vec<Action>,
     notice: Option<&'static str>,
     tested: Option<(bool, Sentence)>,
-    mistakes: Vec<Field>,
+    mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
 
@@ -109,11 +104,11 @@ impl<'a> OverviewPage<'a> {
             notes: tree.then.iter().map(|node| note(node, &head, visit)).collect(),
             rates,
             charts,
+            mistakes: labelled(&actions, answer.mistakes.refused.fields),
             actions,
             notice: visit.query("done").as_deref().and_then(notice),
             tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
-            mistakes: answer.mistakes.fields,
-            detail: answer.mistakes.detail,
+            detail: answer.mistakes.refused.detail,
             head,
         }
     }
@@ -141,7 +136,7 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
 }
 
 fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
-    let number = |label, number: i64| Fact { label, text: amount(number), moment: None };
+    let number = |label, number: i64| Fact::new(label, amount(number));
     let view = &explanation.addressee.health;
     let moments = [
         ("Oldest pending", explanation.pending.first().map(|one| one.delivery.created_at)),
@@ -157,11 +152,8 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
         number("Wait for a name", explanation.backlog.waiting),
         number("Failures in a row, without repetitions", view.health.failures),
     ];
-    let moment = |(label, at): (&'static str, Option<Timestamp>)| {
-        Some(Fact { label, text: String::new(), moment: Some(Moment::ago(at?)) })
-    };
-    let next = next_attempt(explanation).map(Moment::until);
-    let next = next.map(|moment| Fact { label: "Next attempt", text: String::new(), moment: Some(moment) });
+    let moment = |(label, at): (&'static str, Option<Timestamp>)| Some(Fact::new(label, at?));
+    let next = next_attempt(explanation).map(|at| Fact::new("Next attempt", Moment::until(at)));
     numbers.into_iter().chain(next).chain(moments.into_iter().filter_map(moment)).collect()
 }
 
@@ -180,7 +172,7 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
     let id = destination.id.to_string();
     let notes = Config::test_notes(&destination.kind, &destination.settings);
     // A form that was refused is shown with what is wrong in it.
-    let is_shown = |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.action == name);
+    let is_shown = |name: &str, is_of_use: bool| destination.enabled && (is_of_use || mistakes.is_of(name));
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/destinations/{id}/{name}"), name, title, what, mistakes)
     };

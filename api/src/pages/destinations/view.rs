@@ -1,7 +1,8 @@
 //! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
 
 use crate::error::Field;
-use crate::pages::action::{Action, Mistakes};
+use crate::pages::action::Action;
+use crate::pages::change::Mistakes;
 use crate::pages::described::Group;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Moment, Sentence};

@@ -1,115 +1,24 @@
-//! What the screens of purchases show. Pure.
+//! What the page of one purchase shows. Pure.
 
-use super::Chosen;
 use super::life::{Stretch, line};
-use crate::error::Field;
-use crate::pages::action::{Action, Input, Mistakes};
+use crate::pages::action::{Action, Input, Mistake, labelled};
+use crate::pages::cell::{CellPart, Fact};
+use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::requeued::Requeued;
 use crate::pages::story::{Chapter, chapters};
-use crate::pages::text::{capital, escaped, purchase_state};
+use crate::pages::text::{capital, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
-use crate::resources::purchases::state_for_people;
 use askama::Template;
-use domain::{CollapseKey, PlatformId, State};
+use domain::CollapseKey;
 use serde_json::Value;
-use storage::{Paged, Platform, PurchaseExplanation, PurchaseView, Role, WaitingFor};
-
-pub struct PlatformChoice {
-    pub id: PlatformId,
-    /// The names of its app and of itself.
-    pub name: String,
-    /// Whether it is the chosen one.
-    pub is_current: bool,
-}
-
-pub struct Choice {
-    value: &'static str,
-    label: &'static str,
-    is_current: bool,
-}
-
-pub struct PurchaseListRow {
-    path: String,
-    state: Badge,
-    is_held: bool,
-    product: String,
-    receipt: Code,
-    customer: Option<Code>,
-    revision: i64,
-    settled: Moment,
-}
-
-#[derive(Template)]
-#[template(path = "purchases/list.html")]
-pub struct ListPage<'a> {
-    frame: &'a Frame,
-    rows: Vec<PurchaseListRow>,
-    platforms: Vec<PlatformChoice>,
-    states: Vec<Choice>,
-    standing: [Choice; 2],
-    older: Option<String>,
-    is_first: bool,
-    is_filtered: bool,
-    all: String,
-    first: String,
-}
-
-impl<'a> ListPage<'a> {
-    pub fn new(
-        frame: &'a Frame,
-        visit: &Visit,
-        found: &Paged<PurchaseView>,
-        chosen: &Chosen,
-        platforms: Vec<PlatformChoice>,
-    ) -> Self {
-        let first = visit.to(&chosen.address("/ui/purchases"));
-        let older = |cursor: &String| {
-            format!("{first}{}cursor={}", if first.contains('?') { '&' } else { '?' }, escaped(cursor))
-        };
-        let states = State::ALL.iter().map(|state| Choice {
-            value: state.as_str(),
-            label: state_for_people(state.as_str()),
-            is_current: chosen.get("state") == state.as_str(),
-        });
-        let standing = [("held", "held"), ("failing", "delivery fails")].map(|(value, label)| Choice {
-            value,
-            label,
-            is_current: chosen.get(value) == "true",
-        });
-        Self {
-            frame,
-            rows: found.items.iter().map(|one| row(one, visit)).collect(),
-            platforms,
-            states: states.collect(),
-            standing,
-            older: found.next_cursor.as_ref().map(older),
-            is_first: visit.query("cursor").is_none(),
-            is_filtered: Chosen::NAMES.iter().any(|name| !chosen.get(name).is_empty()),
-            all: visit.to("/ui/purchases"),
-            first,
-        }
-    }
-}
-
-fn row(one: &PurchaseView, visit: &Visit) -> PurchaseListRow {
-    PurchaseListRow {
-        path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
-        state: purchase_state(&one.state),
-        is_held: one.held_until.is_some_and(|until| until > visit.now),
-        product: field(&one.data, "product_ref_id").unwrap_or_else(|| "product not known".to_owned()),
-        receipt: Code::short(&one.receipt_id),
-        customer: one.app_user_id.as_ref().map(Code::short),
-        revision: one.revision,
-        settled: Moment::ago(one.updated_at),
-    }
-}
+use storage::{Platform, PurchaseExplanation, Role, WaitingFor};
 
 /// A field of the record in the body of a `purchase.updated`.
-fn field(body: &Value, name: &str) -> Option<String> {
-    body.get("data")?.get(name)?.as_str().map(str::to_owned)
+pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
+    body.get("data")?.get(name)?.as_str()
 }
 
 /// What one purchase is shown from.
@@ -122,14 +31,6 @@ pub struct Detail<'a> {
     pub temporal: Option<String>,
     /// The field with the name of the run that sends it again.
     pub run: Input,
-}
-
-pub struct Fact {
-    label: &'static str,
-    text: Option<String>,
-    code: Option<Code>,
-    moment: Option<Moment>,
-    path: Option<String>,
 }
 
 #[derive(Template)]
@@ -149,7 +50,7 @@ pub struct DetailPage<'a> {
     temporal: Option<String>,
     requeued: Option<Requeued>,
     notice: Option<&'static str>,
-    mistakes: Vec<Field>,
+    mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
 
@@ -159,10 +60,11 @@ impl<'a> DetailPage<'a> {
         let view = facts.purchase.as_ref();
         let product = view.and_then(|view| field(&view.data, "product_ref_id"));
         let mark = visit.query("mark");
+        let actions = actions(frame, run, key, facts, &mistakes);
         Self {
             frame,
             state: view.map_or_else(|| Badge::new(Tone::Busy, "not settled yet"), |view| purchase_state(&view.state)),
-            product: product.unwrap_or_else(|| "Purchase".to_owned()),
+            product: product.unwrap_or("Purchase").to_owned(),
             summary: Sentence::new(&capital(&tree.summary)),
             is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
@@ -170,12 +72,12 @@ impl<'a> DetailPage<'a> {
             life: line(facts),
             chapters: chapters(tree, mark.as_deref(), visit),
             has_older: facts.has_older,
-            actions: actions(frame, run, key, facts, &mistakes),
+            mistakes: labelled(&actions, mistakes.refused.fields),
+            actions,
             temporal,
             requeued: Requeued::of(visit),
             notice: visit.query("done").as_deref().and_then(notice),
-            mistakes: mistakes.fields,
-            detail: mistakes.detail,
+            detail: mistakes.refused.detail,
         }
     }
 }
@@ -185,31 +87,27 @@ fn is_held(facts: &PurchaseExplanation) -> bool {
 }
 
 fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit) -> Vec<Fact> {
-    let fact = |label| Fact { label, text: None, code: None, moment: None, path: None };
-    let text = |label, text: String| Fact { text: Some(text), ..fact(label) };
-    let code = |label, code: Code| Fact { code: Some(code), ..fact(label) };
-    let moment = |label, moment: Moment| Fact { moment: Some(moment), ..fact(label) };
     let mut all = Vec::new();
     if let Some(view) = &facts.purchase {
-        all.push(text("Revision", view.revision.to_string()));
-        all.push(code("Receipt", Code::short(&view.receipt_id)));
+        all.push(Fact::new("Revision", view.revision));
+        all.push(Fact::new("Receipt", Code::short(&view.receipt_id)));
         let owner = view.standing.user_id.map(|user| visit.to(&format!("/ui/customers/{}/{user}", view.app_id)));
-        let customer = |label, id: &str| Fact { path: owner.clone(), ..code(label, Code::short(id)) };
+        let customer = |label, id: &str| Fact::new(label, CellPart::linked(owner.clone(), Code::short(id)));
         all.extend(view.app_user_id.as_ref().map(|id| customer("Customer at the store", id)));
-        all.extend(field(&view.data, "last_seen_external_id").map(|id| customer("Customer", &id)));
-        all.extend(
-            field(&view.data, "expires_at").and_then(|at| at.parse().ok()).map(|at| moment("Expires", Moment::at(at))),
-        );
-        all.extend(view.standing.verified_at.map(|at| moment("Verified", Moment::ago(at))));
-        all.extend(view.standing.next_wake_at.map(|at| moment("Next check", Moment::at(at))));
-        all.extend(view.held_until.filter(|until| *until > facts.now).map(|at| moment("Held until", Moment::at(at))));
+        all.extend(field(&view.data, "last_seen_external_id").map(|id| customer("Customer", id)));
+        let expires = field(&view.data, "expires_at").and_then(|at| at.parse().ok());
+        all.extend(expires.map(|at| Fact::new("Expires", Moment::at(at))));
+        all.extend(view.standing.verified_at.map(|at| Fact::new("Verified", at)));
+        all.extend(view.standing.next_wake_at.map(|at| Fact::new("Next check", Moment::at(at))));
+        let held = view.held_until.filter(|until| *until > facts.now);
+        all.extend(held.map(|at| Fact::new("Held until", Moment::at(at))));
     } else if let Some(one) = facts.notifications.first() {
-        all.push(code("Receipt", Code::short(&one.view.receipt_id)));
+        all.push(Fact::new("Receipt", Code::short(&one.view.receipt_id)));
     }
     if let Some(platform) = platform {
-        let path = Some(visit.to(&format!("/ui/connect/platforms/{}", platform.id)));
+        let path = visit.to(&format!("/ui/connect/platforms/{}", platform.id));
         let name = format!("{} ({})", platform.settings.name, platform.settings.environment.as_str());
-        all.push(Fact { path, ..text("Platform", name) });
+        all.push(Fact::new("Platform", CellPart::link(path, name)));
     }
     all
 }
@@ -253,7 +151,7 @@ fn actions(
                 purchase again.";
             all.push(action("resend", "Resend", what).with(Input::destinations(destinations)).with(run));
         }
-        if waits.to_settle > 0 || mistakes.action == "flush" {
+        if waits.to_settle > 0 || mistakes.is_of("flush") {
             let what = "Settles what waits now instead of when its window ends. While the purchase is held, nothing is \
                 settled.";
             all.push(action("flush", "Settle now", what));
@@ -268,7 +166,7 @@ fn actions(
             all.push(action("hold", "Hold", what).with(hours));
         }
     }
-    if frame.may(Role::Operator) && (waits.to_discard > 0 || mistakes.action == "discard") {
+    if frame.may(Role::Operator) && (waits.to_discard > 0 || mistakes.is_of("discard")) {
         let (number, verb, they) = match waits.to_discard {
             1 => ("1 notification".to_owned(), "waits", "It is given up: it changes"),
             count => (format!("{count} notifications"), "wait", "They are given up: they change"),

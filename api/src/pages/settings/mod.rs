@@ -4,21 +4,18 @@
 mod view;
 
 use super::Screen;
-use super::form::Sent;
+use super::act::{above, act};
+use super::change::Mistakes;
 use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
 use crate::edge::Shared;
-use crate::error::{Error, Field};
-use crate::extract::Id;
-use crate::keys::Acting;
+use crate::error::Error;
 use crate::resources::{about, sign_ins};
 use crate::route::Route;
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
-use domain::SignInId;
+use axum::response::Response;
 use storage::{Page, Role};
-use view::{Refusal, SettingsPage};
+use view::SettingsPage;
 
 /// Maximum number of sign-ins that are read.
 const SIGN_INS: i64 = 500;
@@ -28,19 +25,20 @@ pub const SCREEN: Screen = Screen { name: "Settings", path: "/ui/settings", icon
 fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/settings", show).summary("The settings, and who is signed in."),
-        Route::page(Role::Admin, "POST", "/ui/settings/sign-ins/{sign_in_id}/end", finish)
-            .twin("DELETE /v1/sign-ins/{sign_in_id}")
-            .summary("Signs a person out."),
+        Route::page(
+            Role::Admin,
+            "POST",
+            "/ui/settings/sign-ins/{sign_in_id}/end",
+            act(sign_ins::finish, show).then(|visit, _| above(visit, 3)),
+        )
+        .twin("DELETE /v1/sign-ins/{sign_in_id}")
+        .summary("Signs a person out."),
     ]
 }
 
 /// `GET /ui/settings`. A sign-in of one app sees no settings of the process.
-async fn show(State(edge): State<Shared>, visit: Visit) -> Result<Response, Error> {
-    page(&edge, &visit, None).await
-}
-
-async fn page(edge: &Shared, visit: &Visit, refused: Option<Refusal>) -> Result<Response, Error> {
-    let about = about::show(State(Shared::clone(edge))).await.0;
+async fn show(State(edge): State<Shared>, visit: Visit, mistakes: Mistakes) -> Result<Response, Error> {
+    let about = about::show(State(Shared::clone(&edge))).await.0;
     let is_admin = visit.sign_in.role >= Role::Admin;
     let sign_ins = if is_admin {
         edge.store.sign_ins(visit.sign_in.app_id, Page { cursor: None, limit: SIGN_INS }).await?.items
@@ -52,26 +50,12 @@ async fn page(edge: &Shared, visit: &Visit, refused: Option<Refusal>) -> Result<
         title: "Settings".to_owned(),
         api: "/v1/about".to_owned(),
         command: "settle sign-in list".to_owned(),
-        is_answer: refused.is_some(),
+        is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
-    let page = SettingsPage::new(&frame, visit, &about, sign_ins, refused);
+    let frame = Frame::of(&edge, &visit, place).await?;
+    let page = SettingsPage::new(&frame, &visit, &about, sign_ins, &mistakes);
     if visit.sign_in.app_id.is_some() {
-        return shown(visit, &page, &serde_json::json!({ "version": about.version }));
+        return shown(&visit, &page, &serde_json::json!({ "version": about.version }));
     }
-    shown(visit, &page, &about)
-}
-
-/// `POST /ui/settings/sign-ins/{sign_in_id}/end`
-async fn finish(edge: Acting, visit: Visit, sent: Sent, Id(id): Id<SignInId>) -> Result<Response, Error> {
-    let reason = match sent.reason() {
-        Ok(reason) => reason,
-        Err(Field { expected, .. }) => {
-            let entered = sent.get("reason").unwrap_or_default().to_owned();
-            let page = page(&edge, &visit, Some(Refusal { sign_in: id, expected, entered })).await?;
-            return Ok((StatusCode::BAD_REQUEST, page).into_response());
-        }
-    };
-    let _ = sign_ins::finish(edge.named(None, Some(reason)), Id(id)).await?;
-    Ok(Redirect::to(&visit.to("/ui/settings")).into_response())
+    shown(&visit, &page, &about)
 }

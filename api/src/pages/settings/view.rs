@@ -1,12 +1,13 @@
 //! What the screen of settings shows. Pure.
 
 use crate::config::Setting;
+use crate::pages::action::Action;
+use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::parts::Moment;
 use crate::pages::visit::Visit;
 use crate::resources::about::About;
 use askama::Template;
-use domain::SignInId;
 use storage::{Role, SignIn};
 
 /// A group of settings: those with the same first part of their names.
@@ -16,23 +17,13 @@ pub struct Group {
 }
 
 pub struct SignedIn {
-    id: SignInId,
     name: String,
     role: Role,
     began: Moment,
     used: Moment,
     ends: Moment,
-    is_own: bool,
-    /// What is wrong with the reason of its end, and what was entered.
-    wrong: Option<(String, String)>,
-}
-
-/// Why a sign-in was not ended.
-pub struct Refusal {
-    pub sign_in: SignInId,
-    /// What was expected as the reason.
-    pub expected: String,
-    pub entered: String,
+    /// What ends it; none for the visitor's own.
+    end: Option<Action>,
 }
 
 #[derive(Template)]
@@ -45,26 +36,17 @@ pub struct SettingsPage<'a> {
     sign_ins: Vec<SignedIn>,
     own_ends: Moment,
     is_admin: bool,
+    is_signed_out: bool,
+    refused: Refused,
 }
 
 impl<'a> SettingsPage<'a> {
     /// The screen over these facts. A sign-in of one app is shown none of the settings, which are of all.
-    pub fn new(
-        frame: &'a Frame,
-        visit: &Visit,
-        about: &About,
-        sign_ins: Vec<SignIn>,
-        refused: Option<Refusal>,
-    ) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, about: &About, sign_ins: Vec<SignIn>, mistakes: &Mistakes) -> Self {
         let is_of_all = visit.sign_in.app_id.is_none();
         let holds = |one: &SignIn| one.finished_at.is_none() && visit.now < one.expires_at;
         let signed_in = |one: SignIn| SignedIn {
-            is_own: one.id == visit.sign_in.id,
-            wrong: refused
-                .as_ref()
-                .filter(|of| of.sign_in == one.id)
-                .map(|of| (of.expected.clone(), of.entered.clone())),
-            id: one.id,
+            end: (one.id != visit.sign_in.id).then(|| end(&one, mistakes)),
             name: one.name,
             role: one.role,
             began: Moment::ago(one.created_at),
@@ -79,8 +61,16 @@ impl<'a> SettingsPage<'a> {
             sign_ins: sign_ins.into_iter().filter(holds).map(signed_in).collect(),
             own_ends: Moment::at(visit.sign_in.expires_at),
             is_admin: visit.sign_in.role >= Role::Admin,
+            is_signed_out: visit.query("done").as_deref() == Some("end"),
+            refused: mistakes.refused.clone(),
         }
     }
+}
+
+fn end(one: &SignIn, mistakes: &Mistakes) -> Action {
+    let path = format!("/ui/settings/sign-ins/{}/end", one.id);
+    let what = format!("Signs {} out.", one.name);
+    Action::new(path, format!("end-{}", one.id), "Sign out", &what, mistakes).about(&one.name).irrevocable()
 }
 
 fn groups(settings: &[Setting]) -> Vec<Group> {

@@ -150,7 +150,7 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     assert!(wrong.text.contains(&format!("aria-describedby=\"wrong-{id}\"")), "{}", wrong.text);
     assert!(wrong.text.contains(&format!("/ui/connect/platforms/{platform}/topics")), "{}", wrong.text);
     let done = visitor.post(&service, &path, &[("reason", "it is Amazon's")]).await;
-    assert_eq!((done.status, done.header("location")), (303, "/ui/alarms"));
+    assert_eq!((done.status, done.header("location")), (303, "/ui/alarms?done=acknowledge"));
     let open = visitor.get(&service, "/ui/alarms").await;
     assert!(open.text.contains("No alarm is open"), "{}", open.text);
     let all = visitor.get(&service, "/ui/alarms?which=all").await;

@@ -102,7 +102,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
         &[">123456789012<", "Compare its account", "for two days", ", expires", "Approve", "Reject"],
     );
     let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
-    assert_eq!((approved.status, approved.header("location")), (303, topics.as_str()), "{}", approved.text);
+    assert_eq!((approved.status, approved.header("location")), (303, format!("{topics}?done=approve").as_str()));
     has(&visitor.get(&service, &topics).await, &["may send", "Next: add a destination"]);
     let audit_log = service.get("/v1/audit-log").await.body;
     for operation in ["app.create", "platform.create", "topic.approve"] {

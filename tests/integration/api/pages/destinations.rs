@@ -324,7 +324,7 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
         assert!(answer.text.contains("&#60;script&#62;alert(1)"), "{path}: {}", answer.text);
     }
     assert!(desk.get(&list).await.contains(&format!("/ui/deliveries/{id}")));
-    assert!(desk.get(&format!("/ui/destinations/{to}/deliveries?status=pending")).await.contains("No delivery is in"));
+    assert!(desk.get(&format!("/ui/destinations/{to}/deliveries?status=pending")).await.contains("No delivery fits"));
     let page = desk.get(&format!("/ui/deliveries/{id}")).await;
     for part in ["webhook-id", "x-answer", "never tried again by itself", "/resend\""] {
         assert!(page.contains(part), "{part}: {page}");
@@ -332,9 +332,11 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
     let reader = desk.of_role("read").await.get(&desk.service, &format!("/ui/deliveries/{id}")).await;
     assert!(reader.text.contains("x-answer") && !reader.text.contains("webhook-id"), "{}", reader.text);
     assert!(!reader.text.contains("/resend\""), "{}", reader.text);
-    let path = format!("/ui/deliveries/{id}/resend");
-    assert_eq!(desk.post(&path, &[]).await.status, 400);
-    let again = desk.post(&path, &[REASON]).await;
+    let path = format!("/ui/events/{}/resend", one["event_id"].as_str().expect("an id"));
+    let to_one = format!("<input type=\"hidden\" name=\"destination_id\" value=\"{to}\">");
+    assert!(page.contains(&format!("action=\"{path}\"")) && page.contains(&to_one), "{page}");
+    assert_eq!(desk.post(&path, &[("destination_id", to)]).await.status, 400);
+    let again = desk.post(&path, &[("destination_id", to), REASON]).await;
     assert_eq!(again.status, 303, "{}", again.text);
     assert!(again.header("location").contains("?pending=1"), "{}", again.header("location"));
     assert!(desk.get(again.header("location")).await.contains("1 delivery is queued again."));

@@ -1,7 +1,7 @@
 //! The screens of events: the list with its filter in the address, and one event with who got it.
 
 use super::screens::{HOSTILE, is_harmless, purchase, signed_in};
-use super::visitor::Answer;
+use super::visitor::{Answer, Visitor};
 use crate::api::edge::Service;
 use domain::PlatformId;
 use serde_json::{Value, json};
@@ -52,8 +52,15 @@ async fn events_are_filtered_by_the_address() {
         assert_eq!((wrong.status, wrong.text.contains("role=\"alert\"")), (400, true), "{query}: {}", wrong.text);
     }
     let right = visitor.get(&service, "/ui/events?type=user.*&from=1970-01-01T00:00").await.text;
-    let command = "settle event list --type &#39;user.*&#39; --from &#39;1970-01-01T00:00:00Z&#39;";
+    let command = "settle event list --type &#39;user.*&#39; --from 1970-01-01T00:00:00Z\"";
     assert!(right.contains(command), "{right}");
+    let wrong = visitor.get(&service, "/ui/events?from=yesterday").await.text;
+    for part in ["<li id=\"wrong-from\">From (UTC): expected ", "aria-describedby=\"wrong-from\""] {
+        assert!(wrong.contains(part), "{part}: {wrong}");
+    }
+    let several = visitor.get(&service, "/ui/events?type=user.*,purchase.updated").await.text;
+    let chosen = "<option value=\"user.*,purchase.updated\" selected>";
+    assert!(several.contains(chosen), "what no list offers stays chosen: {several}");
     let crafted = visitor.get(&service, "/ui/events?type=x%27;rm%20-rf%20~;%27").await.text;
     assert!(crafted.contains("data-copy=\"settle event list\""), "{crafted}");
 }
@@ -73,8 +80,55 @@ async fn pages_of_events_lead_to_older_ones_with_the_filter() {
     let older = older.unwrap_or_else(|| panic!("no older ones: {first}")).replace("&#38;", "&");
     assert!(older.contains("type=purchase.updated"), "{older}");
     let second = visitor.get(&service, &older).await.text;
-    let rows = |page: &str| page.matches("<th scope=\"row\">").count();
+    let rows = |page: &str| page.matches("<th scope=\"row\"").count();
     assert_eq!((rows(&first), rows(&second)), (50, 1), "{second}");
+}
+
+#[tokio::test]
+async fn a_list_is_a_file_of_all_that_its_filter_finds() {
+    let service = Service::start("events-csv").await;
+    service.platform().await;
+    let receipts: Vec<String> = (0..510).map(|number| format!("={number}")).collect();
+    service.seed(&receipts.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    service.seed_events();
+    let visitor = signed_in(&service).await;
+    let page = visitor.get(&service, "/ui/events?type=purchase.updated").await.text;
+    assert!(page.contains("href=\"/ui/events?type=purchase.updated&#38;as=csv\""), "{page}");
+    let file = visitor.get(&service, "/ui/events?type=purchase.updated&as=csv").await;
+    assert_eq!((file.status, file.header("content-type")), (200, "text/csv; charset=utf-8"));
+    assert_eq!(file.header("content-disposition"), "attachment; filename=\"events.csv\"");
+    let lines: Vec<&str> = file.text.lines().collect();
+    let head = "\u{feff}id,collapse_key,app_id,user_id,Event,Id,About,Environment,Recorded";
+    assert_eq!((lines[0], lines.len()), (head, 511));
+    let event = &service.get("/v1/events?type=purchase.updated&limit=1").await.body["items"][0];
+    let text = |name: &str| event[name].as_str().unwrap_or_default();
+    let (id, at) = (text("id"), text("created_at"));
+    let first = format!("{id},{},{},,\"purchase.updated, ", text("collapse_key"), text("app_id"));
+    assert!(lines[1].starts_with(&first) && lines[1].contains(&format!(",{id},Purchase,")), "{first}: {}", lines[1]);
+    assert!(lines[1].ends_with(at), "{at}: {}", lines[1]);
+    let other = service.send_json("POST", "/v1/apps", &json!({ "name": "other" })).await.body["id"].clone();
+    let key = json!({ "name": "other", "role": "read", "app_id": other });
+    let key = service.send_json("POST", "/v1/keys", &key).await.body["key"].as_str().expect("a key").to_owned();
+    let stranger = Visitor::with_key(&service, &key).await.expect("a sign-in");
+    let theirs = stranger.get(&service, "/ui/events?as=csv").await.text;
+    assert_eq!(theirs.lines().count(), 1, "of its own app: {theirs}");
+    let purchases = visitor.get(&service, "/ui/purchases?as=csv").await.text;
+    let receipts = purchases.lines().skip(1).filter(|line| line.contains(",'=")).count();
+    assert_eq!(receipts, 510, "none is a formula: {purchases}");
+    assert_eq!(visitor.get(&service, "/ui/events?type=user.*&as=csv").await.text.lines().count(), 1);
+    assert_eq!(visitor.get(&service, "/ui/events?type=nothing&as=csv").await.status, 400);
+}
+
+#[tokio::test]
+async fn the_last_row_of_a_cut_file_names_the_limit() {
+    let service = Service::start("csv-cut").await;
+    let (app, platform) = service.platform().await;
+    let purchases = rows::purchases(platform, &app).numbered(1, 10_001).sql("receipt_id", "'r' || i");
+    service.raw(&purchases.sql("collapse_key", "printf('00000000-0000-4000-8000-%012d', i)"));
+    let file = signed_in(&service).await.get(&service, "/ui/purchases?as=csv").await.text;
+    let last = file.lines().last().unwrap_or_default();
+    assert_eq!(file.lines().count(), 1 + 10_000 + 1, "{last}");
+    assert!(last.starts_with("\"The file ends here, and there may be more"), "{last}");
 }
 
 #[tokio::test]

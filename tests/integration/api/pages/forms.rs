@@ -37,17 +37,20 @@ async fn a_form_that_sends_again_queues_once() {
     let platform = platforms["items"][0]["id"].as_str().expect("an id").parse().expect("an id");
     purchase(&desk.service, &desk.app, platform, "receipt").await;
     let one = desk.service.get("/v1/deliveries").await.body["items"][0].clone();
-    let (delivery, event) = (one["id"].as_str().expect("an id"), one["event_id"].as_str().expect("an id"));
+    let text = |name: &str| one[name].as_str().expect("an id").to_owned();
+    let (event, purchase) =
+        (format!("/ui/events/{}", text("event_id")), format!("/ui/purchases/{}", text("collapse_key")));
+    let destination = text("destination_id");
     let queued = || desk.service.count("deliveries");
-    let purchase = one["collapse_key"].as_str().expect("a key");
-    for (page, before) in [
-        (format!("/ui/deliveries/{delivery}"), 1),
-        (format!("/ui/events/{event}"), 2),
-        (format!("/ui/purchases/{purchase}"), 3),
+    for (page, form, to, before) in [
+        (format!("/ui/deliveries/{}", text("id")), &event, destination.as_str(), 1),
+        (event.clone(), &event, "", 2),
+        (purchase.clone(), &purchase, "", 3),
     ] {
         let run = hidden(&desk.get(&page).await, "run");
         for _ in 0..2 {
-            let sent = desk.post(&format!("{page}/resend"), &[("run", run.as_str()), REASON]).await;
+            let fields = [("run", run.as_str()), ("destination_id", to), REASON];
+            let sent = desk.post(&format!("{form}/resend"), &fields).await;
             assert!(sent.status == 303 && sent.header("location").contains("?pending=1"), "{page}: {}", sent.text);
             assert_eq!(queued(), before + 1, "{page}");
             desk.service.raw("UPDATE deliveries SET status = 'delivered' WHERE status = 'pending'");

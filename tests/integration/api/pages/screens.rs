@@ -140,6 +140,36 @@ async fn each_action_sends_the_signal_of_the_api() {
 }
 
 #[tokio::test]
+async fn a_form_names_nobody_else_as_its_author() {
+    let service = Service::start("form-author").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    let fields = [("reason", "ticket 4711"), ("by", "somebody else")];
+    let answer = visitor.post(&service, &format!("/ui/purchases/{key}/flush"), &fields).await;
+    assert_eq!(answer.status, 303, "{}", answer.text);
+    match service.engine.signals().as_slice() {
+        [(_, Signal::Flush(admin))] => assert_eq!(admin.by.as_deref(), Some("admin token")),
+        other => panic!("{other:?}"),
+    }
+    let twice = [("hours", "1"), ("hours", "2"), ("reason", "ticket 4711"), ("dry_run", "true")];
+    let answer = visitor.post(&service, &format!("/ui/purchases/{key}/hold"), &twice).await;
+    assert_eq!(answer.status, 303, "the first of two counts: {}", answer.text);
+    let both = visitor.post(&service, &format!("/ui/purchases/{key}/hold"), &[("hours", "x")]).await;
+    for part in ["For how long: expected a whole number", "Reason: expected why"] {
+        assert!(both.text.contains(part), "{part}: {}", both.text);
+    }
+    let unknown = [("reason", "ticket 4711"), ("untli", "2026-01-01"), ("hours", "1")];
+    let refused = visitor.post(&service, &format!("/ui/purchases/{key}/hold"), &unknown).await;
+    assert_eq!(
+        (refused.status, refused.text.contains("untli: expected no such field")),
+        (400, true),
+        "{}",
+        refused.text
+    );
+}
+
+#[tokio::test]
 async fn who_may_not_act_sees_no_action() {
     let service = Service::start("no-action").await;
     let (app, platform) = service.platform().await;

@@ -196,8 +196,14 @@ async fn an_administrator_ends_the_sign_in_of_another() {
     let path = format!("/ui/settings/sign-ins/{id}/end");
     let blank = own.post(&service, &path, &[("reason", " ")]).await;
     assert_eq!(blank.status, 400, "a reason is needed");
-    assert!(blank.text.contains(&format!("aria-describedby=\"wrong-{id}\"")), "{}", blank.text);
+    for part in [format!("id=\"reason-end-{id}\""), "aria-describedby=\"wrong-reason\"".to_owned()] {
+        assert!(blank.text.contains(&part), "{part}: {}", blank.text);
+    }
     assert_eq!(page(&service, &other).await, 200);
+    let unknown =
+        own.post(&service, "/ui/settings/sign-ins/6b275a67-0bbb-4f3a-99b9-6600bf711993/end", &[("reason", "x")]);
+    let unknown = unknown.await;
+    assert!(unknown.status == 404 && unknown.text.contains("Nothing was changed"), "{}", unknown.text);
     assert_eq!(own.post(&service, &path, &[("reason", "left the company")]).await.status, 303);
     assert!(leads_to_sign_in(&other.get(&service, "/ui/").await));
     let entry = service.get("/v1/audit-log?operation=sign_in.end").await.body["items"][0].clone();

@@ -1,0 +1,149 @@
+//! A form on a page as the call of the API that does the same: its fields are those of the body, and its reason stands in
+//! the audit entry.
+
+use super::change::{Mistakes, Refused};
+use super::form::Sent;
+use super::visit::Visit;
+use crate::edge::Shared;
+use crate::error::{Error, Problem};
+use crate::extract::shape::of_text;
+use crate::extract::{FieldErrors, object};
+use crate::operation::{Described, Operation, Schemas};
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::handler::Handler;
+use axum::http::Method;
+use axum::response::{IntoResponse, Redirect, Response};
+use futures::future::BoxFuture;
+use serde_json::{Map, Value};
+
+/// Changes the body that was made of a form, where the form is not the body.
+pub type Adjust = fn(&Shared, &Visit, &Sent, &mut Map<String, Value>) -> Result<(), Error>;
+/// The page after the answer of the API.
+pub type Landing = fn(&Visit, &Value) -> String;
+
+/// Fields of a body that no form has: who acts is the person who signed in, and a form acts.
+const NEVER: [&str; 2] = ["by", "dry_run"];
+const REASON: &str = "reason";
+/// Maximum number of bytes of an answer.
+const MAX_ANSWER: usize = 1 << 20;
+
+/// The handler of a form.
+#[derive(Clone, Copy)]
+pub struct Act<C, P> {
+    call: C,
+    page: P,
+    adjust: Adjust,
+    landing: Landing,
+}
+
+/// Calls a handler of the API with the fields of a form. Then the browser is led to the page above, which says what was
+/// done; or `page` says why nothing was.
+pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
+    Act { call, page, adjust: |_, _, _, _| Ok(()), landing: |visit, _| above(visit, 1) }
+}
+
+impl<C, P> Act<C, P> {
+    /// With a body that differs from the form.
+    pub fn body(self, adjust: Adjust) -> Self {
+        Self { adjust, ..self }
+    }
+
+    /// With another page after it.
+    pub fn then(self, landing: Landing) -> Self {
+        Self { landing, ..self }
+    }
+}
+
+impl<C, T, D, P, U> Handler<(T, D, U), Shared> for Act<C, P>
+where
+    C: Handler<T, Shared> + Described<D>,
+    P: Handler<U, Shared>,
+    T: 'static,
+    D: 'static,
+    U: 'static,
+{
+    type Future = BoxFuture<'static, Response>;
+
+    fn call(self, request: Request, edge: Shared) -> Self::Future {
+        Box::pin(async move {
+            let (mut head, _) = request.into_parts();
+            let (Some(sent), Some(visit)) =
+                (head.extensions.get::<Sent>().cloned(), head.extensions.get::<Visit>().cloned())
+            else {
+                return Error::Internal.into_response();
+            };
+            let answer = match body::<C, D>(&edge, &visit, &sent, self.adjust) {
+                Ok(body) => {
+                    let request = Request::from_parts(head.clone(), Body::from(body));
+                    self.call.call(request, edge.clone()).await
+                }
+                Err(error) => error.into_response(),
+            };
+            if answer.status().is_success() {
+                let answer = to_bytes(answer.into_body(), MAX_ANSWER).await.unwrap_or_default();
+                let answer = serde_json::from_slice(&answer).unwrap_or_default();
+                return Redirect::to(&(self.landing)(&visit, &answer)).into_response();
+            }
+            let Some(refused) = answer.extensions().get::<Problem>().and_then(Refused::of_problem) else {
+                return answer;
+            };
+            let status = refused.status;
+            head.method = Method::GET;
+            head.extensions.insert(Mistakes { path: visit.place().to_owned(), sent, refused });
+            let mut shown = self.page.call(Request::from_parts(head, Body::empty()), edge).await;
+            if shown.status().is_success() {
+                *shown.status_mut() = status;
+            }
+            shown
+        })
+    }
+}
+
+/// The body of the call: the fields of the form with the types of the API.
+fn body<C: Described<D>, D>(edge: &Shared, visit: &Visit, sent: &Sent, adjust: Adjust) -> Result<String, Error> {
+    let (mut operation, mut schemas) = (Operation::default(), Schemas::inline());
+    C::describe(&mut operation, &mut schemas);
+    let schema = &operation.body.unwrap_or_default()["content"]["application/json"]["schema"];
+    let properties = &schema["properties"];
+    let mut body = Map::new();
+    for (name, value) in sent.pairs() {
+        let value = value.trim();
+        if !value.is_empty() && name != REASON && !NEVER.contains(&name.as_str()) {
+            let value = of_text(&properties[&name], value.to_owned());
+            // Of a repeated field the first counts, as everywhere.
+            body.entry(name).or_insert(value);
+        }
+    }
+    let mut wrong = FieldErrors::default();
+    let mut adjusted = adjust(edge, visit, sent, &mut body);
+    if let Err(Error::Invalid(fields)) = &mut adjusted {
+        fields.drain(..).for_each(|one| wrong.add(&one.field, one.expected));
+    }
+    match sent.reason() {
+        Ok(reason) if !properties[REASON].is_null() => {
+            body.insert(REASON.to_owned(), reason.into());
+        }
+        Ok(_) => {}
+        // What else is wrong is named with it.
+        Err(missing) => {
+            object(&mut body.clone(), schema, "", &mut wrong);
+            wrong.add(&missing.field, missing.expected);
+        }
+    }
+    wrong.finish()?;
+    adjusted.map(|()| Value::Object(body).to_string())
+}
+
+/// The page whose path has so many parts fewer, which says what was done.
+pub fn above(visit: &Visit, parts: usize) -> String {
+    let path = visit.uri.path();
+    let done = path.rsplit('/').next().unwrap_or_default();
+    let query = visit.uri.query().map(|query| format!("{query}&")).unwrap_or_default();
+    format!("{}?{query}done={done}", upper(path, parts))
+}
+
+/// A path without its last parts.
+pub fn upper(path: &str, parts: usize) -> &str {
+    (0..parts).fold(path, |path, _| path.rsplit_once('/').map_or(path, |(rest, _)| rest))
+}

@@ -1,0 +1,174 @@
+//! What stands in a cell of a table, or behind the label of a fact. Pure.
+
+use super::parts::{Badge, Code, Moment, Sentence};
+use askama::Template;
+use domain::Timestamp;
+
+/// A part of a cell.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/piece.html")]
+pub enum CellPart {
+    Text(String),
+    /// A text of less weight, such as that something is not known.
+    Muted(&'static str),
+    Badge(Badge),
+    Code(Code),
+    Moment(Moment),
+    Sentence(Sentence),
+    /// The address of a page, and what leads there.
+    Link(String, Box<CellPart>),
+    Changes(Vec<FieldChange>),
+}
+
+/// A changed field of an audit entry.
+#[derive(Debug, Clone)]
+pub struct FieldChange {
+    pub field: String,
+    pub before: String,
+    pub after: String,
+}
+
+/// What stands in a cell: its parts, and lines of less weight under them.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/cell.html")]
+pub struct Cell {
+    parts: Vec<CellPart>,
+    under: Vec<Vec<CellPart>>,
+}
+
+/// A label and what it stands for.
+#[derive(Debug)]
+pub struct Fact {
+    pub label: &'static str,
+    pub cell: Cell,
+}
+
+impl Fact {
+    pub fn new(label: &'static str, cell: impl Into<Cell>) -> Self {
+        Self { label, cell: cell.into() }
+    }
+}
+
+impl Cell {
+    /// A cell of nothing.
+    pub fn none() -> Self {
+        CellPart::Muted("–").into()
+    }
+
+    /// A cell of a long text, which weighs less than the others.
+    pub fn below(part: impl Into<CellPart>) -> Self {
+        Self { parts: Vec::new(), under: vec![vec![part.into()]] }
+    }
+
+    /// What is known, or that it is not.
+    pub fn or(known: Option<impl Into<CellPart>>, unknown: &'static str) -> Self {
+        known.map_or(CellPart::Muted(unknown), Into::into).into()
+    }
+
+    #[must_use]
+    pub fn and(mut self, part: Option<impl Into<CellPart>>) -> Self {
+        self.parts.extend(part.map(Into::into));
+        self
+    }
+
+    /// With a line of these parts under it.
+    #[must_use]
+    pub fn under(mut self, line: Vec<CellPart>) -> Self {
+        self.under.extend((!line.is_empty()).then_some(line));
+        self
+    }
+
+    /// As plain text: instants as RFC 3339, ids whole. A link under it leads on, and is left out.
+    pub fn plain(&self) -> String {
+        let under = self.under.iter().map(|line| line.iter().filter(|part| !matches!(part, CellPart::Link(..))));
+        let under = under.map(|line| line.collect::<Vec<_>>());
+        let lines = std::iter::once(self.parts.iter().collect()).chain(under);
+        let line = |parts: Vec<&CellPart>| parts.into_iter().map(CellPart::plain).collect::<Vec<_>>().join(" ");
+        lines.map(line).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl CellPart {
+    pub fn link(path: String, shown: impl Into<Self>) -> Self {
+        Self::Link(path, Box::new(shown.into()))
+    }
+
+    /// With a link, where its page is known.
+    pub fn linked(path: Option<String>, shown: impl Into<Self>) -> Self {
+        match path {
+            Some(path) => Self::link(path, shown),
+            None => shown.into(),
+        }
+    }
+
+    fn plain(&self) -> String {
+        match self {
+            Self::Text(text) => text.clone(),
+            Self::Muted(_) => String::new(),
+            Self::Badge(badge) => badge.label().to_owned(),
+            Self::Code(code) => code.whole().to_owned(),
+            Self::Moment(moment) => moment.machine().to_owned(),
+            Self::Sentence(sentence) => sentence.plain(),
+            Self::Link(_, shown) => shown.plain(),
+            Self::Changes(all) => {
+                let change = |one: &FieldChange| format!("{}: {} → {}", one.field, one.before, one.after);
+                all.iter().map(change).collect::<Vec<_>>().join(", ")
+            }
+        }
+    }
+}
+
+impl<T: Into<CellPart>> From<T> for Cell {
+    fn from(part: T) -> Self {
+        Self { parts: vec![part.into()], under: Vec::new() }
+    }
+}
+
+impl From<String> for CellPart {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<&str> for CellPart {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<i64> for CellPart {
+    fn from(number: i64) -> Self {
+        Self::Text(number.to_string())
+    }
+}
+
+impl From<Badge> for CellPart {
+    fn from(badge: Badge) -> Self {
+        Self::Badge(badge)
+    }
+}
+
+impl From<Code> for CellPart {
+    fn from(code: Code) -> Self {
+        Self::Code(code)
+    }
+}
+
+impl From<Moment> for CellPart {
+    fn from(moment: Moment) -> Self {
+        Self::Moment(moment)
+    }
+}
+
+/// Shown as how long ago it was.
+impl From<Timestamp> for CellPart {
+    fn from(time: Timestamp) -> Self {
+        Self::Moment(Moment::ago(time))
+    }
+}
+
+impl From<Sentence> for CellPart {
+    fn from(sentence: Sentence) -> Self {
+        Self::Sentence(sentence)
+    }
+}

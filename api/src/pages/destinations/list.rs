@@ -1,0 +1,60 @@
+//! The list of what was sent to one destination. Pure.
+
+use super::SCREEN;
+use super::head::{DELIVERIES, Head, RESEND};
+use crate::pages::cell::{Cell, CellPart};
+use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::pages::parts::{Code, Moment, Sentence};
+use crate::pages::text::delivery_status;
+use crate::pages::visit::Visit;
+use storage::{DeliveryStatus, DeliveryView, Destination};
+
+pub const FILTERS: &[Filter<DeliveryView>] = &[Filter::new("status", "Status", FilterKind::Shown(status))];
+
+const COLUMNS: &[Column<DeliveryView>] = &[
+    Column::head("Event", |one, visit| {
+        CellPart::link(visit.to(&format!("/ui/deliveries/{}", one.id)), one.event_type.as_str()).into()
+    }),
+    Column::new("Status", |one, _| delivery_status(one.status).into()),
+    Column::new("Id", |one, _| Code::short(one.id).into()),
+    Column::number("Attempts", |one, _| one.attempts.into()),
+    Column::new("Last error", |one, _| match &one.last_error {
+        Some(error) => Cell::below(Sentence::new(error)),
+        None => Cell::none(),
+    }),
+    Column::new("When", |one, _| {
+        let next = one.next_due_at.filter(|_| one.status == DeliveryStatus::Pending);
+        let next = next.map(|due| vec!["next".into(), Moment::until(due).into()]);
+        Cell::from(one.finished_at.unwrap_or(one.created_at)).under(next.unwrap_or_default())
+    }),
+];
+
+/// A status in words.
+fn status(status: &str) -> String {
+    let known = serde_json::from_value(status.into()).map(delivery_status);
+    known.map_or_else(|_| status.to_owned(), |badge| badge.label().to_owned())
+}
+
+/// The list of what was sent to a destination.
+pub fn deliveries(visit: &Visit, destination: &Destination) -> List<DeliveryView> {
+    let head = Head::new(visit, destination, DELIVERIES);
+    List {
+        screen: SCREEN.path,
+        title: format!("Deliveries to {}", destination.name),
+        path: format!("/ui/destinations/{}{DELIVERIES}", destination.id),
+        api: "/v1/deliveries",
+        command: "settle delivery list",
+        nouns: ["delivery", "deliveries"],
+        order: "the newest first",
+        live: "deliveries",
+        fixed: Some(("destination_id", destination.id.to_string())),
+        ids: &["id", "event_id", "collapse_key", "destination_id"],
+        filters: FILTERS,
+        columns: COLUMNS,
+        nothing: (
+            "Nothing was queued for it yet. It gets the chosen events that are recorded from now on.",
+            Some((head.page(RESEND, visit), "send it earlier ones")),
+        ),
+        head: ListHead::Destination(head),
+    }
+}

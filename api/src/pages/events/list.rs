@@ -1,0 +1,81 @@
+//! The list of events: its filters and columns. Pure.
+
+use super::SCREEN;
+use crate::pages::cell::{Cell, CellPart};
+use crate::pages::customers;
+use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::pages::parts::Code;
+use crate::pages::visit::Visit;
+use domain::event::{choices, group, summary};
+use storage::EventView;
+
+/// The group of the events about destinations: their `collapse_key` is the id of the destination.
+const ABOUT_DESTINATIONS: &str = "destination";
+/// The group of the events of devices, which are listed by themselves.
+const OF_DEVICES: &str = "device";
+
+pub const FILTERS: &[Filter<EventView>] = &[
+    Filter::new("type", "Type", FilterKind::Of(type_choices)),
+    Filter::new("platform_id", "Platform", FilterKind::Drawn),
+    Filter::new("environment", "Environment", FilterKind::Drawn),
+    Filter::new("from", "From (UTC)", FilterKind::Drawn),
+    Filter::new("until", "Until (UTC)", FilterKind::Drawn),
+    Filter::new("user_id", "customer", FilterKind::Address(|one| Some(customers::path(one.app_id?, one.user_id?)))),
+    Filter::new("collapse_key", "purchase", FilterKind::Address(purchase)),
+];
+
+const COLUMNS: &[Column<EventView>] = &[
+    Column::head("Event", |one, visit| {
+        let link = CellPart::link(visit.to(&format!("/ui/events/{}", one.id)), one.event_type.as_str());
+        Cell::from(link).under(vec![summary(&one.event_type).into()])
+    }),
+    Column::new("Id", |one, _| Code::short(one.id).into()),
+    Column::new("About", |one, visit| {
+        let (about, screen) = subject(&one.event_type);
+        let about = CellPart::link(visit.to(&format!("/ui/{screen}/{}", one.collapse_key)), about);
+        let customer = one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user)));
+        Cell::from(about).under(customer.map(|path| CellPart::link(path, "Customer")).into_iter().collect())
+    }),
+    Column::new("Environment", |one, _| Cell::or(one.environment.map(|environment| environment.as_str()), "–")),
+    Column::new("Recorded", |one, _| one.created_at.into()),
+];
+
+/// The list of events.
+pub fn events(visit: &Visit) -> List<EventView> {
+    List {
+        screen: SCREEN.path,
+        title: "Events".to_owned(),
+        path: SCREEN.path.to_owned(),
+        api: "/v1/events",
+        command: "settle event list",
+        nouns: ["event", "events"],
+        order: "the newest first",
+        live: "events",
+        fixed: None,
+        ids: &["id", "collapse_key", "app_id", "user_id"],
+        filters: FILTERS,
+        columns: COLUMNS,
+        head: ListHead::Title,
+        nothing: (
+            "No event was recorded yet. Events announce what a purchase became: the first ones follow the first \
+             notification, when its window has passed.",
+            Some((visit.to("/ui/connect"), "see how far each store is connected")),
+        ),
+    }
+}
+
+/// The page of the purchase of an event, unless it is about a destination.
+fn purchase(one: &EventView) -> Option<String> {
+    (group(&one.event_type) != ABOUT_DESTINATIONS).then(|| format!("/ui/purchases/{}", one.collapse_key))
+}
+
+/// What an event is about, and the screen of that.
+pub fn subject(event_type: &str) -> (&'static str, &'static str) {
+    if group(event_type) == ABOUT_DESTINATIONS { ("Destination", "destinations") } else { ("Purchase", "purchases") }
+}
+
+/// The wildcards and types of the ledger.
+fn type_choices() -> Vec<String> {
+    let of_ledger = choices().into_iter().filter(|name| *name != "*" && group(name) != OF_DEVICES);
+    of_ledger.map(str::to_owned).collect()
+}

@@ -1,0 +1,77 @@
+//! A list as a file that spreadsheets open.
+
+use super::List;
+use crate::error::Error;
+use crate::pages::visit::Visit;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use storage::Paged;
+
+/// Number of rows after which a file ends.
+const MAX_ROWS: usize = 10_000;
+/// Number of bytes after which a file ends.
+const MAX_BYTES: usize = 8 << 20;
+/// Number of reads after which a file ends: a filter that fits few rows may read many.
+const MAX_READS: usize = 40;
+/// Number of rows that are read at once.
+const READ: i64 = 500;
+/// What makes spreadsheets take the file for UTF-8.
+const MARK: &str = "\u{feff}";
+
+/// The rows of a list: their ids, then the columns of its page. A file that is cut off says so in its last row.
+///
+/// # Errors
+/// A filter is wrong, or the database does not answer.
+pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
+    list: &List<T>,
+    visit: &Visit,
+    read: impl Fn(Option<String>, i64) -> F,
+) -> Result<Response, Error> {
+    let mut writer = csv::Writer::from_writer(MARK.as_bytes().to_vec());
+    let names = list.ids.iter().copied().chain(list.columns.iter().map(|column| column.label));
+    writer.write_record(names).map_err(|_| Error::Internal)?;
+    let (mut cursor, mut rows, mut bytes) = (None, 0, 0);
+    for _ in 0..MAX_READS {
+        let found = read(cursor, READ).await?;
+        rows += found.items.len();
+        for item in found.items {
+            let fields = serde_json::to_value(&item).map_err(|_| Error::Internal)?;
+            let ids = list.ids.iter().map(|name| fields[*name].as_str().unwrap_or_default().to_owned());
+            let cells = list.columns.iter().map(|column| (column.cell)(&item, visit).plain());
+            let row: Vec<String> = ids.chain(cells).map(|text| harmless(&text)).collect();
+            bytes += row.iter().map(String::len).sum::<usize>();
+            writer.write_record(row).map_err(|_| Error::Internal)?;
+        }
+        cursor = found.next_cursor;
+        if cursor.is_none() || rows >= MAX_ROWS || bytes >= MAX_BYTES {
+            break;
+        }
+    }
+    if cursor.is_some() {
+        let end = "The file ends here, and there may be more: choose a narrower filter, or use the API.";
+        let row = (0..list.ids.len() + list.columns.len()).map(|at| if at == 0 { end } else { "" });
+        writer.write_record(row).map_err(|_| Error::Internal)?;
+    }
+    let file = writer.into_inner().map_err(|_| Error::Internal)?;
+    let name = list.path.rsplit('/').next().unwrap_or_default();
+    let headers = [
+        (header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.csv\"")),
+    ];
+    Ok((headers, file).into_response())
+}
+
+/// A text of which no spreadsheet takes a part for a formula, whatever divides its cells
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+pub fn harmless(text: &str) -> String {
+    let (mut harmless, mut begins) = (String::with_capacity(text.len() + 1), true);
+    for letter in text.chars() {
+        if begins && matches!(letter, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n') {
+            harmless.push('\'');
+        }
+        harmless.push(letter);
+        begins = matches!(letter, ';' | ',' | '\t' | '\r' | '\n' | '"') || begins && letter == ' ';
+    }
+    harmless
+}

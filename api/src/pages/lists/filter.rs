@@ -1,0 +1,199 @@
+//! The filter of a list: what can be entered, drawn from the query of the route, and what was entered.
+
+use crate::edge::Edge;
+use crate::error::{Error, Field};
+use crate::extract::shape::{choices, present, type_of};
+use crate::extract::{Fields, schema};
+use crate::pages::parts::Code;
+use crate::pages::text::{entered_instant, input_instant};
+use crate::pages::visit::Visit;
+use serde_json::Value;
+use storage::{Page, Paged};
+
+/// Maximum number of apps whose platforms can be chosen, while no app is.
+const APPS: i64 = 20;
+/// Maximum number of platforms of an app that can be chosen.
+const PLATFORMS: i64 = 100;
+
+/// A field of the query that the visitor chooses, or that stands in the address.
+pub struct Filter<T: 'static> {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub entry: FilterKind<T>,
+}
+
+/// How a filter is entered.
+pub enum FilterKind<T: 'static> {
+    /// As its schema says.
+    Drawn,
+    /// By one of the choices of its schema, shown as this.
+    Shown(fn(&str) -> String),
+    /// By one of these.
+    Of(fn() -> Vec<String>),
+    /// Only in the address; the page of what it names, by an item that was found.
+    Address(fn(&T) -> Option<String>),
+}
+
+impl<T> Filter<T> {
+    pub const fn new(name: &'static str, label: &'static str, entry: FilterKind<T>) -> Self {
+        Self { name, label, entry }
+    }
+}
+
+/// What was entered in the filters of a list.
+pub struct Entered<T: 'static> {
+    fields: Vec<(&'static Filter<T>, String)>,
+}
+
+/// The form of a filter.
+pub struct FilterForm {
+    pub inputs: Vec<FilterInput>,
+    /// The filters that stand in the address alone.
+    pub narrowed: Vec<Narrowed>,
+    /// The labels of wrong fields, and what is wrong in them.
+    pub wrong: Vec<(String, Field)>,
+}
+
+/// A filter in the form.
+pub struct FilterInput {
+    pub name: &'static str,
+    pub label: &'static str,
+    /// How it is entered: `select`, `instant`, `box` or `text`.
+    pub kind: &'static str,
+    pub value: String,
+    pub choices: Vec<FilterChoice>,
+    pub is_wrong: bool,
+}
+
+pub struct FilterChoice {
+    pub value: String,
+    pub label: String,
+    pub is_on: bool,
+}
+
+/// A filter that stands in the address alone.
+pub struct Narrowed {
+    pub name: &'static str,
+    pub label: &'static str,
+    pub value: String,
+    pub id: Code,
+    /// The page of what it names, if that is known.
+    pub path: Option<String>,
+}
+
+impl<T> Entered<T> {
+    pub fn of(filters: &'static [Filter<T>], visit: &Visit) -> Self {
+        Self { fields: filters.iter().map(|one| (one, visit.query(one.name).unwrap_or_default())).collect() }
+    }
+
+    /// What is not empty, as the API takes it.
+    pub fn sent<Q: Fields>(&self) -> Vec<(&'static str, String)> {
+        let filled = self.fields.iter().filter(|(_, value)| !value.is_empty());
+        let sent = filled.map(|(filter, value)| match is_instant(property::<Q>(filter.name)) {
+            true => (filter.name, entered_instant(value)),
+            false => (filter.name, value.clone()),
+        });
+        sent.collect()
+    }
+
+    /// The form with what was entered, and what is wrong with it.
+    ///
+    /// # Errors
+    /// 503 when the database does not answer.
+    pub async fn form<Q: Fields>(
+        &self,
+        edge: &Edge,
+        visit: &Visit,
+        found: &Paged<T>,
+        wrong: Vec<Field>,
+    ) -> Result<FilterForm, Error> {
+        let mut inputs = Vec::new();
+        for (filter, value) in &self.fields {
+            let schema = property::<Q>(filter.name);
+            let (kind, mut choices) = match &filter.entry {
+                FilterKind::Address(_) => continue,
+                FilterKind::Of(listed) => ("select", listed().into_iter().map(|one| (one.clone(), one)).collect()),
+                FilterKind::Shown(shown) => ("select", choices_of(schema, *shown)),
+                FilterKind::Drawn if filter.name == "platform_id" => ("select", platforms(edge, visit).await?),
+                FilterKind::Drawn => (kind(schema), choices_of(schema, str::to_owned)),
+            };
+            // What stands in the address stays chosen, whatever it is.
+            if kind == "select" && !value.is_empty() && !choices.iter().any(|(known, _)| known == value) {
+                choices.insert(0, (value.clone(), value.clone()));
+            }
+            let choice =
+                |(known, label): (String, String)| FilterChoice { is_on: known == *value, value: known, label };
+            inputs.push(FilterInput {
+                name: filter.name,
+                label: filter.label,
+                kind,
+                value: if kind == "instant" { input_instant(value) } else { value.clone() },
+                choices: choices.into_iter().map(choice).collect(),
+                is_wrong: wrong.iter().any(|one| one.field == filter.name),
+            });
+        }
+        let wrong = wrong.into_iter().map(|one| (self.label(&one.field), one)).collect();
+        Ok(FilterForm { inputs, narrowed: self.narrowed(found, visit), wrong })
+    }
+
+    /// What a field of the query is called on the page.
+    fn label(&self, name: &str) -> String {
+        let known = self.fields.iter().find(|(filter, _)| filter.name == name);
+        known.map_or_else(|| name.to_owned(), |(filter, _)| filter.label.to_owned())
+    }
+
+    /// The filters in the address alone that are set.
+    fn narrowed(&self, found: &Paged<T>, visit: &Visit) -> Vec<Narrowed> {
+        let narrowed = self.fields.iter().filter(|(_, value)| !value.is_empty()).filter_map(|(filter, value)| {
+            let FilterKind::Address(page) = filter.entry else { return None };
+            Some(Narrowed {
+                name: filter.name,
+                label: filter.label,
+                value: value.clone(),
+                id: Code::short(value),
+                path: found.items.first().and_then(page).map(|path| visit.to(&path)),
+            })
+        });
+        narrowed.collect()
+    }
+}
+
+/// The schema of a field of a query.
+pub fn property<Q: Fields>(name: &str) -> &'static Value {
+    &schema::<Q>()["properties"][name]
+}
+
+fn is_instant(schema: &Value) -> bool {
+    present(schema)["format"] == "date-time"
+}
+
+/// How a field is entered.
+pub fn kind(schema: &Value) -> &'static str {
+    match type_of(schema) {
+        _ if !choices(schema).is_empty() || !choices(present(schema)).is_empty() => "select",
+        _ if is_instant(schema) => "instant",
+        "boolean" => "box",
+        _ => "text",
+    }
+}
+
+/// The choices of a field with what they are called.
+fn choices_of(schema: &Value, shown: impl Fn(&str) -> String) -> Vec<(String, String)> {
+    let of = if choices(schema).is_empty() { present(schema) } else { schema };
+    choices(of).into_iter().map(|value| (value.to_owned(), shown(value))).collect()
+}
+
+/// The platforms of the chosen app, or of all, with the names of their apps.
+async fn platforms(edge: &Edge, visit: &Visit) -> Result<Vec<(String, String)>, Error> {
+    let apps = match visit.app {
+        Some(app) => vec![edge.store.app(app).await?],
+        None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
+    };
+    let mut found = Vec::new();
+    for app in apps {
+        let platforms = edge.store.platforms(app.id, Page { cursor: None, limit: PLATFORMS }).await?.items;
+        let named = |name: &str| format!("{} · {name}", app.name);
+        found.extend(platforms.into_iter().map(|one| (one.id.to_string(), named(&one.settings.name))));
+    }
+    Ok(found)
+}

@@ -1,0 +1,151 @@
+//! A list of the API as a screen. Its filters are drawn from the query of its route, its rows from a table of columns;
+//! pages, what is wrong with a filter, the same as JSON, as CSV, as a request and as a command are the same for all.
+
+mod csv;
+mod filter;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use filter::{Filter, FilterKind};
+
+use super::cell::Cell;
+use super::frame::{Frame, PageAddress, shown};
+use super::text::{quoted, with_query};
+use super::visit::Visit;
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::{Fields, Query, checked, typed};
+use crate::keys::Caller;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use filter::{Entered, kind, property};
+use serde::Serialize;
+use serde_json::{Value, json};
+use storage::Paged;
+use view::ListPage;
+pub use view::{ListHead, Tab};
+
+/// Number of items on a page.
+const SHOWN: i64 = 50;
+
+/// A list of items of type `T`.
+pub struct List<T: 'static> {
+    /// The screen that it belongs to.
+    pub screen: &'static str,
+    pub title: String,
+    pub path: String,
+    /// The path of its route in the API.
+    pub api: &'static str,
+    pub command: &'static str,
+    /// What one item is called, and several.
+    pub nouns: [&'static str; 2],
+    /// How the items are ordered, such as `the newest first`.
+    pub order: &'static str,
+    /// The kinds of changes after which the page offers itself anew.
+    pub live: &'static str,
+    /// A field of the query that is not the visitor's to choose.
+    pub fixed: Option<(&'static str, String)>,
+    /// The ids of an item in the file, as the API names them.
+    pub ids: &'static [&'static str],
+    pub filters: &'static [Filter<T>],
+    pub columns: &'static [Column<T>],
+    /// What stands above it.
+    pub head: ListHead,
+    /// The sentence about a list without items, and a page that leads further.
+    pub nothing: (&'static str, Option<(String, &'static str)>),
+}
+
+/// A column of a list.
+pub struct Column<T> {
+    label: &'static str,
+    /// How its cells stand: as the head of the row, as a number, or as any other.
+    role: CellRole,
+    cell: fn(&T, &Visit) -> Cell,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CellRole {
+    Head,
+    Number,
+    Other,
+}
+
+impl<T> Column<T> {
+    pub const fn new(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
+        Self { label, role: CellRole::Other, cell }
+    }
+
+    /// The column that names the row.
+    pub const fn head(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
+        Self { label, role: CellRole::Head, cell }
+    }
+
+    pub const fn number(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
+        Self { label, role: CellRole::Number, cell }
+    }
+}
+
+/// Shows a list by its route in the API.
+///
+/// # Errors
+/// Those of the route, but for a wrong filter, which the page shows.
+pub async fn show<Q: Fields, T: Serialize, F: Future<Output = Result<Json<Paged<T>>, Error>>>(
+    list: List<T>,
+    state: State<Shared>,
+    visit: Visit,
+    caller: Caller,
+    read: impl Fn(State<Shared>, Caller, Query<Q>) -> F,
+) -> Result<Response, Error> {
+    let entered = Entered::of(list.filters, &visit);
+    // What is listed of one thing is of its app.
+    let app = visit.app.filter(|_| list.fixed.is_none()).map(|app| ("app_id", app.to_string()));
+    let sent: Vec<(&str, String)> = list.fixed.clone().into_iter().chain(app).chain(entered.sent::<Q>()).collect();
+    let found = |cursor: Option<String>, limit: i64| {
+        let query = query(&sent, cursor, limit).map(|query| read(state.clone(), caller.clone(), Query(query)));
+        async { query?.await.map(|Json(found)| found) }
+    };
+    if visit.query("as").as_deref() == Some("csv") {
+        return csv::file(&list, &visit, found).await;
+    }
+    let (found, wrong) = match found(visit.query("cursor"), SHOWN).await {
+        Err(Error::Invalid(wrong)) if !visit.is_json => (Paged { items: Vec::new(), next_cursor: None }, wrong),
+        found => (found?, Vec::new()),
+    };
+    let fields: Vec<(&str, &str)> = sent.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let place = PageAddress {
+        screen: list.screen,
+        title: list.title.clone(),
+        api: with_query(list.api, &fields),
+        // What is wrong may be anything, and is in no command that is copied into a shell.
+        command: command::<Q>(list.command, if wrong.is_empty() { &fields } else { &[] }),
+        ..PageAddress::default()
+    };
+    let frame = Frame::of(&state, &visit, place).await?;
+    let form = entered.form::<Q>(&state, &visit, &found, wrong).await?;
+    let status = if form.wrong.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
+    let page = ListPage::new(&frame, &visit, &list, &found, form);
+    Ok((status, shown(&visit, &page, &found)?).into_response())
+}
+
+/// The query of the API for what was entered.
+fn query<Q: Fields>(sent: &[(&str, String)], cursor: Option<String>, limit: i64) -> Result<Q, Error> {
+    let cursor = cursor.map(|cursor| ("cursor", Value::from(cursor)));
+    let typed = sent.iter().map(|(name, value)| (*name, typed::<Q>(name, value.clone())));
+    let fields = typed.chain(cursor).chain([("limit", json!(limit))]);
+    checked(fields.map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The command that lists the same.
+fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
+    let option = |(name, value): &(&str, &str)| {
+        let flag = if *name == "collapse_key" { "purchase" } else { name.trim_end_matches("_id") };
+        match *value {
+            "true" if kind(property::<Q>(name)) == "box" => format!(" --{flag}"),
+            value => format!(" --{flag} {}", quoted(value)),
+        }
+    };
+    std::iter::once(command.to_owned()).chain(fields.iter().map(option)).collect()
+}
