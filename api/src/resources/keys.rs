@@ -1,9 +1,10 @@
 //! `/v1/keys`: the keys of the API.
 
+use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Draft, Id, PageQuery, Query};
+use crate::extract::{Draft, Id, Query};
 use crate::keyring::KeyText;
 use crate::keys::{Acting, Caller, check_name};
 use axum::Json;
@@ -63,9 +64,10 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> R
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(Listed { filter, page }): Query<Listed<OfApp>>,
 ) -> Result<Json<Paged<ApiKey>>, Error> {
-    Ok(Json(edge.store.keys(caller.app, query.page()).await?))
+    let app = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.keys(app, page.page()).await?))
 }
 
 /// `GET /v1/keys/{key_id}`

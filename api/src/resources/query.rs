@@ -1,8 +1,16 @@
 //! The query of a list.
 
 use crate::extract::PageQuery;
+use domain::AppId;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+/// Which items of a list that belong to apps or to the whole installation.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub struct OfApp {
+    /// Only those of this app.
+    pub app_id: Option<AppId>,
+}
 
 /// Which items of a list, and which page of them.
 #[derive(Debug, Deserialize, JsonSchema)]

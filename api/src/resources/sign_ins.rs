@@ -1,10 +1,11 @@
 //! `/v1/sign-ins` and `/v1/sign-in-links`: who is signed in to the page, and links for others.
 
+use super::query::{Listed, OfApp};
 use crate::answer::{Created, NoContent};
 use crate::edge::pages::PREFIX;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::{Draft, Id, PageQuery, Query};
+use crate::extract::{Draft, Id, Query};
 use crate::keys::{Acting, Caller, check_name};
 use axum::Json;
 use axum::extract::State;
@@ -73,9 +74,10 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,
-    Query(query): Query<PageQuery>,
+    Query(Listed { filter, page }): Query<Listed<OfApp>>,
 ) -> Result<Json<Paged<SignIn>>, Error> {
-    Ok(Json(edge.store.sign_ins(caller.app, query.page()).await?))
+    let app = caller.app(&edge, filter.app_id).await?;
+    Ok(Json(edge.store.sign_ins(app, page.page()).await?))
 }
 
 /// `DELETE /v1/sign-ins/{sign_in_id}`: signs a person out. One that ended before stays as it is.
