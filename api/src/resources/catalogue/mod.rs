@@ -9,6 +9,7 @@ pub use fields::{Catalogue, Product, Sku};
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
+use crate::extract::near::did_you_mean;
 use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
@@ -181,8 +182,20 @@ pub async fn change_if(
     condition: Condition,
 ) -> Result<Concerned, Error> {
     edge.store.app(app).await?;
+    if let Change::SetProduct(_, product) = &change {
+        check_entitlements(&edge.store.catalogue(app).await?, product)?;
+    }
     let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
     Ok(Concerned { purchases })
+}
+
+/// Refuses a product with an entitlement that the app has not, and names the one that was probably meant.
+fn check_entitlements(catalogue: &storage::Catalogue, product: &storage::Product) -> Result<(), Error> {
+    let Some(wrong) = product.entitlements.iter().find(|id| !catalogue.entitlements.contains_key(*id)) else {
+        return Ok(());
+    };
+    let meant = did_you_mean(wrong, catalogue.entitlements.keys().map(String::as_str));
+    Err(Error::invalid("entitlements", format!("entitlements of the app, and `{wrong}` is none; set it first{meant}")))
 }
 
 /// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.
