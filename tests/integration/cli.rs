@@ -112,7 +112,7 @@ fn wrong_usage_ends_with_2() {
         &["device", "events", "--type", "purchase.updated"],
         &["run", "--no-demo", "--trust-samples", "6b275a67-0bbb-4f3a-99b9-6600bf711993"],
         &["run", "--listen", "8091"],
-        &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "yesterday"],
+        &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "someday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
     ] {
         let output = ran(&folder, line);
@@ -138,6 +138,15 @@ fn a_genuine_message_is_valid() {
         let folder = Folder::new("valid");
         let output = verify(&folder, &signed(&folder, version), "2026-06-01T12:00:00Z");
         assert_eq!((output.status.code(), stdout_of(&output).as_str()), (Some(0), "valid\n"), "{}", stderr_of(&output));
+        // Any time may be typed: the message is of a day in the certificate's time, and those are not.
+        for at in ["2026-06-01", "yesterday", "2h"] {
+            let shown = verify(&folder, &signed(&folder, version), at);
+            assert!(
+                stdout_of(&shown).lines().count() == 1 && stderr_of(&shown).is_empty(),
+                "{at}: {}",
+                stderr_of(&shown)
+            );
+        }
     }
 }
 

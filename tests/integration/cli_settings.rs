@@ -279,7 +279,12 @@ fn a_new_platform_ends_with_the_next_step() {
     let created = desk.run(&create);
     let text = stdout_of(&created);
     let last = text.lines().last().unwrap_or_default();
-    assert!(last.starts_with("Next: copy its notification_url"), "{text}{}", stderr_of(&created));
+    assert!(last.starts_with("Next: paste notification_url"), "{text}{}", stderr_of(&created));
+    assert!(text.starts_with("id ") && text.contains("No store reaches this address"), "{text}");
+    let help = stdout_of(&desk.run(&["platform", "create", "--help"]));
+    let place = |flag: &str| help.find(flag).unwrap_or_else(|| panic!("no {flag}: {help}"));
+    assert!(place("--name") < place("--package-name") && place("--package-name") < place("--window"), "{help}");
+    assert!(place("--shared-secret") < place("--device-events-per-day"), "{help}");
     let (_, id) = last.split_once("`settle platform topics ").expect("a command");
     let (id, _) = id.split_once('`').expect("its end");
     assert_eq!(desk.answer(&["platform", "show", id])["name"], "tv");

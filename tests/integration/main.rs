@@ -5,6 +5,7 @@ mod api;
 mod cli;
 mod cli_accounting;
 mod cli_destinations;
+mod cli_flags;
 mod cli_keys;
 mod cli_money;
 mod cli_run;

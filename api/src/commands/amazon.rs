@@ -2,9 +2,11 @@
 
 use super::table;
 use crate::stores::amazon::verify_file;
+use crate::{clock, times};
 use anyhow::Context;
 use clap::Subcommand;
 use domain::Timestamp;
+use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -36,26 +38,27 @@ Next: if it is valid and the service refused it, the topic may be the reason: `s
         /// The signing certificate, PEM.
         #[arg(long, value_name = "FILE")]
         certificate: PathBuf,
-        /// The time at which certificate and message are verified, such as 2026-01-31T12:00:00Z.
-        #[arg(long, value_name = "RFC3339")]
+        /// When certificate and message are verified: a time such as 2026-01-31T12:00:00Z, a day, yesterday, or `2h` for
+        /// two hours ago.
+        #[arg(long, value_name = "TIME", value_parser = |text: &str| times::past(text, clock::now()))]
         at: Timestamp,
+        /// Print the result as JSON.
+        #[arg(long)]
+        json: bool,
     },
 }
 
 /// Runs one subcommand.
 pub fn amazon(options: Options) -> anyhow::Result<ExitCode> {
-    let Verb::Verify { message, certificate, at } = options.verb;
+    let Verb::Verify { message, certificate, at, json } = options.verb;
     let message = std::fs::read(&message).with_context(|| format!("{} cannot be read", message.display()))?;
     let certificate =
         std::fs::read(&certificate).with_context(|| format!("{} cannot be read", certificate.display()))?;
-    match verify_file(&message, &certificate, at) {
-        Ok(()) => {
-            table::line("valid");
-            Ok(ExitCode::SUCCESS)
-        }
-        Err(refusal) => {
-            table::line(&format!("refused: {refusal}"));
-            Ok(ExitCode::FAILURE)
-        }
+    let refusal = verify_file(&message, &certificate, at).err().map(|refusal| refusal.to_string());
+    match &refusal {
+        refusal if json => table::json(&json!({ "valid": refusal.is_none(), "reason": refusal })),
+        None => table::line("valid"),
+        Some(refusal) => table::line(&format!("refused: {refusal}")),
     }
+    Ok(if refusal.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

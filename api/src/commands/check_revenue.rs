@@ -2,7 +2,7 @@
 
 use super::client::{Client, Remote};
 use super::progress::bar;
-use super::table;
+use super::{names, table};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -57,8 +57,12 @@ struct Whole {
 pub async fn revenue(client: &Client, remote: &Remote, options: &Revenue) -> anyhow::Result<ExitCode> {
     let bar = bar("purchases checked", None);
     let (mut whole, mut cursor) = (Whole::default(), None);
+    let app = match &options.app {
+        Some(app) => Some(names::app_id(client, app).await?),
+        None => None,
+    };
     loop {
-        let query = [("app_id", options.app.clone()), ("month", options.month.clone()), ("cursor", cursor)];
+        let query = [("app_id", app.clone()), ("month", options.month.clone()), ("cursor", cursor)];
         let page = client.get("/v1/check/revenue", &query).await?;
         bar.inc(page["purchases"].as_u64().unwrap_or_default());
         whole.add(&page);

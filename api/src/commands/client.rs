@@ -5,7 +5,9 @@
 use super::secret::Source;
 use super::settings::PathFlags;
 use crate::config::{self, Config, Variables};
+use crate::keys::REASON;
 use anyhow::{Context, anyhow, bail};
+use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
@@ -69,12 +71,15 @@ pub fn present_fields(mut body: Value) -> Value {
     body
 }
 
+#[derive(Clone)]
 pub struct Client {
     /// Whether answers are printed verbatim, as JSON.
     pub json: bool,
     http: reqwest::Client,
     url: Url,
     token: SecretString,
+    /// Why something is changed, for the audit log.
+    reason: Option<HeaderValue>,
 }
 
 impl Remote {
@@ -88,7 +93,7 @@ impl Remote {
             (None, None) => recorded(&self.place.data(&variables))?,
         };
         let token = self.admin_token(&variables, config, &url)?;
-        Ok(Client { json: self.json, http: http()?, url, token })
+        Ok(Client { json: self.json, http: http()?, url, token, reason: None })
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
@@ -172,6 +177,16 @@ pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
 }
 
 impl Client {
+    /// This, for changes that have this reason.
+    ///
+    /// # Errors
+    /// It has several lines.
+    pub fn because(&self, reason: Option<&String>) -> anyhow::Result<Self> {
+        let reason = reason.map(|text| HeaderValue::from_bytes(text.as_bytes()));
+        let reason = reason.transpose().context("--reason: expected one line")?;
+        Ok(Self { reason, ..self.clone() })
+    }
+
     /// Reads one resource or list. Absent parameters are left out.
     pub async fn get(&self, path: &str, query: &[(&str, Option<String>)]) -> anyhow::Result<Value> {
         self.request(Method::GET, with_query(self.at(path)?, query), None).await
@@ -235,6 +250,10 @@ impl Client {
 
     /// Sends a request with the token. Returns the JSON of a successful answer, null when it has no body.
     async fn answer(&self, request: reqwest::RequestBuilder) -> anyhow::Result<Value> {
+        let request = match &self.reason {
+            Some(reason) => request.header(REASON, reason),
+            None => request,
+        };
         let (status, text) = send(request.bearer_auth(self.token.expose_secret()), &self.url).await?;
         if !status.is_success() {
             return Err(refusal(&self.url, status, &text));

@@ -9,12 +9,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub const HOOKS: &[(&str, Hook)] = &[
-    (
-        "show",
-        Hook::Own(Shown::augment_args, |matches, client| {
-            Box::pin(async { show(client, Shown::from_arg_matches(matches)?).await })
-        }),
-    ),
     ("state", Hook::Print(print_state)),
     (
         "erase",
@@ -22,7 +16,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
             Box::pin(async { erase(client, Erasure::from_arg_matches(matches)?).await })
         }),
     ),
-    ("erasure", Hook::Print(|exchange| print_report(&exchange.answer))),
+    ("erasure", Hook::Print(|_, exchange| print_report(&exchange.answer))),
     (
         "move",
         Hook::Own(Move::augment_args, |matches, client| {
@@ -30,33 +24,6 @@ pub const HOOKS: &[(&str, Hook)] = &[
         }),
     ),
 ];
-
-#[derive(Debug, clap::Args)]
-struct Shown {
-    /// The app's id or name.
-    #[arg(long)]
-    app: String,
-    #[command(flatten)]
-    key: ShownKey,
-}
-
-/// One customer, by one of these.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct ShownKey {
-    /// Your id of the customer.
-    #[arg(long, value_name = "ID")]
-    external_id: Option<String>,
-    /// The store's name of the customer.
-    #[arg(long, value_name = "ID")]
-    app_user_id: Option<String>,
-    /// A receipt that the customer owns.
-    #[arg(long, value_name = "ID")]
-    receipt: Option<String>,
-    /// settle's id of the customer: shows what the purchases give, too.
-    #[arg(long, value_name = "ID")]
-    user_id: Option<String>,
-}
 
 #[derive(Debug, clap::Args)]
 struct Erasure {
@@ -124,19 +91,6 @@ struct MoveKey {
 /// The path of an app's customers.
 async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
     Ok(format!("/v1/apps/{}/customers", segment(&names::app_id(client, app).await?)))
-}
-
-async fn show(client: &Client, Shown { app, key }: Shown) -> anyhow::Result<ExitCode> {
-    let path = customers(client, &app).await?;
-    let answer = match &key.user_id {
-        Some(user) => client.get(&format!("{path}/{}", segment(user)), &[]).await?,
-        None => {
-            let query =
-                [("external_id", key.external_id), ("app_user_id", key.app_user_id), ("receipt_id", key.receipt)];
-            client.get(&path, &query).await?
-        }
-    };
-    Ok(table::answer(client, &answer))
 }
 
 async fn move_to(client: &Client, Move { app, key, to, reason, by }: Move) -> anyhow::Result<ExitCode> {
@@ -220,7 +174,7 @@ const PURCHASES: [table::Column; 6] = [
 ];
 
 /// Prints a state: where it is from, the customer, the entitlements and the purchases.
-fn print_state(Exchange { answer: state, .. }: &Exchange) {
+fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     if let Some(note) = state["announcement"]["note"].as_str() {
         table::line(note);
     }

@@ -1,5 +1,6 @@
 //! `settle explain`: prints the explanation of the API as a tree of sentences.
 
+use super::client::Client;
 use super::drawn::{Exchange, Hook};
 use super::{layout, table};
 use serde_json::Value;
@@ -12,7 +13,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
 ];
 
 /// Prints an explanation as a tree of sentences.
-pub fn print(Exchange { answer, .. }: &Exchange) {
+pub fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
     let mut lines = Vec::new();
     indent(answer, 0, &mut lines);
     for line in lines.iter().map(|line| layout::short_times(line)) {

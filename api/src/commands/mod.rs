@@ -12,6 +12,7 @@ mod confirm;
 mod countdown;
 mod customer;
 mod data;
+mod delivery;
 mod destination;
 mod device;
 mod drawn;
@@ -21,6 +22,7 @@ mod healthy;
 mod help;
 mod history;
 mod import;
+mod in_front;
 mod layout;
 mod listen;
 mod migrate;
@@ -108,6 +110,7 @@ impl Cli {
     /// Parses a command line. A flag of `settle run` before another command is an error.
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
+        let line = in_front::behind_the_command(line.into_iter().map(Into::into).collect());
         let matches = command.try_get_matches_from_mut(line).map_err(help::with_tip)?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {

@@ -1,5 +1,6 @@
 //! `settle notification`: what the table of its verbs cannot state.
 
+use super::client::Client;
 use super::drawn::{Exchange, Hook};
 use super::table::{self, Column};
 
@@ -15,7 +16,7 @@ const COLUMNS: &[Column<'_>] = &[
     ("collapse key", "collapse_key"),
 ];
 
-fn print(Exchange { answer, .. }: &Exchange) {
+fn print(_: &Client, Exchange { answer, .. }: &Exchange) {
     let field = |name| table::field(answer, name);
     table::line(&format!("Message {}, accepted {}", field("message_id"), field("accepted_at")));
     table::list(answer.get("notifications").unwrap_or(answer), COLUMNS, "It concerns no purchase.");

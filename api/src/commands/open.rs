@@ -29,8 +29,9 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     let client = options.remote.client()?;
     let own = client.get("/v1/caller", &[]).await?;
     if own["role"] != "admin" {
-        table::line(&format!("Sign in with your key at {}", client.address("/ui/sign-in")));
-        return Ok(ExitCode::SUCCESS);
+        let page = client.address("/ui/sign-in");
+        let shown = json!({ "link": page, "opened": false });
+        return Ok(table::answer_line(&client, &shown, &format!("Sign in with your key at {page}")));
     }
     let body = json!({ "name": own["name"], "role": "admin", "app_id": own["app_id"] });
     let link = client.address(&path(&client.post("/v1/sign-in-links", &body).await?));
@@ -40,8 +41,7 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         format!("Open this link; it works once, within ten minutes:\n  {link}")
     };
-    text.lines().for_each(table::plain);
-    Ok(ExitCode::SUCCESS)
+    Ok(table::answer_line(&client, &json!({ "link": link, "opened": is_open }), &text))
 }
 
 /// The path of a link in an answer.

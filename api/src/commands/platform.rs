@@ -1,14 +1,19 @@
 //! `settle platform`: what the table of its verbs cannot state.
 
 use super::client::{Client, segment};
-use super::drawn::Hook;
+use super::drawn::{Exchange, Hook};
 use super::names::{self, Text};
 use super::table;
+use crate::resources::forms::of_stores;
 use clap::{Args, FromArgMatches};
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use url::{Host, Url};
 
 pub const HOOKS: &[(&str, Hook)] = &[
+    ("create", Hook::Order(order)),
+    ("create", Hook::Print(print_created)),
+    ("update", Hook::Order(order)),
     ("arrivals", Hook::Humanize(|answer| *answer = arrivals(answer))),
     (
         "sign-logins",
@@ -17,6 +22,35 @@ pub const HOOKS: &[(&str, Hook)] = &[
         }),
     ),
 ];
+
+/// The fields in the order of the form.
+fn order() -> Vec<&'static str> {
+    of_stores().iter().flat_map(|form| form.fields.iter().map(|field| field.name)).collect()
+}
+
+fn print_created(_: &Client, Exchange { answer: platform, .. }: &Exchange) {
+    table::fields(platform);
+    let (id, url) = (table::field(platform, "id"), table::field(platform, "notification_url"));
+    if url.parse::<Url>().is_ok_and(|url| is_of_this_machine(&url)) {
+        table::line(
+            "No store reaches this address, which is one of this machine: start settle with the public one in \
+             SETTLE_PUBLIC_URL, such as that of a tunnel.",
+        );
+    }
+    table::line(&format!(
+        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows which topic \
+         sends. `settle destination create --help` shows how a receiver is added."
+    ));
+}
+
+fn is_of_this_machine(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback() || address.is_unspecified(),
+        Some(Host::Ipv6(address)) => address.is_loopback() || address.is_unspecified(),
+        None => false,
+    }
+}
 
 #[derive(Debug, clap::Args)]
 struct SignLogins {

@@ -57,6 +57,10 @@ struct Import {
 /// A price as it is typed.
 fn price(text: &str) -> Result<Value, String> {
     let (price, since) = text.split_once('@').map_or((text, None), |(price, since)| (price, Some(since)));
+    // A comma separates prices: what stands behind one is no price without its currency.
+    if !text.is_empty() && text.chars().all(|letter| letter.is_ascii_digit()) {
+        return Err("a price is written with a point: USD:9.99".to_owned());
+    }
     let mut tag = match price.split(':').collect::<Vec<_>>()[..] {
         [currency, price] => json!({ "currency": currency, "price": price }),
         [country, currency, price] => json!({ "country": country, "currency": currency, "price": price }),

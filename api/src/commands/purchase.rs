@@ -7,12 +7,19 @@ use crate::resources::purchases::state_for_people;
 use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[
+    ("list", Hook::Shown("state", shown)),
     ("list", Hook::Humanize(humanize_states)),
     ("list", Hook::WhyEmpty(|client, exchange| Box::pin(waiting(client, exchange)))),
     ("show", Hook::Humanize(humanize_state)),
     ("explain", Hook::Print(explain::print)),
     ("hold", Hook::Sentence(held)),
 ];
+
+/// What people see for a state: `active, renewal off`, or `renewal off` alone.
+fn shown(state: &str) -> Vec<&str> {
+    let shown = state_for_people(state);
+    [Some(shown), shown.strip_prefix("active, ")].into_iter().flatten().collect()
+}
 
 fn humanize_states(answer: &mut Value) {
     answer["items"].as_array_mut().into_iter().flatten().for_each(humanize_state);

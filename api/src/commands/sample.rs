@@ -2,6 +2,7 @@
 
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
+use super::names::{self, Text};
 use super::run::demo;
 use super::{data, table};
 use crate::clock;
@@ -31,7 +32,7 @@ pub struct Options {
     /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count is higher.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
-    /// To which platform: one of your own, of the same `settle run` [default: the demo's].
+    /// To which platform, by id or name: one of your own, of the same `settle run` [default: the demo's].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
     /// Which purchase it is about [default: a new one].
@@ -156,9 +157,10 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
     if !(200..300).contains(&status) {
         let answer = answer.trim();
         match &options.platform {
-            Some(id) => bail!(
+            Some(_) => bail!(
                 "the service refused the sample ({status}): {answer}. A platform of your own takes samples of \
-                 `settle run --trust-samples {id}`"
+                 `settle run --trust-samples {}`",
+                target.platform
             ),
             None => bail!("the service refused the sample ({status}): {answer}"),
         }
@@ -171,7 +173,10 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);
     let platform = match &options.platform {
-        Some(id) => client.get(&format!("/v1/platforms/{}", segment(id)), &[]).await?,
+        Some(text) => {
+            let id = names::id_of(&client, "platform_id", Text { text, app: None }).await?;
+            client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await?
+        }
         None => demo_platform(&client).await?,
     };
     let is_demo = options.platform.is_none() || table::field(&platform, "package_name") == demo::PACKAGE_NAME;

@@ -45,15 +45,6 @@ pub fn answer(client: &Client, answer: &Value) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints an answer as [`answer`] does, and without `--json` what to do next.
-pub fn answer_next(client: &Client, answer: &Value, next: &str) -> ExitCode {
-    let code = self::answer(client, answer);
-    if !client.json {
-        line(&format!("Next: {next}"));
-    }
-    code
-}
-
 /// Prints an answer: verbatim with `--json`, else as a sentence about it.
 pub fn answer_line(client: &Client, answer: &Value, sentence: &str) -> ExitCode {
     if client.json {
@@ -169,11 +160,16 @@ fn record(headings: &[&str], row: &[String], width: usize) -> Vec<String> {
     lines
 }
 
+/// The fields that are printed before the others.
+const FIRST: [&str; 3] = ["id", "app_id", "name"];
+
 /// Prints the fields of an object, one per line.
 pub fn fields(answer: &Value) {
     let Value::Object(map) = answer else { return json(answer) };
     let width = map.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in map {
+    let mut fields: Vec<(&String, &Value)> = map.iter().collect();
+    fields.sort_by_key(|(name, _)| FIRST.iter().position(|first| first == name).unwrap_or(FIRST.len()));
+    for (name, value) in fields {
         match value {
             Value::Object(_) | Value::Array(_) if !is_flat(value) => {
                 plain(&format!("{name}:"));

@@ -13,7 +13,7 @@ use storage::{Actor, Store};
 use workflows::signal::Admin;
 
 /// The header with the reason of a change, for requests whose body has none.
-const REASON: &str = "settle-reason";
+pub const REASON: &str = "settle-reason";
 /// Maximum length of a reason in bytes.
 const MAX_REASON_BYTES: usize = 1000;
 
@@ -73,8 +73,8 @@ impl FromRequestParts<Shared> for Acting {
         let reason = match parts.headers.get(REASON).filter(|_| entered.is_none()) {
             None => entered,
             Some(value) => {
-                let text = value.to_str().ok().filter(|text| text.len() <= MAX_REASON_BYTES);
-                let text = text.ok_or_else(|| Error::invalid(REASON, "at most 1000 letters of ASCII"))?;
+                let text = str::from_utf8(value.as_bytes()).ok().filter(|text| text.len() <= MAX_REASON_BYTES);
+                let text = text.ok_or_else(|| Error::invalid(REASON, "at most 1000 bytes of UTF-8"))?;
                 Some(text.to_owned())
             }
         };
@@ -86,7 +86,7 @@ impl Input for Acting {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
-            "description": "Why: it stands in the audit entry of the change, unless the body has a reason.",
+            "description": "Why: it stands in the audit entry of the change, unless the body has a reason. UTF-8.",
             "schema": { "type": "string", "maxLength": MAX_REASON_BYTES },
         }));
     }

@@ -13,7 +13,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 
-pub use acting::{Acting, Reason};
+pub use acting::{Acting, REASON, Reason};
 pub use caller::Caller;
 pub use name::check_name;
 pub use sign_in::holds as sign_in_holds;

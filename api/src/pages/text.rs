@@ -1,6 +1,7 @@
 //! Texts for people: sentences in pieces, instants, states.
 
 use super::parts::{Badge, Tone};
+use crate::resources::deliveries::status_for_people;
 use crate::resources::purchases::state_for_people;
 use domain::Timestamp;
 use domain::health::State as Health;
@@ -106,14 +107,13 @@ pub fn destination_state(state: Health) -> Badge {
 }
 
 pub fn delivery_status(status: DeliveryStatus) -> Badge {
-    match status {
-        DeliveryStatus::Delivered => Badge::new(Tone::Good, "delivered"),
-        DeliveryStatus::Pending => Badge::new(Tone::Busy, "pending"),
-        DeliveryStatus::Waiting => Badge::new(Tone::Busy, "waits for a name"),
-        DeliveryStatus::Superseded => Badge::new(Tone::Idle, "superseded"),
-        DeliveryStatus::Skipped => Badge::new(Tone::Idle, "not sent"),
-        DeliveryStatus::Failed => Badge::new(Tone::Bad, "failed"),
-    }
+    let tone = match status {
+        DeliveryStatus::Delivered => Tone::Good,
+        DeliveryStatus::Pending | DeliveryStatus::Waiting => Tone::Busy,
+        DeliveryStatus::Superseded | DeliveryStatus::Skipped => Tone::Idle,
+        DeliveryStatus::Failed => Tone::Bad,
+    };
+    Badge::new(tone, status_for_people(status))
 }
 
 /// An instant that was entered in a form, where one without a zone is of UTC; as it was entered where it is none.

@@ -40,6 +40,18 @@ pub struct SentRequest {
     pub note: Option<&'static str>,
 }
 
+/// A status as people see it.
+pub const fn status_for_people(status: DeliveryStatus) -> &'static str {
+    match status {
+        DeliveryStatus::Delivered => "delivered",
+        DeliveryStatus::Pending => "pending",
+        DeliveryStatus::Waiting => "waits for a name",
+        DeliveryStatus::Superseded => "superseded",
+        DeliveryStatus::Skipped => "not sent",
+        DeliveryStatus::Failed => "failed",
+    }
+}
+
 /// `GET /v1/deliveries`, the newest first.
 pub async fn list(
     State(edge): State<Shared>,

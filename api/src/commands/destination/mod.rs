@@ -4,13 +4,13 @@ mod flags;
 mod retry;
 mod shown;
 
-use crate::commands::client::{Client, present_fields, segment};
-use crate::commands::drawn::Hook;
+use crate::commands::client::{Client, segment};
+use crate::commands::drawn::{Exchange, Hook};
 use crate::commands::names::{self, Text};
 use crate::commands::table;
 use clap::{Args, FromArgMatches};
 use flags::Fields;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::process::ExitCode;
 
 pub const HOOKS: &[(&str, Hook)] = &[
@@ -20,32 +20,18 @@ pub const HOOKS: &[(&str, Hook)] = &[
             Box::pin(async { create(client, Create::from_arg_matches(matches)?).await })
         }),
     ),
-    ("show", Hook::Print(|exchange| shown::show(&exchange.answer))),
+    ("show", Hook::Print(show_answer)),
     (
         "update",
         Hook::Own(Update::augment_args, |matches, client| {
             Box::pin(async { update(client, Update::from_arg_matches(matches)?).await })
         }),
     ),
-    (
-        "enable",
-        Hook::Own(Enable::augment_args, |matches, client| {
-            Box::pin(async { enable(client, Enable::from_arg_matches(matches)?).await })
-        }),
-    ),
-    (
-        "disable",
-        Hook::Own(One::augment_args, |matches, client| {
-            Box::pin(async { disable(client, One::from_arg_matches(matches)?).await })
-        }),
-    ),
-    ("rotate-secret", Hook::Print(|exchange| shown::show(&exchange.answer))),
-    (
-        "test",
-        Hook::Own(Test::augment_args, |matches, client| {
-            Box::pin(async { test(client, Test::from_arg_matches(matches)?).await })
-        }),
-    ),
+    ("enable", Hook::Print(enabled)),
+    ("disable", Hook::Print(show_answer)),
+    ("rotate-secret", Hook::Print(show_answer)),
+    ("test", Hook::Sentence(verdict)),
+    ("test", Hook::Fails(|answer| answer["ok"] != true)),
     (
         "retry",
         Hook::Own(Retry::augment_args, |matches, client| {
@@ -82,33 +68,6 @@ struct Update {
 }
 
 #[derive(Debug, clap::Args)]
-struct Enable {
-    /// The destination's id or name.
-    id: String,
-    /// Send the newest state of each purchase and none of the pending `user.*` events: they end as skipped.
-    #[arg(long)]
-    newest_only: bool,
-    /// Enable nothing, only count the events that would be skipped.
-    #[arg(long, requires = "newest_only")]
-    dry_run: bool,
-}
-
-#[derive(Debug, clap::Args)]
-struct One {
-    /// The destination's id or name.
-    id: String,
-}
-
-#[derive(Debug, clap::Args)]
-struct Test {
-    /// The destination's id or name.
-    id: String,
-    /// Send a webhook a made-up event of this type, marked by the header `webhook-test: true`.
-    #[arg(long, value_name = "TYPE")]
-    event: Option<String>,
-}
-
-#[derive(Debug, clap::Args)]
 struct Retry {
     /// The destination's id or name.
     id: String,
@@ -119,6 +78,23 @@ struct Retry {
 
 async fn id_of(client: &Client, text: &str) -> anyhow::Result<String> {
     names::id_of(client, "destination_id", Text { text, app: None }).await
+}
+
+fn show_answer(_: &Client, exchange: &Exchange) {
+    shown::show(&exchange.answer);
+}
+
+fn enabled(client: &Client, exchange: &Exchange) {
+    if exchange.typed("dry_run").is_empty() {
+        return show_answer(client, exchange);
+    }
+    let skipped = table::field(&exchange.answer, "skipped");
+    table::line(&format!("{skipped} deliveries of user.* events would end as skipped."));
+}
+
+fn verdict(exchange: &Exchange) -> String {
+    let verdict = if exchange.answer["ok"] == true { "It works" } else { "It does not work" };
+    format!("{verdict}: {}", table::field(&exchange.answer, "detail"))
 }
 
 /// Prints a destination.
@@ -154,39 +130,12 @@ async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow
     let app = client.get(&path(&id), &[]).await?["app_id"].as_str().map(str::to_owned);
     let mut body = fields.body(client, app.as_deref()).await?;
     clear.iter().for_each(|name| body[name.replace('-', "_")] = Value::Null);
-    change(client, &id, &body).await.map_err(flags::in_flags)
-}
-
-async fn enable(client: &Client, Enable { id, newest_only, dry_run }: Enable) -> anyhow::Result<ExitCode> {
-    if !dry_run {
-        let newest_only = newest_only.then_some(true);
-        return change(client, &id, &present_fields(json!({ "enabled": true, "newest_only": newest_only }))).await;
-    }
-    let body = json!({ "newest_only": true, "dry_run": true });
-    let answer = client.post(&format!("{}/enable", path(&id_of(client, &id).await?)), &body).await?;
-    let sentence = format!("{} deliveries of user.* events would end as skipped.", table::field(&answer, "skipped"));
-    Ok(table::answer_line(client, &answer, &sentence))
-}
-
-async fn disable(client: &Client, One { id }: One) -> anyhow::Result<ExitCode> {
-    change(client, &id, &json!({ "enabled": false })).await
-}
-
-async fn change(client: &Client, id: &str, body: &Value) -> anyhow::Result<ExitCode> {
-    Ok(show(client, &client.patch(&path(&id_of(client, id).await?), body).await?))
+    let changed = client.patch(&path(&id), &body).await.map_err(flags::in_flags)?;
+    Ok(show(client, &changed))
 }
 
 async fn retry(client: &Client, Retry { id, reason }: Retry) -> anyhow::Result<ExitCode> {
     retry::retry(client, &id_of(client, &id).await?, reason).await
-}
-
-async fn test(client: &Client, Test { id, event }: Test) -> anyhow::Result<ExitCode> {
-    let path = format!("{}/test", path(&id_of(client, &id).await?));
-    let answer = client.post(&path, &json!({ "event_type": event })).await?;
-    let works = answer["ok"] == true;
-    let verdict = if works { "It works" } else { "It does not work" };
-    let shown = table::answer_line(client, &answer, &format!("{verdict}: {}", table::field(&answer, "detail")));
-    Ok(if works { shown } else { ExitCode::FAILURE })
 }
 
 fn path(id: &str) -> String {

@@ -6,7 +6,7 @@ use crate::extract::shape::{admits_null, choices, is_required, present, type_of}
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
 use crate::times;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
 use domain::Timestamp;
 use secrecy::ExposeSecret;
@@ -18,6 +18,15 @@ use std::time::Duration;
 
 /// Reads a value as it is sent; an error says what was expected.
 pub type Parse = fn(&str) -> Result<Value, String>;
+/// What people see for a choice, which can be typed for it.
+pub type Shown = fn(&str) -> Vec<&str>;
+
+/// What the hooks of a verb state about a field.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stated {
+    pub parse: Option<Parse>,
+    pub shown: Option<Shown>,
+}
 
 /// How the flag of a field differs from what is drawn. Without an entry it is named like the field, without `_id`, `_at`
 /// or `_seconds`.
@@ -36,6 +45,8 @@ pub struct Flag {
     required: bool,
     /// Cannot be typed.
     hidden: bool,
+    /// The field without which it cannot be typed.
+    requires: Option<String>,
 }
 
 impl Flag {
@@ -60,7 +71,7 @@ pub struct Argument {
     pub field: String,
     pub place: Place,
     flag: Flag,
-    parse: Option<Parse>,
+    stated: Stated,
     help: String,
     is_required: bool,
     /// Whether null restores its default.
@@ -108,6 +119,8 @@ const WHOLE: [&str; 4] = ["app_user_id", "external_id", "client_id", "analytics_
 struct Fields {
     query: Vec<Value>,
     body: Value,
+    /// Whether a header has the reason of a change.
+    has_reason: bool,
 }
 
 /// The routes of the API by method and path.
@@ -121,7 +134,8 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLo
     }
     let definitions = schemas.requests.take_definitions(true);
     let described = all.into_iter().map(|(call, operation)| {
-        let mut query = operation.query;
+        let (headers, mut query): (Vec<_>, Vec<_>) =
+            operation.query.into_iter().partition(|parameter| parameter["in"] == "header");
         for parameter in &mut query {
             let mut schema = resolved(&parameter["schema"], &definitions);
             schema["description"] = parameter["description"].take();
@@ -135,7 +149,7 @@ static ROUTES: LazyLock<BTreeMap<(&'static str, &'static str), Fields>> = LazyLo
             *schema = resolved(schema, &definitions);
             schema[NULLABLE] = is_nullable.into();
         }
-        (call, Fields { query, body })
+        (call, Fields { query, body, has_reason: !headers.is_empty() })
     });
     described.collect()
 });
@@ -148,12 +162,12 @@ pub fn of_route(
     method: &str,
     path: &str,
     flags: &BTreeMap<String, Flag>,
-    parse: &dyn Fn(&str) -> Option<Parse>,
+    stated: &dyn Fn(&str) -> Stated,
 ) -> Vec<Argument> {
-    let Fields { query, body } = ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"));
+    let Fields { query, body, .. } = fields_of(method, path);
     let drawn = |name: &str, place: Place, schema: &Value, is_required: bool| {
         let flag = flags.get(name).cloned().unwrap_or_default();
-        Argument { flag, parse: parse(name), ..Argument::new(name, place, schema, is_required) }
+        Argument { flag, stated: stated(name), ..Argument::new(name, place, schema, is_required) }
     };
     let names = path.split(['{', '}']).skip(1).step_by(2);
     let of_path = names.map(|name| drawn(name, Place::Path, &json!({ "type": "string" }), true));
@@ -164,6 +178,16 @@ pub fn of_route(
     let of_body = body["properties"].as_object().into_iter().flatten();
     let of_body = of_body.map(|(name, schema)| drawn(name, Place::Body, schema, is_required(body, name)));
     of_path.chain(of_query).chain(of_body).collect()
+}
+
+/// Whether a change by this route has its reason in a header, and not in its body.
+pub fn takes_reason(method: &str, path: &str) -> bool {
+    let Fields { body, has_reason, .. } = fields_of(method, path);
+    *has_reason && body["properties"].get("reason").is_none()
+}
+
+fn fields_of<'a>(method: &'a str, path: &'a str) -> &'a Fields {
+    ROUTES.get(&(method, path)).unwrap_or_else(|| panic!("no route {method} {path}"))
 }
 
 /// A schema, or the one it refers to.
@@ -209,7 +233,7 @@ impl Argument {
             field: field.to_owned(),
             place,
             flag: Flag::default(),
-            parse: None,
+            stated: Stated::default(),
             help: description.strip_suffix('.').unwrap_or(&description).to_owned(),
             is_required,
             is_nullable: schema[NULLABLE] == true,
@@ -222,9 +246,14 @@ impl Argument {
         Self { flag, ..Self::new(field, Place::Body, schema, false) }
     }
 
+    /// This, typed or not.
+    pub fn optional(self) -> Self {
+        Self { is_required: false, ..self }
+    }
+
     /// This, with a value that is not sent as it is typed.
     pub fn parsed(self, parse: Option<Parse>) -> Self {
-        Self { parse, ..self }
+        Self { stated: Stated { parse, ..self.stated }, ..self }
     }
 
     /// Whether it is typed without a name.
@@ -270,7 +299,7 @@ impl Argument {
         }
         let help = format!("{}{}", self.flag.help.as_ref().unwrap_or(&self.help), self.kind.grammar());
         let arg = Arg::new(self.field.clone()).help(help).value_name(self.value_name());
-        let parse = self.parse.unwrap_or(|text| Ok(text.into()));
+        let parse = self.stated.parse.unwrap_or(|text| Ok(text.into()));
         let arg = match &self.kind {
             ArgumentKind::Bool => arg
                 .value_parser(value_parser!(bool))
@@ -280,7 +309,10 @@ impl Argument {
             ArgumentKind::Switch => arg.action(ArgAction::SetTrue),
             ArgumentKind::Choice(known) => {
                 let reset = self.is_resettable().then(|| DEFAULT.to_owned());
-                arg.value_parser(PossibleValuesParser::new(known.iter().cloned().chain(reset)))
+                let known = known.iter().cloned().chain(reset).map(|choice| choice_of(choice, self.stated.shown));
+                let known: Vec<PossibleValue> = known.collect();
+                let parser = PossibleValuesParser::new(known.clone());
+                arg.ignore_case(true).value_parser(parser.map(move |typed| name_of(&known, typed)))
             }
             ArgumentKind::Number { least, most } => {
                 arg.value_parser(value_parser!(i64).range(least.unwrap_or(i64::MIN)..=most.unwrap_or(i64::MAX)))
@@ -294,6 +326,10 @@ impl Argument {
             ArgumentKind::Secret => arg.value_parser(value_parser!(Source)),
             ArgumentKind::Many => arg.value_parser(parse).value_delimiter(',').action(ArgAction::Append),
             ArgumentKind::Text => arg.value_parser(parse),
+        };
+        let arg = match &self.flag.requires {
+            Some(other) => arg.requires(other.clone()),
+            None => arg,
         };
         let arg = match &self.flag.default {
             Some(default) => arg.default_value(default.clone()),
@@ -346,6 +382,20 @@ impl Argument {
             ArgumentKind::Text => matches.get_one::<Value>(id).cloned(),
         })
     }
+}
+
+/// A choice as it is typed: by its name in the API, or by what people see for it.
+fn choice_of(name: String, shown: Option<Shown>) -> PossibleValue {
+    let others: Vec<String> =
+        shown.map_or_else(Vec::new, |shown| shown(&name).into_iter().map(str::to_owned).collect());
+    let others: Vec<String> = others.into_iter().filter(|other| *other != name).collect();
+    PossibleValue::new(name).aliases(others)
+}
+
+/// The name of the choice that was typed.
+fn name_of(known: &[PossibleValue], typed: String) -> String {
+    let found = known.iter().find(|choice| choice.matches(&typed, true));
+    found.map_or(typed, |choice| choice.get_name().to_owned())
 }
 
 /// Parses a duration of whole seconds within limits.

@@ -13,7 +13,9 @@ pub use print::Exchange;
 pub use verb::Hook;
 
 use super::client::{Client, Remote};
-use super::{app, customer, destination, device, event, explain, notification, platform, product, purchase, sign_in};
+use super::{
+    app, customer, delivery, destination, device, event, explain, notification, platform, product, purchase, sign_in,
+};
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Deserialize;
 use std::fmt;
@@ -35,7 +37,7 @@ const SOURCES: [(&str, &str, Hooks); 18] = [
     ("purchase", include_str!("../verbs/purchase.toml"), purchase::HOOKS),
     ("notification", include_str!("../verbs/notification.toml"), notification::HOOKS),
     ("event", include_str!("../verbs/event.toml"), event::HOOKS),
-    ("delivery", include_str!("../verbs/delivery.toml"), &[]),
+    ("delivery", include_str!("../verbs/delivery.toml"), delivery::HOOKS),
     ("device", include_str!("../verbs/device.toml"), device::HOOKS),
     ("alarm", include_str!("../verbs/alarm.toml"), &[]),
     ("key", include_str!("../verbs/key.toml"), &[]),

@@ -35,7 +35,13 @@ impl Exchange {
 
 impl Verb {
     /// Prints an answer.
-    pub async fn print(&'static self, client: &Client, mut exchange: Exchange) -> anyhow::Result<ExitCode> {
+    pub async fn print(&'static self, client: &Client, exchange: Exchange) -> anyhow::Result<ExitCode> {
+        let fails = self.hooks.iter().any(|hook| matches!(hook, Hook::Fails(fails) if fails(&exchange.answer)));
+        let code = self.print_answer(client, exchange).await?;
+        Ok(if fails { ExitCode::FAILURE } else { code })
+    }
+
+    async fn print_answer(&'static self, client: &Client, mut exchange: Exchange) -> anyhow::Result<ExitCode> {
         if client.json {
             return Ok(table::answer(client, &exchange.answer));
         }
@@ -43,22 +49,26 @@ impl Verb {
             match hook {
                 Hook::Humanize(humanize) => humanize(&mut exchange.answer),
                 Hook::Print(print) => {
-                    print(&exchange);
+                    print(client, &exchange);
                     return Ok(ExitCode::SUCCESS);
                 }
                 Hook::Sentence(sentence) => {
                     return Ok(table::answer_line(client, &exchange.answer, &sentence(&exchange)));
                 }
-                Hook::Own(..) | Hook::Parse(..) | Hook::WhyEmpty(_) => {}
+                Hook::Own(..)
+                | Hook::Parse(..)
+                | Hook::Shown(..)
+                | Hook::Order(_)
+                | Hook::Fails(_)
+                | Hook::WhyEmpty(_) => {}
             }
         }
         if !self.columns.is_empty() {
             return self.print_list(client, exchange).await;
         }
-        Ok(match (&self.sentence, &self.next) {
-            (Some(sentence), _) => table::answer_line(client, &exchange.answer, &exchange.filled(sentence)),
-            (None, Some(next)) => table::answer_next(client, &exchange.answer, &exchange.filled(next)),
-            (None, None) => table::answer(client, &exchange.answer),
+        Ok(match &self.sentence {
+            Some(sentence) => table::answer_line(client, &exchange.answer, &exchange.filled(sentence)),
+            None => table::answer(client, &exchange.answer),
         })
     }
 

@@ -42,6 +42,22 @@ fn every_verb_has_either_a_call_or_a_hook_that_runs_it() {
 }
 
 #[test]
+fn every_command_that_changes_something_takes_a_reason() {
+    let is_query = |call| routes().iter().any(|route| route.is_query && (route.method, route.path) == call);
+    let mut without = Vec::new();
+    for resource in RESOURCES.iter() {
+        for verb in &resource.verbs {
+            let changes = verb.call().is_none_or(|call| call.0 != "GET" && !is_query(call));
+            let command = verb.command(&verb.name);
+            if changes && command.get_arguments().all(|arg| arg.get_long() != Some("reason")) {
+                without.push(format!("{} {}", resource.name, verb.name));
+            }
+        }
+    }
+    assert_eq!(without, ["product export"], "that one only reads");
+}
+
+#[test]
 fn every_argument_has_a_description_on_one_line() {
     for (resource, verb, arguments) in calls() {
         for drawn in arguments.iter().filter_map(|argument| argument.drawn()) {
@@ -69,7 +85,8 @@ fn what_the_api_never_shows_is_typed_as_a_file() {
         let Some(properties) = definitions.get(name).and_then(|schema| schema["properties"].as_object()) else {
             continue;
         };
-        let arguments = argument::of_route(route.method, route.path, &BTreeMap::new(), &|_| None);
+        let arguments =
+            argument::of_route(route.method, route.path, &BTreeMap::new(), &|_| argument::Stated::default());
         for (field, _) in properties.iter().filter(|(_, schema)| schema["writeOnly"] == true) {
             let argument = arguments.iter().find(|argument| argument.field == *field).expect("an argument");
             assert!(argument.is_secret() || schema["type"] == "object", "{} {}: {field}", route.method, route.path);

@@ -1,11 +1,12 @@
 //! One command: its entry in a table, the command line drawn from it, and its call.
 
-use super::argument::{self, Argument, Flag, Parse, Place};
+use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
 use super::print::Exchange;
 use crate::commands::client::{Client, Refused, segment};
 use crate::commands::confirm::Confirm;
 use crate::commands::{names, table};
-use anyhow::bail;
+use crate::keys::REASON;
+use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 use futures::future::LocalBoxFuture;
@@ -20,10 +21,16 @@ pub enum Hook {
     Own(fn(Command) -> Command, Run),
     /// Reads the value of a field.
     Parse(&'static str, Parse),
+    /// What people see for the choices of a field.
+    Shown(&'static str, Shown),
     /// Changes an answer before it is shown to people.
     Humanize(fn(&mut Value)),
+    /// The order in which the fields of a body are shown.
+    Order(fn() -> Vec<&'static str>),
     /// Prints an answer for people.
-    Print(fn(&Exchange)),
+    Print(fn(&Client, &Exchange)),
+    /// Whether an answer is a failure: then the exit code is 1.
+    Fails(fn(&Value) -> bool),
     /// The sentence about an answer.
     Sentence(fn(&Exchange) -> String),
     /// Finds the reason of an empty list; `None` when there is no other than its usual sentence.
@@ -40,6 +47,15 @@ pub struct Verb {
     pub name: String,
     /// The method and path of its route; absent where a hook runs it.
     pub call: Option<String>,
+    /// Other calls, each by the field that is typed for it.
+    #[serde(default)]
+    call_by: BTreeMap<String, String>,
+    /// What each line sends; then only the fields with an entry in `flags` can be typed.
+    #[serde(default)]
+    fixed: Map<String, Value>,
+    /// Whether it changes something, where a hook runs it.
+    #[serde(default)]
+    changes: bool,
     /// What it does, in one sentence.
     about: String,
     /// The end of its help: an example, and what to do next.
@@ -62,8 +78,6 @@ pub struct Verb {
     pub(super) no_match: Option<String>,
     /// The sentence about an answer; `{field}` is what was typed, else that of the answer.
     pub(super) sentence: Option<String>,
-    /// What to do next, printed behind the fields of an answer.
-    pub(super) next: Option<String>,
     #[serde(skip)]
     pub hooks: Vec<&'static Hook>,
 }
@@ -71,17 +85,44 @@ pub struct Verb {
 impl Verb {
     /// Its arguments; none where a hook runs it.
     pub fn arguments(&self) -> Vec<Argument> {
-        let parse = |field: &str| {
-            self.hooks.iter().find_map(|hook| match hook {
-                Hook::Parse(name, parse) if *name == field => Some(*parse),
-                _ => None,
-            })
+        let stated = |field: &str| {
+            let mut stated = Stated::default();
+            for hook in &self.hooks {
+                match hook {
+                    Hook::Parse(name, parse) if *name == field => stated.parse = Some(*parse),
+                    Hook::Shown(name, shown) if *name == field => stated.shown = Some(*shown),
+                    _ => {}
+                }
+            }
+            stated
         };
-        self.call().map_or_else(Vec::new, |(method, path)| argument::of_route(method, path, &self.flags, &parse))
+        let of_call = |(method, path)| argument::of_route(method, path, &self.flags, &stated);
+        let mut all = self.call().map_or_else(Vec::new, of_call);
+        for other in self.call_by.values().filter_map(|call| call.split_once(' ')).flat_map(of_call) {
+            if all.iter().all(|known| known.field != other.field) {
+                all.push(other.optional());
+            }
+        }
+        for hook in &self.hooks {
+            if let Hook::Order(order) = hook {
+                let order = order();
+                let place = |one: &Argument| order.iter().position(|field| *field == one.field).unwrap_or(order.len());
+                all.sort_by_key(|one| if one.place == Place::Body { 1 + place(one) } else { 0 });
+            }
+        }
+        let is_typed = |one: &Argument| one.place == Place::Path || self.flags.contains_key(&one.field);
+        all.retain(|one| self.fixed.is_empty() || is_typed(one));
+        all
     }
 
     pub fn call(&self) -> Option<(&str, &str)> {
         self.call.as_deref().and_then(|call| call.split_once(' '))
+    }
+
+    /// The call for what was typed.
+    fn call_for(&self, is_typed: impl Fn(&str) -> bool) -> Option<(&str, &str)> {
+        let other = self.call_by.iter().find(|(field, _)| is_typed(field));
+        other.map_or_else(|| self.call(), |(_, call)| call.split_once(' '))
     }
 
     /// The command under a name.
@@ -95,14 +136,21 @@ impl Verb {
             Some(augment) => augment(command),
             None => self.augment(command),
         };
+        let command = if self.takes_reason() { command.arg(reason()) } else { command };
         command.about(&self.about).after_help(&self.help)
+    }
+
+    /// Whether its reason is typed by the flag that all have whose call has none in its body.
+    fn takes_reason(&self) -> bool {
+        self.call().map_or(self.changes, |(method, path)| argument::takes_reason(method, path))
     }
 
     fn augment(&self, command: Command) -> Command {
         let arguments = self.arguments();
         let command = command.args(arguments.iter().filter_map(Argument::drawn));
         let resettable: Vec<String> = arguments.iter().filter(|one| one.is_resettable()).map(Argument::name).collect();
-        let command = if resettable.is_empty() { command } else { command.arg(clear(resettable)) };
+        let is_fixed = !self.fixed.is_empty();
+        let command = if resettable.is_empty() || is_fixed { command } else { command.arg(clear(resettable)) };
         let command = match self.one_of.as_slice() {
             [] => command,
             fields => command.group(ArgGroup::new("one of").args(fields).required(true)),
@@ -111,15 +159,25 @@ impl Verb {
     }
 
     pub async fn run(&'static self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {
-        let Some((method, path)) = self.call() else { return self.run_hook(client, matches).await };
+        let why = if self.takes_reason() { matches.get_one(REASON) } else { None };
+        let client = &client.because(why)?;
+        if self.call.is_none() {
+            return self.run_hook(client, matches).await;
+        }
         let arguments = self.arguments();
-        let (mut path, mut query, mut body) = (path.to_owned(), Vec::new(), Map::new());
-        let (mut typed, mut app) = (Map::new(), None);
+        let (mut values, mut typed) = (Vec::new(), Map::new());
         for argument in &arguments {
-            let Some(mut value) = argument.value(matches)? else { continue };
+            let Some(value) = argument.value(matches)? else { continue };
             if !argument.is_secret() {
                 typed.insert(argument.field.clone(), value.clone());
             }
+            values.push((argument, value));
+        }
+        let call = self.call_for(|field| typed.contains_key(field));
+        let (method, path) = call.with_context(|| format!("`{}` has no call", self.name))?;
+        let mut body = if call == self.call() { self.fixed.clone() } else { Map::new() };
+        let (mut path, mut query, mut app) = (path.to_owned(), Vec::new(), None);
+        for (argument, mut value) in values {
             if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
                 let id = self.id_of(client, argument, names::Text { text, app: app.as_deref() }).await?;
                 app = if argument.field == "app_id" { Some(id.clone()) } else { app };
@@ -129,7 +187,7 @@ impl Verb {
             match argument.place {
                 Place::Path => path = path.replace(&format!("{{{}}}", argument.field), &segment(&text)),
                 Place::Query => query.push((argument.field.as_str(), Some(text))),
-                Place::Body => drop(body.insert(argument.field.clone(), value.clone())),
+                Place::Body => drop(body.insert(argument.field.clone(), value)),
             }
         }
         let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten().into_iter().flatten();
@@ -174,6 +232,11 @@ impl Verb {
 
 const CLEAR: &str = "clear";
 
+/// The flag with the reason of a change.
+fn reason() -> Arg {
+    Arg::new(REASON).long("reason").value_name("TEXT").help("Why; the audit log shows it")
+}
+
 /// The flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
@@ -186,6 +249,9 @@ fn in_flags(error: anyhow::Error, arguments: &[Argument]) -> anyhow::Error {
     // A part of a field is named `prices[0].currency`.
     let flag = |field: &str| {
         let name = field.split(['.', '[']).next().unwrap_or_default();
+        if name == REASON {
+            return Some("--reason".to_owned());
+        }
         arguments.iter().find(|argument| argument.field == name).map(Argument::typed)
     };
     match error.downcast::<Refused>() {

@@ -1,0 +1,12 @@
+//! `settle delivery`: what the table of its verbs cannot state.
+
+use super::drawn::Hook;
+use crate::resources::deliveries::status_for_people;
+use storage::DeliveryStatus;
+
+pub const HOOKS: &[(&str, Hook)] = &[("list", Hook::Shown("status", shown))];
+
+/// What people see for a status.
+fn shown(status: &str) -> Vec<&str> {
+    status.parse::<DeliveryStatus>().map(status_for_people).into_iter().collect()
+}

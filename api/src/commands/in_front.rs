@@ -1,0 +1,69 @@
+//! Flags in front of the command that belong behind it: `settle --json app list`. Which commands take them is stated
+//! where those are defined, so that another one refuses them.
+
+use std::ffi::{OsStr, OsString};
+
+/// The flags that are moved, and whether a value follows.
+const MOVED: [(&str, bool); 3] = [("--json", false), ("--service", true), ("--token", true)];
+/// The flags that every command takes at both places. A value follows.
+const TAKEN: [&str; 2] = ["--config", "--data"];
+
+/// The command line with those flags behind the name of the command. A line without a command stays as it is.
+pub fn behind_the_command(line: Vec<OsString>) -> Vec<OsString> {
+    let (mut staying, mut moved, mut at) = (Vec::new(), Vec::new(), 1);
+    while let Some(text) = line.get(at) {
+        let (flag, has_value) = flag(text);
+        let moves = MOVED.iter().find(|(name, _)| *name == flag);
+        let takes_value = match moves {
+            Some((_, takes_value)) => *takes_value,
+            None if TAKEN.contains(&flag.as_str()) => true,
+            None if flag.starts_with('-') => return line,
+            None => return [line[..1].to_vec(), staying, vec![text.clone()], moved, line[at + 1..].to_vec()].concat(),
+        };
+        let length = if takes_value && !has_value { 2 } else { 1 };
+        let whole = line.iter().skip(at).take(length).cloned();
+        if moves.is_some() {
+            moved.extend(whole)
+        } else {
+            staying.extend(whole)
+        }
+        at += length;
+    }
+    line
+}
+
+/// The name of a flag, and whether its value is in the same text.
+fn flag(typed: &OsStr) -> (String, bool) {
+    let text = typed.to_string_lossy();
+    match text.split_once('=') {
+        Some((name, _)) if name.starts_with("--") => (name.to_owned(), true),
+        _ => (text.into_owned(), false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::behind_the_command;
+    use std::ffi::OsString;
+
+    fn moved(line: &str) -> String {
+        let moved = behind_the_command(line.split(' ').map(OsString::from).collect());
+        moved.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn flags_of_the_service_move_behind_the_command() {
+        for (typed, expected) in [
+            ("settle --json app list", "settle app --json list"),
+            ("settle --data d --json --service=u app list", "settle --data d app --json --service=u list"),
+            ("settle --token @f --service u app list -x", "settle app --token @f --service u list -x"),
+        ] {
+            assert_eq!(moved(typed), expected);
+        }
+        for same in
+            ["settle app list --json", "settle --json", "settle --window 5s --json run", "settle", "settle --data"]
+        {
+            assert_eq!(moved(same), same);
+        }
+    }
+}
