@@ -95,6 +95,47 @@ fn an_open_data_directory_is_refused_with_what_closes_it() {
     wait_open(&folder, &mut logged(&folder, &mut settle(&folder, &RUN)));
 }
 
+/// Sends a request without a body. Returns the whole answer.
+fn requested(address: &str, line: &str, accept: &str) -> String {
+    let mut http = TcpStream::connect(address).expect("the service");
+    let head = format!("{line} HTTP/1.1\r\nhost: {address}\r\naccept: {accept}\r\nconnection: close\r\n\r\n");
+    http.write_all(head.as_bytes()).expect("a request");
+    let mut answer = String::new();
+    http.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+#[test]
+fn run_prints_results_and_its_log_is_in_a_file() {
+    for (flags, is_printed) in [([].as_slice(), false), (&["-v"], true)] {
+        let folder = Folder::new("quiet");
+        let mut running = logged(&folder, &mut settle(&folder, &[&RUN[..], flags].concat()));
+        wait_open(&folder, &mut running);
+        let printed = log(&folder);
+        let public = printed.split("notifications at http://").nth(1).and_then(|rest| rest.split(',').next());
+        let listed = answer(&folder, &["platform", "list", "--app", "demo"]);
+        let url = listed["items"][0]["notification_url"].as_str().expect("a URL");
+        let path = url.splitn(4, '/').nth(3).expect("a path");
+        // An empty body is no message.
+        requested(public.expect("an address"), &format!("POST /{path}"), "*/*");
+        let file = folder.path().join("data/settle.log");
+        let read = || {
+            let (file, printed) = (std::fs::read_to_string(&file).unwrap_or_default(), log(&folder));
+            let line = "a message to the Amazon ingress was refused";
+            let is_found = if is_printed { printed.contains(line) } else { file.contains(line) };
+            if is_found { Ok((file, printed)) } else { Err(format!("{file}\n{printed}")) }
+        };
+        let (in_file, printed) = wait::until_blocking(SOON, "the line", read).expect("a line");
+        assert_eq!(printed.contains(" INFO "), is_printed, "{printed}");
+        assert_eq!(in_file.contains(" INFO "), !is_printed, "{in_file}");
+        let place = file.canonicalize().map_or_else(|_| "settle.log".to_owned(), |file| file.display().to_string());
+        assert_eq!(printed.contains(&format!("The log is in {place}.")), !is_printed, "{printed}");
+        // Warnings are printed in any case: no Temporal answers.
+        let warned = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
+        wait::until_blocking(SOON, "the warning", warned).expect("a warning");
+    }
+}
+
 #[test]
 fn the_server_of_run_gets_no_setting() {
     let folder = Folder::new("handed-down");

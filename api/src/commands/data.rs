@@ -21,6 +21,11 @@ pub fn service_file(data: &Path) -> PathBuf {
     data.join("service-url")
 }
 
+/// The path of the log of `run`.
+pub fn log_file(data: &Path) -> PathBuf {
+    data.join("settle.log")
+}
+
 /// The path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")

@@ -2,16 +2,20 @@
 
 mod disk;
 mod export;
+mod file;
 mod traced;
 
 use crate::config::Variables;
 use disk::FullDisk;
+use file::LogFile;
 use std::io::IsTerminal;
+use std::path::Path;
 use traced::Traced;
 use tracing::{Level, Metadata, Subscriber};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
 
@@ -42,6 +46,21 @@ pub fn start(variables: &Variables) -> Result<(), String> {
     exported.map_or(Ok(()), traces::start)
 }
 
+/// Starts the log in a file, as [`start`] does on standard error, which has its warnings and errors alone.
+///
+/// # Errors
+/// As [`start`], and if the file cannot be written.
+pub fn start_in(file: &Path, variables: &Variables) -> Result<(), String> {
+    let (format, filter) = settings(variables)?;
+    let exported = export::settings(variables)?;
+    let log = LogFile::open(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let to_file = layer(format, log, false);
+    let to_terminal = layer(format, std::io::stderr, std::io::stderr().is_terminal()).with_filter(LevelFilter::WARN);
+    let layers = tracing_subscriber::registry().with(to_file).with(to_terminal).with(filter);
+    let _ = layers.with(filter_fn(is_discreet)).with(FullDisk::default()).try_init();
+    exported.map_or(Ok(()), traces::start)
+}
+
 /// Exports the last spans: the process ends.
 pub fn stop() {
     traces::stop();
@@ -66,15 +85,21 @@ fn lines<W>(format: Format, filter: EnvFilter, writer: W) -> impl Subscriber + S
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
-    let lines = match format {
-        Format::Human => {
-            let lines = lines.with_ansi(std::io::stderr().is_terminal());
-            lines.map_event_format(|inner| Traced { inner, format }).boxed()
-        }
-        Format::Json => lines.json().flatten_event(true).map_event_format(|inner| Traced { inner, format }).boxed(),
-    };
+    let lines = layer(format, writer, std::io::stderr().is_terminal());
     tracing_subscriber::registry().with(lines).with(filter).with(filter_fn(is_discreet)).with(FullDisk::default())
+}
+
+/// What writes the lines, with colours on a terminal.
+fn layer<S, W>(format: Format, writer: W, is_terminal: bool) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    match format {
+        Format::Human => lines.with_ansi(is_terminal).map_event_format(|inner| Traced { inner, format }).boxed(),
+        Format::Json => lines.json().flatten_event(true).map_event_format(|inner| Traced { inner, format }).boxed(),
+    }
 }
 
 /// Whether a line cannot contain a secret URL of the HTTP client.

@@ -63,6 +63,10 @@ pub struct Options {
     /// A platform of your own that takes the samples of `settle sample` too. Can be repeated.
     #[arg(long, value_name = "ID", conflicts_with = "no_demo")]
     trust_samples: Vec<PlatformId>,
+    /// Print the whole log here, as with SETTLE_LOG, and not into `settle.log` in the data directory. Warnings are
+    /// printed here in any case.
+    #[arg(short, long)]
+    verbose: bool,
 }
 
 impl Options {
@@ -83,6 +87,7 @@ impl Options {
             ("--window", self.window.is_some()),
             ("--no-demo", self.no_demo),
             ("--trust-samples", !self.trust_samples.is_empty()),
+            ("--verbose", self.verbose),
         ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
     }
@@ -92,8 +97,12 @@ impl Options {
 pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let variables = environment();
     let dev_server = dev_server::is_needed(&variables).then(DevServer::default);
-    telemetry::start(&variables).map_err(anyhow::Error::msg)?;
-    let (mut config, data) = prepare(&options.flags(), variables)?;
+    let (mut config, data) = prepare(&options.flags(), variables.clone())?;
+    // Who sets a filter wants to see what passes it.
+    let is_verbose = options.verbose || variables.get("SETTLE_LOG").is_some_and(|filter| !filter.is_empty());
+    let log = Some(data::log_file(&data)).filter(|_| !is_verbose);
+    let logging = log.as_ref().map_or_else(|| telemetry::start(&variables), |log| telemetry::start_in(log, &variables));
+    logging.map_err(anyhow::Error::msg)?;
     let store = settings::open(&config).await?;
     let sockets = Sockets::bind(&config)?;
     record_address(&data, sockets.addresses()?)?;
@@ -104,7 +113,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data, options.trust_samples)?);
     }
-    let runner = Runner { config, store: store.clone(), sockets, demo, data, dev_server };
+    let runner = Runner { config, store: store.clone(), sockets, demo, data, log, dev_server };
     let server = runner.run(stop).await?;
     counting::finish(&store).await;
     if let Some(server) = server {
@@ -153,6 +162,8 @@ struct Runner {
     sockets: Sockets,
     demo: Option<Demo>,
     data: PathBuf,
+    /// The file of the log; `None` on standard error.
+    log: Option<PathBuf>,
     dev_server: Option<DevServer>,
 }
 
@@ -160,7 +171,8 @@ impl Runner {
     /// Runs until `stop`. Returns the dev server, which still runs.
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         let addresses = self.sockets.addresses()?;
-        table::line(&format!("settle accepts notifications at {}; Temporal is next.", addresses.text()));
+        let log = self.log.as_ref().map_or_else(String::new, |log| format!(" The log is in {}.", log.display()));
+        table::line(&format!("settle accepts notifications at {}; Temporal is next.{log}", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
             Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
