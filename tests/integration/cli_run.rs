@@ -137,6 +137,26 @@ fn run_prints_results_and_its_log_is_in_a_file() {
 }
 
 #[test]
+fn temporal_has_the_ports_of_the_last_start() {
+    let folder = Folder::new("ports");
+    // While others have the usual ports. Whoever has them already is as good.
+    let usual: Vec<_> = [7233, 8233].iter().map(|port| std::net::TcpListener::bind(("127.0.0.1", *port))).collect();
+    let ui = || {
+        let mut running = with_own_server(&folder);
+        let shown = || log(&folder).split("Temporal UI").nth(1).map(str::to_owned).ok_or_else(|| log(&folder));
+        let rest = wait::until_blocking(SOON, "the address of the UI", shown).expect("an address");
+        running.signal("INT");
+        let exited = || running.exit_status().ok_or_else(|| "it still runs".to_owned());
+        wait::until_blocking(SOON, "the end of settle", exited).expect("an end");
+        rest.split_whitespace().next().map(str::to_owned).expect("an address")
+    };
+    let first = ui();
+    drop(usual);
+    assert!(!first.contains(":8233"), "{first}");
+    assert_eq!(ui(), first);
+}
+
+#[test]
 fn the_server_of_run_gets_no_setting() {
     let folder = Folder::new("handed-down");
     let mut running = with_own_server(&folder);
@@ -211,7 +231,9 @@ fn a_dev_server_that_does_not_stay_up_keeps_the_inbox_open() {
     };
     wait::until_blocking(SOON, "two deaths of the dev server", twice).expect("two deaths");
     wait_open(&folder, &mut running);
-    assert!(log(&folder).contains("notifications are accepted"), "{}", log(&folder));
+    let log = log(&folder);
+    assert!(log.contains("notifications are accepted"), "{log}");
+    assert!(log.contains("Error: failed starting server") && log.contains("file is not a database"), "{log}");
 }
 
 fn call(folder: &Folder, line: &[&str]) -> Output {

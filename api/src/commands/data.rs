@@ -26,6 +26,11 @@ pub fn log_file(data: &Path) -> PathBuf {
     data.join("settle.log")
 }
 
+/// The path of the file with the ports of the Temporal dev server.
+pub fn temporal_ports_file(data: &Path) -> PathBuf {
+    data.join("temporal-ports")
+}
+
 /// The path of the private key that signs samples.
 pub fn sample_key_file(data: &Path) -> PathBuf {
     data.join("sample-key.pem")

@@ -1,9 +1,11 @@
 //! Whether `settle run` starts a Temporal dev server, and the ports of that server.
 
+use crate::commands::data;
 use crate::config::Variables;
 use activities::engine::Addresses;
 use anyhow::Context;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
 
 /// Temporal's standard variables that name a server, a profile or a file of profiles.
 const VARIABLES: [&str; 3] = ["TEMPORAL_ADDRESS", "TEMPORAL_PROFILE", "TEMPORAL_CONFIG_FILE"];
@@ -16,16 +18,30 @@ pub fn is_needed(variables: &Variables) -> bool {
 /// Which ports a dev server is started at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ports {
-    /// The usual ones where they are free, so that bookmarks work.
+    /// Those of the last start, else the usual ones; where they are free, so that bookmarks work.
     Usual,
     /// Any free ones.
     Any,
 }
 
+/// Notes the ports of a start in the data directory, for the next one.
+pub fn note(data: &Path, Addresses { temporal, ui }: Addresses) -> anyhow::Result<()> {
+    data::write(&data::temporal_ports_file(data), format!("{} {}\n", temporal.port(), ui.port()).as_bytes())
+}
+
+/// The ports that were noted: that of Temporal and that of its UI.
+fn noted(text: &str) -> Option<(u16, u16)> {
+    let (temporal, ui) = text.trim().split_once(' ')?;
+    Some((temporal.parse().ok()?, ui.parse().ok()?))
+}
+
 /// Addresses that are free at the moment. Another program can take them before the server does.
-pub fn free_addresses(ports: Ports) -> anyhow::Result<Addresses> {
+pub fn addresses(data: &Path, ports: Ports) -> anyhow::Result<Addresses> {
     let (temporal, ui) = match ports {
-        Ports::Usual => (7233, 8233),
+        Ports::Usual => {
+            let text = std::fs::read_to_string(data::temporal_ports_file(data)).unwrap_or_default();
+            noted(&text).unwrap_or((7233, 8233))
+        }
         Ports::Any => (0, 0),
     };
     // Both are bound at once, so that they differ.

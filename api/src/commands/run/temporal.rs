@@ -7,14 +7,15 @@
 //! has started, and a server that fails stops nothing else. It gets no setting of settle, and its files are its owner's.
 //!
 //! Another program can take a port of the server before the server binds it. The server then ends, and is started at
-//! other ports, until the engine has found it: the server has a namespace that no other has.
+//! other ports, until the engine has found it: the server has a namespace that no other has. The next process begins
+//! with the ports of the last one, so that bookmarks work.
 
-use super::dev_server::{Ports, free_addresses};
+use super::dev_server::{self, Ports};
 use crate::tools;
 use activities::engine::{Addresses, DevServer};
 use anyhow::Context;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -121,13 +122,16 @@ impl Server {
     fn addresses(&self, ports: Ports) -> anyhow::Result<Addresses> {
         match self.dev_server.final_addresses() {
             Some(addresses) => Ok(addresses),
-            None => Ok(self.dev_server.propose(free_addresses(ports)?)),
+            None => {
+                let addresses = self.dev_server.propose(dev_server::addresses(&self.data, ports)?);
+                dev_server::note(&self.data, addresses)?;
+                Ok(addresses)
+            }
         }
     }
 
-    fn spawn(&self, cli: &Path, ports: Ports) -> anyhow::Result<Child> {
+    fn spawn(&self, cli: &Path, ports: Ports, log: File) -> anyhow::Result<Child> {
         tools::temporal::check(cli)?;
-        let log = self.log()?;
         let Addresses { temporal, ui } = self.addresses(ports)?;
         let [port, ui_port] = [temporal, ui].map(|address| address.port().to_string());
         let mut command = tools::command("/bin/sh");
@@ -146,10 +150,12 @@ impl Server {
         let (mut rest, mut ports) = (BACKOFF, Ports::Usual);
         loop {
             let began = Instant::now();
-            match self.spawn(cli, ports) {
+            let log = self.log();
+            let start = log.as_ref().map_or(0, |log| log.metadata().map_or(0, |file| file.len()));
+            match log.and_then(|log| self.spawn(cli, ports, log)) {
                 Ok(child) => match watch(child, stopped) {
                     Watched::Stopped => return,
-                    Watched::Died => self.log_death(rest),
+                    Watched::Died => self.log_death(start, rest),
                 },
                 Err(error) => tracing::error!(error = format!("{error:#}"), "no Temporal dev server"),
             }
@@ -162,19 +168,40 @@ impl Server {
         }
     }
 
-    fn log_death(&self, rest: Duration) {
+    fn log_death(&self, start: u64, rest: Duration) {
         tracing::warn!(
-            last_line = self.last_line(),
+            cause = format!("{} (more in {})", self.cause(start), self.log_file().display()),
             seconds = rest.as_secs(),
             "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
         );
     }
 
-    fn last_line(&self) -> String {
-        let log = std::fs::read_to_string(self.log_file()).unwrap_or_default();
-        let line = log.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("its log is empty");
-        format!("{line} (more in {})", self.log_file().display())
+    /// Why the server died that was started when its log had this length.
+    fn cause(&self, start: u64) -> String {
+        let mut log = Vec::new();
+        let read = File::open(self.log_file()).and_then(|mut file| {
+            file.seek(SeekFrom::Start(start))?;
+            file.take(MAX_READ_BYTES).read_to_end(&mut log)
+        });
+        match read {
+            Ok(_) => cause(&String::from_utf8_lossy(&log)),
+            Err(error) => error.to_string(),
+        }
     }
+}
+
+/// Beginnings of the line with the cause. The trace of a panic follows it.
+const CAUSES: [&str; 3] = ["panic: ", "fatal error: ", "Error: "];
+/// Maximum length of a cause in characters.
+const MAX_CAUSE_CHARS: usize = 300;
+/// Maximum number of bytes of a log that are searched for it.
+const MAX_READ_BYTES: u64 = 1024 * 1024;
+
+/// The cause in the log of a server that died: else its last line.
+fn cause(log: &str) -> String {
+    let lines = || log.lines().map(str::trim).filter(|line| !line.is_empty());
+    let cause = lines().find(|line| CAUSES.iter().any(|begin| line.starts_with(begin)));
+    cause.or_else(|| lines().next_back()).unwrap_or("its log is empty").chars().take(MAX_CAUSE_CHARS).collect()
 }
 
 /// Why watching a server ended.
@@ -207,4 +234,24 @@ fn end(mut child: Child) {
     }
     drop(pipe);
     let _ = child.wait();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cause;
+
+    #[test]
+    fn the_cause_stands_above_the_trace_of_a_panic() {
+        let panic =
+            "level=WARN msg=\"slow\"\npanic: disk I/O error\n\ngoroutine 1 [running]:\nmain.main()\n\t/main.go:7\n";
+        let failed = "\nError: failed starting server: file is not a database (26)\n";
+        for (log, expected) in [
+            (panic, "panic: disk I/O error"),
+            (failed, "Error: failed starting server: file is not a database (26)"),
+            ("Killed\n\n", "Killed"),
+            ("", "its log is empty"),
+        ] {
+            assert_eq!(cause(log), expected);
+        }
+    }
 }
