@@ -12,7 +12,7 @@ use crate::route::{Access, Surface};
 use crate::routes::{DOCUMENTS, routes};
 use crate::stores::amazon::envelope::MAX_BODY_BYTES;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{Method, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
@@ -78,6 +78,10 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
         .fallback(move |state: State<Shared>, request: Request| async move {
             if surface == Surface::All && request.uri().path().starts_with(PREFIX) {
                 return pages::missing(state, request).await;
+            }
+            let is_lost = request.uri().path() == "/" && pages::is_of_browser(request.headers());
+            if surface == Surface::Public && is_lost {
+                return (StatusCode::NOT_FOUND, state.pages.whereabouts()).into_response();
             }
             Error::Missing(no_path(surface).to_owned()).into_response()
         })

@@ -84,6 +84,7 @@ fn an_open_data_directory_is_refused_with_what_closes_it() {
     let folder = Folder::new("open");
     let data = folder.path().join("data");
     DirBuilder::new().mode(0o700).create(&data).expect("a folder");
+    std::fs::write(data.join("notes"), "of somebody").expect("a file");
     for mode in [0o755, 0o770, 0o701] {
         std::fs::set_permissions(&data, Permissions::from_mode(mode)).expect("its permissions");
         let output = ran(&folder, &RUN);
@@ -93,6 +94,16 @@ fn an_open_data_directory_is_refused_with_what_closes_it() {
     }
     std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("its permissions");
     wait_open(&folder, &mut logged(&folder, &mut settle(&folder, &RUN)));
+}
+
+#[test]
+fn an_empty_data_directory_is_closed_to_others() {
+    let folder = Folder::new("empty");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::set_permissions(&data, Permissions::from_mode(0o755)).expect("its permissions");
+    wait_open(&folder, &mut logged(&folder, &mut settle(&folder, &RUN)));
+    assert_eq!(std::fs::metadata(&data).expect("the folder").permissions().mode() & 0o777, 0o700);
 }
 
 /// Sends a request without a body. Returns the whole answer.
@@ -134,6 +145,20 @@ fn run_prints_results_and_its_log_is_in_a_file() {
         let warned = || if log(&folder).contains("TEMPORAL_ADDRESS") { Ok(()) } else { Err(log(&folder)) };
         wait::until_blocking(SOON, "the warning", warned).expect("a warning");
     }
+}
+
+#[test]
+fn a_browser_at_the_address_of_stores_is_sent_to_the_page() {
+    let folder = Folder::new("lost");
+    let [listen, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
+    let line = ["run", "--data", "data", "--listen", &listen, "--admin-listen", &admin];
+    let answer = |accept: &str| requested(&listen, "GET /", accept);
+    let mut running = logged(&folder, &mut settle(&folder, &line));
+    wait_open(&folder, &mut running);
+    let shown = answer("text/html,application/xhtml+xml");
+    let expected = format!("\r\n\r\nThis address is for stores and devices. The page is at http://{admin}/\n");
+    assert!(shown.ends_with(&expected) && shown.contains("content-type: text/plain"), "{shown}");
+    assert!(answer("*/*").contains("application/problem+json"), "{}", answer("*/*"));
 }
 
 #[test]

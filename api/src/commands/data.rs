@@ -41,17 +41,22 @@ pub fn sample_certificate_file(data: &Path) -> PathBuf {
     data.join("sample-certificate.pem")
 }
 
-/// The directory of `run`: as [`directory`], and nobody but its owner may enter it.
+/// The directory of `run`: as [`directory`], and nobody but its owner may enter it. An empty one is closed to others.
 pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let data = directory(data)?;
     let mode = std::fs::metadata(&data).with_context(|| data.display().to_string())?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let is_closed = || std::fs::set_permissions(&data, Permissions::from_mode(0o700)).is_ok();
+    if mode & 0o077 != 0 && !(is_empty(&data) && is_closed()) {
         bail!(
             "the data directory {0} is open to others (mode {mode:o}), and it holds keys: `chmod 700 {0}` closes it",
             data.display()
         );
     }
     Ok(data)
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.

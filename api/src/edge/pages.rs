@@ -4,6 +4,7 @@ use super::hosts::Hosts;
 use super::live::Live;
 use crate::config::{Config, Setting};
 use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub struct Pages {
     /// Whether the page is reached by TLS, as far as `public_url` shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
+    /// Where it is served, unless that is the address of stores and devices.
+    address: Option<SocketAddr>,
 }
 
 impl Pages {
@@ -40,6 +43,7 @@ impl Pages {
             live: Live::default(),
             is_secure: config.http.public_url.scheme() == "https",
             temporal_ui: Arc::new(move || url.clone()),
+            address: config.http.admin_listen,
         }
     }
 
@@ -52,6 +56,14 @@ impl Pages {
     /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
+    }
+
+    /// The line for a browser at the address of stores and devices. An address that others reach is not shown there.
+    pub fn whereabouts(&self) -> String {
+        let own = self.address.filter(|address| address.ip().is_loopback());
+        let page =
+            own.map_or_else(|| "the address of `admin_listen`".to_owned(), |address| format!("http://{address}/"));
+        format!("This address is for stores and devices. The page is at {page}\n")
     }
 }
 

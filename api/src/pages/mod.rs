@@ -83,10 +83,15 @@ pub fn routes() -> Vec<Route> {
     all
 }
 
+/// Whether a request with these headers is that of a browser for a page.
+pub fn is_of_browser(headers: &HeaderMap) -> bool {
+    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accepted.contains("text/html")
+}
+
 /// `GET /` of a browser. Others get the error that they got before.
 async fn root(headers: HeaderMap) -> Response {
-    let accepted = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if accepted.contains("text/html") {
+    if is_of_browser(&headers) {
         return Redirect::to("/ui/").into_response();
     }
     let mut response = Error::Missing("there is no such path; /openapi.json lists them".to_owned()).into_response();
