@@ -7,6 +7,7 @@ mod cli_accounting;
 mod cli_destinations;
 mod cli_flags;
 mod cli_keys;
+mod cli_listen;
 mod cli_money;
 mod cli_run;
 mod cli_settings;

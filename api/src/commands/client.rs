@@ -1,6 +1,6 @@
 //! The client of the HTTP API for the admin commands: the address, the token, one request, and one answer or error.
 //!
-//! Among the commands, only this module sends requests.
+//! Among the commands, only this module and [`forward`](super::forward) send requests.
 
 use super::secret::Source;
 use super::settings::PathFlags;
@@ -312,7 +312,7 @@ pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
 }
 
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
-fn http() -> anyhow::Result<reqwest::Client> {
+pub fn http() -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
     builder.build().context("no HTTP client")
 }

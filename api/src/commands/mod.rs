@@ -18,6 +18,7 @@ mod device;
 mod drawn;
 mod event;
 mod explain;
+mod forward;
 mod healthy;
 mod help;
 mod history;

@@ -1,13 +1,15 @@
-//! A small webhook receiver: verifies each event by the Standard Webhooks rules and prints it.
+//! A small webhook receiver: verifies each event by the Standard Webhooks rules, prints it, and may forward it.
 //!
 //! `settle listen` and the demo of `settle run` use it.
 
+use super::forward::Forward;
 use super::table;
 use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
@@ -27,9 +29,13 @@ pub enum Style {
     Json,
 }
 
-struct Receiver {
-    webhook: Webhook,
-    style: Style,
+/// How events are received.
+pub struct Receiver {
+    /// What verifies their signatures.
+    pub webhook: Webhook,
+    pub style: Style,
+    /// Where they go on to.
+    pub forward: Option<Forward>,
 }
 
 /// The verifier of requests that are signed with a secret.
@@ -43,26 +49,39 @@ pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
 /// Receives until `stop` ends.
 pub async fn receive(
     listener: TcpListener,
-    webhook: Webhook,
-    style: Style,
+    receiver: Receiver,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> anyhow::Result<()> {
-    let router = Router::new()
-        .fallback(event)
-        .layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES))
-        .with_state(Arc::new(Receiver { webhook, style }));
+    let router =
+        Router::new().fallback(event).layer(DefaultBodyLimit::max(BODY_LIMIT_BYTES)).with_state(Arc::new(receiver));
     axum::serve(listener, router).with_graceful_shutdown(stop).await.context("the receiver stopped")
 }
 
-async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> (StatusCode, &'static str) {
+async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: Bytes) -> Response {
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
     if let Err(error) = receiver.webhook.verify(&body, &headers) {
         table::plain(&refused(receiver.style, id, &error.to_string()));
-        return (StatusCode::UNAUTHORIZED, "not signed with the secret that this receiver knows\n");
+        return (StatusCode::UNAUTHORIZED, "not signed with the secret that this receiver knows\n").into_response();
     }
     let event = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    table::plain(&received(receiver.style, id, &event));
-    (StatusCode::OK, "received\n")
+    let Some(forward) = &receiver.forward else {
+        table::plain(&received(receiver.style, id, &event));
+        return (StatusCode::OK, "received\n").into_response();
+    };
+    let forwarded = forward.send(&headers, body).await;
+    match receiver.style {
+        Style::Json => table::plain(
+            &json!({
+                "webhook_id": id, "verified": true, "event": event, "forwarded": forwarded.shown(forward),
+            })
+            .to_string(),
+        ),
+        Style::Line => {
+            table::plain(&received(Style::Line, id, &event));
+            table::plain(&forwarded.line(forward));
+        }
+    }
+    forwarded.answer()
 }
 
 fn refused(style: Style, id: &str, reason: &str) -> String {

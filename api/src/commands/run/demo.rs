@@ -6,7 +6,7 @@
 use super::simulated::{self, Simulated};
 use crate::clock;
 use crate::commands::data;
-use crate::commands::receiver::{self, Style};
+use crate::commands::receiver::{self, Receiver, Style};
 use crate::commands::stop::Stop;
 use crate::config::{self, Certificate};
 use crate::stores::amazon::signer::Signer;
@@ -85,9 +85,8 @@ impl Demo {
     /// Starts the receiver and the simulated store.
     pub async fn start(self, store: Store) -> anyhow::Result<Running> {
         let (end_receiver, stop) = Stop::by_hand();
-        let webhook = receiver::webhook(&self.secret)?;
-        let receiving =
-            tokio::spawn(async move { receiver::receive(self.receiver, webhook, Style::Line, stop.requested()).await });
+        let receiver = Receiver { webhook: receiver::webhook(&self.secret)?, style: Style::Line, forward: None };
+        let receiving = tokio::spawn(async move { receiver::receive(self.receiver, receiver, stop.requested()).await });
         let (listener, url) = simulated::bind().await?;
         let known = Simulated { store, platform: self.platform.id, secret: self.shared_secret };
         let simulating = tokio::spawn(simulated::answer(known, listener));

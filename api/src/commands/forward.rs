@@ -1,0 +1,107 @@
+//! Forwards what a receiver verified to a program of the user's own, unchanged, and passes its answer back: then settle
+//! repeats what that program refused, as it would without the receiver between.
+
+use super::client;
+use anyhow::bail;
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use std::time::Duration;
+use tokio::time::Instant;
+use url::Url;
+
+/// Headers of one connection, which the next one sets by itself.
+const OF_CONNECTION: [HeaderName; 5] =
+    [header::CONNECTION, header::CONTENT_LENGTH, header::EXPECT, header::HOST, header::TRANSFER_ENCODING];
+
+/// Maximum time until the answer: less than settle waits for that of the receiver.
+const TIMEOUT: Duration = Duration::from_secs(14);
+
+/// Where events are forwarded to.
+pub struct Forward {
+    http: reqwest::Client,
+    url: Url,
+}
+
+/// The result of forwarding one event.
+pub struct Forwarded {
+    /// The answer, or why there is none.
+    result: Result<Answer, String>,
+    took: Duration,
+}
+
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<HeaderValue>,
+}
+
+impl Forward {
+    /// Forwards to this URL.
+    ///
+    /// # Errors
+    /// It is not one of HTTP.
+    pub fn new(url: Url) -> anyhow::Result<Self> {
+        if !matches!(url.scheme(), "http" | "https") {
+            bail!("--forward-to: expected a URL such as http://127.0.0.1:3000/hooks, and it is `{url}`");
+        }
+        Ok(Self { http: client::http()?, url })
+    }
+
+    /// Sends a request on.
+    pub async fn send(&self, headers: &HeaderMap, body: Bytes) -> Forwarded {
+        let began = Instant::now();
+        let mut headers = headers.clone();
+        OF_CONNECTION.iter().for_each(|name| drop(headers.remove(name)));
+        let request = self.http.post(self.url.clone()).headers(headers).body(body).timeout(TIMEOUT);
+        #[expect(clippy::disallowed_methods, reason = "the user names the URL, on the machine where this runs")]
+        let answer = request.send().await;
+        let result = match answer {
+            Ok(response) => Ok(Answer {
+                status: response.status(),
+                retry_after: response.headers().get(header::RETRY_AFTER).cloned(),
+            }),
+            Err(error) if error.is_connect() => Err("nothing answers there".to_owned()),
+            Err(error) if error.is_timeout() => Err("it took too long to answer".to_owned()),
+            Err(error) => Err(error.without_url().to_string()),
+        };
+        Forwarded { result, took: began.elapsed() }
+    }
+}
+
+impl Forwarded {
+    /// One line for people: where to, the status, and how long it took.
+    pub fn line(&self, Forward { url, .. }: &Forward) -> String {
+        let ms = self.took.as_millis();
+        match &self.result {
+            Ok(Answer { status, .. }) if status.is_success() => {
+                format!("forwarded  POST {url}  {} in {ms} ms", status.as_u16())
+            }
+            Ok(Answer { status, .. }) => {
+                let next = if *status == StatusCode::GONE { "disables the destination" } else { "tries again" };
+                format!("refused    POST {url}  {} in {ms} ms: settle {next}", status.as_u16())
+            }
+            Err(why) => format!("failed     POST {url}  {why}: settle tries again"),
+        }
+    }
+
+    /// The facts of [`Self::line`].
+    pub fn shown(&self, Forward { url, .. }: &Forward) -> Value {
+        let status = self.result.as_ref().ok().map(|answer| answer.status.as_u16());
+        let ms = u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX);
+        json!({ "url": url.as_str(), "status": status, "ms": ms, "error": self.result.as_ref().err() })
+    }
+
+    /// The answer to settle: that of the program, or 502.
+    pub fn answer(self) -> Response {
+        match self.result {
+            Ok(Answer { status, retry_after }) => {
+                let retry_after = retry_after.map(|after| (header::RETRY_AFTER, after));
+                (status, HeaderMap::from_iter(retry_after)).into_response()
+            }
+            Err(_) => {
+                (StatusCode::BAD_GATEWAY, "the program that events are forwarded to does not answer\n").into_response()
+            }
+        }
+    }
+}
