@@ -125,7 +125,7 @@ async fn the_devices_of_a_household_are_one_update() {
         let path = format!("/v1/explain/purchases/{}", world.key("shared"));
         wait::until(SOON, "a verified claim", async || {
             let explained = world.api.get(&path).await.ok().to_string();
-            let verified = explained.matches("claims it as present: verified").count();
+            let verified = explained.matches("reported this receipt (present): the store confirmed it").count();
             if verified == number as usize { Ok(()) } else { Err(explained) }
         })
         .await;
@@ -282,7 +282,10 @@ async fn eighteen_addresses_hold_up_no_claim() {
     drop(devices.behind("198.51.100.1").report(honest, &[present(honest, "known", CUSTOMER)]).await.ok());
     let path = format!("/v1/explain/purchases/{}", world.key("known"));
     let explained = world.api.get(&path).await.ok().to_string();
-    assert!(explained.contains("claims it as present: verified"), "before the answer: {explained}");
+    assert!(
+        explained.contains("reported this receipt (present): the store confirmed it"),
+        "before the answer: {explained}"
+    );
     let before_claim = world.rvs().all().len();
     drop(devices.behind("203.0.113.9").report(buyer, &[transaction(buyer, "fresh", CUSTOMER)]).await.ok());
     wait_access(&world, "fresh", buyer).await;

@@ -107,12 +107,12 @@ async fn check_explained(world: &World, transfer: &str) {
     sentences.sort_by_key(|sentence| sentence.contains("by mistake"));
     let [login, undo] = &sentences[..] else { panic!("{sentences:?}") };
     assert!(
-        login.starts_with(&format!("transfer {transfer} moved it from anna to otto, because the customer logged in"))
-            && login.contains("taken back since by transfer"),
+        login.starts_with(&format!("transfer {transfer} from anna to otto: the customer logged in"))
+            && login.contains("undone since by transfer"),
         "{login}"
     );
-    let of_undo = format!("moved it from otto to anna, because transfer {transfer} was taken back, by ");
-    assert!(undo.contains(&of_undo) && undo.ends_with(": by mistake"), "{undo}");
+    let of_undo = format!("from otto to anna: transfer {transfer} was undone by ");
+    assert!(undo.contains(&of_undo) && undo.ends_with(" (by mistake)"), "{undo}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

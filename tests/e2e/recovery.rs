@@ -48,7 +48,7 @@ async fn failed_events_are_redelivered_by_script_with_their_errors() {
     })
     .await;
     let explanation = explained(&world, &format!("notifications/{message_id}")).await;
-    for part in ["failed at", "settle resend event", "attempt 2 at", "answered 500 after"] {
+    for part in ["failed at", "settle resend event", "attempt 2 at", "HTTP 500 after"] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
     }
     world.receiver.answer(Reply::Status(200));

@@ -32,11 +32,12 @@ fn text(desk: &Desk, line: &[&str]) -> String {
 fn the_reason_is_printed_as_the_api_sends_it() {
     let (desk, destination) = desk("cli-explain");
     let story = text(&desk, &["explain", "purchase", "r0"]);
-    assert!(story.starts_with(&format!("purchase {FIRST}: state active, revision 1")), "{story}");
+    assert!(story.starts_with(&format!("purchase {FIRST} (receipt r0")), "{story}");
+    assert!(story.lines().next().is_some_and(|line| line.contains("): active, revision 1")), "{story}");
     assert!(story.contains("\n    event purchase.updated") && story.contains("\n      not to `late`"), "{story}");
     assert_eq!(text(&desk, &["purchase", "explain", "r0"]), story, "both are the same");
     assert!(text(&desk, &["explain", "event", FIRST]).contains("the destination was created later"));
-    assert!(text(&desk, &["explain", "destination", &destination]).contains("nothing is pending for it"));
+    assert!(text(&desk, &["explain", "destination", &destination]).contains("no pending deliveries"));
     let answer = desk.answer(&["explain", "purchase", FIRST]);
     assert_eq!((&answer["what"], &answer["collapse_key"]), (&json!("purchase"), &json!(FIRST)));
     assert_eq!(desk.run(&["explain", "notification", "nobody"]).status.code(), Some(1));
@@ -230,7 +231,7 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
         assert!(listed.contains(&format!("a notification waits: `settle explain purchase {key}`")), "{listed}");
     }
     let waits = text(&["explain", "purchase", "r1"]);
-    assert!(waits.contains("not settled yet") && waits.contains("waits for its window"), "{waits}");
+    assert!(waits.contains("not settled yet") && waits.contains("waiting for its window"), "{waits}");
     assert!(text(&["purchase", "list", "--receipt", "r1"]).contains("not known yet"));
     assert_eq!(text(&["purchase", "list", "--receipt", "r2"]), "No purchase matches.\n");
 }

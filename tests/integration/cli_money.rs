@@ -133,5 +133,5 @@ fn the_revenue_check_exits_with_1_on_unexplained_differences() {
     let wrong = desk.run(&["check", "revenue", "--month", "November"]);
     assert!(stderr_of(&wrong).contains("a month such as 2026-11"), "{}", stderr_of(&wrong));
     let story = stdout_of(&desk.run(&["explain", "event", EVENT]));
-    assert!(story.contains("initial of payment 1: 9.99 USD by the catalogue"), "{story}");
+    assert!(story.contains("first payment: 9.99 USD (catalogue price)"), "{story}");
 }

@@ -291,7 +291,7 @@ impl Minutes {
         let path = format!("/v1/explain/purchases/{}", self.world().key(life.receipt_id()));
         wait::until(SOON, &format!("verified claims of {}", life.receipt_id()), async || {
             let explained = self.world().api.try_get(&path).await?.body.to_string();
-            let verified = explained.matches("claims it as purchased: verified").count();
+            let verified = explained.matches("reported this receipt (purchased): the store confirmed it").count();
             if verified == life.reports() { Ok(()) } else { Err(explained) }
         })
         .await;

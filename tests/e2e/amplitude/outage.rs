@@ -148,7 +148,7 @@ async fn check_failed(own: &Analysts, receipt_id: &str) {
     assert_eq!((&last["class"], &last["status"]), (&json!("too_late"), &Value::Null), "{attempts:#?}");
     let explanation =
         own.world().api.get(&format!("/v1/explain/purchases/{}", own.world().key(receipt_id))).await.ok().to_string();
-    let reason = "nor by a resend: the destination may have it and would not recognize it any more, so it might be \
+    let reason = "cannot be resent: the destination may have it and would no longer recognize it, so it might be \
                  counted twice";
     for part in ["failed at", reason] {
         assert!(explanation.contains(part), "{part} is not in {explanation}");
@@ -157,7 +157,7 @@ async fn check_failed(own: &Analysts, receipt_id: &str) {
     let path = format!("/v1/explain/destinations/{}", own.id);
     let explanation = own.world().api.get(&path).await.ok().to_string();
     assert!(
-        explanation.contains("none of it would be sent again") && !explanation.contains("settle resend"),
+        explanation.contains("none of which can be resent") && !explanation.contains("settle resend"),
         "{explanation}"
     );
 }

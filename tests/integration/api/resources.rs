@@ -355,13 +355,13 @@ async fn a_later_check_that_confirms_a_revision_is_shown() {
     let shown = service.get(&path).await.body;
     assert_eq!((&shown["is_verified"], &shown["verified_at"]), (&json!(false), &Value::Null));
     let explained = service.get(&explanation).await.body["summary"].to_string();
-    assert!(!explained.contains("confirmed since"), "{explained}");
+    assert!(!explained.contains("has confirmed it since"), "{explained}");
     service.raw(r#"UPDATE purchases SET purchase = '{"snapshot":{"at":"2027-01-15T08:00:00Z"}}'"#);
     let shown = service.get(&path).await.body;
     assert_eq!((&shown["is_verified"], &shown["data"]["attributes"]["verified"]), (&json!(true), &json!(false)));
     assert_eq!(shown["verified_at"], "2027-01-15T08:00:00.000000Z");
     let explained = service.get(&explanation).await.body["summary"].to_string();
-    assert!(explained.contains("confirmed since by its store, last queried at 2027-01-15T08:00:00"), "{explained}");
+    assert!(explained.contains("the store has confirmed it since, last at 2027-01-15T08:00:00"), "{explained}");
 }
 
 #[tokio::test]

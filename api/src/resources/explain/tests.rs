@@ -160,7 +160,9 @@ fn why_not_is_a_sentence() {
     addressee.destination.common.events = vec!["purchase.updated".to_owned(), "device.*".to_owned()];
     assert_eq!(
         sentence(&addressee),
-        format!("not to {HOOK}: the destination does not choose this type (it chooses purchase.updated, device.*)")
+        format!(
+            "not to {HOOK}: not subscribed to user.subscription.renewed (subscribed to purchase.updated, device.*)"
+        )
     );
     // At a destination of such a kind, wildcards include only the documented types.
     addressee.destination.wildcards = Wildcards::Listed;
@@ -168,11 +170,14 @@ fn why_not_is_a_sentence() {
     let state = EventFacts { event_type: "purchase.updated".to_owned(), ..event() };
     let text = unsent(&state, &addressee).expect("a reason").sentence;
     assert!(
-        text.ends_with("(it chooses *, and a wildcard of a destination of kind k does not include purchase.updated)")
+        text.ends_with(
+            "not subscribed to purchase.updated (subscribed to all events; for k, a wildcard does not include it)"
+        ),
+        "{text}"
     );
     let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
-    assert!(text.ends_with("(it chooses *, and `*` does not include events about destinations)"), "{text}");
+    assert!(text.ends_with("(subscribed to all events; `*` does not include events about destinations)"), "{text}");
     assert!(sentence(&hook()).contains("settle check"));
 }
 
@@ -190,14 +195,14 @@ fn a_later_destination_gets_the_command_that_sends_it() {
     let missing = after(&state, &|_| {});
     assert!(missing.starts_with(&format!(" (`settle resend missing --destination {ID}` sends")), "{missing}");
     let one = after(&event(), &|_| {});
-    assert_eq!(one, format!(" (`settle resend event {ID} --destination {ID}` sends it this one)"));
+    assert_eq!(one, format!(" (`settle resend event {ID} --destination {ID}` sends it)"));
     let deleted = after(&state, &|addressee| addressee.deleted_at = Some(at(12)));
     assert_eq!(deleted, ", and deleted at 2027-01-15T08:00:12.000000Z");
     let other = after(&state, &|addressee| addressee.destination.common.events = vec!["user.*".to_owned()]);
-    assert_eq!(other, ", and does not choose this type (it chooses user.*)");
+    assert_eq!(other, ", and is not subscribed to purchase.updated (subscribed to user.*)");
     let filtered =
         after(&event(), &|addressee| addressee.destination.common.filter.environments = vec![Environment::Sandbox]);
-    assert_eq!(filtered, ", and wants events of other platforms or environments only");
+    assert_eq!(filtered, ", and is limited to other platforms or environments");
     let pruned = EventFacts { pruned_at: Some(at(20)), ..event() };
     assert_eq!(after(&pruned, &|_| {}), "");
 }
@@ -206,21 +211,22 @@ fn a_later_destination_gets_the_command_that_sends_it() {
 fn a_delivery_shows_its_final_status() {
     assert_eq!(
         sentence(&sending(DeliveryStatus::Delivered), &hook()),
-        ": delivered at 2027-01-15T08:00:20.000000Z, with attempt 2"
+        ": delivered at 2027-01-15T08:00:20.000000Z, attempt 2"
     );
     assert_eq!(sentence(&sending(DeliveryStatus::Skipped), &hook()), ": not sent: the endpoint answered 500");
     let failed = sentence(&sending(DeliveryStatus::Failed), &hook());
-    assert!(failed.starts_with(": failed at 2027-01-15T08:00:20.000000Z: the endpoint answered 500;"), "{failed}");
+    let start = ": failed at 2027-01-15T08:00:20.000000Z: the endpoint answered 500. Not retried;";
+    assert!(failed.starts_with(start), "{failed}");
     assert!(failed.contains(&format!("settle resend event {ID} --destination {ID}")), "{failed}");
     for (why, text) in [
-        (Skipped::MayBeCounted, "nor by a resend: the destination may have it and would not recognize it any more"),
-        (Skipped::Pruned, "nor by a resend: its body was removed"),
-        (Skipped::AlreadyPending, "but it is queued again by now"),
+        (Skipped::MayBeCounted, "cannot be resent: the destination may have it and would no longer recognize it"),
+        (Skipped::Pruned, "cannot be resent: its body was pruned"),
+        (Skipped::AlreadyPending, "but queued again since"),
     ] {
         let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Failed) }, &hook());
         assert!(lost.contains(text) && !lost.contains("settle resend"), "{lost}");
     }
-    assert!(sentence(&sending(DeliveryStatus::Waiting), &hook()).contains("as soon as the customer is named"));
+    assert!(sentence(&sending(DeliveryStatus::Waiting), &hook()).contains("waiting for the customer's id"));
     let mut again = sending(DeliveryStatus::Delivered);
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
@@ -251,19 +257,21 @@ fn a_pending_delivery_shows_the_reason_for_its_delay() {
     let pending = sentence(&one, &hook());
     assert_eq!(
         pending,
-        ": pending, tried 2 times, tried again at 2027-01-15T08:01:00.000000Z; the last time: the endpoint answered 500"
+        ": pending. 2 attempts failed (the endpoint answered 500). Next attempt at 2027-01-15T08:01:00.000000Z"
     );
     let mut late = sending(DeliveryStatus::Pending);
     late.delivery.next_due_at = Some(at(29));
-    assert!(
-        sentence(&late, &hook()).starts_with(": pending, tried 2 times, and tried again as soon as its lane is free")
-    );
     late.attempts = vec![attempt()];
+    assert_eq!(
+        sentence(&late, &hook()),
+        ": pending. 2 attempts failed (HTTP 503: the endpoint answered 500). Next attempt as soon as its lane is free, \
+         due since 2027-01-15T08:00:29.000000Z"
+    );
     late.attempts[0].finished_at = None;
-    assert_eq!(sentence(&late, &hook()), ": pending, and being sent at this moment unless its worker died");
+    assert_eq!(sentence(&late, &hook()), ": pending: being sent now, unless its worker died");
     let mut new = sending(DeliveryStatus::Pending);
     (new.delivery.attempts, new.delivery.last_error) = (0, None);
-    assert_eq!(sentence(&new, &hook()), ": pending, due at 2027-01-15T08:01:00.000000Z");
+    assert_eq!(sentence(&new, &hook()), ": pending. First attempt at 2027-01-15T08:01:00.000000Z");
     new.delivery.next_due_at = Some(at(29));
     assert!(sentence(&new, &hook()).contains("as soon as its lane is free"));
 
@@ -274,11 +282,11 @@ fn a_pending_delivery_shows_the_reason_for_its_delay() {
         ": pending: the destination requested a pause until 2027-01-15T08:00:31.000000Z"
     );
     addressee.health.health.opened_at = Some(at(5));
-    assert!(sentence(&one, &addressee).contains("does not answer since 2027-01-15T08:00:05.000000Z"));
+    assert!(sentence(&one, &addressee).contains("has been failing since 2027-01-15T08:00:05.000000Z"));
     (addressee.destination.common.enabled, addressee.destination.reason) = (false, Some("it answered 410".to_owned()));
     assert_eq!(
         sentence(&one, &addressee),
-        ": pending: the destination is disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
+        ": pending: the destination has been disabled since 2027-01-15T08:00:00.000000Z (it answered 410)"
     );
 }
 
@@ -300,16 +308,14 @@ fn attempt() -> AttemptView {
 }
 
 #[test]
-fn an_attempt_shows_the_answer_and_the_next_due_time() {
+fn an_attempt_shows_the_response() {
     let attempt = attempt();
     assert_eq!(
         sentences::attempt(&attempt),
-        "attempt 2 at 2027-01-15T08:00:01.000000Z, to see whether it answers again: answered 503 after 12 ms \
-         (server_error): the endpoint answered 503; retry-after: 120; its answer: busy now; the next was due at \
-         2027-01-15T08:01:00.000000Z"
+        "attempt 2 (check) at 2027-01-15T08:00:01.000000Z: HTTP 503 after 12 ms; retry-after: 120; response: busy now"
     );
-    let lost = AttemptView { finished_at: None, response: None, next_due_at: None, headers: Vec::new(), ..attempt };
-    assert!(sentences::attempt(&lost).ends_with("in flight, or its worker died before it recorded the result"));
+    let lost = AttemptView { finished_at: None, response: None, headers: Vec::new(), ..attempt };
+    assert!(sentences::attempt(&lost).ends_with("in flight, unless its worker died"));
     let long = AttemptView { finished_at: Some(at(2)), response: Some("x".repeat(900)), ..lost };
     assert!(sentences::attempt(&long).ends_with('…') && sentences::attempt(&long).len() < 400);
 }
@@ -320,23 +326,20 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
         sentences::notification(one, at(60)).split_once("RENEWED: ").map(|(_, text)| text.to_owned()).unwrap()
     };
     assert_eq!(sentence(&notification(Some(Outcome::Settled), None)), "settled in revision 3");
-    assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled, and nothing changed (revision 3)");
+    assert_eq!(sentence(&notification(Some(Outcome::NoChange), None)), "settled without a change (revision 3)");
     let mut window = notification(None, Some(WaitingFor::Window));
     window.window_ends_at = Some(at(120));
     assert!(sentence(&window).contains("ends at 2027-01-15T08:02:00.000000Z unless another notification arrives"));
     window.window_ends_at = Some(at(60));
-    assert_eq!(sentence(&window), "its window ended at 2027-01-15T08:01:00.000000Z: it is settled next");
+    assert_eq!(sentence(&window), "window ended at 2027-01-15T08:01:00.000000Z; settled next");
     let mut hold = notification(None, Some(WaitingFor::Hold));
     hold.held = Some((at(60), Some("ann".to_owned()), Some("checking".to_owned())));
-    assert_eq!(
-        sentence(&hold),
-        "waits for the end of a hold by ann until 2027-01-15T08:01:00.000000Z, with the reason: checking"
-    );
+    assert_eq!(sentence(&hold), "on hold by ann until 2027-01-15T08:01:00.000000Z (checking)");
     let mut verification = notification(None, Some(WaitingFor::Verification));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
-    assert!(
-        sentence(&verification).contains("which does not answer since")
-            && sentence(&verification).contains("checked again")
+    assert_eq!(
+        sentence(&verification),
+        "no response from the store since 2027-01-15T08:00:01.000000Z. Next check at 2027-01-15T08:01:00.000000Z"
     );
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");
@@ -360,33 +363,33 @@ fn a_destination_shows_its_state_and_its_backlog() {
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     let mut open = hook();
     (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
-    assert!(stands(open).contains("tried every 30 s, last at 2027-01-15T08:00:25.000000Z"));
+    assert!(stands(open).contains("checked every 30 s, last at 2027-01-15T08:00:25.000000Z"));
     let mut off = hook();
     off.destination.common.enabled = false;
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
-    assert_eq!(sentences::pending(&explanation(hook(), 0)), "nothing is pending for it");
-    assert_eq!(sentences::failed(&explanation(hook(), 0)), "nothing failed");
-    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 delivery failed (`settle resend failed"));
+    assert_eq!(sentences::pending(&explanation(hook(), 0)), "no pending deliveries");
+    assert_eq!(sentences::failed(&explanation(hook(), 0)), "no failed deliveries");
+    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 failed delivery (`settle resend failed"));
     let pending = sentences::delivery_of(&explanation(hook(), 0), &sending(DeliveryStatus::Pending));
-    let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending, tried 2 times, tried again at ");
+    let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending. 2 attempts failed (");
     assert!(pending.starts_with(&named), "{pending}");
     let many = explanation(hook(), DestinationExplanation::MAX_COUNTED);
-    assert!(sentences::failed(&many).starts_with("10000 or more deliveries failed"));
+    assert!(sentences::failed(&many).starts_with("10000 or more failed deliveries"));
     assert_eq!(sentences::skipped(&explanation(hook(), 0)), None);
     let mut health = hook().health;
     health.health.recovered_at = Some(at(5));
-    assert!(sentences::health(&health).is_some_and(|text| text.contains("it recovered at")));
+    assert!(sentences::health(&health).is_some_and(|text| text.contains("recovered at")));
     health.health.failures = 1;
     assert!(sentences::health(&health).is_some_and(|text| !text.contains("recovered")), "it fails again");
-    let counted = "1 failure in a row, repetitions for the same purchase or device not counted";
+    let counted = "1 failure in a row, repeats for one purchase or device counted once";
     assert!(sentences::health(&health).is_some_and(|text| text.contains(counted)));
     let skipping =
         DestinationExplanation { backlog: Backlog { skipped: 2, ..Backlog::default() }, ..explanation(hook(), 0) };
-    assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries were skipped; the newest:"));
+    assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 skipped deliveries; newest first:"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Failed) };
     let of = |count, failed| sentences::failed(&DestinationExplanation { failed, ..explanation(hook(), count) });
-    assert_eq!(of(1, vec![lost()]), "1 delivery failed, and none of it would be sent again; the newest:");
+    assert_eq!(of(1, vec![lost()]), "1 failed delivery, none of which can be resent; newest first:");
     for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
         assert!(of(count, failed).contains("`settle resend failed"), "not all is lost");
     }

@@ -108,11 +108,11 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
     }
     let key = Key::of(unsent.environment);
     if !settings.keys.has(key) {
-        let world = match unsent.environment {
-            Environment::Production => "for money",
-            Environment::Sandbox => "of the store's test world",
+        let environment = match unsent.environment {
+            Environment::Production => "production",
+            Environment::Sandbox => "test",
         };
-        let why = format!("it is about a purchase {world}, and the integration has no `{}`", key.name());
+        let why = format!("{environment} purchase; this integration has no `{}`", key.name());
         return Err(Rendered::Skip { why });
     }
     if let Some(why) = revenue::not_counted_because(unsent) {

@@ -1,6 +1,6 @@
 //! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
 
-use super::phrases::{count, environments, label, sentence};
+use super::phrases::{count, environments, label, sentence, subscription};
 use storage::{Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView};
 
 /// The sentence about the state of a destination.
@@ -11,26 +11,26 @@ pub fn destination(of: &DestinationExplanation) -> String {
         format!("deleted at {at}; its deliveries stay in the ledger")
     } else if !destination.enabled {
         format!(
-            "disabled since {}{reason}; the chosen events stay pending (`settle destination enable {}`)",
+            "disabled since {}{reason}; its events stay pending until `settle destination enable {}`",
             destination.since, destination.id
         )
     } else if let Some(since) = health.opened_at {
         let tried = health.probed_at.map_or_else(String::new, |at| format!(", last at {at}"));
-        format!("it does not answer since {since}{reason}; it is tried every 30 s{tried}")
+        format!("failing since {since}{reason}; checked every 30 s{tried}")
     } else if let Some(until) = health.paused_until.filter(|until| *until > of.now) {
-        format!("it requested a pause until {until}{reason}")
+        format!("pause requested until {until}{reason}")
     } else {
         format!("{} since {}{reason}", destination.state.as_str(), destination.since)
     };
     format!("destination {}: {stands}", label(destination))
 }
 
-/// The sentence about the events that a destination chooses.
+/// The sentence about the events that a destination is subscribed to.
 pub fn choice(destination: &Destination) -> String {
     let DestinationSettings { events, filter, rate, .. } = &destination.common;
     let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
     sentence([
-        Some(format!("it chooses {}", events.join(", "))),
+        Some(format!("subscribed to {}", subscription(events))),
         (!platforms.is_empty()).then(|| format!(", of platform {}", platforms.join(", "))),
         (!filter.environments.is_empty()).then(|| format!(", of environment {}", environments(filter))),
         rate.map(|rate| format!(", at most {rate} requests a second")),
@@ -42,14 +42,14 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     let failing = (health.failures > 0).then(|| {
         let since = health.first_failure_at.map_or_else(String::new, |at| format!(" since {at}"));
         let failures = count(usize::try_from(health.failures).unwrap_or(0), "failure");
-        format!("{failures} in a row{since}, repetitions for the same purchase or device not counted")
+        format!("{failures} in a row{since}, repeats for one purchase or device counted once")
     });
     let last = health.last_failure_at.zip(health.last_error.as_deref());
     let parts = [
-        health.last_success_at.map(|at| format!("it last answered with success at {at}")),
+        health.last_success_at.map(|at| format!("last success at {at}")),
         failing,
-        last.map(|(at, error)| format!("the last failure was at {at}: {error}")),
-        health.recovered_at.filter(|_| health.failures == 0).map(|at| format!("it recovered at {at}")),
+        last.map(|(at, error)| format!("last failure at {at}: {error}")),
+        health.recovered_at.filter(|_| health.failures == 0).map(|at| format!("recovered at {at}")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))
@@ -59,12 +59,12 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
 pub fn pending(of: &DestinationExplanation) -> String {
     let waiting = match of.backlog.waiting {
         0 => String::new(),
-        waiting => format!(", and {} for a customer's name", bounded(waiting, "waits", "wait")),
+        waiting => format!(", and {} for the customer's id", bounded(waiting, "waits", "wait")),
     };
     match of.addressee.health.pending {
-        0 => format!("nothing is pending for it{waiting}"),
+        0 => format!("no pending deliveries{waiting}"),
         pending => {
-            format!("{} pending for it{waiting}; the oldest:", bounded(pending, "delivery is", "deliveries are"))
+            format!("{}{waiting}; oldest first:", bounded(pending, "pending delivery", "pending deliveries"))
         }
     }
 }
@@ -74,21 +74,21 @@ pub fn pending(of: &DestinationExplanation) -> String {
 pub fn failed(of: &DestinationExplanation) -> String {
     let (id, failed, shown) = (of.addressee.destination.id, of.backlog.failed, &of.failed);
     if failed == 0 {
-        return "nothing failed".to_owned();
+        return "no failed deliveries".to_owned();
     }
     let is_all = usize::try_from(failed).is_ok_and(|failed| failed <= shown.len());
     let again = if is_all && shown.iter().all(|one| one.not_again.is_some()) {
-        ", and none of it would be sent again".to_owned()
+        ", none of which can be resent".to_owned()
     } else {
-        format!(" (`settle resend failed --destination {id}` sends again what may be)")
+        format!(" (`settle resend failed --destination {id}` resends those that can be)")
     };
-    format!("{}{again}; the newest:", bounded(failed, "delivery failed", "deliveries failed"))
+    format!("{}{again}; newest first:", bounded(failed, "failed delivery", "failed deliveries"))
 }
 
 /// The sentence about the deliveries that a destination must not get; `None` without one.
 pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     let skipped = of.backlog.skipped;
-    (skipped > 0).then(|| format!("{} skipped; the newest:", bounded(skipped, "delivery was", "deliveries were")))
+    (skipped > 0).then(|| format!("{}; newest first:", bounded(skipped, "skipped delivery", "skipped deliveries")))
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

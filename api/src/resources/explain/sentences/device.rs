@@ -1,7 +1,7 @@
 //! Sentences about the events of devices: how each destination stands to one.
 
-use super::phrases::{environments, label, sentence};
-use super::sent::{Unsent, choice, held_back, times};
+use super::phrases::{environments, error_beside, label, sentence};
+use super::sent::{Unsent, attempts, held_back, not_subscribed};
 use domain::Timestamp;
 use storage::{Addressee, Destination, DestinationSettings, DeviceDeliveryView, DeviceEventFacts, StreamStatus};
 
@@ -10,16 +10,16 @@ pub fn device_event(event: &DeviceEventFacts) -> String {
     let DeviceEventFacts { id, event_type, device_id, client_id, occurred_at, created_at, .. } = event;
     sentence([
         Some(format!(
-            "event {event_type} ({id}) of device {device_id}, which happened at {occurred_at} and was received at \
-             {created_at}; the app's id of it is `{client_id}`"
+            "event {event_type} ({id}) of device {device_id} at {occurred_at}, received at {created_at}; the app's \
+             event id is `{client_id}`"
         )),
-        event.session_id.map(|session| format!(", its session {session}")),
+        event.session_id.map(|session| format!(", session {session}")),
     ])
 }
 
 /// The sentence about the cause of an event of a device.
 pub fn no_notification() -> String {
-    "a device reported it: no notification of a store caused it".to_owned()
+    "reported by a device".to_owned()
 }
 
 /// The sentence about what was queued of an event of a device for a destination.
@@ -27,30 +27,33 @@ pub fn device_delivery(view: &DeviceDeliveryView, addressee: &Addressee, now: Ti
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
     let stands = match view.status {
-        StreamStatus::Delivered => format!("delivered{at}, tried {}{}", times(view.attempts), last(view)),
+        StreamStatus::Delivered => format!("delivered{at}, after {}{}", attempts(view.attempts), last(view)),
         StreamStatus::Skipped => format!("not sent: {why}"),
-        StreamStatus::Failed => format!("failed{at}: {why}; never tried again{}", last(view)),
+        StreamStatus::Failed => format!("failed{at}: {why}{}. Not retried", last(view)),
         StreamStatus::Pending => held_back(addressee, now).unwrap_or_else(|| pending(view, now)),
     };
     format!("to {}: {stands}", label(&addressee.destination))
 }
 
 fn pending(view: &DeviceDeliveryView, now: Timestamp) -> String {
-    let error = view.last_error.as_deref().map_or_else(String::new, |error| format!("; the last time: {error}"));
-    let tried = view.tried_at.map_or_else(String::new, |at| format!(", tried {}, last at {at}", times(view.attempts)));
+    let error = error_beside(view.last_status, view.last_error.as_deref());
+    let error = error.map_or_else(String::new, |error| format!(": {error}"));
+    let failed = view.tried_at.map_or_else(String::new, |at| {
+        format!(". {} failed, the last at {at}{}{error}", attempts(view.attempts), last(view))
+    });
     let next = match view.next_due_at {
-        Some(at) if at > now => format!("; tried again at {at}"),
-        _ => "; sent as soon as its turn comes, after the earlier events of its device".to_owned(),
+        Some(at) if at > now => format!("Next attempt at {at}"),
+        _ => "Sent after the earlier events of its device".to_owned(),
     };
-    format!("pending{tried}{next}{}{error}", last(view))
+    format!("pending{failed}. {next}")
 }
 
 /// The last request, if one was made.
 fn last(view: &DeviceDeliveryView) -> String {
     let ms = view.latency_ms.map_or_else(String::new, |ms| format!(" after {ms} ms"));
     match (view.last_status, view.last_class.as_deref()) {
-        (Some(status), _) => format!(" (the last request was answered {status}{ms})"),
-        (None, Some(class)) => format!(" (the last request had no answer{ms}: {class})"),
+        (Some(status), _) => format!(" (HTTP {status}{ms})"),
+        (None, Some(class)) => format!(" (no response{ms}: {class})"),
         (None, None) => String::new(),
     }
 }
@@ -65,25 +68,20 @@ pub fn device_event_unsent(event: &DeviceEventFacts, addressee: &Addressee) -> O
         _ if *created_at > event.created_at => {
             ("created_later", format!("the destination was created later, at {created_at}"))
         }
-        _ if !destination.chose(&event.event_type) => (
-            "type_not_chosen",
-            format!("the destination does not choose this type ({})", choice(destination, &event.event_type)),
-        ),
-        _ if !filter.platforms.is_empty() && !filter.platforms.contains(&event.platform_id) => {
-            ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
+        _ if !destination.chose(&event.event_type) => {
+            ("type_not_chosen", not_subscribed(destination, &event.event_type))
         }
-        _ if !filter.wants(event.platform_id, event.environment) => (
-            "filtered_by_environment",
-            format!("the destination wants events of environment {} only", environments(filter)),
-        ),
+        _ if !filter.platforms.is_empty() && !filter.platforms.contains(&event.platform_id) => {
+            ("filtered_by_platform", "the destination is limited to other platforms".to_owned())
+        }
+        _ if !filter.wants(event.platform_id, event.environment) => {
+            ("filtered_by_environment", format!("the destination is limited to environment {}", environments(filter)))
+        }
         (Some(at), _) if *at > event.created_at => {
-            ("chosen_later", format!("the destination chose other events then; its choice is of {at}"))
+            ("chosen_later", format!("not subscribed then; the subscription was changed at {at}"))
         }
         (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
-        _ => (
-            "unexplained",
-            "the reason is unknown: it should have been queued (`settle check` reports it too)".to_owned(),
-        ),
+        _ => ("unexplained", "no reason found: it should have been queued (`settle check` reports it too)".to_owned()),
     };
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }

@@ -28,31 +28,27 @@ pub fn message(message_id: &str, of: &MessageExplanation) -> String {
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
+    let state = state_for_people(&view.state);
     sentence([
-        Some(format!(
-            "purchase {key}: state {}, revision {}; receipt {}{customer}",
-            state_for_people(&view.state),
-            view.revision,
-            view.receipt_id
-        )),
+        Some(format!("purchase {key} (receipt {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
         view.held_until
             .filter(|until| *until > of.now)
-            .map(|until| format!("; held until {until}: nothing is settled before, unless it is released")),
+            .map(|until| format!(". On hold until {until}: nothing is settled before then, unless it is released")),
         confirmed_since(view),
-        view.standing.unverified_since.map(|since| format!("; its store does not answer about it since {since}")),
+        view.standing.unverified_since.map(|since| format!(". No response from the store since {since}")),
         of.is_believed.then(|| {
-            "; its store never knew its receipt, and the platform believes such ones (`unknown_receipts`): it is \
-             unverified"
+            ". Unverified: the store does not know the receipt, and the platform accepts such receipts \
+             (`unknown_receipts`)"
                 .to_owned()
         }),
         of.successor_missing_since.map(|since| {
             format!(
-                "; replaced by a receipt that no notification names, as its store shows since {since}: \
-                 SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new receipt is linked when it becomes known; a week \
-                 without it, and expired is sent"
+                ". Replaced by an unknown receipt, as the store has shown since {since}: \
+                 SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new receipt is linked when it becomes known; after a \
+                 week without it, expired is sent"
             )
         }),
-        view.standing.next_wake_at.map(|at| format!("; checked again at {at} at the latest")),
+        view.standing.next_wake_at.map(|at| format!(". Next check by {at}")),
     ])
 }
 
@@ -60,35 +56,40 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
 fn confirmed_since(of: &PurchaseView) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
-    Some(format!("; announced unverified in that revision, and confirmed since by its store, last queried at {at}"))
+    Some(format!(". Announced unverified in that revision; the store has confirmed it since, last at {at}"))
 }
 
 /// The sentence about the notifications of a purchase.
 pub fn notifications(of: &PurchaseExplanation) -> String {
-    let older = if of.has_older { "; older ones are not shown here" } else { "" };
+    let older = if of.has_older { "; older ones are not shown" } else { "" };
     let (received, _) = reports(of.notifications.iter());
-    format!("received {received}{older}")
+    format!("{received} received{older}")
 }
 
 /// The sentence about a claim of a device.
 pub fn claim(of: &ClaimView) -> String {
     let why = of.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
-    format!("device {} claims it as {}: {}{why}", of.device_id, of.kind, of.status)
+    let result = match of.status.as_str() {
+        "verified" => "the store confirmed it",
+        "pending" => "not confirmed yet",
+        other => other,
+    };
+    format!("device {} reported this receipt ({}): {result}{why}", of.device_id, of.kind)
 }
 
 /// The sentence about the transfer that an event announces.
 pub fn transfer(of: &Transfer) -> String {
     let name = |external: &Option<String>, id: UserId| external.clone().unwrap_or_else(|| format!("user {id}"));
     let (from, to) = (name(&of.from_external_id, of.from), name(&of.to_external_id, of.to));
-    let by = of.author.as_ref().map_or_else(String::new, |author| format!(", by {}: {}", author.by, author.reason));
+    let by = of.author.as_ref().map_or_else(String::new, |author| format!(" by {} ({})", author.by, author.reason));
     let why = match (of.cause, of.undoes) {
-        (TransferCause::Login, _) => "the customer logged in on a device whose claim the store confirmed".to_owned(),
-        (TransferCause::Naming, _) => "the customer was given the name of another user".to_owned(),
-        (TransferCause::Undo, Some(undone)) => format!("transfer {undone} was taken back"),
-        (TransferCause::Admin | TransferCause::Undo, _) => "a person moved it".to_owned(),
+        (TransferCause::Login, _) => "the customer logged in on a device whose receipt the store confirmed".to_owned(),
+        (TransferCause::Naming, _) => "the customer was given the id of another customer".to_owned(),
+        (TransferCause::Undo, Some(undone)) => format!("transfer {undone} was undone"),
+        (TransferCause::Admin | TransferCause::Undo, _) => "moved by hand".to_owned(),
     };
-    let undone = of.undone_by.map_or_else(String::new, |by| format!("; taken back since by transfer {by}"));
-    format!("transfer {} moved it from {from} to {to}, because {why}{by}{undone}", of.id)
+    let undone = of.undone_by.map_or_else(String::new, |by| format!("; undone since by transfer {by}"));
+    format!("transfer {} from {from} to {to}: {why}{by}{undone}", of.id)
 }
 
 /// Whether a notification has the outcome `settled` in this revision.
@@ -133,7 +134,7 @@ fn reports<'n>(all: impl Iterator<Item = &'n ReceivedNotification>) -> (String, 
 
 /// The sentence about a purchase without events.
 pub fn no_events() -> String {
-    "no event was recorded yet".to_owned()
+    "no events yet".to_owned()
 }
 
 /// The sentence about an event of an app without destinations.
@@ -163,12 +164,12 @@ fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
                 notification.view.revision.map_or_else(|| "?".to_owned(), |n| n.to_string())
             )
         }
-        Some(Outcome::NoChange) => format!("settled, and nothing changed{at_revision}"),
-        Some(Outcome::Duplicate) => "a duplicate of an earlier notification".to_owned(),
+        Some(Outcome::NoChange) => format!("settled without a change{at_revision}"),
+        Some(Outcome::Duplicate) => "duplicate of an earlier notification".to_owned(),
         Some(Outcome::Refused) => "refused".to_owned(),
         Some(Outcome::Discarded) => "discarded by an admin".to_owned(),
-        Some(Outcome::Unknown) => "of an unknown type, stored unchanged".to_owned(),
-        Some(Outcome::Abandoned) => "given up, since it could not be verified".to_owned(),
+        Some(Outcome::Unknown) => "unknown type, stored unchanged".to_owned(),
+        Some(Outcome::Abandoned) => "given up: it could not be verified".to_owned(),
         None => waits(notification, now),
     }
 }
@@ -176,30 +177,29 @@ fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
 /// What a notification without an outcome waits for.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
-    let again = notification.next_wake_at.map_or_else(String::new, |at| format!(", checked again at {at}"));
+    let next = notification.next_wake_at.map_or_else(String::new, |at| format!(". Next check at {at}"));
     match notification.view.waiting_for {
         Some(WaitingFor::Window) => match notification.window_ends_at {
-            Some(at) if at <= now => format!("its window ended at {at}: it is settled next"),
-            Some(at) => format!("waits for its window, which ends at {at} unless another notification arrives"),
-            None => "waits for its window".to_owned(),
+            Some(at) if at <= now => format!("window ended at {at}; settled next"),
+            Some(at) => format!("waiting for its window, which ends at {at} unless another notification arrives"),
+            None => "waiting for its window".to_owned(),
         },
         Some(WaitingFor::Hold) => match &notification.held {
             Some((until, by, reason)) => {
                 let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
-                let reason =
-                    reason.as_deref().map_or_else(String::new, |reason| format!(", with the reason: {reason}"));
-                format!("waits for the end of a hold{by} until {until}{reason}")
+                let reason = reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+                format!("on hold{by} until {until}{reason}")
             }
-            None => "waits for the end of a hold".to_owned(),
+            None => "on hold".to_owned(),
         },
         Some(WaitingFor::TopicApproval) => {
             let topic = notification.topic_arn.as_deref().map_or_else(String::new, |arn| format!(" {arn}"));
             let platform = notification.view.platform_id;
-            format!("waits for the approval of the topic{topic} (`settle platform topics {platform}`)")
+            format!("waiting for approval of the topic{topic} (`settle platform topics {platform}`)")
         }
-        Some(WaitingFor::Verification) => format!("waits for its store, which does not answer{since}{again}"),
-        Some(WaitingFor::Confirmation) => format!("waits for its store, which does not show it yet{again}"),
-        Some(WaitingFor::Parked) => format!("parked, for its store does not know the receipt{again}"),
-        None => "waits".to_owned(),
+        Some(WaitingFor::Verification) => format!("no response from the store{since}{next}"),
+        Some(WaitingFor::Confirmation) => format!("the store does not show it yet{next}"),
+        Some(WaitingFor::Parked) => format!("parked: the store does not know the receipt{next}"),
+        None => "waiting".to_owned(),
     }
 }

@@ -7,6 +7,28 @@ pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
     parts.into_iter().flatten().collect()
 }
 
+/// The types of events that a destination is subscribed to.
+pub fn subscription(events: &[String]) -> String {
+    match events {
+        [all] if all == "*" => "all events".to_owned(),
+        some => some.join(", "),
+    }
+}
+
+/// The error of an attempt, unless it only repeats the status.
+pub fn error_beside(status: Option<i64>, error: Option<&str>) -> Option<&str> {
+    error.filter(|error| status.is_none_or(|status| !error.ends_with(&format!("answered {status}"))))
+}
+
+/// The status and the error of an attempt.
+pub fn response(status: Option<i64>, error: Option<&str>) -> Option<String> {
+    match (status, error_beside(status, error)) {
+        (Some(status), Some(error)) => Some(format!("HTTP {status}: {error}")),
+        (Some(status), None) => Some(format!("HTTP {status}")),
+        (None, error) => error.map(str::to_owned),
+    }
+}
+
 /// The environments that a destination wants.
 pub fn environments(filter: &Filter) -> String {
     filter.environments.iter().map(|environment| environment.as_str()).collect::<Vec<_>>().join(", ")

@@ -1,10 +1,10 @@
 //! Sentences about deliveries: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
-use super::phrases::{environments, label, sentence};
+use super::phrases::{count, environments, error_beside, label, response, sentence, subscription};
 use domain::Timestamp;
 use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, is_for_operators, is_implied};
-use domain::user::PROFILE_UPDATED;
+use domain::user::{PROFILE_UPDATED, TRANSFERS};
 use serde_json::Value;
 use storage::{
     Addressee, AttemptView, DeliveryStatus, DeliveryView, Destination, DestinationExplanation, DestinationSettings,
@@ -33,7 +33,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
         None if event.collapse_key.uuid() == destination.id.uuid() => {
-            ("itself", "it is about this destination, which receives no events about itself".to_owned())
+            ("itself", "a destination receives no events about itself".to_owned())
         }
         _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
         _ if *created_at > event.created_at => (
@@ -45,34 +45,29 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         }
         _ if is_profile => (
             "has_this_profile",
-            "the same profile was queued for it before, another event carries it, or it is of a platform or \
-             environment that it does not want"
+            "it has this profile already, another event carries it, or the destination is limited to other platforms \
+             or environments"
                 .to_owned(),
         ),
         _ if is_implied(&event.event_type) => (
             "follows_from_nothing",
-            "it changes a payment, and is for integrations that count and for which that payment was queued".to_owned(),
+            "it changes a payment, and goes only to integrations that count revenue and have that payment".to_owned(),
         ),
-        _ if !destination.chose(&event.event_type) => (
-            "type_not_chosen",
-            format!("the destination does not choose this type ({})", choice(destination, &event.event_type)),
-        ),
-        Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
-            ("filtered_by_platform", "the destination wants events of other platforms only".to_owned())
+        _ if !destination.chose(&event.event_type) => {
+            ("type_not_chosen", not_subscribed(destination, &event.event_type))
         }
-        Some((_, platform, environment)) if !filter.wants(platform, environment) => (
-            "filtered_by_environment",
-            format!("the destination wants events of environment {} only", environments(filter)),
-        ),
+        Some((_, platform, _)) if !filter.platforms.is_empty() && !filter.platforms.contains(&platform) => {
+            ("filtered_by_platform", "the destination is limited to other platforms".to_owned())
+        }
+        Some((_, platform, environment)) if !filter.wants(platform, environment) => {
+            ("filtered_by_environment", format!("the destination is limited to environment {}", environments(filter)))
+        }
         _ => match (chosen_at, deleted_at) {
             (Some(at), _) if *at > event.created_at => {
-                ("chosen_later", format!("the destination chose other events then; its choice is of {at}"))
+                ("chosen_later", format!("not subscribed then; the subscription was changed at {at}"))
             }
             (_, Some(at)) => ("deleted", format!("the destination was deleted at {at}")),
-            _ => (
-                "unexplained",
-                "the reason is unknown: the delivery is missing (`settle check` reports it too)".to_owned(),
-            ),
+            _ => ("unexplained", "no reason found: the delivery is missing (`settle check` reports it too)".to_owned()),
         },
     };
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
@@ -87,36 +82,39 @@ fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Add
     } else if event.origin.is_none() || is_implied(event_type) {
         String::new()
     } else if !destination.chose(event_type) {
-        format!(", and does not choose this type ({})", choice(destination, event_type))
+        format!(", and is {}", not_subscribed(destination, event_type))
     } else if !event.origin.is_some_and(wants) {
-        ", and wants events of other platforms or environments only".to_owned()
+        ", and is limited to other platforms or environments".to_owned()
     } else if event_type == PURCHASE_UPDATED {
-        format!(" (`settle resend missing --destination {id}` sends it the newest state of each earlier purchase)")
+        format!(" (`settle resend missing --destination {id}` sends the latest state of each earlier purchase)")
     } else if event.pruned_at.is_some() {
         String::new()
     } else {
-        format!(" (`settle resend event {} --destination {id}` sends it this one)", event.id)
+        format!(" (`settle resend event {} --destination {id}` sends it)", event.id)
     }
 }
 
-/// What a destination chooses instead of this type, and why a wildcard of it does not include the type.
-pub fn choice(destination: &Destination, event_type: &str) -> String {
+/// What a destination is subscribed to instead of this type, and why a wildcard does not include the type.
+pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
-    let it_chooses = format!("it chooses {}", events.join(", "));
-    if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
-        format!("{it_chooses}, and `*` does not include events about destinations")
+    let subscribed = format!("subscribed to {}", subscription(events));
+    let why = if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
+        format!("{subscribed}; `*` does not include events about destinations")
     } else if chooses(events, Wildcards::Everything, event_type) {
-        format!("{it_chooses}, and a wildcard of a destination of kind {kind} does not include {event_type}")
+        format!("{subscribed}; for {kind}, a wildcard does not include it")
     } else {
-        it_chooses
-    }
+        subscribed
+    };
+    format!("not subscribed to {event_type} ({why})")
 }
 
 pub fn event(event: &EventFacts) -> String {
+    // No store makes a transfer.
+    let is_transfer = TRANSFERS.contains(&event.event_type.as_str());
     sentence([
         Some(format!("event {} ({}), created at {}", event.event_type, event.id, event.created_at)),
-        event.occurred_at.map(|at| format!(", happened at {at} by the store")),
-        event.user_revision.map(|revision| format!(", the user's revision {revision}")),
+        event.occurred_at.filter(|_| !is_transfer).map(|at| format!(", store time {at}")),
+        event.user_revision.map(|revision| format!(", user revision {revision}")),
         event.payment.as_ref().map(payment),
         event.pruned_at.map(|at| format!("; its body was pruned at {at}")),
     ])
@@ -124,10 +122,24 @@ pub fn event(event: &EventFacts) -> String {
 
 /// The part of a sentence about the payment of an event: its kind, its number, and its price or why that is unknown.
 fn payment(payment: &PaymentFacts) -> String {
-    let what = format!("; {} of payment {}", payment.kind, payment.number);
-    let by = payment.transaction_id.as_deref().map_or_else(String::new, |id| format!(" {id}"));
+    let number = payment.number;
+    let what = match payment.kind.as_str() {
+        "initial" => "first payment".to_owned(),
+        "renewal" => format!("renewal, payment {number}"),
+        "trial_conversion" => format!("first payment after the trial, payment {number}"),
+        "recovery" => format!("recovered payment {number}"),
+        "plan_change" => format!("change of plan, payment {number}"),
+        "restored" => format!("refund of payment {number} reversed"),
+        adjustment => format!("{adjustment} of payment {number}"),
+    };
     if let Some(usd) = &payment.usd {
-        return format!("{what}: {usd} USD by the {}{by}", payment.source);
+        let source = match (payment.source.as_str(), payment.transaction_id.as_deref()) {
+            ("catalogue", _) => "catalogue price".to_owned(),
+            ("report", Some(id)) => format!("sales report, transaction {id}"),
+            ("report", None) => "sales report".to_owned(),
+            (other, _) => other.to_owned(),
+        };
+        return format!("; {what}: {usd} USD ({source})");
     }
     let why = match payment.unknown_because.as_deref() {
         Some("product_unknown") => ": the store never showed the product",
@@ -138,13 +150,13 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("plan_changed") => ": the plan changed since, at once",
         _ => "",
     };
-    format!("{what}, its price unknown{why}")
+    format!("; {what}, price unknown{why}")
 }
 
 /// The sentence about the changes from the previous state to this one.
 pub fn changes(all: &[Change]) -> String {
     if all.is_empty() {
-        return "the record is the same as before".to_owned();
+        return "no field changed".to_owned();
     }
     let change = |one: &Change| format!("{} {} → {}", one.field, value(&one.before), value(&one.after));
     format!("changed: {}", all.iter().map(change).collect::<Vec<_>>().join("; "))
@@ -183,14 +195,14 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
     let at = view.finished_at.map_or_else(String::new, |at| format!(" at {at}"));
     let why = view.last_error.as_deref().unwrap_or("no reason was recorded");
     match view.status {
-        DeliveryStatus::Delivered => format!("delivered{at}, with attempt {}", view.attempts),
+        DeliveryStatus::Delivered => format!("delivered{at}, attempt {}", view.attempts),
         DeliveryStatus::Superseded => superseded(one),
         DeliveryStatus::Skipped => format!("not sent: {why}"),
         DeliveryStatus::Waiting => {
             let until = view.created_at.plus(LONGEST_WAIT);
-            format!("waits until {until}, and is sent as soon as the customer is named: {why}")
+            format!("waiting for the customer's id until {until}, and sent as soon as it is set: {why}")
         }
-        DeliveryStatus::Failed => format!("failed{at}: {why}; never tried again by itself{}", resend(one)),
+        DeliveryStatus::Failed => format!("failed{at}: {why}. Not retried{}", resend(one)),
         DeliveryStatus::Pending => pending_because(one, addressee, now),
     }
 }
@@ -200,22 +212,22 @@ fn resend(one: &Sending) -> String {
     let why = match one.not_again {
         None => {
             let DeliveryView { event_id, destination_id, .. } = &one.delivery;
-            return format!(" (`settle resend event {event_id} --destination {destination_id}`)");
+            return format!("; resend it with `settle resend event {event_id} --destination {destination_id}`");
         }
-        Some(Skipped::AlreadyPending) => return ", but it is queued again by now".to_owned(),
-        Some(Skipped::Superseded) => "a newer state of the purchase stands for it",
-        Some(Skipped::NotChosen) => "the destination does not choose it any more",
-        Some(Skipped::Acknowledged) => "it, or a newer state, arrived",
+        Some(Skipped::AlreadyPending) => return ", but queued again since".to_owned(),
+        Some(Skipped::Superseded) => "a newer state of the purchase replaces it",
+        Some(Skipped::NotChosen) => "the destination is no longer subscribed to it",
+        Some(Skipped::Acknowledged) => "it, or a newer state, was delivered",
         Some(Skipped::Counted) => "the destination has it, so it might be counted twice",
         Some(Skipped::MayBeCounted) => {
-            "the destination may have it and would not recognize it any more, so it might be counted twice"
+            "the destination may have it and would no longer recognize it, so it might be counted twice"
         }
-        Some(Skipped::Pruned) => "its body was removed, for its age",
-        Some(Skipped::Operators) => "it is about a destination, and is sent once",
+        Some(Skipped::Pruned) => "its body was pruned",
+        Some(Skipped::Operators) => "an event about a destination is sent once",
         Some(Skipped::Deleted) => "the destination was deleted",
         Some(Skipped::Unknown) => "no event of its purchase was recorded",
     };
-    format!(", nor by a resend: {why}")
+    format!(", and cannot be resent: {why}")
 }
 
 /// The sentence about a superseded delivery, with the state of its successor.
@@ -230,7 +242,7 @@ fn superseded(one: &Sending) -> String {
         DeliveryStatus::Delivered => format!("which was delivered{at}"),
         DeliveryStatus::Failed => format!("which failed{at}"),
         DeliveryStatus::Skipped => "which was not sent".to_owned(),
-        DeliveryStatus::Waiting => "which waits for the customer's name".to_owned(),
+        DeliveryStatus::Waiting => "which waits for the customer's id".to_owned(),
         DeliveryStatus::Pending | DeliveryStatus::Superseded => "which is pending".to_owned(),
     };
     format!("superseded by revision {}, {became}", successor.revision)
@@ -241,11 +253,11 @@ pub fn held_back(addressee: &Addressee, now: Timestamp) -> Option<String> {
     let Addressee { destination, health: HealthView { health, .. }, .. } = addressee;
     let reason = destination.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
     if !destination.enabled {
-        return Some(format!("pending: the destination is disabled since {}{reason}", destination.since));
+        return Some(format!("pending: the destination has been disabled since {}{reason}", destination.since));
     }
     if let Some(since) = health.opened_at {
         return Some(format!(
-            "pending: the destination does not answer since {since}, and is tried every 30 s{reason}"
+            "pending: the destination has been failing since {since}{reason}, and is checked every 30 s"
         ));
     }
     let until = health.paused_until.filter(|until| *until > now)?;
@@ -259,24 +271,24 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
         return why;
     }
     if one.attempts.last().is_some_and(|last| last.finished_at.is_none()) {
-        return "pending, and being sent at this moment unless its worker died".to_owned();
+        return "pending: being sent now, unless its worker died".to_owned();
     }
     let view = &one.delivery;
-    let error = view.last_error.as_deref().map_or_else(String::new, |error| format!("; the last time: {error}"));
-    match (view.next_due_at, view.attempts) {
-        (Some(at), 0) if at <= now => format!("pending, and sent as soon as its lane is free; due since {at}"),
-        (Some(at), 0) => {
+    let status = one.attempts.last().and_then(|last| last.status);
+    let next = match view.next_due_at {
+        Some(at) if at <= now => format!("as soon as its lane is free, due since {at}"),
+        Some(at) => format!("at {at}"),
+        None => return "pending".to_owned(),
+    };
+    match view.attempts {
+        0 => {
             let why = view.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-            format!("pending, due at {at}{why}")
+            format!("pending. First attempt {next}{why}")
         }
-        (Some(at), tried) if at <= now => {
-            format!(
-                "pending, tried {}, and tried again as soon as its lane is free; due since {at}{error}",
-                times(tried)
-            )
+        failed => {
+            let why = response(status, view.last_error.as_deref()).map_or_else(String::new, |why| format!(" ({why})"));
+            format!("pending. {} failed{why}. Next attempt {next}", attempts(failed))
         }
-        (Some(at), tried) => format!("pending, tried {}, tried again at {at}{error}", times(tried)),
-        (None, _) => "pending".to_owned(),
     }
 }
 
@@ -286,35 +298,34 @@ pub fn earlier_attempts(one: &Sending) -> Option<String> {
     let left_out = one.delivery.attempts.saturating_sub(shown);
     let id = one.delivery.id;
     (left_out > 0 && shown > 0 && one.delivery.pruned_at.is_none())
-        .then(|| format!("{left_out} earlier attempts are not shown here: `settle delivery attempts {id}`"))
+        .then(|| format!("{left_out} earlier attempts: `settle delivery attempts {id}`"))
 }
 
 pub fn attempt(attempt: &AttemptView) -> String {
     let by = match attempt.mode.as_str() {
-        "probe" => ", to see whether it answers again",
-        "drain" => ", with what was pending",
+        "probe" => " (check)",
+        "drain" => " (backlog)",
         _ => "",
     };
     let retry_after = attempt.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(RETRY_AFTER));
     let response = attempt.response.as_deref().map(str::trim).filter(|text| !text.is_empty());
     sentence([
-        Some(format!("attempt {} at {}{by}: {}", attempt.number, attempt.started_at, answer(attempt))),
+        Some(format!("attempt {}{by} at {}: {}", attempt.number, attempt.started_at, result(attempt))),
         Some(retry_after.map(|(name, value)| format!("; {name}: {value}")).collect()),
-        response.map(|response| format!("; its answer: {}", one_line(response))),
-        attempt.next_due_at.map(|at| format!("; the next was due at {at}")),
+        response.map(|response| format!("; response: {}", one_line(response))),
     ])
 }
 
-fn answer(attempt: &AttemptView) -> String {
+fn result(attempt: &AttemptView) -> String {
     let Some(_) = attempt.finished_at else {
-        return "in flight, or its worker died before it recorded the result".to_owned();
+        return "in flight, unless its worker died".to_owned();
     };
     let ms = attempt.latency_ms;
-    match (attempt.status, attempt.error.as_deref()) {
-        (Some(status), None) => format!("answered {status} after {ms} ms"),
-        (Some(status), Some(error)) => format!("answered {status} after {ms} ms ({}): {error}", attempt.class),
-        (None, Some(error)) => format!("no answer after {ms} ms ({}): {error}", attempt.class),
-        (None, None) => format!("no answer after {ms} ms ({})", attempt.class),
+    let error = error_beside(attempt.status, attempt.error.as_deref());
+    let error = error.map_or_else(String::new, |error| format!(": {error}"));
+    match attempt.status {
+        Some(status) => format!("HTTP {status} after {ms} ms{error}"),
+        None => format!("no response after {ms} ms{error}"),
     }
 }
 
@@ -322,9 +333,9 @@ fn one_line(text: &str) -> String {
     shortened(&text.split_whitespace().collect::<Vec<_>>().join(" "), ANSWER_CHARS)
 }
 
-/// `once`, `2 times`.
-pub fn times(number: i64) -> String {
-    if number == 1 { "once".to_owned() } else { format!("{number} times") }
+/// `1 attempt`, `2 attempts`.
+pub fn attempts(number: i64) -> String {
+    count(usize::try_from(number).unwrap_or(0), "attempt")
 }
 
 fn nth(n: i64) -> String {
