@@ -53,6 +53,11 @@ fn is_verified(update: &Value) -> bool {
     update["attributes"]["verified"] == true
 }
 
+/// The explanation of a message, as text.
+async fn explained(world: &World, message_id: &str) -> String {
+    world.api.get(&format!("/v1/explain/notifications/{message_id}")).await.ok().to_string()
+}
+
 /// Waits until a message's notification has no outcome and this `waiting_for`.
 async fn wait_waiting(world: &World, message_id: &str, wanted: &str) {
     wait::until(SOON, &format!("{message_id} to wait for {wanted}"), async || {
@@ -135,6 +140,8 @@ async fn within_patience_all_is_accepted_and_nothing_announced() {
     assert!(status["verification"]["why"].as_str().is_some_and(|why| why.contains("503")), "{status}");
     assert!(status["verification"]["next_query_at"].is_string(), "{status}");
     wait_waiting(&world, &first, "verification").await;
+    let explained = explained(&world, &first).await;
+    assert!(explained.contains("no response from Amazon since") && explained.contains(": HTTP 503"), "{explained}");
     check_silence(&world, "patient").await;
 
     world.act("patient", "hold", &json!({ "reason": "a test" })).await;
@@ -171,7 +178,7 @@ async fn a_hanging_or_refusing_service_is_waited_for_too() {
     let mut world = world("10m").await;
     world.rvs().know("hung", bought());
     world.rvs().answer(Reply::Hang);
-    world.send(PURCHASED, "hung").await;
+    let message_id = world.send(PURCHASED, "hung").await;
     world.rvs().wait_queries("hung", 1, SOON).await;
     world
         .wait_status("hung", "a time-out", |status| {
@@ -185,6 +192,8 @@ async fn a_hanging_or_refusing_service_is_waited_for_too() {
             status["verification"]["why"].as_str().is_some_and(|why| why.contains("no connection"))
         })
         .await;
+    let explained = explained(&world, &message_id).await;
+    assert!(explained.contains(": no connection to 127.0.0.1 could be made"), "{explained}");
     check_silence(&world, "hung").await;
     world.rvs_mut().accept().await;
     wait_update(&world, "hung", "an update", is_verified).await;

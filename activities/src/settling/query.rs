@@ -4,9 +4,10 @@ use crate::dependencies::Context;
 use crate::settling::store_rate::{Permit, Throttle};
 use crate::spans;
 use domain::{Parked, PlatformId, Verification};
+use protocols::http::Reply;
 use protocols::stores::{Answer, Receipt, Retry, Store};
 use std::time::Duration;
-use storage::Error;
+use storage::{AttemptClass, Error};
 use tokio::time::Instant;
 
 /// Maximum wait for one of the concurrent requests. Together with the wait for a permit and the request it fits into
@@ -38,7 +39,8 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
     // By the database's clock: it is compared with times in rows.
     let at = context.store.now().await?;
     let began = Instant::now();
-    let reply = spans::request(request, |request| context.http.send(request)).await;
+    let host = request.url.host_str().unwrap_or_default().to_owned();
+    let reply = naming(&host, spans::request(request, |request| context.http.send(request)).await);
     metrics::histogram!("settle_verification_seconds").record(began.elapsed());
     Ok(Some(match store.answer(&reply, subject.receipt, at) {
         Answer::Retry(retry) if retry.is_throttled => {
@@ -53,6 +55,20 @@ pub async fn send(context: &Context, store: Store<'_>, subject: &Subject<'_>) ->
             answer
         }
     }))
+}
+
+/// A reply of the store's host: a failure to reach it names the host, which no admin chose.
+fn naming(host: &str, reply: Reply) -> Reply {
+    let Reply::Failure { class, message } = reply else { return reply };
+    let message = match class {
+        AttemptClass::Dns => format!("the name {host} cannot be resolved to an allowed address"),
+        AttemptClass::Connect => format!("no connection to {host} could be made"),
+        AttemptClass::Timeout => format!("{host} did not respond in time"),
+        AttemptClass::Reset => format!("{host} closed the connection without a response"),
+        AttemptClass::Tls => format!("no TLS connection to {host}: check its certificate, its chain and its name"),
+        _ => message,
+    };
+    Reply::Failure { class, message }
 }
 
 /// The answer while the store throttles the platform because of another purchase. It counts as a failure, so that
@@ -86,4 +102,24 @@ pub fn label(answer: &Answer) -> &'static str {
 
 pub fn count(answer: &'static str) {
     metrics::counter!("settle_verifications_total", "answer" => answer).increment(1);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::naming;
+    use protocols::http::{Failure, Reply};
+    use storage::AttemptClass;
+
+    #[test]
+    fn a_host_that_cannot_be_reached_is_named() {
+        let why = |failure: Failure| match naming("rvs.example", failure.into()) {
+            Reply::Failure { message, .. } => message,
+            Reply::Answer { .. } => String::new(),
+        };
+        assert_eq!(why(Failure::Dns), "the name rvs.example cannot be resolved to an allowed address");
+        assert_eq!(why(Failure::Connect), "no connection to rvs.example could be made");
+        assert_eq!(why(Failure::Timeout), "rvs.example did not respond in time");
+        let other = Reply::Failure { class: AttemptClass::InvalidUrl, message: "no".to_owned() };
+        assert_eq!(naming("rvs.example", other.clone()), other);
+    }
 }

@@ -106,7 +106,7 @@ impl Query<'_> {
         if retry.is_strange {
             raise_alarm(self.context, self.known.platform_id, "verification_strange", &retry.why).await;
         }
-        let unanswered = store.verify_failed(self.key).await?;
+        let unanswered = store.verify_failed(self.key, &retry.why).await?;
         let outage = Outage { unanswered, now: store.now().await? };
         match next_query_in(outage, self.store.give_up_after(), retry.retry_after, (self.context.random)()) {
             Some(wait) => self.later(wait, &format!("{} (attempt {})", retry.why, unanswered.attempts)).await,

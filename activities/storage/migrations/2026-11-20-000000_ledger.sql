@@ -662,8 +662,10 @@ CREATE TABLE purchases (
     -- `parked`.
     waits_for TEXT,
     waits_through BIGINT,
-    -- The first failed query since the store last answered, and the number of failed queries since then.
+    -- The first failed query since the store last answered, why the last one failed, and the number of failed queries
+    -- since then.
     unverified_since BIGINT,
+    unverified_because TEXT,
     verify_attempts BIGINT NOT NULL,
     -- The number of the last settling, and the fingerprint of the notifications that it settled. A recheck raises the
     -- number too, so that a settling that began before is not recorded.

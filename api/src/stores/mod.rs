@@ -12,6 +12,14 @@ pub fn forms() -> Vec<Form> {
     vec![amazon::form::form()]
 }
 
+/// A store's name for people.
+pub fn name(store: &str) -> &str {
+    match store {
+        amazon::STORE => "Amazon",
+        other => other,
+    }
+}
+
 /// Reads the transactions of a store's sales report.
 ///
 /// # Errors

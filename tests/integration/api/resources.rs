@@ -361,7 +361,7 @@ async fn a_later_check_that_confirms_a_revision_is_shown() {
     assert_eq!((&shown["is_verified"], &shown["data"]["attributes"]["verified"]), (&json!(true), &json!(false)));
     assert_eq!(shown["verified_at"], "2027-01-15T08:00:00.000000Z");
     let explained = service.get(&explanation).await.body["summary"].to_string();
-    assert!(explained.contains("the store has confirmed it since, last at 2027-01-15T08:00:00"), "{explained}");
+    assert!(explained.contains("Amazon has confirmed it since, last at 2027-01-15T08:00:00"), "{explained}");
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ story! {
 story! {
     async fn failures_restart_with_the_change_not_its_batch(world: World) {
         let key = crowd_and_one(&world).await;
-        let fail = async || world.store.verify_failed(key).await.unwrap().attempts;
+        let fail = async || world.store.verify_failed(key, "HTTP 503").await.unwrap().attempts;
         assert_eq!((fail().await, fail().await), (1, 2));
         world.pass(1_000);
         world.set_secret(Some("another")).await;

@@ -5,6 +5,9 @@ use domain::{NotificationKind, Verification};
 use std::time::Duration;
 use storage::{ExposeSecret, Page};
 
+/// Why a query failed.
+const WHY: &str = "HTTP 503";
+
 story! {
     async fn a_query_to_the_store_holds_what_is_known_of_the_purchase(world: World) {
         let key = world.key("r1");
@@ -74,14 +77,14 @@ story! {
 story! {
     async fn failures_are_counted_from_the_first_until_the_store_answers(world: World) {
         let key = world.key("r1");
-        assert!(is_missing(&world.store.verify_failed(key).await.unwrap_err()));
+        assert!(is_missing(&world.store.verify_failed(key, WHY).await.unwrap_err()));
         world.notify("m1", "r1", 1).await;
         let began = world.store.now().await.unwrap();
-        let first = world.store.verify_failed(key).await.unwrap();
+        let first = world.store.verify_failed(key, WHY).await.unwrap();
         assert_eq!(first.attempts, 1);
         let seq = world.load(key).await.notifications[0].0;
         world.pass(10_000);
-        let second = world.store.verify_failed(key).await.unwrap();
+        let second = world.store.verify_failed(key, WHY).await.unwrap();
         let now = world.store.now().await.unwrap();
         assert_eq!(second.attempts, 2);
         let passed = now.millis_since(began) + if world.is_postgres() { 10_000 } else { 0 };
@@ -93,14 +96,15 @@ story! {
         world.done(unreachable).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
         assert_eq!(standing.unverified_since, Some(second.since), "it did not answer");
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 3);
+        assert_eq!(standing.unverified_because.as_deref(), Some(WHY));
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 3);
         assert!(seq > 0);
 
         world.revise("r1", 2).await;
         let standing = world.store.purchase(key).await.unwrap().standing;
-        assert_eq!(standing.unverified_since, None);
+        assert_eq!((standing.unverified_since, standing.unverified_because), (None, None));
         assert!(standing.verified_at.is_some());
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
     }
 }
 
@@ -109,7 +113,7 @@ story! {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
         let loaded = world.load(key).await;
-        world.store.verify_failed(key).await.unwrap();
+        world.store.verify_failed(key, WHY).await.unwrap();
         assert_eq!(world.done(record(key, &loaded)).await, 1);
     }
 }
@@ -161,10 +165,10 @@ story! {
         let key = world.key("r1");
         world.store.verify_answered(key).await.unwrap();
         world.notify("m1", "r1", 1).await;
-        world.store.verify_failed(key).await.unwrap();
+        world.store.verify_failed(key, WHY).await.unwrap();
         world.store.verify_answered(key).await.unwrap();
         assert_eq!(world.store.purchase(key).await.unwrap().standing.unverified_since, None);
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
     }
 }
 
@@ -185,19 +189,19 @@ story! {
         let key = world.key("r1");
         world.notify("m1", "r1", 1).await;
         let until = world.store.now().await.unwrap().plus_millis(1_000_000);
-        world.store.verify_failed(key).await.unwrap();
+        world.store.verify_failed(key, WHY).await.unwrap();
         world.store.hold(key, until, "ann", "looking").await.unwrap();
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         world.store.release(key).await.unwrap();
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         let mut unverifiable = record(key, &world.load(key).await);
         (unverifiable.is_answer, unverifiable.is_real) = (Verification::Unverifiable.is_answer(), Verification::Unverifiable.is_real());
         world.done(unverifiable).await;
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         let query = world.store.store_query(key).await.unwrap().unwrap();
         assert!(world.store.refuse_secret(&query).await.unwrap());
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
         world.set_secret(Some("new")).await;
-        assert_eq!(world.store.verify_failed(key).await.unwrap().attempts, 1);
+        assert_eq!(world.store.verify_failed(key, WHY).await.unwrap().attempts, 1);
     }
 }

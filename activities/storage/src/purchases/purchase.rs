@@ -218,7 +218,7 @@ pub fn lock_existing(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Erro
 
 const RESET_FAILURES: Sql = statement! {"
     UPDATE purchases
-    SET unverified_since = NULL, verify_attempts = 0
+    SET unverified_since = NULL, unverified_because = NULL, verify_attempts = 0
     WHERE unverified_since IS NOT NULL AND {{which}}
 "};
 const LOCK_UNVERIFIED: Sql = statement! {"

@@ -84,6 +84,8 @@ pub struct PurchaseStatus {
     pub is_verified: Option<bool>,
     /// When the store stopped answering about it; null while it answers.
     pub unverified_since: Option<Timestamp>,
+    /// Why the last query had no answer; null while the store answers.
+    pub unverified_because: Option<String>,
     /// What its notifications wait for after their window.
     #[schemars(with = "Option<String>")]
     pub waiting_for: Option<WaitsFor>,
@@ -99,6 +101,7 @@ impl Field for PurchaseStatus {
             verified_at: known.last_verified(),
             is_verified: Some(!known.is_unverified()),
             unverified_since: Field::read(row, "unverified_since")?,
+            unverified_because: Field::read(row, "unverified_because")?,
             waiting_for: Field::read(row, "waits_for")?,
             next_wake_at: Field::read(row, "next_wake_at")?,
         })
@@ -107,7 +110,7 @@ impl Field for PurchaseStatus {
 
 const PURCHASE: &str = "
     p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state, p.held_until,
-        p.updated_at, p.user_id, p.purchase, p.unverified_since, p.waits_for, p.next_wake_at,
+        p.updated_at, p.user_id, p.purchase, p.unverified_since, p.unverified_because, p.waits_for, p.next_wake_at,
         COALESCE((SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key
         AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1), 'null') AS data
     FROM purchases p";

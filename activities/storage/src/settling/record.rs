@@ -158,6 +158,7 @@ const UPDATE: Sql = statement! {"
         settling = ?, fingerprint = ?, app_user_id = ?, user_id = ?,
         first_user_id = COALESCE(first_user_id, ?), waits_for = ?, waits_through = ?,
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
+        unverified_because = CASE WHEN ? THEN NULL ELSE unverified_because END,
         verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, urgency = 'calendar',
         payments = payments + ?, updated_at = ?
     WHERE collapse_key = ?
@@ -322,6 +323,7 @@ impl Settling<'_> {
             .bind(owner)
             .bind(waits_for)
             .bind(self.waits_through())
+            .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(decision.wake)

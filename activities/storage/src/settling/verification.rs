@@ -6,7 +6,7 @@ use crate::db::alarm::About;
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
@@ -86,7 +86,7 @@ const CLAIMED: Sql = statement! {"
 
 const COUNT_FAILURE: Sql = statement! {"
     UPDATE purchases
-    SET unverified_since = COALESCE(unverified_since, ?), verify_attempts = verify_attempts + 1
+    SET unverified_since = COALESCE(unverified_since, ?), unverified_because = ?, verify_attempts = verify_attempts + 1
     WHERE collapse_key = ?
     RETURNING unverified_since AS since, verify_attempts AS attempts
 "};
@@ -168,13 +168,15 @@ impl Store {
         .await
     }
 
-    /// Counts a failed query about a purchase; returns since when the store has not answered, and how many queries
-    /// failed.
-    pub async fn verify_failed(&self, key: CollapseKey) -> Result<Unanswered, Error> {
+    /// Counts a failed query about a purchase, and stores why it failed; returns since when the store has not answered,
+    /// and how many queries failed.
+    pub async fn verify_failed(&self, key: CollapseKey, why: &str) -> Result<Unanswered, Error> {
+        let why = clean(why).into_owned();
         self.write(move |write| {
             purchase::lock(write, key)?;
             rechecks::reset_noted_failures(write, key)?;
-            sql(COUNT_FAILURE).bind(write.now()?).bind(key).one(write.connection, "purchase")
+            let count = sql(COUNT_FAILURE).bind(write.now()?).bind(why.as_str()).bind(key);
+            count.one(write.connection, "purchase")
         })
         .await
     }

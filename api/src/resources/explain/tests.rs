@@ -101,7 +101,9 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> Re
         window_ends_at: None,
         held: None,
         unverified_since: None,
+        unverified_because: None,
         next_wake_at: None,
+        store: "amazon".to_owned(),
         topic_arn: None,
     }
 }
@@ -337,9 +339,11 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     assert_eq!(sentence(&hold), "on hold by ann until 2027-01-15T08:01:00.000000Z (checking)");
     let mut verification = notification(None, Some(WaitingFor::Verification));
     (verification.unverified_since, verification.next_wake_at) = (Some(at(1)), Some(at(60)));
+    verification.unverified_because = Some("HTTP 503".to_owned());
     assert_eq!(
         sentence(&verification),
-        "no response from the store since 2027-01-15T08:00:01.000000Z. Next check at 2027-01-15T08:01:00.000000Z"
+        "no response from Amazon since 2027-01-15T08:00:01.000000Z: HTTP 503. Next check at \
+         2027-01-15T08:01:00.000000Z"
     );
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");

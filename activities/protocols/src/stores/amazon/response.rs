@@ -25,13 +25,13 @@ pub fn answer(reply: &Reply, receipt_id: &str, at: Timestamp) -> Answer {
         429 => Answer::Retry(Retry {
             is_throttled: true,
             retry_after: retry_after.and_then(seconds),
-            ..Retry::new("throttled", "the store throttles our requests (429)")
+            ..Retry::new("throttled", "the store throttles our requests (HTTP 429)")
         }),
-        500..=599 => Answer::Retry(Retry::new("server_error", format!("the store answered {status}"))),
+        500..=599 => Answer::Retry(Retry::new("server_error", format!("HTTP {status}"))),
         // Only old versions of Amazon's documentation list 404, 498 and 499. No other status is documented.
         _ => Answer::Retry(Retry {
             is_strange: true,
-            ..Retry::new("unexpected_status", format!("the store answered {status}, which is not documented"))
+            ..Retry::new("unexpected_status", format!("HTTP {status}, which is not documented"))
         }),
     }
 }
@@ -42,7 +42,7 @@ fn seconds(text: &str) -> Option<Duration> {
 }
 
 fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
-    let unreadable = |why: &str| Answer::Retry(Retry::new("unreadable", format!("the store answered 200, but {why}")));
+    let unreadable = |why: &str| Answer::Retry(Retry::new("unreadable", format!("HTTP 200, but {why}")));
     let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
         return unreadable("its answer is not a JSON object");
     };

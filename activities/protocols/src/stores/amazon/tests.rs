@@ -87,10 +87,7 @@ fn every_status_has_its_meaning() {
     assert_eq!(replied(496, &body), Answer::Refused);
     assert_eq!(replied(497, &body), parked(Parked::WrongCustomer));
     for status in [500, 502, 503, 599] {
-        assert_eq!(
-            replied(status, &body),
-            Answer::Retry(Retry::new("server_error", format!("the store answered {status}")))
-        );
+        assert_eq!(replied(status, &body), Answer::Retry(Retry::new("server_error", format!("HTTP {status}"))));
     }
     for status in [100, 201, 204, 301, 401, 403, 404, 408, 498, 499, 600, 999] {
         let Answer::Retry(retry) = replied(status, &body) else { panic!("{status}") };

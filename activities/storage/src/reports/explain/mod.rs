@@ -33,6 +33,8 @@ pub struct MessageExplanation {
 pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
+    /// Its store, such as `amazon`.
+    pub store: String,
     pub notifications: Vec<ReceivedNotification>,
     pub events: Vec<AnnouncedEvent>,
     /// The claims of devices to it, the verified ones in front.
@@ -92,8 +94,10 @@ impl Store {
             }
             let events = events::of_purchase(connection, key, now)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
+            let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
             Ok(PurchaseExplanation {
                 purchase,
+                store: origin.store,
                 has_older: notifications.has_older || events.has_older,
                 notifications: notifications.all,
                 addressees: destination::addressees(connection, &events.all)?,

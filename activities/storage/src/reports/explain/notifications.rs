@@ -34,8 +34,12 @@ row! {
         pub held: Option<Held>,
         /// When the store stopped answering, while it waits for the store.
         pub unverified_since: Option<Timestamp>,
+        /// Why the last query had no answer, while it waits for the store.
+        pub unverified_because: Option<String>,
         /// When the store is queried again, while it waits for the store.
         pub next_wake_at: Option<Timestamp>,
+        /// The store that notified, such as `amazon`.
+        pub store: String,
         /// The topic that must be approved, while it waits for that.
         pub topic_arn: Option<String>,
     }
@@ -53,8 +57,10 @@ const SELECT: &str = formatcp! {"
     SELECT {VIEW}, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
         AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS window_ends_at,
-        p.held_until, p.held_by, p.held_reason, p.unverified_since, p.next_wake_at, t.arn AS topic_arn
+        p.held_until, p.held_by, p.held_reason, p.unverified_since, p.unverified_because, p.next_wake_at, f.store,
+        t.arn AS topic_arn
     FROM {WITH_PURCHASE}
+    JOIN platforms f ON f.id = n.platform_id
     LEFT JOIN topics t ON t.id = n.waiting_topic_id
 "};
 
@@ -114,6 +120,7 @@ impl ReceivedNotification {
             window_ends_at: self.window_ends_at.filter(|_| waits_for_window),
             held: self.held.filter(|_| is_held),
             unverified_since: self.unverified_since.filter(|_| waits_for_store),
+            unverified_because: self.unverified_because.filter(|_| waits_for_store),
             next_wake_at: self.next_wake_at.filter(|_| waits_for_store),
             ..self
         }

@@ -10,8 +10,9 @@ pub use device::{device_delivery, device_event, device_event_unsent, no_notifica
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
+use crate::stores;
 use domain::{CollapseKey, Outcome, Timestamp, UserId};
-use phrases::{count, sentence, was};
+use phrases::{because, count, sentence, was};
 use storage::{
     ClaimView, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Transfer, TransferCause,
     WaitingFor,
@@ -28,35 +29,39 @@ pub fn message(message_id: &str, of: &MessageExplanation) -> String {
 pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let Some(view) = &of.purchase else { return format!("purchase {key}: not settled yet") };
     let customer = view.app_user_id.as_deref().map_or_else(String::new, |name| format!(", customer {name}"));
-    let state = state_for_people(&view.state);
+    let (state, store) = (state_for_people(&view.state), stores::name(&of.store));
     sentence([
         Some(format!("purchase {key} (receipt {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
         view.held_until
             .filter(|until| *until > of.now)
             .map(|until| format!(". On hold until {until}: nothing is settled before then, unless it is released")),
-        confirmed_since(view),
-        view.standing.unverified_since.map(|since| format!(". No response from the store since {since}")),
+        confirmed_since(view, store),
+        view.standing.unverified_since.map(|since| {
+            let because = because(view.standing.unverified_because.as_deref());
+            format!(". No response from {store} since {since}{because}")
+        }),
         of.is_believed.then(|| {
-            ". Unverified: the store does not know the receipt, and the platform accepts such receipts \
-             (`unknown_receipts`)"
-                .to_owned()
+            format!(
+                ". Unverified: {store} does not know the receipt, and the platform accepts such receipts \
+                 (`unknown_receipts`)"
+            )
         }),
         of.successor_missing_since.map(|since| {
             format!(
-                ". Replaced by an unknown receipt, as the store has shown since {since}: \
+                ". Replaced by an unknown receipt, as {store} has shown since {since}: \
                  SUBSCRIPTION_MODIFIED_IMMEDIATE was lost. The new receipt is linked when it becomes known; after a \
                  week without it, expired is sent"
             )
         }),
-        view.standing.next_wake_at.map(|at| format!(". Next check by {at}")),
+        view.standing.next_wake_at.map(|at| format!(". Next check with {store} by {at}")),
     ])
 }
 
 /// That the store confirmed since what the newest revision announced unverified. Such a check makes no revision.
-fn confirmed_since(of: &PurchaseView) -> Option<String> {
+fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
-    Some(format!(". Announced unverified in that revision; the store has confirmed it since, last at {at}"))
+    Some(format!(". Announced unverified in that revision; {store} has confirmed it since, last at {at}"))
 }
 
 /// The sentence about the notifications of a purchase.
@@ -176,7 +181,9 @@ fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
 
 /// What a notification without an outcome waits for.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
+    let store = stores::name(&notification.store);
     let since = notification.unverified_since.map_or_else(String::new, |since| format!(" since {since}"));
+    let because = because(notification.unverified_because.as_deref());
     let next = notification.next_wake_at.map_or_else(String::new, |at| format!(". Next check at {at}"));
     match notification.view.waiting_for {
         Some(WaitingFor::Window) => match notification.window_ends_at {
@@ -197,9 +204,9 @@ pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
             let platform = notification.view.platform_id;
             format!("waiting for approval of the topic{topic} (`settle platform topics {platform}`)")
         }
-        Some(WaitingFor::Verification) => format!("no response from the store{since}{next}"),
-        Some(WaitingFor::Confirmation) => format!("the store does not show it yet{next}"),
-        Some(WaitingFor::Parked) => format!("parked: the store does not know the receipt{next}"),
+        Some(WaitingFor::Verification) => format!("no response from {store}{since}{because}{next}"),
+        Some(WaitingFor::Confirmation) => format!("{store} does not show it yet{next}"),
+        Some(WaitingFor::Parked) => format!("parked: {store} does not know the receipt{next}"),
         None => "waiting".to_owned(),
     }
 }

@@ -29,6 +29,11 @@ pub fn response(status: Option<i64>, error: Option<&str>) -> Option<String> {
     }
 }
 
+/// A reason behind a sentence, if there is one.
+pub fn because(why: Option<&str>) -> String {
+    why.map_or_else(String::new, |why| format!(": {why}"))
+}
+
 /// The environments that a destination wants.
 pub fn environments(filter: &Filter) -> String {
     filter.environments.iter().map(|environment| environment.as_str()).collect::<Vec<_>>().join(", ")
