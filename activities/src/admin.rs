@@ -40,10 +40,10 @@ pub async fn hold(store: &Store, call: &str, input: SetHold) -> Result<(), Error
     store.hold(input.collapse_key, until, &by, &reason).await
 }
 
-/// Leaves the audit entry of a flush, which changes nothing but the time of the settling that follows.
+/// Leaves the audit entry of a flush, and notes it as a cause of the settling that follows.
 pub async fn flushed(store: &Store, admin: &Admin, key: CollapseKey, call: &str) -> Result<(), Error> {
     let app = store.app_of(Subject::Purchase, &key.to_string()).await?;
-    by(store, admin, call).record_audit_entry("purchase.flush", app, key).await
+    by(store, admin, call).note_flush(app, key).await
 }
 
 /// Discards the waiting notifications; returns their number.

@@ -167,6 +167,9 @@ async fn within_patience_all_is_accepted_and_nothing_announced() {
         (&json!(1), &json!(2)),
         "{update}"
     );
+    let key = world.key("patient");
+    let explained = world.api.get(&format!("/v1/explain/purchases/{key}")).await.ok().to_string();
+    assert!(explained.contains("revision 1: 2 notifications; settled on request by "), "{explained}");
     for message_id in [first, second] {
         assert_eq!(world.wait_outcome(&message_id).await[0]["outcome"], "settled");
     }

@@ -677,6 +677,8 @@ CREATE TABLE purchases (
     next_wake_at BIGINT,
     -- Why it is woken then: `person`, `setting` or `calendar`; the sweep takes them in this order.
     urgency TEXT NOT NULL DEFAULT 'calendar',
+    -- JSON: why it was rechecked since its last settling, and by whom; the events of the next revision get it.
+    causes TEXT,
     -- The next wake for which the sweep woke it, and no settling followed: how often, and when it does so again. A run
     -- that queries the store later wakes by itself, and counts as woken once.
     woken_for BIGINT,
@@ -715,6 +717,8 @@ CREATE TABLE rechecks (
     requested_at BIGINT NOT NULL,
     -- For `secret`: when the store began to refuse the secret before the new one; NULL if it did not.
     refused_at BIGINT,
+    -- JSON: the cause that each purchase gets, and by whom.
+    cause TEXT NOT NULL,
     -- The last purchase that was walked; the purchases of the app are walked in the order of their keys.
     after_key TEXT NOT NULL,
     PRIMARY KEY (why, subject_id)
@@ -765,6 +769,8 @@ CREATE TABLE events (
     -- JSON: both, over the purchases on the platforms that a destination wants, for each platform filter; NULL without
     -- one.
     views TEXT,
+    -- JSON: why its revision was settled, beside the notifications; NULL without another cause.
+    causes TEXT,
     traceparent TEXT,
     created_at BIGINT NOT NULL,
     -- When its body was reduced, because of its age, to what the check and receivers need.

@@ -76,6 +76,7 @@ pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
 pub use people::reviews::Review;
 pub use people::transfers::{MovedRows, Transfer};
+pub use purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
 pub use redelivery::page::{Redelivered, Requeued};

@@ -50,6 +50,12 @@ async fn explanations_are_sentences_and_data() {
         purchase.body
     );
     assert!(!purchase.body.to_string().contains("\"data\":{"), "no body is in an explanation");
+    service.raw("UPDATE events SET causes = '[{\"kind\":\"customer_id\",\"by\":\"Sue\"},{\"kind\":\"login\"}]'");
+    let caused = service.get(&format!("/v1/explain/purchases/{}", keys[0])).await.body;
+    assert!(has_sentence(&caused, "revision 1: 1 notification; customer id set by Sue; login"), "{caused}");
+    let revision = caused["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "revision"));
+    let causes = json!([{ "kind": "customer_id", "by": "Sue" }, { "kind": "login" }]);
+    assert_eq!(revision.map(|node| &node["causes"]), Some(&causes));
     let event = service.get(&format!("/v1/explain/events/{}", keys[0])).await.body;
     assert_eq!((&event["what"], &event["id"]), (&json!("event"), &json!(keys[0])));
     let not_announced = event["then"].as_array().and_then(|then| then.iter().find(|node| node["what"] == "not_sent"));

@@ -1,11 +1,25 @@
 //! The data for explaining a notification, a purchase, an event and a destination.
 
 use super::aging::MINUTE_MS;
+use super::payments::{monthly, sale};
 use super::sending::{RETRY, finish};
 use super::world::{World, is_missing, new_destination, renewal, story};
+use domain::payment::SaleKind;
 use domain::time::duration;
 use domain::{EventId, Outcome, TransitionKind};
-use storage::{EndpointSignal, Fate, TopicRequest, Verdict};
+use storage::{
+    Actor, Author, CauseKind, CustomerKey, CustomerMove, EndpointSignal, Fate, Owner, RevisionCause, RevisionCauses,
+    Run, TopicRequest, Verdict,
+};
+
+impl World {
+    /// The causes of the newest revision of a receipt beside its notifications, each with who it was.
+    async fn newest_causes(&self, receipt: &str) -> Vec<(CauseKind, Option<String>)> {
+        let newest = self.store.explain_purchase(self.key(receipt)).await.unwrap().events.pop().unwrap();
+        let RevisionCauses(causes) = newest.event.causes.unwrap_or_default();
+        causes.into_iter().map(|RevisionCause { kind, by }| (kind, by)).collect()
+    }
+}
 
 story! {
     async fn a_purchase_is_explained_from_the_notification_to_the_attempt(world: World) {
@@ -136,5 +150,59 @@ story! {
         let sending = &of.events[0].sendings[0];
         let numbers: Vec<_> = sending.attempts.iter().map(|attempt| attempt.number).collect();
         assert_eq!((numbers, sending.delivery.attempts), ((6..=25).collect(), 25));
+    }
+}
+
+story! {
+    async fn a_revision_has_everything_that_caused_it(world: World) {
+        let (key, app) = (world.key("r1"), world.app.id);
+        let sue = world.store.by(Actor::named("Sue"));
+        let by_sue = |kind| (kind, Some("Sue".to_owned()));
+        assert_eq!(world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await, 1);
+        assert_eq!(world.newest_causes("r1").await, [], "its notification did");
+
+        sue.name_customer(app, Owner::AppUser("customer-1".to_owned()), "kim").await.unwrap();
+        let product = storage::Product { name: None, entitlements: Vec::new(), prices: Vec::new() };
+        let change = storage::Change::SetProduct("term".to_owned(), product);
+        sue.change_catalogue(app, change, Run::Real).await.unwrap();
+        assert_eq!(world.settle(key).await.0, 2);
+        let both = [by_sue(CauseKind::CustomerId), by_sue(CauseKind::Catalogue)];
+        assert_eq!(world.newest_causes("r1").await, both, "both came before it was settled");
+
+        assert_eq!(world.settle(key).await.0, 3);
+        assert_eq!(world.newest_causes("r1").await, [], "nothing is known of it");
+        world.raw().run("UPDATE purchases SET next_wake_at = 5");
+        assert_eq!(world.settle(key).await.0, 4);
+        assert_eq!(world.newest_causes("r1").await, [(CauseKind::Scheduled, None)]);
+
+        let sold = async |at: &str, price: &str| {
+            let charge = sale("t1", SaleKind::Charge, at, price);
+            sue.import_sales(app, vec![charge], Run::Real).await.unwrap();
+        };
+        sold("2027-01-10T13:00:00Z", "4.99").await;
+        assert_eq!(world.settle_again("r1").await, 5);
+        assert_eq!(world.newest_causes("r1").await, [by_sue(CauseKind::SalesReport)]);
+        sold("2027-01-10T14:00:00Z", "4.99").await;
+        assert_eq!(world.settle_again("r1").await, 5, "the report changes nothing");
+        assert_eq!(world.settle(key).await.0, 6);
+        assert_eq!(world.newest_causes("r1").await, [], "what changed nothing caused no later revision");
+        sold("2027-01-10T14:00:00Z", "3.99").await;
+        sue.note_flush(Some(app), key).await.unwrap();
+        sue.note_flush(Some(app), key).await.unwrap();
+        assert_eq!(world.revise("r1", 7).await, 7);
+        let all = [by_sue(CauseKind::SalesReport), by_sue(CauseKind::Flush)];
+        assert_eq!(world.newest_causes("r1").await, all, "each once, beside the notification");
+    }
+}
+
+story! {
+    async fn a_transfer_is_the_cause_of_its_revision(world: World) {
+        let sue = world.store.by(Actor::named("Sue"));
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        let author = Author { by: "Sue".to_owned(), reason: "wrong account".to_owned() };
+        let customer = CustomerKey::Owner(Owner::AppUser("customer-1".to_owned()));
+        let to_lee = CustomerMove { app: world.app.id, customer, to: "lee".to_owned(), author };
+        sue.move_customer(to_lee).await.unwrap();
+        assert_eq!(world.newest_causes("r1").await, [(CauseKind::Transfer, Some("Sue".to_owned()))]);
     }
 }

@@ -48,6 +48,7 @@ story! {
         assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), MANY + 1 - BATCH * 2);
         assert_eq!((world.woken(), noted(&world).len()), (MANY + 1, 0));
         assert_eq!(count(&world, "settling = 2"), MANY + 1, "each once");
+        assert_eq!(count(&world, "causes LIKE '%shared_secret%'"), MANY + 1, "each with the cause");
         let began_before = world.store.record(record(key, &before)).await.unwrap();
         assert_eq!(began_before, Recorded::Moved, "the decision used the settings before the change");
         assert_eq!(world.store.continue_rechecks(ALL).await.unwrap(), 0);

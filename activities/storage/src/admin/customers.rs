@@ -13,6 +13,7 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::people::moves::{self, Cause};
 use crate::people::names::{self, named};
+use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, UserRow};
 use crate::settings::app_lock;
@@ -164,7 +165,7 @@ pub fn name(
     match (&row.external_id, other_row) {
         (Some(called), _) if called == external_id => Ok(user),
         (Some(called), _) => Err(called_otherwise(called, external_id)),
-        (None, None) => names::set(write, user, external_id).map(|()| user),
+        (None, None) => names::set(write, user, external_id, CauseKind::CustomerId).map(|()| user),
         (None, Some(other)) => moves::merge(write, installation, app, Cause::Naming, &row, &other).map(|_| other.id),
     }
 }

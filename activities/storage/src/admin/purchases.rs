@@ -7,6 +7,7 @@ use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::notifications;
+use crate::purchases::cause::{self, CauseKind};
 use crate::purchases::purchase;
 use domain::{AppId, CollapseKey, Outcome, Timestamp};
 use serde_json::{Value, json};
@@ -52,6 +53,15 @@ impl Store {
             sql(RELEASE).bind(key).run(write.connection)?;
             notifications::sweep_anew(write, key)?;
             Ok(((), Some(entry(write, key, before)?)))
+        })
+        .await
+    }
+
+    /// Notes that a person requested to settle a purchase now, as a cause of the settling that follows.
+    pub async fn note_flush(&self, app: Option<AppId>, key: CollapseKey) -> Result<(), Error> {
+        self.change("purchase.flush", move |write| {
+            cause::note(write, key, CauseKind::Flush)?;
+            Ok(((), Some(AuditEntry::on(app, key))))
         })
         .await
     }

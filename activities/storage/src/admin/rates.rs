@@ -9,7 +9,8 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::purchases::purchase;
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Urgency};
 use crate::settings::app_lock;
 use domain::{AppId, CollapseKey};
 use schemars::JsonSchema;
@@ -76,7 +77,7 @@ impl Store {
                 sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
             for key in affected {
-                purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [key.into()])?;
+                purchase::recheck(write, Urgency::Setting, CauseKind::ExchangeRates, purchase::OF_KEY, [key.into()])?;
             }
             let stored: BTreeMap<String, &str> =
                 rates.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();

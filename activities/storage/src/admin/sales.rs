@@ -10,7 +10,8 @@ use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{self, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::purchases::purchase;
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Urgency};
 use crate::settings::app_lock;
 use crate::settling::payments::{SaleRow, booked, sales_of};
 use domain::payment::{self, Adjustment, EntryKind, Sale, SaleKind};
@@ -165,7 +166,7 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
     answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
         for key in affected {
-            purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [key.into()])?;
+            purchase::recheck(write, Urgency::Setting, CauseKind::SalesReport, purchase::OF_KEY, [key.into()])?;
         }
     }
     Ok(answer)

@@ -10,6 +10,7 @@ use crate::db::writer::Write;
 use crate::people::moves::{self, Author, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
+use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::app_lock;
 use domain::{AppId, TransferId, UserId};
@@ -96,7 +97,7 @@ fn move_customer(
         return Err(Error::unavailable(Raced));
     }
     if named.is_none() {
-        names::set(write, target, to)?;
+        names::set(write, target, to, CauseKind::Transfer)?;
         to_row.external_id = Some(to.clone());
     }
     let request = Move {

@@ -32,6 +32,11 @@ impl Actor {
     pub fn named(name: &str) -> Self {
         Self { key: None, name: name.to_owned(), reason: None, once: None }
     }
+
+    /// The name as it is stored.
+    fn stored_name(&self) -> String {
+        bounded(&visible(&self.name))
+    }
 }
 
 /// What a change did, before it is stored.
@@ -73,7 +78,7 @@ impl AuditEntry {
                 id,
                 at: write.now()?,
                 key_id: actor.key,
-                actor: bounded(&visible(&actor.name)),
+                actor: actor.stored_name(),
                 operation: operation.to_owned(),
                 app_id: self.app,
                 subject: clean(&self.subject).into_owned(),
@@ -127,7 +132,10 @@ impl Store {
     {
         let actor = self.actor.clone();
         self.write(move |write| {
-            let (answer, entry) = work(write)?;
+            write.actor = Some(actor.stored_name());
+            let done = work(write);
+            write.actor = None;
+            let (answer, entry) = done?;
             if let Some(entry) = entry {
                 entry.record(write, &actor, operation)?;
             }

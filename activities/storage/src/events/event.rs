@@ -28,6 +28,8 @@ pub struct StoredEvent {
     pub profile: Option<String>,
     /// State and attributes for destinations that want certain platforms only, see [`crate::settling::views`].
     pub views: Option<String>,
+    /// Why its revision was settled, beside the notifications: see [`crate::purchases::cause`].
+    pub causes: Option<String>,
 }
 
 impl StoredEvent {
@@ -43,6 +45,7 @@ impl StoredEvent {
             state_apart: None,
             profile: None,
             views: None,
+            causes: None,
         }
     }
 }
@@ -63,6 +66,7 @@ pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Resu
         state_apart: stored.state_apart,
         profile: stored.profile,
         views: stored.views,
+        causes: stored.causes,
         traceparent: event.traceparent.as_deref(),
         created_at: write.now()?,
     })

@@ -24,6 +24,7 @@ use crate::devices::claims::due::AWAITS_ANSWER;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::join::join;
 use crate::people::moves;
+use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{Customer, Raced, StoreUser};
 use crate::settings::app_lock;
@@ -75,7 +76,13 @@ impl Store {
             }
             let recorded = record_once(write, &record, installation, known)?;
             if verified > 0 && recorded == Recorded::Moved {
-                purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [record.collapse_key.into()])?;
+                purchase::recheck(
+                    write,
+                    Urgency::Person,
+                    CauseKind::Device,
+                    purchase::OF_KEY,
+                    [record.collapse_key.into()],
+                )?;
             }
             Ok(recorded)
         };

@@ -18,6 +18,7 @@ use crate::inbox::accept;
 use crate::inbox::notifications::{Accepted, Fate, NewNotification, Open, OpenRow};
 use crate::people::join::join;
 use crate::people::{device_users, moves};
+use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::users::StoreUser;
 use crate::settings::app_lock;
@@ -289,7 +290,7 @@ impl Pending {
         })?;
         let accepted = accept::insert(write, secrets, &[&notification])?;
         let Some(Accepted::New { seq }) = accepted.first() else {
-            purchase::recheck(write, Urgency::Person, purchase::OF_KEY, [self.key.into()])?;
+            purchase::recheck(write, Urgency::Person, CauseKind::Device, purchase::OF_KEY, [self.key.into()])?;
             return Ok(None);
         };
         let row: Option<OpenRow> = sql(REPORTED).bind(*seq).first(write.connection)?;

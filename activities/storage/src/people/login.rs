@@ -18,6 +18,7 @@ use crate::people::device_users::{self, DeviceUser, PlatformRow};
 use crate::people::moves::{self, Cause, Moved};
 use crate::people::names;
 use crate::people::reviews;
+use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::app_lock;
 use domain::device::Device;
@@ -106,7 +107,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     let target = user.id(place);
     let device_user_id = UserId::of_device(place, user.logouts);
     if seen.named.is_none() {
-        names::set(write, target, &login.external_id)?;
+        names::set(write, target, &login.external_id, CauseKind::Login)?;
     }
     let mut to = rows.get(&target).cloned().ok_or(Error::Missing { what: "user" })?;
     to.external_id = Some(login.external_id.clone());

@@ -10,7 +10,8 @@ use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
 use crate::people::transfers::{self, MovedRows, NewTransfer};
-use crate::purchases::purchase;
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, StoreCustomer, UserRow};
 use crate::settling::transferred::{self, Handover};
 use domain::{AppId, CollapseKey, DevicePlace, TransferId, UserId};
@@ -29,6 +30,18 @@ stored! {
         Admin = "admin",
         /// A person took a transfer back.
         Undo = "undo",
+    }
+}
+
+impl Cause {
+    /// The cause of the revisions that announce the move.
+    const fn kind(self) -> CauseKind {
+        match self {
+            Self::Login => CauseKind::Login,
+            Self::Naming => CauseKind::CustomerId,
+            Self::Admin => CauseKind::Transfer,
+            Self::Undo => CauseKind::TransferUndone,
+        }
     }
 }
 
@@ -178,11 +191,12 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
         let from = raised(from, users::raise_revision(write, from)?);
         let to = raised(to, users::raise_revision(write, to)?);
-        let handover = Handover { installation, app: request.app, id, from: &from, to: &to };
+        let cause = request.cause.kind();
+        let handover = Handover { installation, app: request.app, id, cause, from: &from, to: &to };
         handover.announce(write, &announced)?;
     }
     for (key, _) in &silent {
-        purchase::recheck(write, purchase::Urgency::Person, OF_KEY, [(*key).into()])?;
+        purchase::recheck(write, Urgency::Person, request.cause.kind(), OF_KEY, [(*key).into()])?;
     }
     let announced_keys: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
     let moved = MovedRows { customers: moving, announced: announced_keys.clone(), devices };

@@ -6,6 +6,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries;
+use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 pub use crate::purchases::users::named;
 use domain::UserId;
@@ -24,10 +25,10 @@ const OF_USER: Clause = clause! {&purchase::RECHECKS, hot "purchases_user", "
     user_id = ?
 "};
 
-/// Gives a user their first external id. Their purchases are rechecked, so that it is announced, and the deliveries that
-/// waited for it are due.
-pub fn set(write: &mut Write<'_>, user: UserId, external_id: &str) -> Result<(), Error> {
+/// Gives a user their first external id, by this change. Their purchases are rechecked, so that it is announced, and the
+/// deliveries that waited for it are due.
+pub fn set(write: &mut Write<'_>, user: UserId, external_id: &str, by: CauseKind) -> Result<(), Error> {
     sql(SET_NAME).bind(external_id).bind(user).run(write.connection)?;
     deliveries::release(write, user)?;
-    purchase::recheck(write, Urgency::Person, OF_USER, [user.into()]).map(drop)
+    purchase::recheck(write, Urgency::Person, by, OF_USER, [user.into()]).map(drop)
 }

@@ -1,5 +1,6 @@
 //! The rows of purchases and users, their locks, and which purchase replaced which.
 
+pub mod cause;
 pub mod owned;
 pub mod purchase;
 pub mod replacements;

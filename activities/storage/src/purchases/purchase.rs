@@ -5,6 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
+use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
@@ -27,6 +28,8 @@ row! {
         pub fingerprint: String,
         pub held_until: Option<Timestamp>,
         pub next_wake_at: Option<Timestamp>,
+        /// Why it was rechecked since its last settling.
+        pub causes: Option<RevisionCauses>,
     }
 }
 
@@ -52,7 +55,7 @@ row! {
 
 const SELECT: &str = "
     SELECT app_user_id, user_id, revision, digest, content_digest, state, purchase, waits_for, waits_through, settling,
-        fingerprint, held_until, next_wake_at
+        fingerprint, held_until, next_wake_at, causes
     FROM purchases
     WHERE collapse_key = ?";
 
@@ -172,7 +175,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
 
 const RECHECK: Sql = statement! {"
     UPDATE purchases
-    SET next_wake_at = ?, urgency = ?, settling = settling + 1, fingerprint = ''
+    SET {ADD_CAUSE}, next_wake_at = ?, urgency = ?, settling = settling + 1, fingerprint = ''
     WHERE {{which}}
 "};
 const LOCK_MANY: Sql = statement! {"
@@ -185,18 +188,32 @@ const LOCK_MANY: Sql = statement! {"
 /// The statements that a clause for [`recheck`] completes.
 pub const RECHECKS: [Sql; 2] = [RECHECK, LOCK_MANY];
 
-/// Rechecks a few purchases at once; returns how many. For many there is `settling::rechecks`. The recheck raises the
-/// settling number, so a settling that began before and is not recorded yet is answered `Moved`: otherwise it would
-/// overwrite the wake, and miss the change that caused it.
+/// Rechecks a few purchases at once, because of this change; returns how many. For many there is `settling::rechecks`.
+/// The recheck raises the settling number, so a settling that began before and is not recorded yet is answered `Moved`:
+/// otherwise it would overwrite the wake, and miss the change that caused it.
 pub fn recheck<'v>(
     write: &mut Write<'_>,
     urgency: Urgency,
+    kind: CauseKind,
+    which: Clause,
+    values: impl IntoIterator<Item = Value<'v>>,
+) -> Result<usize, Error> {
+    let cause = RevisionCause::of(kind, write).json()?;
+    recheck_because(write, urgency, &cause, which, values)
+}
+
+/// Like [`recheck`], with the stored form of the cause.
+pub fn recheck_because<'v>(
+    write: &mut Write<'_>,
+    urgency: Urgency,
+    cause: &str,
     which: Clause,
     values: impl IntoIterator<Item = Value<'v>>,
 ) -> Result<usize, Error> {
     let values: Vec<Value<'v>> = values.into_iter().collect();
     lock_in_order(write, LOCK_MANY.of(which), &values)?;
-    sql(RECHECK.of(which)).bind(write.now()?).bind(urgency).bind_all(values).run(write.connection)
+    let recheck = sql(RECHECK.of(which)).bind_all(cause::noted(cause)).bind(write.now()?).bind(urgency);
+    recheck.bind_all(values).run(write.connection)
 }
 
 const RECHECK_BY: Sql = statement! {"

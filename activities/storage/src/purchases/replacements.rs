@@ -8,7 +8,8 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
-use crate::purchases::purchase;
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Urgency};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
 /// A replaced purchase, and the one in its place.
@@ -122,7 +123,7 @@ impl Realized {
         let mut replaced = self.0.values(write.connection)?;
         replaced.sort_unstable();
         for old in replaced {
-            purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
+            purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [old.into()])?;
         }
         Ok(())
     }

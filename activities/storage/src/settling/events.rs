@@ -143,7 +143,7 @@ pub fn store(
     event: &Event,
     stored: StoredEvent,
 ) -> Result<Vec<DestinationId>, Error> {
-    insert(write, event, stored)?;
+    insert(write, event, StoredEvent { causes: announcement.causes.clone(), ..stored })?;
     let (platform, environment) = (announcement.settling.origin.platform_id, announcement.settling.environment());
     let mut to = Vec::new();
     for destination in announcement.destinations {

@@ -11,7 +11,8 @@ use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::purchases::purchase::{self, RECHECKS, RESETS};
+use crate::purchases::cause::{CauseKind, RevisionCause};
+use crate::purchases::purchase::{self, RECHECKS, RESETS, Urgency};
 use domain::{AppId, CollapseKey, PlatformId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -40,6 +41,19 @@ stored! {
     }
 }
 
+impl RecheckReason {
+    /// The cause of the revisions that follow.
+    const fn cause(self) -> CauseKind {
+        match self {
+            Self::NewSecret | Self::NoUsableSecret => CauseKind::SharedSecret,
+            Self::Environment => CauseKind::Environment,
+            Self::ProductRef => CauseKind::ProductRef,
+            Self::Parked => CauseKind::Retry,
+            Self::Catalogue => CauseKind::Catalogue,
+        }
+    }
+}
+
 row! {
     #[derive(Clone)]
     struct NoteKey {
@@ -53,6 +67,8 @@ row! {
         app_id: AppId,
         requested_at: Timestamp,
         refused_at: Option<Timestamp>,
+        /// The stored form of the cause that each purchase gets.
+        cause: String,
         after_key: String,
     }
 }
@@ -152,7 +168,7 @@ pub fn recheck_platform(write: &mut Write<'_>, platform: PlatformId, why: Rechec
     let has_few_waiting =
         why == RecheckReason::Parked && count_if_few(write.connection, WAITING, [platform.into()], BATCH)?.is_some();
     if has_few_waiting {
-        return purchase::recheck(write, purchase::Urgency::Person, PARKED, [platform.into()]).map(drop);
+        return purchase::recheck(write, Urgency::Person, CauseKind::Retry, PARKED, [platform.into()]).map(drop);
     }
     begin(write, platform, why, None)
 }
@@ -183,7 +199,8 @@ pub fn recheck_skus(write: &mut Write<'_>, app: AppId, skus: &BTreeSet<String>) 
                 left -= of_term + of_product;
                 for (count, which) in [(of_term, OF_TERM), (of_product, OF_PRODUCT)] {
                     if count > 0 {
-                        purchase::recheck(write, purchase::Urgency::Setting, which, [app.into(), sku.as_str().into()])?;
+                        let values = [app.into(), sku.as_str().into()];
+                        purchase::recheck(write, Urgency::Setting, CauseKind::Catalogue, which, values)?;
                     }
                 }
             }
@@ -250,10 +267,11 @@ fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Op
             app_id: app,
             requested_at: write.now()?,
             refused_at,
+            cause: RevisionCause::of(note.why.cause(), write).json()?,
             after_key: "",
         },
         "ON CONFLICT (why, subject_id)
-        DO UPDATE SET after_key = '', requested_at = excluded.requested_at,
+        DO UPDATE SET after_key = '', requested_at = excluded.requested_at, cause = excluded.cause,
         refused_at = CASE WHEN rechecks.refused_at IS NULL OR excluded.refused_at < rechecks.refused_at
         THEN excluded.refused_at ELSE rechecks.refused_at END"
     )
@@ -262,7 +280,7 @@ fn insert_note(write: &mut Write<'_>, note: &NoteKey, app: AppId, refused_at: Op
 }
 
 const LOCK_NOTE: Sql = statement! {"
-    SELECT app_id, requested_at, refused_at, after_key
+    SELECT app_id, requested_at, refused_at, cause, after_key
     FROM rechecks
     WHERE why = ? AND subject_id = ?
     FOR UPDATE
@@ -320,7 +338,8 @@ impl NoteRow {
             RecheckReason::Catalogue => (BATCHED_LISTED, Vec::new()),
             RecheckReason::NoUsableSecret => return Ok(()),
         };
-        purchase::recheck(write, purchase::Urgency::Setting, which, self.values(last, more)).map(drop)
+        let values = self.values(last, more);
+        purchase::recheck_because(write, Urgency::Setting, &self.cause, which, values).map(drop)
     }
 
     fn values<'v>(&self, last: CollapseKey, more: Vec<Value<'v>>) -> Vec<Value<'v>> {

@@ -16,6 +16,7 @@ use crate::db::writer::{Faults, Write};
 use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
 use crate::inbox::notifications;
+use crate::purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 use crate::purchases::owned::owned_ahead;
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
@@ -160,6 +161,7 @@ const UPDATE: Sql = statement! {"
         unverified_since = CASE WHEN ? THEN NULL ELSE unverified_since END,
         unverified_because = CASE WHEN ? THEN NULL ELSE unverified_because END,
         verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, urgency = 'calendar',
+        causes = NULL,
         payments = payments + ?, updated_at = ?
     WHERE collapse_key = ?
 "};
@@ -208,6 +210,7 @@ impl Settling<'_> {
                 epoch: write.epoch()?,
                 revision: found.revision,
                 coalesced: found.coalesced(record),
+                causes: found.causes(write, record)?.json()?,
                 description: &found.description,
                 destinations: &destinations,
                 owned,
@@ -448,6 +451,16 @@ impl Comparison<'_> {
             .iter()
             .filter(|(seq, decided)| actual(*decided) == outcome && record.seqs.contains(seq));
         all.map(|(seq, _)| *seq).collect()
+    }
+
+    /// Why it was settled beside the notifications: what it was rechecked for, else the time of its next check.
+    fn causes(&self, write: &mut Write<'_>, record: &Record) -> Result<RevisionCauses, Error> {
+        let mut causes = self.row.causes.clone().unwrap_or_default();
+        let is_due = self.row.next_wake_at.map_or(Ok(false), |at| write.now().map(|now| at <= now))?;
+        if causes.0.is_empty() && is_due && self.seqs(record, Outcome::Settled).is_empty() {
+            causes.add(RevisionCause { kind: CauseKind::Scheduled, by: None });
+        }
+        Ok(causes)
     }
 
     /// Number of the store's notifications that are settled in this revision.

@@ -43,6 +43,8 @@ pub struct Announcement<'a> {
     pub revision: i64,
     /// Number of the store's notifications that were settled in it.
     pub coalesced: i64,
+    /// The stored form of the causes beside the notifications.
+    pub causes: Option<String>,
     pub description: &'a Description,
     pub destinations: &'a [Destination],
     /// The purchases of the owner, with this one as it was settled; none if there is no event of the owner.

@@ -10,7 +10,8 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
-use crate::purchases::purchase::{self, PurchaseRow};
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::replacements;
 use crate::purchases::users::UserRow;
 use crate::settling::revision::Settling;
@@ -57,7 +58,7 @@ pub fn find_successor(write: &mut Write<'_>, settling: &Settling<'_>) -> Result<
     if !replacements::infer(write, settling.record.collapse_key, new)? {
         return Ok(false);
     }
-    purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [new.into()])?;
+    purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [new.into()])?;
     Ok(true)
 }
 
@@ -99,7 +100,7 @@ fn link(write: &mut Write<'_>, old: Option<CollapseKey>, new: CollapseKey) -> Re
     let Some(old) = old else { return Ok(false) };
     let is_linked = replacements::infer(write, old, new)?;
     if is_linked {
-        purchase::recheck(write, purchase::Urgency::Setting, purchase::OF_KEY, [old.into()])?;
+        purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [old.into()])?;
     }
     Ok(is_linked)
 }

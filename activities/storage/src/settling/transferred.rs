@@ -8,6 +8,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
+use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause};
 use crate::purchases::owned::{UserPurchases, owned};
 use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
 use crate::purchases::user_devices;
@@ -30,6 +31,8 @@ pub struct Handover<'a> {
     pub installation: Installation,
     pub app: AppId,
     pub id: TransferId,
+    /// Why it was carried out.
+    pub cause: CauseKind,
     /// The former owner, with the revision that the transfer raised.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
@@ -58,8 +61,8 @@ pub fn entitling(connection: &mut AnyConnection, app: AppId, user: UserId) -> Re
 
 const UPDATE: Sql = statement! {"
     UPDATE purchases
-    SET revision = ?, digest = ?, content_digest = ?, settling = settling + 1, fingerprint = '', next_wake_at = ?, urgency = ?,
-        updated_at = ?
+    SET {ADD_CAUSE}, revision = ?, digest = ?, content_digest = ?, settling = settling + 1, fingerprint = '',
+        next_wake_at = ?, urgency = ?, updated_at = ?
     WHERE collapse_key = ?
 "};
 
@@ -100,11 +103,16 @@ impl Handover<'_> {
         };
         let compared = Compared { listings: &mut listings, replaced, ledger, accesses };
         let Comparison { description, content_digest, booking, .. } = settling.compare(write, row, compared)?;
+        // What it was rechecked for is announced too, and its next settling checks it again.
+        let (cause, mut causes) = (RevisionCause::of(self.cause, write), row.causes.clone().unwrap_or_default());
+        let noted = cause.json()?;
+        causes.add(cause);
         let announcement = Announcement {
             settling: &settling,
             epoch: write.epoch()?,
             revision: row.revision.saturating_add(1),
             coalesced: 0,
+            causes: causes.json()?,
             description: &description,
             destinations: &destinations,
             owned: Vec::new(),
@@ -116,6 +124,7 @@ impl Handover<'_> {
         }
         events::announce(write, &announcement, &booking)?;
         sql(UPDATE)
+            .bind_all(cause::noted(&noted))
             .bind(announcement.revision)
             .bind(event::state_digest(&description.data))
             .bind(content_digest)

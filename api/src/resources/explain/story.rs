@@ -27,10 +27,12 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> Node {
     let claims = of.claims.iter().map(|claim| Node::new("claim", sentences::claim(claim)).of(claim));
     let revisions = of.events.chunk_by(|a, b| a.event.revision == b.event.revision).filter_map(|events| {
         let revision = events.first()?.event.revision;
-        let settled = of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision));
-        let sentence = sentences::revision(revision, settled);
+        let settled = || of.notifications.iter().filter(|one| sentences::is_settled_in(one, revision));
+        let causes = events.iter().find_map(|one| one.event.causes.clone()).unwrap_or_default();
+        let sentence = sentences::revision(revision, settled(), &causes);
         let events = events.iter().map(|event| event_with_deliveries(event, &of.addressees, of.now));
-        Some(Node::new("revision", sentence).fact("revision", revision).then(events))
+        let node = Node::new("revision", sentence).fact("revision", revision);
+        Some(node.fact("notifications", settled().count()).fact("causes", causes).then(events))
     });
     let received = of.notifications.iter().map(|one| notification(one, of.now));
     let node = node.then([notifications.then(received)]).then(claims).then(revisions);
@@ -42,7 +44,7 @@ pub fn event(of: &EventExplanation) -> Node {
     if of.event.transfer.is_some() {
         return node;
     }
-    let causes = Node::new("notifications", sentences::caused_by(&of.notifications))
+    let causes = Node::new("notifications", sentences::causes_of(of))
         .then(of.notifications.iter().map(|one| notification(one, of.now)));
     Node { then: std::iter::once(causes).chain(node.then).collect(), ..node }
 }

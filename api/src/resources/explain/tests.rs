@@ -6,9 +6,9 @@ use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, Backlog, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
-    DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification, Sending, Skipped, Successor,
-    WaitingFor,
+    Addressee, AttemptView, Backlog, CauseKind, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
+    DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification, RevisionCause, RevisionCauses,
+    Sending, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -56,6 +56,7 @@ fn event() -> EventFacts {
         pruned_at: None,
         origin: Some((id(), id(), Environment::Production)),
         payment: None,
+        causes: None,
     }
 }
 
@@ -350,6 +351,20 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     }
     let pruned = ReceivedNotification { pruned_at: Some(at(9)), ..notification(Some(Outcome::Settled), None) };
     assert!(sentence(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
+}
+
+#[test]
+fn a_revision_shows_all_that_caused_it() {
+    let settled = [notification(Some(Outcome::Settled), None), notification(Some(Outcome::Settled), None)];
+    let by = |kind, by: &str| RevisionCause { kind, by: Some(by.to_owned()).filter(|by| !by.is_empty()) };
+    let revision = |settled: &[ReceivedNotification], causes: &[RevisionCause]| {
+        sentences::revision(3, settled.iter(), &RevisionCauses(causes.to_vec()))
+    };
+    assert_eq!(revision(&settled, &[]), "revision 3: 2 notifications");
+    let causes = [by(CauseKind::SalesReport, "ann"), by(CauseKind::Login, "")];
+    assert_eq!(revision(&settled[..1], &causes), "revision 3: 1 notification; sales report imported by ann; login");
+    assert_eq!(revision(&[], &[by(CauseKind::Scheduled, "")]), "revision 3: scheduled check");
+    assert_eq!(revision(&[], &[]), "revision 3", "less is known of it");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::user_leases;
+use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
@@ -248,7 +249,7 @@ pub fn rename(
     sql(RAISE).uncached().bind_list(all().chain([anonymous])).bind(anonymous).run(write.connection)?;
     names.external_id = users::read(write.connection, user)?.external_id;
     names.device_ids = sql(OWN_DEVICES).uncached().bind_list(all()).values(write.connection)?;
-    purchase::recheck(write, Urgency::Person, OF_USER, [user.into()])?;
+    purchase::recheck(write, Urgency::Person, CauseKind::Erasure, OF_USER, [user.into()])?;
     for name in &names.app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
         tombstones::insert(write, secrets, ConcealedName { app, store, app_user_id })?;

@@ -24,6 +24,8 @@ pub struct Write<'c> {
     pub shared_apps: BTreeSet<AppId>,
     /// The destinations whose lock the transaction shares; see `delivery::destination_lock`.
     pub shared_destinations: BTreeSet<DestinationId>,
+    /// The name of who makes the change that is carried out, if it is one of a person, a key or a script.
+    pub actor: Option<String>,
     /// The epoch, once it was read in the transaction.
     pub(super) epoch: Option<i64>,
     pub(super) last: Vec<Last>,
@@ -46,6 +48,7 @@ impl<'c> Write<'c> {
             is_last: false,
             shared_apps: BTreeSet::new(),
             shared_destinations: BTreeSet::new(),
+            actor: None,
             epoch: None,
             last: Vec::new(),
         }

@@ -7,6 +7,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::events::status::DeliveryStatus;
 use crate::people::transfers::{self, Transfer};
+use crate::purchases::cause::RevisionCauses;
 use crate::redelivery::page;
 use crate::redelivery::verdict::Skipped;
 use crate::reports::deliveries::{self, AttemptView, DELIVERIES_WHERE, DeliveryView};
@@ -60,6 +61,8 @@ row! {
         pub origin: Option<Origin>,
         /// The entry of the ledger that it announces.
         pub payment: Option<PaymentFacts>,
+        /// Why its revision was settled, beside the notifications.
+        pub causes: Option<RevisionCauses>,
     }
 }
 
@@ -133,7 +136,7 @@ impl Field for Option<PaymentFacts> {
 
 const SELECT: &str = "
     SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, e.occurred_at,
-        e.created_at, e.pruned_at, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
+        e.created_at, e.pruned_at, e.causes, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
         m.unknown_because, m.source, m.transaction_id
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key

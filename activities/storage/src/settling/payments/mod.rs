@@ -354,6 +354,7 @@ fn announce_adjustment(
         user_id: settling.owner.map(|owner| owner.id),
         occurred_at: Some(occurred_at),
         environment: Some(environment),
+        causes: announcement.causes.clone(),
         ..StoredEvent::of(settling.origin.app_id, body.to_string())
     };
     insert(write, event, stored)?;

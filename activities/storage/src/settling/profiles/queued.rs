@@ -7,7 +7,8 @@ use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::deliveries::{DeliveryRow, NEXT_OF_USERS};
-use crate::purchases::purchase;
+use crate::purchases::cause::CauseKind;
+use crate::purchases::purchase::{self, Urgency};
 use crate::settings::destinations::Destination;
 use const_format::formatcp;
 use domain::time::{DAY, HOUR};
@@ -292,6 +293,12 @@ pub fn note_all_lost(write: &mut Write<'_>, destination: &Destination, after: i6
         return Ok(());
     }
     let id = destination.id;
-    purchase::recheck(write, purchase::Urgency::Setting, CARRIERS, [id.into(), after.into(), at_most.into()])?;
+    purchase::recheck(
+        write,
+        Urgency::Setting,
+        CauseKind::Profile,
+        CARRIERS,
+        [id.into(), after.into(), at_most.into()],
+    )?;
     sql(LOSE_ALL).bind(Arrival::Lost).bind(id).bind(id).bind(after).bind(at_most).run(write.connection).map(drop)
 }

@@ -12,10 +12,10 @@ pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts
 use crate::resources::purchases::state_for_people;
 use crate::stores;
 use domain::{CollapseKey, Outcome, Timestamp, UserId};
-use phrases::{because, count, sentence, was};
+use phrases::{because, count, sentence};
 use storage::{
-    ClaimView, MessageExplanation, PurchaseExplanation, PurchaseView, ReceivedNotification, Transfer, TransferCause,
-    WaitingFor,
+    CauseKind, ClaimView, EventExplanation, MessageExplanation, PurchaseExplanation, PurchaseView,
+    ReceivedNotification, RevisionCause, RevisionCauses, Transfer, TransferCause, WaitingFor,
 };
 
 /// The sentence about a message of a store.
@@ -103,26 +103,56 @@ pub fn is_settled_in(notification: &ReceivedNotification, revision: i64) -> bool
 }
 
 /// The sentence about a revision, in which these notifications were settled.
-pub fn revision<'n>(revision: i64, settled: impl Iterator<Item = &'n ReceivedNotification>) -> String {
-    match reports(settled) {
-        (_, 0) => format!(
-            "revision {revision}, which no notification shown here caused: the purchase was checked again, at a \
-             scheduled time (a wake) or because the catalogue, a name, a setting or the claim of a device changed"
-        ),
-        (settled, number) => format!("revision {revision}, in which {settled} {} settled", was(number)),
+pub fn revision<'n>(
+    revision: i64,
+    settled: impl Iterator<Item = &'n ReceivedNotification>,
+    causes: &RevisionCauses,
+) -> String {
+    caused_by(settled, causes)
+        .map_or_else(|| format!("revision {revision}"), |all| format!("revision {revision}: {all}"))
+}
+
+/// The sentence about the causes of an event.
+pub fn causes_of(of: &EventExplanation) -> String {
+    let recorded = of.event.event.causes.clone().unwrap_or_default();
+    match (caused_by(of.notifications.iter(), &recorded), of.event.event.origin) {
+        (Some(all), _) => format!("cause: {all}"),
+        (None, None) => "about a destination, not a purchase".to_owned(),
+        (None, Some(_)) => "no cause was recorded".to_owned(),
     }
 }
 
-/// The sentence about the notifications that caused an event.
-pub fn caused_by(notifications: &[ReceivedNotification]) -> String {
-    match reports(notifications.iter()) {
-        (_, 0) => {
-            "no notification caused it: its purchase was checked again, at a scheduled time (a wake) or because the \
-              catalogue, a name, a setting or the claim of a device changed; or it is about a destination"
-                .to_owned()
-        }
-        (settled, number) => format!("{settled} {} settled in its revision", was(number)),
-    }
+/// The notifications and the other causes of a revision; `None` where none is known.
+fn caused_by<'n>(
+    settled: impl Iterator<Item = &'n ReceivedNotification>,
+    RevisionCauses(causes): &RevisionCauses,
+) -> Option<String> {
+    let (reports, number) = reports(settled);
+    let parts: Vec<String> = (number > 0).then_some(reports).into_iter().chain(causes.iter().map(cause)).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
+    let what = match kind {
+        CauseKind::Scheduled => "scheduled check",
+        CauseKind::SalesReport => "sales report imported",
+        CauseKind::ExchangeRates => "exchange rates set",
+        CauseKind::Catalogue => "catalogue changed",
+        CauseKind::CustomerId => "customer id set",
+        CauseKind::Login => "login",
+        CauseKind::Transfer => "moved to another customer",
+        CauseKind::TransferUndone => "transfer undone",
+        CauseKind::Device => "receipt reported by a device",
+        CauseKind::Erasure => "customer erased",
+        CauseKind::SharedSecret => "shared key changed",
+        CauseKind::Environment => "platform's environment changed",
+        CauseKind::ProductRef => "platform's product naming changed",
+        CauseKind::Retry => "verification requested again",
+        CauseKind::PlanChange => "change of plan on another receipt",
+        CauseKind::Profile => "user profile not delivered",
+        CauseKind::Flush => "settled on request",
+    };
+    by.as_ref().map_or_else(|| what.to_owned(), |by| format!("{what} by {by}"))
 }
 
 /// The store's notifications and the claims of devices among these, in words, and the number of both.

@@ -48,8 +48,3 @@ pub fn label(destination: &Destination) -> String {
 pub fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
-
-/// The verb after a number of things.
-pub const fn was(number: usize) -> &'static str {
-    if number == 1 { "was" } else { "were" }
-}
