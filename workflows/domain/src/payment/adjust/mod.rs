@@ -100,11 +100,14 @@ struct KnownPayment<'a> {
     store_refund: Option<Timestamp>,
     /// The transactions of its booked refunds.
     refund_ids: BTreeSet<&'a str>,
+    /// The transactions of its booked prices.
+    charge_ids: BTreeSet<&'a str>,
     charge: Option<&'a Sale>,
     returns: Vec<&'a Sale>,
 }
 
-/// The entries that the ledger lacks, at most one for each payment.
+/// The entries that the ledger lacks. If a report both corrects a price and has a refund of it, each is an entry of its
+/// own, with the amount as it was reported.
 pub fn adjustments(
     booked: &[LedgerEntry],
     sales: &[Sale],
@@ -116,7 +119,7 @@ pub fn adjustments(
     let adjust = |one: &KnownPayment<'_>| {
         one.adjust(if present == Some(one.number) { refund_status } else { RefundStatus::Unknown })
     };
-    known.iter().filter_map(adjust).collect()
+    known.iter().flat_map(adjust).collect()
 }
 
 /// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
@@ -160,6 +163,7 @@ impl<'a> KnownPayment<'a> {
             is_refunded: false,
             store_refund: None,
             refund_ids: BTreeSet::new(),
+            charge_ids: BTreeSet::new(),
             charge: None,
             returns: Vec::new(),
         }
@@ -167,6 +171,9 @@ impl<'a> KnownPayment<'a> {
 
     fn add(&mut self, entry: &'a LedgerEntry) {
         self.sum = self.sum.saturating_add(entry.usd.unwrap_or_default());
+        if entry.kind != EntryKind::Refund {
+            self.charge_ids.extend(entry.transaction_id.as_deref());
+        }
         match entry.kind {
             EntryKind::Refund => {
                 self.is_refunded = true;
@@ -204,7 +211,21 @@ impl<'a> KnownPayment<'a> {
         Some(values.into_iter().fold(Decimal::ZERO, Decimal::saturating_add).min(price))
     }
 
-    fn adjust(&self, refund_status: RefundStatus) -> Option<Adjustment> {
+    fn adjust(&self, refund_status: RefundStatus) -> Vec<Adjustment> {
+        let Some(adjustment) = self.adjustment(refund_status) else { return Vec::new() };
+        let correction = self.price_correction().filter(|_| adjustment.kind == EntryKind::Refund);
+        let refund = correction.map(|correction| adjustment.usd.saturating_sub(correction));
+        match correction.zip(refund.filter(|usd| usd.is_sign_negative() && !usd.is_zero())) {
+            Some((correction, refund)) => {
+                let correction = self.entry(EntryKind::Correction, correction);
+                vec![correction, Adjustment { usd: refund, ..adjustment }]
+            }
+            None => vec![adjustment],
+        }
+    }
+
+    /// The sum of all that the ledger lacks about the payment, as one entry.
+    fn adjustment(&self, refund_status: RefundStatus) -> Option<Adjustment> {
         // A payment without a price is not refunded.
         let price = self.price()?;
         let is_refunded = match refund_status {
@@ -219,14 +240,35 @@ impl<'a> KnownPayment<'a> {
             return None;
         }
         let new_return = self.new_return().filter(|_| returned.is_some());
-        let (kind, at, source) = match (new_return, is_refunded) {
-            (Some(sale), _) if usd.is_sign_negative() => (EntryKind::Refund, Some(sale.at), Some(sale)),
-            (None, true) if !self.is_refunded => (EntryKind::Refund, refund_status.at(), None),
-            (None, false) if self.is_refunded => (EntryKind::Restored, None, None),
-            _ => (EntryKind::Correction, Some(self.at), self.charge),
-        };
-        let transaction_id = source.map(|sale| sale.transaction_id.clone());
-        Some(Adjustment { number: self.number, kind, at, usd, transaction_id })
+        let entry = self.entry(EntryKind::Correction, usd);
+        Some(match (new_return, is_refunded) {
+            (Some(sale), _) if usd.is_sign_negative() => Adjustment {
+                kind: EntryKind::Refund,
+                at: Some(sale.at),
+                transaction_id: Some(sale.transaction_id.clone()),
+                ..entry
+            },
+            (None, true) if !self.is_refunded => {
+                Adjustment { kind: EntryKind::Refund, at: refund_status.at(), transaction_id: None, ..entry }
+            }
+            (None, false) if self.is_refunded => {
+                Adjustment { kind: EntryKind::Restored, at: None, transaction_id: None, ..entry }
+            }
+            _ => entry,
+        })
+    }
+
+    /// The difference between the price of the report and the one that was booked, unless it is booked already.
+    fn price_correction(&self) -> Option<Decimal> {
+        let charge = self.charge.filter(|charge| !self.charge_ids.contains(charge.transaction_id.as_str()))?;
+        let difference = charge.usd?.saturating_sub(self.earned?);
+        (!difference.is_zero()).then_some(difference)
+    }
+
+    /// An entry at the time of the payment, by the charge of the report.
+    fn entry(&self, kind: EntryKind, usd: Decimal) -> Adjustment {
+        let transaction_id = self.charge.map(|charge| charge.transaction_id.clone());
+        Adjustment { number: self.number, kind, at: Some(self.at), usd, transaction_id }
     }
 
     /// The last refund that is not booked, else the last one.

@@ -178,3 +178,20 @@ fn a_price_that_was_found_later_is_refunded_like_a_known_one() {
     let entries = settled(&booked, &[sale("t1", Charge, 30, "8.49")], VALID).1;
     assert_eq!(entries.iter().filter(|entry| entry.kind == Refund).count(), 0);
 }
+
+#[test]
+fn a_price_and_its_refund_are_two_entries_as_they_were_reported() {
+    let sales = [sale("t1", Charge, 30, "7.99"), sale("t1", Return, 40, "7.99")];
+    let both = |first: &str, second: &str| vec![(1, first.to_owned()), (1, second.to_owned())];
+    assert_eq!(added(&[paid(1, Some("9.99"))], &sales), both("-2.00", "-7.99"));
+    assert_eq!(added(&[paid(1, Some("4.99"))], &sales), both("3.00", "-7.99"));
+    let part = [sales[0].clone(), sale("t1", Return, 40, "3.00")];
+    assert_eq!(added(&[paid(1, Some("9.99"))], &part), both("-2.00", "-3.00"));
+    // A price that was booked is not corrected again.
+    let (taken, booked) = settled(&[paid(1, Some("9.99"))], &sales[..1], VALID);
+    assert_eq!(taken, one(1, "-2.00"));
+    assert_eq!(added(&booked, &sales), one(1, "-7.99"));
+    // The store shows a refund, and the report has the price alone.
+    let shown = RefundStatus::Refunded(day(40));
+    assert_eq!(settled(&[paid(1, Some("9.99"))], &sales[..1], shown).0, both("-2.00", "-7.99"));
+}
