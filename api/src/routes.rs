@@ -6,10 +6,10 @@ use crate::openapi::{self, Documents};
 use crate::operation::Described;
 use crate::pages;
 use crate::resources::{
-    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_state, customers, deliveries, destinations,
-    device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live, metrics,
-    notifications, overview, platforms, purchases, rates, resends, reviews, sales, samples, schema, search, series,
-    sign_ins, stores, topics, transfers,
+    about, alarms, apps, arrivals, audit_log, catalogue, check, customer_detail, customer_state, customers, deliveries,
+    destinations, device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live,
+    metrics, notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales, samples, schema,
+    search, series, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -173,8 +173,8 @@ fn customer_routes() -> Vec<Route> {
         ),
         key(Read, "GET", "/v1/apps/{app_id}/customers/state", customer_state::show)
             .summary("What a customer may use now; with `at`, what was known and announced of them at that time."),
-        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_state::detail)
-            .summary("One customer with names, devices, purchases and what these give now."),
+        key(Read, "GET", "/v1/apps/{app_id}/customers/{user_id}", customer_detail::detail)
+            .summary("One customer with names, devices, purchases, what these give now, and how each stands in words."),
         key(Admin, "POST", "/v1/apps/{app_id}/customers/erase", erasure::erase).summary(
             "Erases a customer: the names are removed, the ledger stays, destinations get a request to delete the user.",
         ),
@@ -271,6 +271,8 @@ fn ledger_routes() -> Vec<Route> {
         key(Support, "POST", "/v1/purchases/{collapse_key}/release", purchases::release).summary("Ends a hold."),
         key(Operator, "POST", "/v1/purchases/{collapse_key}/discard", purchases::discard)
             .summary("Ends the notifications accepted until now without recording them."),
+        key(Read, "GET", "/v1/payments", payments::list)
+            .summary("The payments of a purchase or a customer with their refunds and corrections, the newest first."),
         key(Read, "GET", "/v1/notifications", notifications::list)
             .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),

@@ -57,6 +57,23 @@ pub fn deliveries() -> Rows {
     Rows::of("deliveries", &required)
 }
 
+/// First payments of 9.99 USD by the catalogue. They lack a `collapse_key`, an `app_id` and an `event_id`.
+pub fn payments() -> Rows {
+    let required = [
+        ("number", "1"),
+        ("entry", "0"),
+        ("environment", "'production'"),
+        ("kind", "'initial'"),
+        ("occurred_at", "1"),
+        ("price", "'9.99'"),
+        ("currency", "'USD'"),
+        ("usd", "'9.99'"),
+        ("source", "'catalogue'"),
+        ("created_at", "1"),
+    ];
+    Rows::of("payments", &required)
+}
+
 /// A device without a description.
 pub fn device(platform: impl Display, id: impl Display) -> Rows {
     let required = [("device", "'{}'"), ("created_at", "1"), ("seen_at", "1")];

@@ -105,6 +105,7 @@ pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
 pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
+pub use reports::payments::{PaymentSubject, PaymentView};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};

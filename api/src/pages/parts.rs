@@ -4,6 +4,7 @@
 use super::assets;
 use super::cell::{Cell, CellPart};
 use super::chart::{Chart, Spark};
+use super::lists::Table;
 use super::text::{Piece, plain};
 use askama::Template;
 use askama::filters::HtmlSafe;
@@ -46,6 +47,7 @@ impl HtmlSafe for Chart {}
 impl HtmlSafe for Spark {}
 impl HtmlSafe for Cell {}
 impl HtmlSafe for CellPart {}
+impl HtmlSafe for Table {}
 
 /// How something stands: a tone is a shape and a colour, and never without its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,17 +1,13 @@
 //! `/v1/apps/{app_id}/customers/state`: what a customer may use now, for servers, and what was known and announced of
 //! them at an earlier time, for support.
 
-use super::customers::Customer;
 use crate::answer::{IfNoneMatch, Tagged};
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Ids, Query, Stored};
-use axum::Json;
+use crate::extract::{Query, Stored};
 use axum::extract::State;
-use domain::user::{
-    ActiveEntitlement, CustomerDevice, CustomerPurchase, CustomerState, ExternalId, Journey, customer_ids,
-};
-use domain::{AppId, Environment, Timestamp, UserId};
+use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, ExternalId, Journey, customer_ids};
+use domain::{Environment, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Past};
@@ -61,64 +57,6 @@ pub struct CustomerStateShown {
     announcement: Option<AnnouncementShown>,
     /// The moves of purchases from or to this user after that time, the oldest first.
     moved_since: Vec<MoveSince>,
-}
-
-/// A customer with what they may use now, for money and in the store's test environment.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct CustomerDetail {
-    /// The customer.
-    #[serde(flatten)]
-    pub customer: Customer,
-    /// Grows each time that the user's state is announced; 0 before the first time.
-    pub user_revision: i64,
-    /// What the purchases for money give.
-    pub production: Access,
-    /// What the purchases of the store's test environment give.
-    pub sandbox: Access,
-    /// The customer's devices, the one that was seen last in front.
-    pub devices: Vec<CustomerDevice>,
-    /// The purchases of both environments.
-    pub purchases: Vec<CustomerPurchase>,
-}
-
-/// What purchases of one environment give.
-#[derive(Debug, Default, Serialize, JsonSchema)]
-pub struct Access {
-    /// The active entitlements, each once, by the purchase that gives it longest.
-    pub active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
-    pub active_skus: Vec<String>,
-    /// Where the customer stands; null when nothing is known.
-    pub customer_journey_state: Option<Journey>,
-}
-
-/// `GET /v1/apps/{app_id}/customers/{user_id}`
-pub async fn detail(
-    State(edge): State<Shared>,
-    Ids(app, user): Ids<AppId, UserId>,
-) -> Result<Json<CustomerDetail>, Error> {
-    let customer = edge.store.customer_of(app, user).await.map_err(unknown_customer)?;
-    let of = async |environment| {
-        let state = edge.store.customer_state(app, CustomerName::User(user), environment).await;
-        state.map_err(unknown_customer)
-    };
-    let (real, test) = (of(Environment::Production).await?, of(Environment::Sandbox).await?);
-    let user_revision = real.user_revision;
-    let devices = real.state.as_ref().map(|state| state.devices.clone()).unwrap_or_default();
-    let purchases = [real.purchases, test.purchases].concat();
-    let (production, sandbox) = (Access::of(real.state), Access::of(test.state));
-    let customer = customer.into();
-    Ok(Json(CustomerDetail { customer, user_revision, production, sandbox, devices, purchases }))
-}
-
-impl Access {
-    fn of(state: Option<CustomerState>) -> Self {
-        state.map_or_else(Self::default, |state| Self {
-            active_entitlements: state.active_entitlements,
-            active_skus: state.active_skus,
-            customer_journey_state: Some(state.customer_journey_state),
-        })
-    }
 }
 
 /// The announcement that a state in the past is from.
@@ -179,21 +117,26 @@ impl CustomerStateShown {
 
 impl From<Announcement> for AnnouncementShown {
     fn from(announcement: Announcement) -> Self {
-        let note = match announcement.status {
-            AnnouncementStatus::Announced => "The state is the one that this event announced.",
-            AnnouncementStatus::Pruned => {
-                "A state was announced by this event, and its body was removed because of its age: the state of that \
-                 time is not known any more."
-            }
-            AnnouncementStatus::NothingAnnounced => {
-                "Until that time no state of this user had been announced in this environment."
-            }
-        };
-        Self { announcement, note }
+        Self { note: note(announcement.status), announcement }
     }
 }
 
-fn unknown_customer(error: storage::Error) -> Error {
+/// What the status of an announcement means.
+pub const fn note(status: AnnouncementStatus) -> &'static str {
+    match status {
+        AnnouncementStatus::Announced => "The state is the one that this event announced.",
+        AnnouncementStatus::Pruned => {
+            "A state was announced by this event, and its body was removed because of its age: the state of that time is \
+             not known any more."
+        }
+        AnnouncementStatus::NothingAnnounced => {
+            "Until that time no state of this user had been announced in this environment."
+        }
+    }
+}
+
+/// The error of a customer who is not known, or is of another app.
+pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
             "there is no such customer: no notification and no request has named them yet, or the user belongs to \

@@ -60,6 +60,7 @@ impl Shop {
         let receipt = format!("receipt of {name}");
         service.raw(&rows::purchases(&platform, &app).text("collapse_key", key).text("receipt_id", receipt));
         service.raw(&rows::events().text("id", event).text("collapse_key", key).text("app_id", &app));
+        service.raw(&rows::payments().text("event_id", event).text("collapse_key", key).text("app_id", &app));
         let failed = rows::deliveries().text("id", delivery).text("destination_id", &destination);
         service.raw(&failed.text("event_id", event).text("collapse_key", key).text("status", "failed"));
         service.raw(&format!(
@@ -103,6 +104,7 @@ impl Shop {
         let path = route.path.split('/').map(of).collect::<Vec<_>>().join("/");
         match route.path {
             "/v1/transfers" => format!("{path}?user_id={}", self.ids["user_id"]),
+            "/v1/payments" => format!("{path}?collapse_key={}", self.ids["collapse_key"]),
             "/v1/series" => format!("{path}?what=accepted"),
             _ => path,
         }

@@ -56,6 +56,7 @@ mod redelivery;
 mod redelivery_pages;
 mod rekey;
 mod rendering;
+mod reported_refunds;
 mod retaining;
 mod retry_after;
 mod reviews;

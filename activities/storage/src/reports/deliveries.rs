@@ -197,6 +197,17 @@ impl Store {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }
 
+    /// The newest delivery of each of these purchases to each destination.
+    pub async fn newest_deliveries(&self, keys: Vec<CollapseKey>) -> Result<Vec<DeliveryView>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let newest = move |connection: &mut AnyConnection| {
+            sql(DELIVERIES_WHERE.of(NEWEST_OF_KEYS)).uncached().bind_list(keys).all(connection)
+        };
+        self.read(newest).await
+    }
+
     /// The body of a delivery as it is sent.
     pub async fn sent_body(&self, id: DeliveryId) -> Result<SentBody, Error> {
         self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery")).await
@@ -211,6 +222,11 @@ impl Store {
 
 /// Selects deliveries; a clause adds the condition and the order.
 pub const DELIVERIES_WHERE: Sql = statement!("SELECT {DELIVERY} WHERE {{which}}");
+
+const NEWEST_OF_KEYS: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_key", "
+    seq IN (SELECT MAX(n.seq) FROM deliveries n WHERE n.collapse_key IN (?*) GROUP BY n.collapse_key, n.destination_id)
+    ORDER BY seq
+"};
 
 const NEWEST_ATTEMPTS: Sql = statement! {"
     {ATTEMPT}

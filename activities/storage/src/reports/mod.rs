@@ -1,6 +1,6 @@
 //! Stored data, read for people and programs: lists of rows, explanations, states of customers, the check of the
-//! tables, how far platforms are connected, the feed of purchases, the events of devices, figures of destinations, and
-//! the comparison of sent revenue with the ledger.
+//! tables, how far platforms are connected, the feed of purchases, the events of devices, figures of destinations,
+//! payments, and the comparison of sent revenue with the ledger.
 
 pub mod alarms;
 pub mod arrivals;
@@ -19,6 +19,7 @@ pub mod listing;
 pub mod minutes;
 pub mod notifications;
 pub mod overview;
+pub mod payments;
 pub mod revenue;
 pub mod scope;
 pub mod search;

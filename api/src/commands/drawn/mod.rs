@@ -27,7 +27,7 @@ use verb::Verb;
 type Hooks = &'static [(&'static str, Hook)];
 
 /// The resources in the order of the help: name, table, and what the table cannot state.
-const SOURCES: [(&str, &str, Hooks); 18] = [
+const SOURCES: [(&str, &str, Hooks); 19] = [
     ("app", include_str!("../verbs/app.toml"), app::HOOKS),
     ("platform", include_str!("../verbs/platform.toml"), platform::HOOKS),
     ("destination", include_str!("../verbs/destination.toml"), destination::HOOKS),
@@ -35,6 +35,7 @@ const SOURCES: [(&str, &str, Hooks); 18] = [
     ("product", include_str!("../verbs/product.toml"), product::HOOKS),
     ("entitlement", include_str!("../verbs/entitlement.toml"), product::OF_ENTITLEMENTS),
     ("purchase", include_str!("../verbs/purchase.toml"), purchase::HOOKS),
+    ("payment", include_str!("../verbs/payment.toml"), &[]),
     ("notification", include_str!("../verbs/notification.toml"), notification::HOOKS),
     ("event", include_str!("../verbs/event.toml"), event::HOOKS),
     ("delivery", include_str!("../verbs/delivery.toml"), delivery::HOOKS),

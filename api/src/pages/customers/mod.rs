@@ -1,6 +1,9 @@
-//! Customers: found by any of their ids, with what they own, what they may use and what was announced of them, and why a
-//! destination did not get an event. The search is a POST: an id of a customer is in no address, except that of settle.
+//! Customers: found by any of their ids, with what they may use, what they bought and paid, in words that can be repeated to
+//! them; what they had on a day, and why a destination did not get an event. The search is a POST: an id of a customer is in
+//! no address, except that of settle.
 
+pub mod list;
+mod past;
 mod view;
 mod why;
 
@@ -8,14 +11,16 @@ use super::Screen;
 use super::act::{act, upper};
 use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
+use super::lists;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Ids, Query, checked};
 use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused};
-use crate::resources::customer_state::{self, CustomerDetail};
+use crate::resources::customer_detail::ReadCustomer;
 use crate::resources::customers::{self, Customer};
+use crate::resources::payments as resource;
 use crate::resources::search::Search;
 use crate::resources::transfers;
 use crate::route::Route;
@@ -25,14 +30,12 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
 use serde_json::{Map, Value, json};
-use storage::{App, Destination, EventFilter, EventView, FoundKind, Page, Paged, PurchaseFilter, PurchaseView, Role};
+use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, Role};
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
-/// Maximum number of purchases and events of a customer that are shown.
+/// Maximum number of events of a customer that are shown.
 const SHOWN: i64 = 50;
-/// Maximum number of destinations that can be chosen.
-const DESTINATIONS: i64 = 1000;
 
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
 
@@ -53,6 +56,7 @@ fn routes() -> Vec<Route> {
         )
         .twin("PUT /v1/apps/{app_id}/customers")
         .summary("Names a customer."),
+        Route::page(Role::Read, "GET", "/ui/payments", payments).summary("The payments of a customer or a purchase."),
     ]
 }
 
@@ -134,14 +138,11 @@ async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<FoundCu
 /// What one customer is shown from.
 pub struct Portrait {
     pub app: App,
-    /// The customer, as the API shows one.
-    pub detail: CustomerDetail,
-    /// The purchases that were settled last, the last one in front.
-    pub purchases: Paged<PurchaseView>,
+    /// The customer, as the API shows one, and what that is read from.
+    pub read: ReadCustomer,
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
-    pub destinations: Vec<Destination>,
 }
 
 impl Portrait {
@@ -150,21 +151,26 @@ impl Portrait {
     /// # Errors
     /// 404 when the app has no such customer.
     pub async fn of(edge: &Shared, caller: &Caller, app: AppId, user: UserId) -> Result<Self, Error> {
-        let Json(detail) = customer_state::detail(State(edge.clone()), Ids(app, user)).await?;
-        let page = || Page { cursor: None, limit: SHOWN };
-        let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
+        let read = ReadCustomer::of(edge, app, user).await?;
         let about = EventFilter { app_id: Some(app), user_id: Some(user), ..EventFilter::default() };
         let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
         Ok(Self {
             app: edge.store.app(app).await?,
-            detail,
-            purchases: edge.store.purchases(owned, page()).await?,
-            events: edge.store.events(about, page()).await?,
+            read,
+            events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
-            destinations: edge.store.destinations(app, Page { cursor: None, limit: DESTINATIONS }).await?.items,
         })
     }
+
+    pub fn user(&self) -> UserId {
+        self.read.detail.customer.user_id
+    }
+}
+
+/// `GET /ui/payments`
+async fn payments(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Response, Error> {
+    lists::show(list::payments(&visit), state, visit, caller, resource::list).await
 }
 
 /// `GET /ui/customers/{app_id}/{user_id}`
@@ -177,6 +183,7 @@ async fn show(
 ) -> Result<Response, Error> {
     let portrait = Portrait::of(&edge, &caller, app, user).await?;
     let answers = answers(&edge, &visit, &portrait).await?;
+    let past = past::of(&edge, &visit, &portrait).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Customer".to_owned(),
@@ -185,8 +192,8 @@ async fn show(
         is_answer: mistakes.is_answer(),
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    let page = CustomerPage::new(&frame, &visit, &portrait, answers).with(&mistakes);
-    shown(&visit, &page, &portrait.detail)
+    let page = CustomerPage::new(&frame, &visit, &portrait, answers).seen(past).with(&mistakes);
+    shown(&visit, &page, &portrait.read.detail)
 }
 
 /// The page of a customer that was named: that of another one, who had the name already.
@@ -198,7 +205,7 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
 /// Why a destination did not get events of a type about the customer, if that is wanted.
 async fn answers(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Option<Answers>, Error> {
     let Some(wanted) = visit.query("destination_id") else { return Ok(None) };
-    let found = portrait.destinations.iter().find(|one| one.id.to_string() == wanted);
+    let found = portrait.read.destinations.iter().find(|one| one.id.to_string() == wanted);
     let Some(destination) = found else { return Ok(None) };
     let event_type = visit.query("type").unwrap_or_default();
     why::answers(edge, portrait, destination, &event_type).await.map(Some)

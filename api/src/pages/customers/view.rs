@@ -1,14 +1,18 @@
 //! What the screens of customers show. Pure.
 
+use super::list::{COLUMNS, all_of};
+use super::past::PastDay;
 use super::why::Answers;
 use super::{Portrait, path};
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
+use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
-use crate::resources::customer_state::Access;
+use crate::resources::customer_detail::{Access, CustomerDetail, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
+use crate::resources::standing::Reached;
 use crate::resources::transfers::Transfer;
 use askama::Template;
 use domain::event::{group, types};
@@ -69,7 +73,10 @@ pub struct Environment {
     title: &'static str,
     stands: Vec<Badge>,
     entitlements: Vec<Entitlement>,
+    /// Why there is no access.
+    none: &'static str,
     skus: Vec<Code>,
+    paid_usd: Option<String>,
 }
 
 pub struct Entitlement {
@@ -78,20 +85,41 @@ pub struct Entitlement {
     until: Option<Moment>,
 }
 
-fn environment(title: &'static str, access: &Access) -> Environment {
-    let entitlement = |one: &ActiveEntitlement| Entitlement {
-        name: one.name.clone(),
-        reference: Code::short(&one.entitlement_ref_id),
-        until: one.expiration.map(Moment::at),
-    };
-    Environment {
-        title,
-        stands: {
-            let all = access.customer_journey_state.as_ref().map(stands).unwrap_or_default();
-            all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
-        },
-        entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-        skus: access.active_skus.iter().map(Code::short).collect(),
+/// What an environment is called.
+pub const fn title(environment: domain::Environment) -> &'static str {
+    match environment {
+        domain::Environment::Production => "Access",
+        domain::Environment::Sandbox => "Access by test purchases",
+    }
+}
+
+impl Environment {
+    fn of(environment: domain::Environment, access: &Access, detail: &CustomerDetail) -> Self {
+        let entitlement = |one: &ActiveEntitlement| Entitlement {
+            name: one.name.clone(),
+            reference: Code::short(&one.entitlement_ref_id),
+            until: one.expiration.map(Moment::at),
+        };
+        let own = detail.purchases.iter().filter(|one| one.environment == environment);
+        Self {
+            title: title(environment),
+            stands: {
+                let all = access.customer_journey_state.as_ref().map(stands).unwrap_or_default();
+                all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
+            },
+            entitlements: access.active_entitlements.iter().map(entitlement).collect(),
+            none: match own.map(|one| one.is_active).max() {
+                None => "No purchase was made with money.",
+                Some(Some(true)) => "The catalogue has no entitlement for the products that are active.",
+                Some(_) => "No purchase gives access now: the reason stands beside each below.",
+            },
+            skus: access.active_skus.iter().map(Code::short).collect(),
+            paid_usd: access.paid_usd.clone(),
+        }
+    }
+
+    fn is_known(&self) -> bool {
+        !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty()
     }
 }
 
@@ -109,14 +137,15 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
     all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
 }
 
+/// A purchase in the words of its customer.
 pub struct Purchase {
     path: String,
     product: String,
-    state: Badge,
-    environment: &'static str,
-    receipt: Code,
-    ends: Option<Moment>,
-    settled: Moment,
+    badges: Vec<Badge>,
+    receipt: Option<Code>,
+    summary: Sentence,
+    /// Each destination, and what it got last.
+    reached: Vec<(String, Sentence)>,
 }
 
 pub struct Event {
@@ -172,6 +201,11 @@ pub struct CustomerPage<'a> {
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
+    payments: Option<Table>,
+    more_payments: Option<String>,
+    /// What they had at the end of a day, if that is wanted.
+    past: Option<PastDay>,
+    today: String,
     more_purchases: Option<MorePurchases>,
     events: Vec<Event>,
     more_events: Option<String>,
@@ -195,12 +229,11 @@ const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
 impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
-        let customer = &of.detail.customer;
-        let production = environment("Production", &of.detail.production);
-        let sandbox = environment("Sandbox", &of.detail.sandbox);
-        let has_any =
-            |one: &Environment| !one.stands.is_empty() || !one.entitlements.is_empty() || !one.skus.is_empty();
-        let environments = [Some(production), Some(sandbox).filter(has_any)];
+        let read = &of.read;
+        let (detail, customer) = (&read.detail, &read.detail.customer);
+        let production = Environment::of(domain::Environment::Production, &detail.production, detail);
+        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, detail);
+        let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
         let event_type = visit.query("type").unwrap_or_else(|| newest_type(of).to_owned());
@@ -212,11 +245,18 @@ impl<'a> CustomerPage<'a> {
             own: customer.external_id.as_ref().map(Code::short),
             device_name: customer.analytics_device_id.as_ref().map(Code::short),
             stores: customer.app_user_ids.iter().map(Code::short).collect(),
-            revision: of.detail.user_revision,
+            revision: detail.user_revision,
             environments: environments.into_iter().flatten().collect(),
-            devices: of.detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
-            more_purchases: of.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
-            purchases: of.purchases.items.iter().map(|one| purchase(visit, of, one)).collect(),
+            devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
+            more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
+            purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
+            payments: {
+                let all = &read.payments.items;
+                (!all.is_empty()).then(|| Table::of("Payments, the newest first", COLUMNS, all, visit))
+            },
+            more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
+            past: None,
+            today: visit.now.to_string().split_once('T').map_or_else(String::new, |(day, _)| day.to_owned()),
             more_events: of.events.next_cursor.as_ref().map(|_| {
                 let user = customer.user_id.to_string();
                 visit.to(&with_query("/ui/events", &[("user_id", &user)]))
@@ -224,7 +264,7 @@ impl<'a> CustomerPage<'a> {
             events: of.events.items.iter().map(|one| event(visit, one)).collect(),
             transfers: of.transfers.iter().map(|one| moved(visit, of, one)).collect(),
             destinations: {
-                let all = of.destinations.iter();
+                let all = read.destinations.iter();
                 all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
             },
             types: {
@@ -232,7 +272,7 @@ impl<'a> CustomerPage<'a> {
                 all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect()
             },
             why: answers.map(|answers| why(visit, answers)),
-            named_by: named_by(customer, &of.purchases.items),
+            named_by: named_by(customer, &read.purchases.items),
             may_name: frame.may(Role::Support),
             is_named: visit.query("done").as_deref() == Some("named"),
             entered: Default::default(),
@@ -240,6 +280,11 @@ impl<'a> CustomerPage<'a> {
             refused: Refused::default(),
             frame,
         }
+    }
+
+    /// With what the customer had on a day.
+    pub fn seen(self, past: Option<PastDay>) -> Self {
+        Self { past, ..self }
     }
 
     /// With what was sent in its form.
@@ -282,17 +327,22 @@ fn named_by(customer: &Customer, purchases: &[PurchaseView]) -> Option<Named> {
     of_store.or_else(|| purchases.first().map(|one| ("receipt_id", one.receipt_id.clone())))
 }
 
-fn purchase(visit: &Visit, of: &Portrait, one: &PurchaseView) -> Purchase {
-    let counted = of.detail.purchases.iter().find(|known| known.collapse_key == one.collapse_key);
-    let product = one.data.pointer("/data/product_ref_id").and_then(|name| name.as_str()).map(str::to_owned);
+fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purchase {
+    let PurchaseStanding { collapse_key, standing } = one;
+    let stored = read.purchases.items.iter().find(|known| known.collapse_key == *collapse_key);
+    let counted = read.detail.purchases.iter().find(|known| known.collapse_key == *collapse_key);
+    let is_test = counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
+    let state = stored.map(|stored| purchase_state(&stored.state)).into_iter();
+    let refunded = standing.is_refunded.then(|| Badge::new(Tone::Warn, "refunded"));
+    let test = is_test.then(|| Badge::new(Tone::Idle, "test purchase"));
+    let reached = |one: &Reached| (one.destination.clone(), Sentence::new(&one.summary));
     Purchase {
-        path: purchase_path(visit, one.collapse_key),
-        product: product.or_else(|| counted?.sku.clone()).unwrap_or_else(|| "product not known".to_owned()),
-        state: purchase_state(&one.state),
-        environment: counted.map_or("", |counted| counted.environment.as_str()),
-        receipt: Code::short(&one.receipt_id),
-        ends: counted.and_then(|counted| counted.expires_at).map(Moment::at),
-        settled: Moment::ago(one.updated_at),
+        path: purchase_path(visit, *collapse_key),
+        product: standing.product.clone(),
+        badges: state.chain(refunded).chain(test).collect(),
+        receipt: stored.map(|stored| Code::short(&stored.receipt_id)),
+        summary: Sentence::new(&standing.summary),
+        reached: standing.destinations.iter().map(reached).collect(),
     }
 }
 
@@ -309,7 +359,7 @@ fn event(visit: &Visit, one: &EventView) -> Event {
 }
 
 fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
-    let is_away = one.from.user_id == of.detail.customer.user_id;
+    let is_away = one.from.user_id == of.user();
     let other: UserId = if is_away { one.to.user_id } else { one.from.user_id };
     Moved {
         id: Code::short(one.transfer_id),

@@ -42,7 +42,7 @@ pub async fn answers(
 ) -> Result<Answers, Error> {
     let wanted = EventFilter {
         app_id: Some(portrait.app.id),
-        user_id: Some(portrait.detail.customer.user_id),
+        user_id: Some(portrait.user()),
         types: vec![event_type.to_owned()],
         ..EventFilter::default()
     };
@@ -56,7 +56,7 @@ pub async fn answers(
     }
     if items.is_empty() {
         let limit = usize::try_from(EXPLAINED).unwrap_or_default();
-        for purchase in portrait.purchases.items.iter().take(limit) {
+        for purchase in portrait.read.purchases.items.iter().take(limit) {
             let tree =
                 story::purchase(purchase.collapse_key, &edge.store.explain_purchase(purchase.collapse_key).await?);
             let path = format!("/ui/purchases/{}", purchase.collapse_key);

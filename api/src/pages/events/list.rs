@@ -7,6 +7,7 @@ use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::Code;
 use crate::pages::visit::Visit;
 use domain::event::{choices, group, summary};
+use serde_json::Value;
 use storage::EventView;
 
 /// The group of the events about destinations: their `collapse_key` is the id of the destination.
@@ -32,9 +33,11 @@ const COLUMNS: &[Column<EventView>] = &[
     Column::new("Id", |one, _| Code::short(one.id).into()),
     Column::new("About", |one, visit| {
         let (about, screen) = subject(&one.event_type);
-        let about = CellPart::link(visit.to(&format!("/ui/{screen}/{}", one.collapse_key)), about);
-        let customer = one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user)));
-        Cell::from(about).under(customer.map(|path| CellPart::link(path, "Customer")).into_iter().collect())
+        let product = one.body.pointer("/data/product_ref_id").and_then(Value::as_str).unwrap_or(about);
+        let about = CellPart::link(visit.to(&format!("/ui/{screen}/{}", one.collapse_key)), product);
+        let page = one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user)));
+        let id = customer(&one.body).map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
+        Cell::from(about).under(page.map(|page| CellPart::link(page, id)).into_iter().collect())
     }),
     Column::new("Environment", |one, _| Cell::or(one.environment.map(|environment| environment.as_str()), "–")),
     Column::new("Recorded", |one, _| one.created_at.into()),
@@ -72,6 +75,13 @@ fn purchase(one: &EventView) -> Option<String> {
 /// What an event is about, and the screen of that.
 pub fn subject(event_type: &str) -> (&'static str, &'static str) {
     if group(event_type) == ABOUT_DESTINATIONS { ("Destination", "destinations") } else { ("Purchase", "purchases") }
+}
+
+/// The customer's own id in the body of an event.
+fn customer(body: &Value) -> Option<&str> {
+    let of_user = body.get("external_ids").and_then(Value::as_array).into_iter().flatten();
+    let own = of_user.filter(|id| id["key"] == "external_id").find_map(|id| id["value"].as_str());
+    body.pointer("/data/last_seen_external_id").and_then(Value::as_str).or(own)
 }
 
 /// The wildcards and types of the ledger.

@@ -3,13 +3,14 @@
 
 mod csv;
 mod filter;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;
 
 pub use filter::{Filter, FilterKind};
+pub use table::{Column, Table};
 
-use super::cell::Cell;
 use super::frame::{Frame, PageAddress, shown};
 use super::text::{quoted, with_query};
 use super::visit::Visit;
@@ -56,36 +57,6 @@ pub struct List<T: 'static> {
     pub head: ListHead,
     /// The sentence about a list without items, and a page that leads further.
     pub nothing: (&'static str, Option<(String, &'static str)>),
-}
-
-/// A column of a list.
-pub struct Column<T> {
-    label: &'static str,
-    /// How its cells stand: as the head of the row, as a number, or as any other.
-    role: CellRole,
-    cell: fn(&T, &Visit) -> Cell,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CellRole {
-    Head,
-    Number,
-    Other,
-}
-
-impl<T> Column<T> {
-    pub const fn new(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Other, cell }
-    }
-
-    /// The column that names the row.
-    pub const fn head(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Head, cell }
-    }
-
-    pub const fn number(label: &'static str, cell: fn(&T, &Visit) -> Cell) -> Self {
-        Self { label, role: CellRole::Number, cell }
-    }
 }
 
 /// Shows a list by its route in the API.

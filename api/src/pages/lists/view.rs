@@ -1,8 +1,8 @@
 //! What the screen of a list shows. Pure.
 
+use super::List;
 use super::filter::FilterForm;
-use super::{CellRole, List};
-use crate::pages::cell::Cell;
+use super::table::Table;
 use crate::pages::destinations::Head;
 use crate::pages::frame::Frame;
 use crate::pages::text::with_query;
@@ -26,17 +26,6 @@ pub struct Tab {
     pub is_current: bool,
 }
 
-pub struct ColumnView {
-    label: &'static str,
-    is_number: bool,
-}
-
-pub struct CellView {
-    label: &'static str,
-    role: CellRole,
-    cell: Cell,
-}
-
 #[derive(Template)]
 #[template(path = "lists/page.html")]
 pub struct ListPage<'a> {
@@ -44,11 +33,9 @@ pub struct ListPage<'a> {
     path: String,
     head: &'a ListHead,
     nouns: [&'static str; 2],
-    order: &'static str,
     live: &'static str,
     form: FilterForm,
-    columns: Vec<ColumnView>,
-    rows: Vec<Vec<CellView>>,
+    table: Option<Table>,
     nothing: &'a (&'static str, Option<(String, &'static str)>),
     is_filtered: bool,
     /// Whether a choice is shown at once: then the form has nothing that is typed.
@@ -69,26 +56,17 @@ impl<'a> ListPage<'a> {
             let chosen = chosen.iter().map(|(name, value)| (*name, value.as_str()));
             visit.to(&with_query(&list.path, &chosen.chain([more]).collect::<Vec<_>>()))
         };
-        let row = |item: &T| {
-            let cell = |column: &super::Column<T>| CellView {
-                label: column.label,
-                role: column.role,
-                cell: (column.cell)(item, visit),
-            };
-            list.columns.iter().map(cell).collect()
-        };
-        let column = |one: &super::Column<T>| ColumnView { label: one.label, is_number: one.role == CellRole::Number };
+        let caption = format!("{}, {}", list.title, list.order);
+        let table = Table::of(&caption, list.columns, &found.items, visit);
         Self {
             frame,
             path: list.path.clone(),
             head: &list.head,
             nouns: list.nouns,
-            order: list.order,
             live: list.live,
             is_at_once: form.inputs.iter().all(|input| matches!(input.kind, "select" | "box")),
             form,
-            columns: list.columns.iter().map(column).collect(),
-            rows: found.items.iter().map(row).collect(),
+            table: (!found.items.is_empty()).then_some(table),
             nothing: &list.nothing,
             is_filtered: !chosen.is_empty(),
             is_first: visit.query("cursor").is_none(),

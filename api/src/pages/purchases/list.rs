@@ -3,11 +3,13 @@
 use super::SCREEN;
 use super::view::field;
 use crate::pages::cell::{Cell, CellPart};
+use crate::pages::customers;
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::{Badge, Code, Tone};
+use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::purchase_state;
 use crate::pages::visit::Visit;
 use crate::resources::purchases::state_for_people;
+use domain::Environment;
 use storage::PurchaseView;
 
 pub const FILTERS: &[Filter<PurchaseView>] = &[
@@ -20,16 +22,29 @@ pub const FILTERS: &[Filter<PurchaseView>] = &[
 const COLUMNS: &[Column<PurchaseView>] = &[
     Column::head("Product", |one, visit| {
         let product = field(&one.data, "product_ref_id").unwrap_or("product not known");
-        CellPart::link(visit.to(&format!("/ui/purchases/{}", one.collapse_key)), product).into()
+        let link = CellPart::link(visit.to(&format!("/ui/purchases/{}", one.collapse_key)), product);
+        Cell::from(link).under(vec![Code::short(&one.receipt_id).into()])
     }),
     Column::new("State", |one, visit| {
         let is_held = one.held_until.is_some_and(|until| until > visit.now);
-        Cell::from(purchase_state(&one.state)).and(is_held.then(|| Badge::new(Tone::Warn, "held")))
+        let is_test = field(&one.data, "environment") == Some(Environment::Sandbox.as_str());
+        let state = Cell::from(purchase_state(&one.state)).and(is_held.then(|| Badge::new(Tone::Warn, "held")));
+        state.and(is_test.then(|| Badge::new(Tone::Idle, "test")))
     }),
-    Column::new("Receipt", |one, _| Code::short(&one.receipt_id).into()),
-    Column::new("Customer", |one, _| Cell::or(one.app_user_id.as_ref().map(Code::short), "not known")),
-    Column::number("Revision", |one, _| one.revision.into()),
-    Column::new("Settled", |one, _| one.updated_at.into()),
+    Column::new("Customer", |one, visit| {
+        let id = field(&one.data, "last_seen_external_id").or(one.app_user_id.as_deref()).map(Code::short);
+        let page = one.standing.user_id.map(|user| visit.to(&customers::path(one.app_id, user)));
+        id.map_or_else(|| CellPart::Muted("not known").into(), |id| CellPart::linked(page, id).into())
+    }),
+    Column::number("Price", |one, _| {
+        let price = field(&one.data, "purchase_price").zip(field(&one.data, "purchase_currency"));
+        price.map_or_else(Cell::none, |(price, currency)| format!("{price} {currency}").into())
+    }),
+    Column::new("Renews or ends", |one, _| {
+        let at = field(&one.data, "expires_at").and_then(|at| at.parse().ok());
+        at.map_or_else(Cell::none, |at| Moment::at(at).into())
+    }),
+    Column::new("Last change", |one, _| one.updated_at.into()),
 ];
 
 /// The list of purchases.
@@ -44,7 +59,7 @@ pub fn purchases(visit: &Visit) -> List<PurchaseView> {
         order: "the last settled first",
         live: "purchases notifications",
         fixed: None,
-        ids: &["collapse_key", "app_id", "platform_id"],
+        ids: &["collapse_key", "app_id", "platform_id", "receipt_id"],
         filters: FILTERS,
         columns: COLUMNS,
         head: ListHead::Title,

@@ -20,16 +20,20 @@ use crate::keys::Caller;
 use crate::resources::explain::story as explained;
 use crate::resources::purchases::{self as resources, discard, flush, hold, release};
 use crate::resources::resends;
+use crate::resources::standing::{Known, Standing};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::CollapseKey;
 use domain::time::HOUR;
 use serde_json::{Map, Value, json};
-use storage::Role;
+use storage::{Destination, Page, PaymentSubject, Role};
 use view::{Detail, DetailPage};
 
 pub const SCREEN: Screen = Screen { name: "Purchases", path: "/ui/purchases", icon: "purchases", key: 'p', routes };
+
+/// Maximum number of payments that are shown: the newest ones.
+const PAYMENTS: i64 = 100;
 
 fn routes() -> Vec<Route> {
     vec![
@@ -80,6 +84,15 @@ async fn show(
         Some(id) => edge.store.platform(id).await.ok(),
         None => None,
     };
+    let destinations: Vec<Destination> = facts.addressees.iter().map(|one| one.destination.clone()).collect();
+    let page = Page { cursor: None, limit: PAYMENTS };
+    let payments = edge.store.payments(None, PaymentSubject::Purchase(key), page).await?.items;
+    let deliveries = edge.store.newest_deliveries(vec![key]).await?;
+    let known = Known { deliveries: &deliveries, destinations: &destinations, payments: &payments };
+    let standing = facts.purchase.as_ref().map(|view| {
+        let is_active = view.data.pointer("/data/is_active").and_then(Value::as_bool);
+        Standing::of(view, is_active, &known)
+    });
     let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Purchase {}", key.to_string().get(..8).unwrap_or_default()),
@@ -93,7 +106,8 @@ async fn show(
     });
     let frame = Frame::of(&edge, &visit, place).await?;
     let run = run((edge.random)());
-    let detail = Detail { key, facts: &facts, tree: &tree, platform: platform.as_ref(), temporal, run };
+    let (platform, payments) = (platform.as_ref(), payments.as_slice());
+    let detail = Detail { key, facts: &facts, tree: &tree, standing, payments, platform, temporal, run };
     shown(&visit, &DetailPage::new(&frame, &visit, detail, mistakes), &tree)
 }
 

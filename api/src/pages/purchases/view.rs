@@ -4,17 +4,20 @@ use super::life::{Stretch, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::cell::{CellPart, Fact};
 use crate::pages::change::Mistakes;
+use crate::pages::customers::list::COLUMNS;
 use crate::pages::frame::Frame;
+use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::requeued::Requeued;
 use crate::pages::story::{Chapter, chapters};
 use crate::pages::text::{capital, purchase_state};
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
+use crate::resources::standing::Standing;
 use askama::Template;
 use domain::CollapseKey;
 use serde_json::Value;
-use storage::{Platform, PurchaseExplanation, Role, WaitingFor};
+use storage::{PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
 
 /// A field of the record in the body of a `purchase.updated`.
 pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
@@ -26,6 +29,9 @@ pub struct Detail<'a> {
     pub key: CollapseKey,
     pub facts: &'a PurchaseExplanation,
     pub tree: &'a Node,
+    /// How it stands, in the words of its customer; none before it is settled.
+    pub standing: Option<Standing>,
+    pub payments: &'a [PaymentView],
     pub platform: Option<&'a Platform>,
     /// The address of its runs in Temporal's own UI.
     pub temporal: Option<String>,
@@ -39,6 +45,12 @@ pub struct DetailPage<'a> {
     frame: &'a Frame,
     state: Badge,
     product: String,
+    /// How it stands, for its customer.
+    standing: Option<Sentence>,
+    /// Each destination, and what it got last.
+    reached: Vec<(String, Sentence)>,
+    is_refunded: bool,
+    payments: Option<Table>,
     summary: Sentence,
     is_held: bool,
     is_unverified: bool,
@@ -56,15 +68,24 @@ pub struct DetailPage<'a> {
 
 impl<'a> DetailPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, mistakes: Mistakes) -> Self {
-        let Detail { key, facts, tree, platform, temporal, run } = detail;
+        let Detail { key, facts, tree, standing, payments, platform, temporal, run } = detail;
         let view = facts.purchase.as_ref();
-        let product = view.and_then(|view| field(&view.data, "product_ref_id"));
         let mark = visit.query("mark");
         let actions = actions(frame, run, key, facts, &mistakes);
         Self {
             frame,
             state: view.map_or_else(|| Badge::new(Tone::Busy, "not settled yet"), |view| purchase_state(&view.state)),
-            product: product.unwrap_or("Purchase").to_owned(),
+            product: standing.as_ref().map_or_else(|| "Purchase".to_owned(), |known| known.product.clone()),
+            standing: standing.as_ref().map(|known| Sentence::new(&known.summary)),
+            reached: {
+                let all = standing.iter().flat_map(|known| &known.destinations);
+                all.map(|one| (one.destination.clone(), Sentence::new(&one.summary))).collect()
+            },
+            is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
+            payments: {
+                let table = || Table::of("Payments, the newest first", COLUMNS, payments, visit);
+                (!payments.is_empty()).then(table)
+            },
             summary: Sentence::new(&capital(&tree.summary)),
             is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
@@ -89,8 +110,8 @@ fn is_held(facts: &PurchaseExplanation) -> bool {
 fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit) -> Vec<Fact> {
     let mut all = Vec::new();
     if let Some(view) = &facts.purchase {
-        all.push(Fact::new("Revision", view.revision));
         all.push(Fact::new("Receipt", Code::short(&view.receipt_id)));
+        all.extend(field(&view.data, "product_ref_id").map(|sku| Fact::new("SKU", Code::short(sku))));
         let owner = view.standing.user_id.map(|user| visit.to(&format!("/ui/customers/{}/{user}", view.app_id)));
         let customer = |label, id: &str| Fact::new(label, CellPart::linked(owner.clone(), Code::short(id)));
         all.extend(view.app_user_id.as_ref().map(|id| customer("Customer at the store", id)));
@@ -101,6 +122,7 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
         all.extend(view.standing.next_wake_at.map(|at| Fact::new("Next check", Moment::at(at))));
         let held = view.held_until.filter(|until| *until > facts.now);
         all.extend(held.map(|at| Fact::new("Held until", Moment::at(at))));
+        all.push(Fact::new("Revision", view.revision));
     } else if let Some(one) = facts.notifications.first() {
         all.push(Fact::new("Receipt", Code::short(&one.view.receipt_id)));
     }

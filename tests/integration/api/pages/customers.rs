@@ -2,7 +2,9 @@
 
 use super::visitor::{Answer, OURS, Visitor, form, send};
 use crate::api::edge::{Service, TOKEN};
+use api::clock::random_uuid;
 use serde_json::{Value, json};
+use system_tests::rows;
 
 /// A text that is a script where it is not escaped.
 const HOSTILE: &str = "\"'><script>alert(1)</script>";
@@ -59,10 +61,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
     assert_eq!(empty.status, 400);
     has(&empty, &["id=\"wrong-customer\"", "aria-invalid"]);
     let shown = visitor.get(&service, &page).await;
-    has(
-        &shown,
-        &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No active entitlement", "/ui/purchases/"],
-    );
+    has(&shown, &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No access.", "/ui/purchases/"]);
     has(&shown, &["Your id (login)"]);
     let addresses = shown.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     for address in addresses {
@@ -133,6 +132,58 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
+}
+
+#[tokio::test]
+async fn what_was_bought_and_paid_is_a_sentence() {
+    let service = Service::start("customers-paid").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks", "events": ["*"] });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    let record = json!({ "data": {
+        "product_ref_id": "gold.monthly", "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M",
+        "not_before": "2026-11-23T10:00:00Z", "purchase_price": "7.99", "purchase_currency": "EUR",
+        "expires_at": "2026-12-23T10:00:00Z", "product_type": "subscription", "environment": "production",
+    }});
+    service.raw(&format!("UPDATE events SET body = '{record}'"));
+    let payment = || rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
+    service.raw(&payment().text("event_id", random_uuid()).text("sku", "gold.monthly"));
+    let refund =
+        payment().text("event_id", random_uuid()).sql("entry", 1).text("kind", "refund").text("source", "report");
+    let refund = refund.sql("price", "NULL").sql("currency", "NULL").text("usd", "-7.99").sql("occurred_at", 2);
+    service.raw(&refund.text("transaction_id", "t-4711"));
+    let delivery = rows::deliveries().of_each("events").text("id", &user).text("destination_id", &hook);
+    let delivery = delivery.sql("event_id", "id").sql("collapse_key", "collapse_key").sql("attempts", 2);
+    service.raw(&delivery.text("last_error", "the endpoint answered 500"));
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{user}");
+    let shown = visitor.get(&service, &page).await;
+    let bought = ["Gold monthly</a>", "for 7.99 EUR", "Refunded 7.99 USD on", "Renews", "refunded</span>"];
+    has(&shown, &bought);
+    has(&shown, &["Billing: pending, 2 attempts failed: the endpoint answered 500; next attempt at"]);
+    has(&shown, &["First payment</a>", "Refund</a>", "-7.99", "Sales report", "t-4711", "Paid in total: 2.00 USD"]);
+    let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a day?</h2>", "Ids</h2>"];
+    let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
+    assert!(places.is_sorted(), "{places:?}");
+    let listed = service.get(&format!("/v1/payments?user_id={user}")).await.body;
+    let amounts: Vec<_> = listed["items"].as_array().expect("items").iter().map(|one| one["usd"].clone()).collect();
+    assert_eq!(amounts, ["-7.99", "9.99"]);
+    assert_eq!(service.get("/v1/payments").await.wrong_fields(), ["collapse_key"]);
+    let all = visitor.get(&service, &format!("/ui/payments?user_id={user}")).await;
+    has(&all, &["First payment", "settle payment --user", "As CSV"]);
+}
+
+#[tokio::test]
+async fn what_a_customer_had_on_a_day_is_shown() {
+    let service = Service::start("customers-past").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    let visitor = signed_in(&service).await;
+    let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
+    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "Until that time"]);
+    has(&on("1970-01-01").await, &["No access was announced", "/ui/purchases/"]);
+    has(&on("2999-01-01").await, &["at the end of 2999-01-01"]);
+    has(&on("yesterday").await, &["Expected a day such as 2026-10-03", "value=\"yesterday\""]);
 }
 
 #[tokio::test]

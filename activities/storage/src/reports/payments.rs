@@ -1,0 +1,111 @@
+//! The ledger for people: the payments of a purchase or a customer, with the refunds and corrections of each.
+
+use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::row;
+use crate::db::store::Store;
+use crate::reports::listing::Filtered;
+use crate::settling::payments::paid_by;
+use domain::payment::{EntryKind, Total, UnknownPrice};
+use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+/// Whose payments are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PaymentSubject {
+    Purchase(CollapseKey),
+    /// The purchases that a user owns now.
+    User(UserId),
+}
+
+row! {
+    /// An entry of the ledger: a payment, or a change of one.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[schemars(rename = "Payment")]
+    pub struct PaymentView {
+        /// The event that announces it.
+        pub event_id: EventId,
+        /// Its purchase.
+        pub collapse_key: CollapseKey,
+        /// The number of the term that was paid, from 1; below 0 where terms cannot be counted.
+        pub number: i64,
+        /// What it is: a payment, or a change of the payment with this number.
+        #[schemars(with = "String", extend("enum" = kinds()))]
+        pub kind: EntryKind,
+        /// When it happened, by the store where the store says so.
+        pub occurred_at: Timestamp,
+        /// The SKU that was paid.
+        pub sku: Option<String>,
+        /// The price of a payment in the currency of the purchase; null of a change.
+        pub price: Option<String>,
+        /// That currency.
+        pub currency: Option<String>,
+        /// The amount in USD that it adds, negative for a refund; null if it is not known.
+        pub usd: Option<String>,
+        /// Why the amount is not known.
+        #[schemars(with = "Option<String>")]
+        pub unknown_because: Option<UnknownPrice>,
+        /// The source of the amount: `catalogue`, `device`, `store` or `report`.
+        pub source: String,
+        /// The store's id of the transaction, if the amount comes from a sales report.
+        pub transaction_id: Option<String>,
+        /// Whether it was paid with money or in the store's test environment.
+        pub environment: Environment,
+        /// When it was recorded.
+        pub created_at: Timestamp,
+    }
+}
+
+/// The kinds of entries, by name.
+fn kinds() -> Vec<&'static str> {
+    EntryKind::ALL.iter().map(|kind| kind.as_str()).collect()
+}
+
+/// Entries of one time are in the order of their numbers: a correction has the time of its payment.
+const PAYMENTS: Sql = statement! {"
+    SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
+        m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
+        m.unknown_because, m.source, m.transaction_id, m.environment, m.created_at
+    FROM payments m
+    WHERE (m.occurred_at, CAST(m.entry + 100000 AS TEXT) || m.event_id) < (?, ?) AND {{which}}
+    ORDER BY m.occurred_at DESC, CAST(m.entry + 100000 AS TEXT) || m.event_id DESC
+    LIMIT ?
+"};
+const OF_APP: Clause = clause!(&[PAYMENTS], "m.app_id = ?");
+const OF_PURCHASE: Clause = clause!(&[PAYMENTS], "m.collapse_key = ?");
+const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
+    m.collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)
+"};
+
+impl Store {
+    /// What a user paid in an environment in USD, less what was refunded; `None` when no amount is known.
+    pub async fn paid_usd(&self, user: UserId, environment: Environment) -> Result<Option<String>, Error> {
+        self.read(move |connection| {
+            let mut total = Total::default();
+            paid_by(connection, user, environment)?.into_values().for_each(|paid| total.add(paid.usd()));
+            Ok(total.usd().map(|usd| usd.to_string()))
+        })
+        .await
+    }
+
+    /// The payments of a purchase or a user with their changes, the newest first; of one app alone, if there is one.
+    pub async fn payments(
+        &self,
+        app: Option<AppId>,
+        subject: PaymentSubject,
+        page: Page,
+    ) -> Result<Paged<PaymentView>, Error> {
+        let (before, rank) = page.pair_or(i64::MAX)?;
+        self.read(move |connection| {
+            let list = Filtered::new(PAYMENTS, [before.into(), rank.as_str().into()]);
+            let list = match subject {
+                PaymentSubject::Purchase(key) => list.and(OF_PURCHASE, Some(key)),
+                PaymentSubject::User(user) => list.and(OF_USER, Some(user)),
+            };
+            page.read(connection, list.and(OF_APP, app).statement())
+        })
+        .await
+    }
+}

@@ -1,0 +1,102 @@
+//! The list of payments: its columns. Pure.
+
+use super::SCREEN;
+use crate::pages::cell::{Cell, CellPart};
+use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::pages::parts::{Badge, Code, Moment, Tone};
+use crate::pages::visit::Visit;
+use domain::Environment;
+use domain::payment::{EntryKind, UnknownPrice};
+use storage::PaymentView;
+
+pub const FILTERS: &[Filter<PaymentView>] = &[
+    Filter::new("user_id", "customer", FilterKind::Address(|_| None)),
+    Filter::new("collapse_key", "purchase", FilterKind::Address(|one| Some(purchase(one)))),
+];
+
+pub const COLUMNS: &[Column<PaymentView>] = &[
+    Column::head("Date", |one, _| Moment::at(one.occurred_at).into()),
+    Column::new("What", |one, visit| {
+        let is_test = one.environment == Environment::Sandbox;
+        let what = Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind)));
+        let what = what.and(is_test.then(|| Badge::new(Tone::Idle, "test")));
+        what.under(one.sku.as_ref().map(Code::short).into_iter().map(CellPart::from).collect())
+    }),
+    Column::number("Price", |one, _| {
+        let price = one.price.as_ref().zip(one.currency.as_ref());
+        price.map_or_else(Cell::none, |(price, currency)| format!("{price} {currency}").into())
+    }),
+    Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
+        (Some(usd), _) => usd.as_str().into(),
+        (None, why) => Cell::from(CellPart::Muted("not known")).under(vec![why.map_or("", unknown).into()]),
+    }),
+    Column::new("By", |one, _| {
+        let transaction = one.transaction_id.as_ref().map(Code::short).into_iter();
+        Cell::from(source(&one.source)).under(transaction.map(CellPart::from).collect())
+    }),
+];
+
+/// The list of payments.
+pub fn payments(visit: &Visit) -> List<PaymentView> {
+    List {
+        screen: SCREEN.path,
+        title: "Payments".to_owned(),
+        path: "/ui/payments".to_owned(),
+        api: "/v1/payments",
+        command: "settle payment",
+        nouns: ["payment", "payments"],
+        order: "the newest first",
+        live: "purchases",
+        fixed: None,
+        ids: &["event_id", "collapse_key", "transaction_id"],
+        filters: FILTERS,
+        columns: COLUMNS,
+        head: ListHead::Title,
+        nothing: ("No payment was recorded yet.", Some((visit.to(SCREEN.path), "search for a customer"))),
+    }
+}
+
+/// The list of all payments of a customer.
+pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
+    visit.to(&format!("/ui/payments?user_id={user}"))
+}
+
+fn purchase(one: &PaymentView) -> String {
+    format!("/ui/purchases/{}", one.collapse_key)
+}
+
+const fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::Initial => "First payment",
+        EntryKind::Renewal => "Renewal",
+        EntryKind::TrialConversion => "First payment after the trial",
+        EntryKind::Recovery => "Late payment",
+        EntryKind::PlanChange => "Payment of the new plan",
+        EntryKind::Refund => "Refund",
+        EntryKind::Restored => "Refund reversed",
+        EntryKind::Correction => "Price corrected",
+    }
+}
+
+/// Where an amount is from.
+fn source(source: &str) -> &'static str {
+    match source {
+        "report" => "Sales report",
+        "device" => "Price on the device",
+        "store" => "The store",
+        _ => "Catalogue price",
+    }
+}
+
+/// Why an amount is not known.
+const fn unknown(why: UnknownPrice) -> &'static str {
+    match why {
+        UnknownPrice::ProductUnknown => "the store never showed the product",
+        UnknownPrice::Promotion => "a promotion has a price of its own",
+        UnknownPrice::NotListed => "the catalogue has no price for that country",
+        UnknownPrice::NoRate => "no exchange rate for that day",
+        UnknownPrice::PlanChanged => "the plan changed at once",
+        UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
+        UnknownPrice::Implausible => "the device reported an implausible price",
+    }
+}

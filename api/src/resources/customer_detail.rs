@@ -1,0 +1,138 @@
+//! `/v1/apps/{app_id}/customers/{user_id}`: one customer for people, with what they may use, what they bought, and how each
+//! purchase stands.
+
+use super::customer_state::unknown_customer;
+use super::customers::Customer;
+use super::standing::{Known, Standing};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Ids;
+use axum::Json;
+use axum::extract::State;
+use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, CustomerState, Journey};
+use domain::{AppId, CollapseKey, Environment, UserId};
+use schemars::JsonSchema;
+use serde::Serialize;
+use storage::{CustomerName, Destination, Page, Paged, PaymentSubject, PaymentView, PurchaseFilter, PurchaseView};
+
+/// Maximum number of purchases that are put into words: those that were settled last.
+const STANDINGS: i64 = 50;
+/// Maximum number of payments that are read: the newest ones.
+const PAYMENTS: i64 = 100;
+/// Maximum number of destinations of an app.
+const DESTINATIONS: i64 = 1000;
+
+/// A customer with what they may use now, for money and in the store's test environment.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct CustomerDetail {
+    /// The customer.
+    #[serde(flatten)]
+    pub customer: Customer,
+    /// Grows each time that the user's state is announced; 0 before the first time.
+    pub user_revision: i64,
+    /// What the purchases for money give.
+    pub production: Access,
+    /// What the purchases of the store's test environment give.
+    pub sandbox: Access,
+    /// The customer's devices, the one that was seen last in front.
+    pub devices: Vec<CustomerDevice>,
+    /// The purchases of both environments.
+    pub purchases: Vec<CustomerPurchase>,
+    /// The purchases that were settled last, in words: at most 50, those with access in front.
+    pub standings: Vec<PurchaseStanding>,
+}
+
+/// What purchases of one environment give.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Access {
+    /// The active entitlements, each once, by the purchase that gives it longest.
+    pub active_entitlements: Vec<ActiveEntitlement>,
+    /// The SKU of every purchase that gives an active entitlement, each once.
+    pub active_skus: Vec<String>,
+    /// Where the customer stands; null when nothing is known.
+    pub customer_journey_state: Option<Journey>,
+    /// What the customer paid by now in USD, less what was refunded; null when no amount is known.
+    pub paid_usd: Option<String>,
+}
+
+/// A purchase in words.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PurchaseStanding {
+    /// Which one.
+    pub collapse_key: CollapseKey,
+    /// How it stands.
+    #[serde(flatten)]
+    pub standing: Standing,
+}
+
+/// A customer, and what the detail is put into words from.
+pub struct ReadCustomer {
+    pub detail: CustomerDetail,
+    /// The purchases that were settled last, the last one in front.
+    pub purchases: Paged<PurchaseView>,
+    /// The newest payments and their changes, the newest in front.
+    pub payments: Paged<PaymentView>,
+    pub destinations: Vec<Destination>,
+}
+
+/// `GET /v1/apps/{app_id}/customers/{user_id}`
+pub async fn detail(
+    State(edge): State<Shared>,
+    Ids(app, user): Ids<AppId, UserId>,
+) -> Result<Json<CustomerDetail>, Error> {
+    ReadCustomer::of(&edge, app, user).await.map(|found| Json(found.detail))
+}
+
+impl ReadCustomer {
+    /// Reads what is stored of a customer.
+    ///
+    /// # Errors
+    /// 404 when the app has no such customer.
+    pub async fn of(edge: &Shared, app: AppId, user: UserId) -> Result<Self, Error> {
+        let customer = edge.store.customer_of(app, user).await.map_err(unknown_customer)?;
+        let of = async |environment| {
+            let state = edge.store.customer_state(app, CustomerName::User(user), environment).await;
+            let paid_usd = edge.store.paid_usd(user, environment).await?;
+            state.map_err(unknown_customer).map(|state| (state, paid_usd))
+        };
+        let (real, paid) = of(Environment::Production).await?;
+        let (test, paid_in_sandbox) = of(Environment::Sandbox).await?;
+        let first = |limit| Page { cursor: None, limit };
+        let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
+        let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
+        let payments = edge.store.payments(Some(app), PaymentSubject::User(user), first(PAYMENTS)).await?;
+        let destinations = edge.store.destinations(app, first(DESTINATIONS)).await?.items;
+        let keys = purchases.items.iter().map(|one| one.collapse_key).collect();
+        let deliveries = edge.store.newest_deliveries(keys).await?;
+        let counted = [real.purchases, test.purchases].concat();
+        let known = Known { deliveries: &deliveries, destinations: &destinations, payments: &payments.items };
+        let standing = |view: &PurchaseView| {
+            let is_active = counted.iter().find(|one| one.collapse_key == view.collapse_key).map(|one| one.is_active);
+            let standing = Standing::of(view, is_active.flatten(), &known);
+            (is_active.flatten(), PurchaseStanding { collapse_key: view.collapse_key, standing })
+        };
+        let mut standings: Vec<_> = purchases.items.iter().map(standing).collect();
+        standings.sort_by_key(|(is_active, _)| *is_active != Some(true));
+        let detail = CustomerDetail {
+            customer: customer.into(),
+            user_revision: real.user_revision,
+            devices: real.state.as_ref().map(|state| state.devices.clone()).unwrap_or_default(),
+            production: Access::of(real.state, paid),
+            sandbox: Access::of(test.state, paid_in_sandbox),
+            purchases: counted,
+            standings: standings.into_iter().map(|(_, standing)| standing).collect(),
+        };
+        Ok(Self { detail, purchases, payments, destinations })
+    }
+}
+
+impl Access {
+    fn of(state: Option<CustomerState>, paid_usd: Option<String>) -> Self {
+        state.map_or_else(Self::default, |state| Self {
+            active_entitlements: state.active_entitlements,
+            active_skus: state.active_skus,
+            customer_journey_state: Some(state.customer_journey_state),
+            paid_usd,
+        })
+    }
+}
