@@ -113,7 +113,8 @@ impl Output for Document {
     }
 }
 
-fn short_digest(bytes: &[u8]) -> String {
+/// The beginning of a SHA-256, in hex.
+pub fn short_digest(bytes: &[u8]) -> String {
     storage::hex(digest(&SHA256, bytes).as_ref().get(..TAG_BYTES).unwrap_or_default())
 }
 

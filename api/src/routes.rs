@@ -8,8 +8,8 @@ use crate::pages;
 use crate::resources::{
     about, alarms, apps, arrivals, audit_log, catalogue, check, customer_detail, customer_state, customers, deliveries,
     destinations, device_events, devices, document, erasure, events, explain, feed, forms, health, import, keys, live,
-    metrics, notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales, samples, schema,
-    search, series, sign_ins, stores, topics, transfers,
+    metrics, naming, notifications, overview, payments, platforms, purchases, rates, resends, reviews, sales, samples,
+    schema, search, series, sign_ins, stores, topics, transfers,
 };
 use crate::route::{Access, Route};
 use axum::handler::Handler;
@@ -146,9 +146,9 @@ fn customer_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/apps/{app_id}/customers", customers::show)
             .summary("One customer, by exactly one of the three."),
-        key(Support, "PUT", "/v1/apps/{app_id}/customers", customers::name).summary(
-            "Names a customer of the store, or a receipt's owner, by the customer's own id; 409 when \
-             they have another name.",
+        key(Support, "PUT", "/v1/apps/{app_id}/customers", naming::name).summary(
+            "Names a customer of the store, or a receipt's owner, by the customer's own id, and merges them with another \
+             customer who has it; 409 when they have another name, or when `merge` or `preview` refuses it.",
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
             "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \

@@ -36,7 +36,7 @@ fn bytes(world: &World) -> Vec<u8> {
 
 /// Types the command that erases the customer.
 fn erase(world: &World) -> Output {
-    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--json"];
+    let by_hand = ["--external-id", OWN_ID, "--reason", "request 17", "--by", "support", "--yes", "--json"];
     let arguments: Vec<&str> = ["customer", "erase", "--app", &world.app_id].into_iter().chain(by_hand).collect();
     world.installation.call(&arguments)
 }

@@ -4,6 +4,7 @@ mod amazon;
 mod api;
 mod cli;
 mod cli_accounting;
+mod cli_customers;
 mod cli_destinations;
 mod cli_flags;
 mod cli_keys;

@@ -117,7 +117,7 @@ async fn drain(options: &Options, store: &Store, raw: &mut Raw, platform: &Platf
         if named_at.is_none() && woken >= due / 2 {
             name(raw, platform);
             let owner = Owner::AppUser("customer".to_owned());
-            store.name_customer(platform.app_id, owner, "anna").await.expect("a name");
+            store.name_customer(platform.app_id, owner, "anna", None).await.expect("a name");
             named_at = Some(Instant::now());
         }
         let step = Instant::now();

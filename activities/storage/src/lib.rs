@@ -17,13 +17,14 @@ pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
-pub use admin::customers::{Customer, CustomerKey, CustomerNames, Owner};
+pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
 pub use admin::erasure::{
-    DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasureStage, RequestOutcome,
+    DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasurePreview, ErasureStage, RequestOutcome,
 };
 pub use admin::ingress_key::OldIngressKey;
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
+pub use admin::naming::{CustomerNames, CustomerPurchases, Naming, NamingCondition};
 pub use admin::platforms::{NewPlatform, Platform, PlatformChange, PlatformSettings};
 pub use admin::rates::Rate;
 #[cfg(feature = "fail-points")]

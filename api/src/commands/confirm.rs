@@ -6,56 +6,102 @@ use std::io::{BufRead, IsTerminal, Write};
 /// How a deletion is confirmed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Confirm {
-    /// Do not ask first. A script, without a terminal, is not asked.
+    /// Do not ask first.
     #[arg(long)]
-    yes: bool,
+    pub yes: bool,
+}
+
+/// A question before something that a mistake makes costly.
+pub struct Question {
+    /// The question, with what it concerns.
+    pub text: String,
+    /// What has to be typed.
+    pub answer: String,
+    /// The flag that a script gives in place of an answer.
+    pub flag: &'static str,
 }
 
 impl Confirm {
-    /// Asks for confirmation.
+    /// Asks for confirmation. A script, without a terminal, is not asked.
     ///
     /// # Errors
     /// When the answer is not yes.
     pub fn prompt(&self, what: &str) -> anyhow::Result<()> {
-        let (input, mut output) = (std::io::stdin(), std::io::stderr());
-        if self.yes || !input.is_terminal() || !output.is_terminal() {
+        if self.yes || !is_terminal() {
             return Ok(());
         }
-        require_yes(&mut input.lock(), &mut output, what)
+        let yes = Question { text: format!("{what} Go on? [y/N]"), answer: YES.to_owned(), flag: "--yes" };
+        yes.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
 }
 
-fn require_yes(input: &mut impl BufRead, output: &mut impl Write, what: &str) -> anyhow::Result<()> {
-    write!(output, "{what} Go on? [y/N] ")
-        .and_then(|()| output.flush())
-        .context("the question cannot be shown: give --yes")?;
-    let mut answer = String::new();
-    input.read_line(&mut answer).context("the answer could not be read: give --yes")?;
-    match answer.trim().to_lowercase().as_str() {
-        "y" | "yes" => Ok(()),
-        _ => bail!("nothing was deleted: the answer was not `y` (--yes goes on without a question)"),
+/// What is typed for yes; `yes` is too.
+pub const YES: &str = "y";
+
+impl Question {
+    /// Asks it on a terminal; a script has to give the flag.
+    ///
+    /// # Errors
+    /// When the answer is another one, or nobody can answer.
+    pub fn require(&self) -> anyhow::Result<()> {
+        if !is_terminal() {
+            bail!("nothing was changed: {} Without a terminal, {} confirms it", self.text, self.flag);
+        }
+        self.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
+
+    fn on(&self, input: &mut impl BufRead, output: &mut impl Write) -> anyhow::Result<()> {
+        let Self { text, answer, flag } = self;
+        write!(output, "{text} ")
+            .and_then(|()| output.flush())
+            .with_context(|| format!("the question cannot be shown: give {flag}"))?;
+        let mut typed = String::new();
+        input.read_line(&mut typed).with_context(|| format!("the answer could not be read: give {flag}"))?;
+        let typed = typed.trim();
+        let is_yes = answer == YES && ["y", "yes"].contains(&typed.to_lowercase().as_str());
+        if is_yes || (answer != YES && typed == answer) {
+            return Ok(());
+        }
+        bail!("nothing was changed: the answer was not `{answer}` ({flag} goes on without a question)")
+    }
+}
+
+fn is_terminal() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::require_yes;
+    use super::{Question, YES};
+
+    fn is_confirmed(answer: &str, typed: &str) -> bool {
+        let question = Question { text: "Delete it?".to_owned(), answer: answer.to_owned(), flag: "--yes" };
+        let mut output = Vec::new();
+        let result = question.on(&mut typed.as_bytes(), &mut output);
+        assert_eq!(output, b"Delete it? ");
+        result.is_ok()
+    }
 
     #[test]
     fn only_yes_is_yes() {
-        for (answer, goes_on) in [
+        for (typed, goes_on) in [
             ("y\n", true),
             ("Yes\n", true),
             (" y \n", true),
             ("\n", false),
             ("n\n", false),
+            ("n\ny\n", false),
             ("", false),
             ("yep\n", false),
         ] {
-            let mut output = Vec::new();
-            let result = require_yes(&mut answer.as_bytes(), &mut output, "App a is deleted.");
-            assert_eq!(result.is_ok(), goes_on, "{answer:?}");
-            assert_eq!(output, b"App a is deleted. Go on? [y/N] ");
+            assert_eq!(is_confirmed(YES, typed), goes_on, "{typed:?}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_typed_whole() {
+        for (typed, goes_on) in [("max@example.com\n", true), ("y\n", false), ("max\n", false), ("", false)] {
+            assert_eq!(is_confirmed("max@example.com", typed), goes_on, "{typed:?}");
         }
     }
 }

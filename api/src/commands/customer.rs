@@ -1,14 +1,17 @@
 //! `settle customer`: what the table of its verbs cannot state.
 
 use super::client::{Client, present_fields, segment};
-use super::drawn::{Exchange, Hook};
+use super::confirm::{Confirm, Question, YES};
+use super::drawn::{Exchange, Hook, Planned};
 use super::{names, table};
 use clap::{Args, FromArgMatches};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
 
 pub const HOOKS: &[(&str, Hook)] = &[
+    ("name", Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned)))),
+    ("name", Hook::Print(|_, exchange| print_named(exchange))),
     ("state", Hook::Print(print_state)),
     (
         "erase",
@@ -38,6 +41,11 @@ struct Erasure {
     /// Who requests it. It is stored, so it must not name the customer.
     #[arg(long, value_name = "WHO")]
     by: String,
+    /// Change nothing, only show what is stored of the customer.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    confirm: Confirm,
 }
 
 /// The customer who is erased, by one of these.
@@ -101,12 +109,82 @@ async fn move_to(client: &Client, Move { app, key, to, reason, by }: Move) -> an
     Ok(table::answer(client, &answer))
 }
 
-async fn erase(client: &Client, Erasure { app, key, reason, by }: Erasure) -> anyhow::Result<ExitCode> {
+/// Shows the merge that a name would make, and asks whether it is wanted. The call then does what was shown, or nothing.
+async fn confirm_merge(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {
+    if planned.typed.contains_key("merge") {
+        return Ok(Map::new());
+    }
+    let body = Value::Object(planned.body.clone());
+    let mut shown = client.put(&format!("{}?dry_run=true", planned.path), &body).await?;
+    if let Some(note) = shown["preview"]["note"].as_str().filter(|_| !client.json) {
+        table::line(note);
+    }
+    let merge = &shown["preview"]["merge"];
+    if !merge.is_null() {
+        Question { text: format!("{} [y/N]", merge_question(merge)), answer: YES.to_owned(), flag: "--merge" }
+            .require()?;
+    }
+    Ok(Map::from_iter([("preview".to_owned(), shown["preview"]["id"].take())]))
+}
+
+/// What a merge would do, as a question.
+fn merge_question(merge: &Value) -> String {
+    let number = |side: &str| merge[side]["purchases"].as_u64().unwrap_or_default();
+    let (from, to) = (number("from"), number("to"));
+    let owned = if to == 1 { "1 purchase".to_owned() } else { format!("{to} purchases") };
+    let id = table::field(merge, "to.external_id");
+    format!("`{id}` is the id of another customer with {owned}. Merge {from} + {to} purchases?")
+}
+
+/// Prints a customer who was named; of a dry run what it would do.
+fn print_named(Exchange { answer, .. }: &Exchange) {
+    let mut customer = answer.clone();
+    let preview = customer.as_object_mut().and_then(|fields| fields.remove("preview"));
+    if let Some(preview) = &preview {
+        if let Some(note) = preview["note"].as_str() {
+            table::line(note);
+        }
+        match &preview["merge"] {
+            Value::Null => table::line("No other customer has this id. Afterwards the customer would be:"),
+            merge => {
+                table::line(&merge_question(merge));
+                table::fields(merge);
+                table::line("");
+                table::line("Afterwards the customer would be:");
+            }
+        }
+    }
+    table::fields(&customer);
+}
+
+/// What is stored of a customer, in words.
+fn stored(preview: &Value) -> String {
+    let counted = |field: &str, what: &str| match preview[field].as_i64().unwrap_or_default() {
+        1 => format!("1 {what}"),
+        number => format!("{number} {what}s"),
+    };
+    let requests = counted("deletion_requests", "deletion request");
+    let counts = [counted("purchases", "purchase"), counted("events", "event"), counted("devices", "device"), requests];
+    counts.join(", ")
+}
+
+async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
+    let Erasure { app, key, reason, by, dry_run, confirm } = erasure;
     let ErasureKey { external_id, app_user_id, user_id } = key;
+    let id = [&external_id, &app_user_id, &user_id].into_iter().flatten().next().cloned().unwrap_or_default();
     let body = present_fields(json!({
         "external_id": external_id, "app_user_id": app_user_id, "user_id": user_id, "reason": reason, "by": by,
     }));
     let path = customers(client, &app).await?;
+    if dry_run || !confirm.yes {
+        let preview = client.post(&format!("{path}/erase?dry_run=true"), &body).await?;
+        let stored = stored(&preview);
+        if dry_run {
+            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would concern {stored}.")));
+        }
+        let text = format!("Erase {id}: {stored}? This cannot be undone. Type the id:");
+        Question { text, answer: id, flag: "--yes" }.require()?;
+    }
     let report = client.post(&format!("{path}/erase"), &body).await?;
     let answer = until_removed(client, &path, report).await?;
     if client.json {

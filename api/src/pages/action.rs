@@ -26,6 +26,9 @@ pub struct Action {
     sent: Sent,
 }
 
+/// The choice of all destinations, in the form of one.
+pub const EVERY: &str = "all";
+
 /// What is entered for an action.
 #[derive(Debug, Clone)]
 pub struct Input {
@@ -118,10 +121,12 @@ impl Input {
         Self { choices, ..Self::text(name, label) }
     }
 
-    /// One destination, or all: ids with names.
+    /// One destination, or all: ids with names. None is chosen at first, so that nothing is sent anywhere by mistake.
     pub fn destinations(all: impl Iterator<Item = (String, String)>) -> Self {
-        let every = (String::new(), "All destinations".to_owned());
-        Self { choices: std::iter::once(every).chain(all).collect(), ..Self::text("destination_id", "To") }
+        let first = [(String::new(), "Choose a destination".to_owned())];
+        let every = [(EVERY.to_owned(), "All destinations that are subscribed".to_owned())];
+        let choices = first.into_iter().chain(all).chain(every).collect();
+        Self { choices, ..Self::text("destination_id", "To").required() }
     }
 
     /// This, entered in another form of HTML.

@@ -1,9 +1,10 @@
 //! What a resend queues, for people: how many, and why the others are not. Pure.
 
 use super::act::upper;
-use super::action::Input;
+use super::action::{EVERY, Input};
 use super::form::Sent;
 use super::visit::Visit;
+use crate::error::Error;
 use crate::resources::resends::Resent;
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
@@ -27,11 +28,18 @@ pub fn run(random: [u8; 32]) -> Input {
     Input::text(RUN, "").of("hidden").value(&new_run(random))
 }
 
-/// Names the run in the body of a call, so that a form that is sent twice queues once. To another destination it is
-/// another run: a browser that goes back has the form with its run.
-pub fn name_run(sent: &Sent, body: &mut Map<String, Value>) {
-    let to = sent.get("destination_id").unwrap_or("all");
+/// Names the destination and the run in the body of a call, so that a form that is sent twice queues once. To another
+/// destination it is another run: a browser that goes back has the form with its run.
+///
+/// # Errors
+/// No destination is chosen.
+pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
+    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination, or all"))?;
+    if to == EVERY {
+        body.remove("destination_id");
+    }
     body.extend(sent.get(RUN).map(|run| (RUN.to_owned(), format!("{run}-{to}").into())));
+    Ok(())
 }
 
 /// The page of what was sent again, with what was queued.

@@ -1,17 +1,21 @@
 //! `/v1/apps/{app_id}/customers/erase`: erasing a customer, and the report of what was done.
 
+use super::customers::{Customer, unknown_customer};
+use super::sales::RunQuery;
 use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Draft, Ids, Stored};
+use crate::extract::{Draft, Ids, Query, Stored};
 use crate::keys::Acting;
+use crate::operation::{Operation, Output, Schemas};
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use domain::{AppId, UserId};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{App, CustomerName, Erase, Erasure};
+use storage::{App, CustomerName, Erase, Erasure, Run};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -40,14 +44,60 @@ pub struct ErasedCustomer {
     reason: String,
 }
 
+/// What is stored of a customer who would be erased.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ErasurePreview {
+    /// The customer.
+    #[serde(flatten)]
+    customer: Customer,
+    /// Number of purchases. They stay, without names.
+    purchases: i64,
+    /// Number of events. They stay, without names.
+    events: i64,
+    /// Number of devices. They stay, without logins and analytics ids.
+    devices: i64,
+    /// Number of destinations that get a request to delete the user.
+    deletion_requests: usize,
+}
+
+impl From<storage::ErasurePreview> for ErasurePreview {
+    fn from(preview: storage::ErasurePreview) -> Self {
+        let storage::ErasurePreview { customer, purchases, events, devices, deletions } = preview;
+        Self { customer: customer.into(), purchases, events, devices, deletion_requests: deletions }
+    }
+}
+
+/// The result of erasing; that of a dry run is answered with 200.
+pub enum Erased {
+    Dry(Box<ErasurePreview>),
+    Begun(Box<Erasure>),
+}
+
+impl IntoResponse for Erased {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Dry(preview) => Json(preview).into_response(),
+            Self::Begun(report) => Accepted(report).into_response(),
+        }
+    }
+}
+
+impl Output for Erased {
+    fn describe(operation: &mut Operation, schemas: &mut Schemas) {
+        Json::<ErasurePreview>::describe(operation, schemas);
+        Accepted::<Erasure>::describe(operation, schemas);
+    }
+}
+
 /// `POST /v1/apps/{app_id}/customers/erase`. What is recorded after it has no name of the customer. What was recorded
 /// before is removed meanwhile, what waits to be sent first, and the rest at the latest by the sweeps: until then it is
-/// sent with names. A repeated request gets the report of the first one.
+/// sent with names. A repeated request gets the report of the first one. With `?dry_run=true` it only says what is stored.
 pub async fn erase(
     edge: Acting,
     Stored(app): Stored<App>,
+    Query(query): Query<RunQuery>,
     mut draft: Draft<ErasedCustomer>,
-) -> Result<Accepted<Erasure>, Error> {
+) -> Result<Erased, Error> {
     let ErasedCustomer { external_id, app_user_id, user_id, .. } = &mut draft.body;
     let external = external_id.take().map(CustomerName::ExternalId).into_iter();
     let mut names =
@@ -59,6 +109,10 @@ pub async fn erase(
     }
     let ErasedCustomer { by, reason, .. } = draft.finish()?;
     let Some(name) = first else { return Err(Error::Internal) };
+    if query.run() == Run::Dry {
+        let preview = edge.store.preview_erasure(app.id, name).await.map_err(unknown_customer)?;
+        return Ok(Erased::Dry(Box::new(preview.into())));
+    }
     let edge = edge.named(Some(by.clone()), Some(reason.clone()));
     let begun = edge.store.erase_customer(Erase { app: app.id, name, by, reason }).await.map_err(unknown)?;
     edge.wake_for_persons();
@@ -66,7 +120,7 @@ pub async fn erase(
     while began.elapsed() < BUDGET && edge.store.continue_erasure(ROWS).await? {
         fail::fail_point!("erase.after_step", |_| std::process::abort());
     }
-    Ok(Accepted(edge.store.erasure(app.id, begun.id).await?))
+    Ok(Erased::Begun(Box::new(edge.store.erasure(app.id, begun.id).await?)))
 }
 
 /// `GET /v1/apps/{app_id}/customers/erase/{erasure_id}`

@@ -25,6 +25,7 @@ pub mod import;
 pub mod keys;
 pub mod live;
 pub mod metrics;
+pub mod naming;
 pub mod notifications;
 pub mod overview;
 pub mod payments;

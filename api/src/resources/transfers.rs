@@ -43,7 +43,7 @@ pub struct TransferAuthor {
 impl TransferAuthor {
     /// The author, and the edge in whose audit entries they stand.
     pub fn acting(self, edge: Acting) -> (Acting, Author) {
-        let author = Author { by: edge.name(self.by.clone()), reason: self.reason.clone() };
+        let author = Author { by: edge.name(self.by.clone()), reason: Some(self.reason.clone()) };
         (edge.named(self.by, Some(self.reason)), author)
     }
 }
@@ -81,6 +81,8 @@ pub struct Transfer {
     pub undoes: Option<TransferId>,
     /// The transfer that took it back.
     pub undone_by: Option<TransferId>,
+    /// Whether it can be taken back: nobody did, and its customers still belong to the new owner.
+    pub can_undo: bool,
     /// When it happened.
     pub created_at: Timestamp,
 }
@@ -96,7 +98,7 @@ pub struct TransferSide {
 
 impl From<storage::Transfer> for Transfer {
     fn from(transfer: storage::Transfer) -> Self {
-        let (by, reason) = transfer.author.map(|author| (author.by, author.reason)).unzip();
+        let (by, reason) = transfer.author.map_or((None, None), |author| (Some(author.by), author.reason));
         Self {
             transfer_id: transfer.id,
             app_id: transfer.app_id,
@@ -109,6 +111,7 @@ impl From<storage::Transfer> for Transfer {
             reason,
             undoes: transfer.undoes,
             undone_by: transfer.undone_by,
+            can_undo: transfer.can_undo,
             created_at: transfer.created_at,
         }
     }

@@ -33,7 +33,7 @@ async fn send_until(world: &World, key: CollapseKey, event_type: &str, to: Desti
 async fn name(world: &World, customer: &str, external_id: &str, device: Option<&str>) {
     let analytics_device_id = device.map(str::to_owned);
     let names = CustomerNames { external_id: external_id.to_owned(), analytics_device_id };
-    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names).await.unwrap();
+    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names, None).await.unwrap();
 }
 
 /// The device id of a customer, as it is stored.

@@ -28,7 +28,7 @@ async fn live(world: &World) {
     world.send("r2", hook.id, Verdict::Failed).await;
     let failed = RedeliverySelector::Failed.to(None);
     world.store.resend(failed, Page::default(), Run::Real).await.unwrap();
-    world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna").await.unwrap();
+    world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna", None).await.unwrap();
     world.age(2 * MINUTE_MS);
 }
 

@@ -76,7 +76,7 @@ story! {
         }
         let sandbox = world.store.customer_state(world.app.id, app_user("customer-1"), Environment::Sandbox).await.unwrap();
         assert_eq!((names(&sandbox), keys(&sandbox)), (Some(vec!["premium"]), vec![there]));
-        world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser("customer-1".to_owned()), "anna", None).await.unwrap();
         assert_eq!(now(&world, external("anna")).await.external_id.as_deref(), Some("anna"));
         let other = world.store.new_app("Other").await.unwrap();
         for (app, name) in [(world.app.id, app_user("nobody")), (other.id, CustomerName::User(user))] {
@@ -117,13 +117,13 @@ story! {
 story! {
     async fn a_customer_is_the_user_of_that_time(world: World) {
         list(&world);
-        let anna = world.store.name_customer(world.app.id, Owner::AppUser("u1".to_owned()), "anna").await.unwrap().user_id;
+        let anna = world.store.name_customer(world.app.id, Owner::AppUser("u1".to_owned()), "anna", None).await.unwrap().user_id;
         let former = UserId::anonymous(world.app.id, "amazon", "u2");
         let first = bought_by(&world, "r2", "u2", 1).await;
         if !world.is_postgres() {
             world.pass(1);
         }
-        world.store.name_customer(world.app.id, Owner::AppUser("u2".to_owned()), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser("u2".to_owned()), "anna", None).await.unwrap();
         let second = bought_by(&world, "r2", "u2", 2).await;
         let key = world.key("r2");
         for (at, user) in [(first, former), (second, anna)] {

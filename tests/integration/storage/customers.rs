@@ -18,12 +18,12 @@ fn is_conflict(error: &Error, text: &str) -> bool {
 story! {
     async fn a_first_id_names_an_anonymous_user_and_wakes_purchases(world: World) {
         let anonymous = UserId::anonymous(world.app.id, "amazon", "u1");
-        let named = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
+        let named = world.store.name_customer(world.app.id, app_user("u1"), "anna", None).await.unwrap();
         assert_eq!((named.user_id, named.external_id.as_deref()), (anonymous, Some("anna")));
         assert_eq!(named.app_user_ids, ["u1"]);
         world.seed(&Seed { receipt: "r1", app_user: Some("u1"), user: Some(anonymous.to_string()), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", app_user: Some("u2"), ..Seed::default() });
-        let again = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
+        let again = world.store.name_customer(world.app.id, app_user("u1"), "anna", None).await.unwrap();
         assert_eq!((again, world.woken()), (named.clone(), 0), "the same again changes nothing");
         let found = |by| world.store.customer(world.app.id, by);
         for by in [
@@ -40,13 +40,13 @@ story! {
 
 story! {
     async fn naming_wakes_the_purchases_of_a_user_who_was_known(world: World) {
-        let user = world.store.name_customer(world.app.id, app_user("u1"), "other").await.unwrap().user_id;
+        let user = world.store.name_customer(world.app.id, app_user("u1"), "other", None).await.unwrap().user_id;
         world.name_users(None);
         for receipt in ["r1", "r2"] {
             world.seed(&Seed { receipt, app_user: Some("u1"), user: Some(user.to_string()), ..Seed::default() });
         }
         world.seed(&Seed { receipt: "r3", app_user: Some("u2"), ..Seed::default() });
-        world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna", None).await.unwrap();
         assert_eq!(world.woken(), 2);
         let named = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(named.user_id, user, "the first external id keeps the user");
@@ -55,10 +55,10 @@ story! {
 
 story! {
     async fn another_id_for_a_named_user_is_refused_with_the_first(world: World) {
-        world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
-        world.store.name_customer(world.app.id, app_user("u2"), "otto").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("u1"), "anna", None).await.unwrap();
+        world.store.name_customer(world.app.id, app_user("u2"), "otto", None).await.unwrap();
         for wanted in ["bert", "otto"] {
-            let error = world.store.name_customer(world.app.id, app_user("u1"), wanted).await.unwrap_err();
+            let error = world.store.name_customer(world.app.id, app_user("u1"), wanted, None).await.unwrap_err();
             assert!(is_conflict(&error, "`anna`") && is_conflict(&error, "does not move"), "{error}");
         }
         let anna = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
@@ -68,7 +68,7 @@ story! {
 
 story! {
     async fn an_id_of_another_user_joins_the_two(world: World) {
-        let anna = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
+        let anna = world.store.name_customer(world.app.id, app_user("u1"), "anna", None).await.unwrap();
         let user = UserId::anonymous(world.app.id, "amazon", "u2").to_string();
         world.raw().run(&format!(
             "INSERT INTO users (id, app_id, revision, created_at) VALUES ('{user}', '{app}', 3, 1);
@@ -77,7 +77,7 @@ story! {
         ));
         world.seed(&Seed { receipt: "r1", app_user: Some("u1"), user: Some(anna.user_id.to_string()), ..Seed::default() });
         world.seed(&Seed { receipt: "r2", app_user: Some("u2"), user: Some(user), ..Seed::default() });
-        let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna").await.unwrap();
+        let joined = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "anna", None).await.unwrap();
         assert_eq!((joined.user_id, &joined.app_user_ids[..]), (anna.user_id, &["u1".to_owned(), "u2".to_owned()][..]));
         let of_anna = format!("SELECT COUNT(*) AS value FROM purchases WHERE user_id = '{}'", anna.user_id);
         assert_eq!((world.raw().number(&of_anna), world.woken()), (2, 1),
@@ -93,13 +93,13 @@ story! {
             let id = format!("customer {number}");
             let owner = |side: &str| app_user(&format!("{side}{number}"));
             let both = tokio::join!(
-                world.store.name_customer(world.app.id, owner("left"), &id),
-                second.name_customer(world.app.id, owner("right"), &id),
+                world.store.name_customer(world.app.id, owner("left"), &id, None),
+                second.name_customer(world.app.id, owner("right"), &id, None),
             );
             for (result, side) in [(both.0, "left"), (both.1, "right")] {
                 match result {
                     Ok(_) => {}
-                    Err(Error::Unavailable(_)) => drop(second.name_customer(world.app.id, owner(side), &id).await.unwrap()),
+                    Err(Error::Unavailable(_)) => drop(second.name_customer(world.app.id, owner(side), &id, None).await.unwrap()),
                     Err(other) => panic!("{other}"),
                 }
             }
@@ -112,25 +112,25 @@ story! {
 story! {
     async fn a_receipt_without_a_customer_has_a_user_too(world: World) {
         world.seed(&Seed { receipt: "r1", ..Seed::default() });
-        let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna").await.unwrap();
+        let named = world.store.name_customer(world.app.id, Owner::Receipt("r1".to_owned()), "anna", None).await.unwrap();
         assert_eq!(named.user_id, UserId::anonymous(world.app.id, "amazon", "receipt/r1"));
         assert_eq!(named.app_user_ids, [""; 0], "a receipt's anonymous user has no app_user_id");
         world.notify("m1", "r2", 1000).await;
-        let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto").await.unwrap();
+        let otto = world.store.name_customer(world.app.id, Owner::Receipt("r2".to_owned()), "otto", None).await.unwrap();
         assert_eq!(otto.app_user_ids, ["customer-1"], "by notifications that are still open");
         let unknown = Owner::Receipt("r3".to_owned());
-        assert!(is_missing(&world.store.name_customer(world.app.id, unknown, "bert").await.unwrap_err()));
+        assert!(is_missing(&world.store.name_customer(world.app.id, unknown, "bert", None).await.unwrap_err()));
     }
 }
 
 story! {
     async fn one_id_may_name_users_of_two_apps(world: World) {
         let other = world.store.new_app("Other").await.unwrap();
-        let named = world.store.name_customer(world.app.id, app_user("u1"), "anna").await.unwrap();
-        let error = world.store.name_customer(other.id, app_user("u1"), "anna").await.unwrap_err();
+        let named = world.store.name_customer(world.app.id, app_user("u1"), "anna", None).await.unwrap();
+        let error = world.store.name_customer(other.id, app_user("u1"), "anna", None).await.unwrap_err();
         assert!(is_conflict(&error, "no platform"), "{error}");
         world.store.new_platform(new_platform(&other, "ingress-2")).await.unwrap();
-        let there = world.store.name_customer(other.id, app_user("u1"), "anna").await.unwrap();
+        let there = world.store.name_customer(other.id, app_user("u1"), "anna", None).await.unwrap();
         assert_ne!(there.user_id, named.user_id);
     }
 }
@@ -142,7 +142,7 @@ fn adoption(receipt: &str, user: &str, external: Option<&str>) -> Adoption {
 story! {
     async fn an_adopted_purchase_is_announced_once_and_counted(world: World) {
         world.seed(&Seed { receipt: "known", ..Seed::default() });
-        world.store.name_customer(world.app.id, app_user("u2"), "otto").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("u2"), "otto", None).await.unwrap();
         let all = vec![adoption("known", "u1", None), adoption("r1", "u1", Some("anna")), adoption("r2", "u2", Some("bert"))];
         let at = domain::Timestamp::from_millis(1);
         let first = world.store.adopt(&world.platform, all.clone(), at).await.unwrap();

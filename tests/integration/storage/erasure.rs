@@ -139,7 +139,7 @@ story! {
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
         let old_user = user.to_string();
         let names = [STORE_ID, OWN_ID];
-        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID).await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID, None).await.unwrap();
         let key = renew(&world, "r1", 1).await;
         send_all(&world, key, hook).await;
         renew(&world, "r1", 2).await;
@@ -227,7 +227,7 @@ story! {
         let hook = webhook(&world).await;
         let user = UserId::anonymous(world.app.id, "amazon", STORE_ID);
         let key = renew(&world, "r1", 1).await;
-        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID).await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID, None).await.unwrap();
         renew(&world, "r1", 2).await;
         let sent = must_send(&world.store, lease(key, hook, "a")).await;
         world.finish(&sent, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
@@ -251,7 +251,7 @@ story! {
 story! {
     async fn an_alarm_of_a_customer_is_raised_anew_once(world: World) {
         renew(&world, "r1", 1).await;
-        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "customer").await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "customer", None).await.unwrap();
         world.store.alarm(None, "odd", "the customer is odd").await.unwrap();
         let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
         let report = finish(&world, &begun).await;
@@ -276,7 +276,7 @@ story! {
         assert_eq!((found.user_id, found.app_user_ids.len()), (begun.user_id, 0));
         let again = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         assert_eq!(again.id, begun.id);
-        let named = world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "anew").await.unwrap();
+        let named = world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "anew", None).await.unwrap();
         assert_eq!(named.user_id, begun.user_id, "whoever comes back is named anew");
         assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
         let error = world.store.erase_customer(by(&world, CustomerName::ExternalId("nobody".to_owned()))).await;

@@ -63,7 +63,7 @@ impl World {
 
     async fn call(&self, app_user_id: &str, names: impl Into<CustomerNames>) -> UserId {
         let owner = Owner::AppUser(app_user_id.to_owned());
-        self.store.name_customer(self.app.id, owner, names).await.unwrap().user_id
+        self.store.name_customer(self.app.id, owner, names, None).await.unwrap().user_id
     }
 
     fn user_of(&self, place: DevicePlace) -> String {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use storage::{Author, CustomerKey, CustomerMove, CustomerName, ErasureStage, Filter, Owner, Page};
 
 fn author(reason: &str) -> Author {
-    Author { by: OWN_ID.to_owned(), reason: reason.to_owned() }
+    Author { by: OWN_ID.to_owned(), reason: Some(reason.to_owned()) }
 }
 
 /// The destinations for which a `user.erased` was queued, each with the user that it names.
@@ -30,7 +30,7 @@ fn informed(world: &World) -> Vec<(String, String)> {
 
 async fn name(world: &World, app_user_id: &str, external_id: &str) -> UserId {
     let owner = Owner::AppUser(app_user_id.to_owned());
-    world.store.name_customer(world.app.id, owner, external_id).await.unwrap().user_id
+    world.store.name_customer(world.app.id, owner, external_id, None).await.unwrap().user_id
 }
 
 story! {

@@ -161,7 +161,7 @@ story! {
         assert_eq!(world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await, 1);
         assert_eq!(world.newest_causes("r1").await, [], "its notification did");
 
-        sue.name_customer(app, Owner::AppUser("customer-1".to_owned()), "kim").await.unwrap();
+        sue.name_customer(app, Owner::AppUser("customer-1".to_owned()), "kim", None).await.unwrap();
         let product = storage::Product { name: None, entitlements: Vec::new(), prices: Vec::new() };
         let change = storage::Change::SetProduct("term".to_owned(), product);
         sue.change_catalogue(app, change, Run::Real).await.unwrap();
@@ -199,7 +199,7 @@ story! {
     async fn a_transfer_is_the_cause_of_its_revision(world: World) {
         let sue = world.store.by(Actor::named("Sue"));
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
-        let author = Author { by: "Sue".to_owned(), reason: "wrong account".to_owned() };
+        let author = Author { by: "Sue".to_owned(), reason: Some("wrong account".to_owned()) };
         let customer = CustomerKey::Owner(Owner::AppUser("customer-1".to_owned()));
         let to_lee = CustomerMove { app: world.app.id, customer, to: "lee".to_owned(), author };
         sue.move_customer(to_lee).await.unwrap();

@@ -420,7 +420,7 @@ story! {
         let to = world.analytics("analytics").await.id;
         for customer in ["anna", "otto"] {
             let names = CustomerNames { external_id: customer.to_owned(), analytics_device_id: None };
-            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names).await.unwrap();
+            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names, None).await.unwrap();
         }
         world.happen_to("anna", "r1", &[TransitionKind::Purchased]).await;
         world.happen_to("otto", "r1", &[TransitionKind::Renewed]).await;

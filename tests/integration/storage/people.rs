@@ -49,7 +49,7 @@ pub fn customer(world: &World, app_user_id: &str) -> UserId {
 }
 
 pub fn by(reason: &str) -> Author {
-    Author { by: "anna".to_owned(), reason: reason.to_owned() }
+    Author { by: "anna".to_owned(), reason: Some(reason.to_owned()) }
 }
 
 impl World {
@@ -73,7 +73,7 @@ impl World {
 
     pub async fn name(&self, app_user_id: &str, external_id: &str) -> UserId {
         let owner = Owner::AppUser(app_user_id.to_owned());
-        self.store.name_customer(self.app.id, owner, external_id).await.unwrap().user_id
+        self.store.name_customer(self.app.id, owner, external_id, None).await.unwrap().user_id
     }
 
     async fn move_to(&self, customer: CustomerKey, to: &str) -> Result<Transfer, Error> {

@@ -114,20 +114,20 @@ story! {
         let to = world.keeping("analytics", Attributes::Documented).await;
         world.entitle("gold").await;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
-        world.store.name_customer(world.app.id, named("first"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, named("first"), "anna", None).await.unwrap();
         world.happen_to("first", "r1", &[TransitionKind::Purchased]).await;
         for receipt in ["r2", "r3"] {
             world.happen_to("second", receipt, &[TransitionKind::Purchased]).await;
         }
         assert_eq!(world.profiles(to), 0);
-        world.store.name_customer(world.app.id, named("second"), "otto").await.unwrap();
+        world.store.name_customer(world.app.id, named("second"), "otto", None).await.unwrap();
         for receipt in ["r2", "r3"] {
             world.resettle(world.key(receipt)).await;
         }
         assert_eq!(world.profiles(to), 1, "naming makes one change of the profile");
         world.happen_to("third", "r4", &[TransitionKind::Purchased]).await;
         world.entitle("silver").await;
-        world.store.name_customer(world.app.id, named("third"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, named("third"), "anna", None).await.unwrap();
         world.resettle(world.key("r4")).await;
         assert_eq!(world.profiles(to), 2);
         world.resettle(world.key("r1")).await;

@@ -52,9 +52,9 @@ story! {
         assert_eq!(listed[0].last_error.as_deref(), Some("the customer has no id yet"));
         assert_eq!((listed[0].attempts, listed[0].next_due_at, listed[0].finished_at), (0, None, None));
 
-        world.store.name_customer(world.app.id, app_user("somebody else"), "otto").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("somebody else"), "otto", None).await.unwrap();
         assert!(matches!(lease_by(&world, waits_for_a_name(), lane).await, LeaseResult::Idle(Idle::Closed { .. })));
-        world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("anna's"), "anna", None).await.unwrap();
         assert!(!world.store.lanes(lane.0).await.unwrap()[0].failing);
         for expected in ["anna user.subscription.purchased", "anna purchase.updated"] {
             let sent = must_send(&world.store, Lease { render: waits_for_a_name(), ..lease(lane.0, lane.1, "b") }).await;
@@ -67,11 +67,11 @@ story! {
 story! {
     async fn a_user_who_joins_a_named_customer_is_sent_by_that_name(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("first"), "anna", None).await.unwrap();
         world.happen_to("second", "r2", &[TransitionKind::Purchased]).await;
         let lane = (world.key("r2"), to);
         assert!(matches!(lease_by(&world, waits_for_a_name(), lane).await, LeaseResult::Idle(Idle::Closed { .. })));
-        world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("second"), "anna", None).await.unwrap();
         let sent = must_send(&world.store, Lease { render: waits_for_a_name(), ..lease(lane.0, lane.1, "b") }).await;
         assert_eq!(sent.body, "anna user.subscription.purchased");
     }
@@ -88,7 +88,7 @@ story! {
             let named = format!("named {number}");
             let (leased, named) = tokio::join!(
                 second.lease(waits),
-                world.store.name_customer(world.app.id, app_user(&customer), &named)
+                world.store.name_customer(world.app.id, app_user(&customer), &named, None)
             );
             drop((leased.unwrap(), named.unwrap()));
             assert_eq!(world.deliveries_in("waiting"), 0);
@@ -179,7 +179,7 @@ story! {
 story! {
     async fn a_body_may_use_everything_that_is_known(world: World) {
         let to = world.analytics("analytics").await.id;
-        let named = world.store.name_customer(world.app.id, app_user("customer-1"), "anna").await.unwrap();
+        let named = world.store.name_customer(world.app.id, app_user("customer-1"), "anna", None).await.unwrap();
         world.happen("r1", 1, &[TransitionKind::TrialConverted, TransitionKind::Renewed]).await;
         world.happen("r1", 2, &[TransitionKind::Cancelled]).await;
         let seen: Arc<Mutex<Vec<Unsent>>> = Arc::default();
@@ -220,9 +220,9 @@ story! {
 story! {
     async fn a_state_is_sent_for_the_owner_at_its_recording(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("first"), "anna", None).await.unwrap();
         world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
-        world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("second"), "anna", None).await.unwrap();
         let users = rendering(|unsent| Rendered::Body(format!("{:?} {:?}", unsent.user_id, unsent.external_id)));
         let nameless = UserId::anonymous(world.app.id, "amazon", "second");
         for _ in 0..2 {
@@ -365,11 +365,11 @@ story! {
 story! {
     async fn states_of_an_anonymous_user_are_stale_after_the_join(world: World) {
         let to = world.analytics("analytics").await.id;
-        world.store.name_customer(world.app.id, app_user("first"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("first"), "anna", None).await.unwrap();
         world.happen_to("second", "p1", &[TransitionKind::Renewed]).await;
         let stuck = world.attempt(world.key("p1"), to, "a").await;
         world.finish(&stuck, RETRY).await;
-        let anna = world.store.name_customer(world.app.id, app_user("second"), "anna").await.unwrap();
+        let anna = world.store.name_customer(world.app.id, app_user("second"), "anna", None).await.unwrap();
         assert_ne!(UserId::anonymous(world.app.id, "amazon", "second"), anna.user_id);
         world.pass(5_001);
         let state = world.attempt(world.key("p1"), to, "s").await;
@@ -415,7 +415,7 @@ story! {
         world.happen_to("anna's", "r1", &[TransitionKind::Purchased]).await;
         lease_by(&world, waits_for_a_name(), (world.key("r1"), hook.id)).await;
         world.store.delete_destination(hook.id).await.unwrap();
-        world.store.name_customer(world.app.id, app_user("anna's"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, app_user("anna's"), "anna", None).await.unwrap();
         let failed = |kind: &str| (kind.to_owned(), DeliveryStatus::Failed);
         let both = [failed("user.subscription.purchased"), failed("purchase.updated")];
         assert_eq!(statuses(&world, hook.id).await, both);

@@ -10,7 +10,7 @@ const DEVICE: Uuid = uuid!("2f0d2ef6-0bbb-4f3a-99b9-6600bf711993");
 
 async fn named(world: &World, app_user: &str, external: &str) -> UserId {
     let owner = Owner::AppUser(app_user.to_owned());
-    world.store.name_customer(world.app.id, owner, external).await.unwrap().user_id
+    world.store.name_customer(world.app.id, owner, external, None).await.unwrap().user_id
 }
 
 async fn found(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {

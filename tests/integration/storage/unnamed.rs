@@ -31,7 +31,7 @@ async fn put_aside(world: &World, receipt: &str, to: DestinationId) {
 
 async fn name(store: &Store, world: &World, customer: &str) {
     let owner = Owner::AppUser(customer.to_owned());
-    store.name_customer(world.app.id, owner, &format!("named {customer}")).await.unwrap();
+    store.name_customer(world.app.id, owner, &format!("named {customer}"), None).await.unwrap();
 }
 
 /// Type, revision and status of each delivery to a destination, the oldest first.
@@ -192,7 +192,7 @@ story! {
         world.drain(key, to).await;
         for customer in ["hers", "guest"] {
             let ids = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: Some("tv".to_owned()) };
-            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), ids).await.unwrap();
+            world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), ids, None).await.unwrap();
         }
         let ids = rendering(|unsent| {
             let (name, device) = (unsent.external_id.as_deref(), unsent.analytics_device_id.as_deref());

@@ -21,7 +21,7 @@ async fn guest_and_anna(world: &World) -> DestinationId {
 
 async fn name(world: &World, customer: &str) {
     let names = CustomerNames { external_id: "anna".to_owned(), analytics_device_id: None };
-    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names).await.unwrap();
+    world.store.name_customer(world.app.id, Owner::AppUser(customer.to_owned()), names, None).await.unwrap();
 }
 
 async fn must_be_busy(world: &World, receipt: &str, to: DestinationId) {

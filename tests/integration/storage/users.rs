@@ -114,9 +114,9 @@ story! {
     async fn a_purchase_keeps_its_first_owner_after_a_join(world: World) {
         let to = world.analytics("analytics").await.id;
         let named = |customer: &str| Owner::AppUser(customer.to_owned());
-        world.store.name_customer(world.app.id, named("anna's"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, named("anna's"), "anna", None).await.unwrap();
         world.happen_to("guest", "r1", &[TransitionKind::Purchased]).await;
-        world.store.name_customer(world.app.id, named("guest"), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, named("guest"), "anna", None).await.unwrap();
         world.happen_to("guest", "r1", &[TransitionKind::Renewed]).await;
         world.happen_to("guest", "r2", &[TransitionKind::Purchased]).await;
         let (anna, guest) = (of_customer(&world, "anna's"), of_customer(&world, "guest"));
@@ -241,7 +241,7 @@ story! {
             None => Rendered::Wait { why: "nobody named the customer".to_owned() },
         });
         let waiting = "SELECT COUNT(*) AS value FROM deliveries WHERE status = 'waiting'";
-        world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, Owner::AppUser("anna's".to_owned()), "anna", None).await.unwrap();
         let key = accept_report(&world, "r1", None, 1_000).await;
         world.settle(key).await;
         let leased = world.store.lease(Lease { render: render(), ..lease(key, hook, "a") }).await.unwrap();

@@ -135,7 +135,7 @@ story! {
         world.seed_due("calendar", 50);
         world.revise("named", 1).await;
         let owner = || Owner::AppUser("customer-1".to_owned());
-        world.store.name_customer(world.app.id, owner(), "anna").await.unwrap();
+        world.store.name_customer(world.app.id, owner(), "anna", None).await.unwrap();
         let named = world.key("named");
         assert_eq!(world.swept(Quota { per_store: 5, ..MANY }).await[0], named);
         assert_eq!(world.store.overdue_for_persons(9).await.unwrap().found, [], "it was woken");

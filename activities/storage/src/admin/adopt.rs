@@ -2,7 +2,8 @@
 //! purchase this module inserts a notification with the store type `IMPORTED`, which is verified and settled like any
 //! other. An adopted purchase announces nothing at its first settling.
 
-use crate::admin::customers::{self, Owner};
+use crate::admin::customers::Owner;
+use crate::admin::naming::{self, CustomerNames, NameOrder};
 use crate::admin::platforms::Platform;
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
@@ -132,7 +133,9 @@ impl Store {
                 let Some(external_id) = &purchase.external_id else { continue };
                 let owner = Owner::AppUser(purchase.app_user_id.clone());
                 let owner = owner.or_tombstone(write.connection, &secrets, app)?;
-                match customers::name(write, installation, app, &owner, external_id) {
+                let names = CustomerNames::from(external_id);
+                let order = NameOrder { app, owner: &owner, names: &names, author: None, condition: None };
+                match naming::name(write, installation, order) {
                     Ok(_) => {}
                     Err(Error::Conflict { detail, .. }) => unnamed.push((index, detail)),
                     Err(error) => return Err(error),

@@ -12,6 +12,7 @@ pub mod device_quota;
 pub mod erasure;
 pub mod ingress_key;
 pub mod keys;
+pub mod naming;
 pub mod platforms;
 pub mod purchases;
 pub mod rates;

@@ -110,7 +110,12 @@ fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) 
     }
     sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;
     let answer = if approves { "approved" } else { "refused" };
-    alarms::acknowledge(write, review.alarm(), &author.by, &format!("{answer}: {}", author.reason))?;
+    alarms::acknowledge(
+        write,
+        review.alarm(),
+        &author.by,
+        &author.reason.as_ref().map_or_else(|| answer.to_owned(), |reason| format!("{answer}: {reason}")),
+    )?;
     reviews::find(write.connection, id)
 }
 

@@ -6,7 +6,7 @@ use crate::db::writer::Write;
 use crate::devices::secret;
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users::{self, DeviceUser};
-use crate::people::moves::{self, Cause};
+use crate::people::moves::{self, Cause, Merge};
 use crate::purchases::users::{Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::app_lock;
 use crate::settings::tombstones::is_tombstone;
@@ -78,7 +78,7 @@ fn unite(
         (None, None) if user.id < owner.id => (owner, user),
         (None, None) => (user, owner),
     };
-    moves::merge(write, installation, app, Cause::Login, from, to).map(drop)
+    moves::merge(write, installation, Merge { app, cause: Cause::Login, author: None, from, to }).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.

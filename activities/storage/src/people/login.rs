@@ -15,7 +15,7 @@ use crate::db::writer::Write;
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users::{self, DeviceUser, PlatformRow};
-use crate::people::moves::{self, Cause, Moved};
+use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
 use crate::purchases::cause::CauseKind;
@@ -125,7 +125,7 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
     for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
         let customers = seen.owned_by(from.id);
         let moved = if from.external_id.is_none() {
-            moves::merge(write, installation, app, Cause::Login, from, &to)?
+            moves::merge(write, installation, Merge { app, cause: Cause::Login, author: None, from, to: &to })?
         } else if customers.is_empty() {
             continue;
         } else {

@@ -49,7 +49,8 @@ impl Cause {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Author {
     pub by: String,
-    pub reason: String,
+    /// `None` where none was entered: the server of an app that names its customers enters none.
+    pub reason: Option<String>,
 }
 
 /// A move of customers between two users, whose rows are locked.
@@ -227,19 +228,23 @@ const MOVE_ANALYTICS_DEVICE: Sql = statement! {"
     WHERE id = ? AND revision = 0
 "};
 
+/// A merge of two users, whose rows are locked.
+pub struct Merge<'a> {
+    pub app: AppId,
+    pub cause: Cause,
+    pub author: Option<Author>,
+    /// The user who has no name, and becomes the other.
+    pub from: &'a UserRow,
+    pub to: &'a UserRow,
+}
+
 /// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
 /// device in the analytics integration, if the other has none and was not announced yet.
-pub fn merge(
-    write: &mut Write<'_>,
-    installation: Installation,
-    app: AppId,
-    cause: Cause,
-    from: &UserRow,
-    to: &UserRow,
-) -> Result<Moved, Error> {
+pub fn merge(write: &mut Write<'_>, installation: Installation, merge: Merge<'_>) -> Result<Moved, Error> {
+    let Merge { app, cause, author, from, to } = merge;
     sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
     // The end of an anonymous user is announced if a state of theirs was.
     let (is_announced, devices) = (from.revision > 0, MovedDevices::All);
-    let request = Move { app, from, to, customers: None, cause, author: None, undoes: None, is_announced, devices };
+    let request = Move { app, from, to, customers: None, cause, author, undoes: None, is_announced, devices };
     carry_out(write, installation, &request)
 }

@@ -6,11 +6,12 @@ use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::people::moves::{Author, Cause, Move};
+use crate::people::moves::{self, Author, Cause, Move};
 use crate::purchases::users::{RECEIPT_PREFIX, StoreCustomer};
 use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of transfers in a list.
 const MAX_LISTED: i64 = 100;
@@ -76,6 +77,8 @@ pub struct Transfer {
     pub undoes: Option<TransferId>,
     /// The transfer that took it back.
     pub undone_by: Option<TransferId>,
+    /// Whether it can be taken back: nobody did, and its customers still belong to the new owner.
+    pub can_undo: bool,
     pub created_at: Timestamp,
 }
 
@@ -109,7 +112,7 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         cause: request.cause,
         moved,
         author: request.author.as_ref().map(|author| author.by.as_str()),
-        reason: request.author.as_ref().map(|author| author.reason.as_str()),
+        reason: request.author.as_ref().and_then(|author| author.reason.as_deref()),
         undoes: request.undoes,
         created_at: write.now()?,
     })
@@ -119,12 +122,14 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
 
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {
     let row: TransferRow = sql(FIND).bind(id).one(connection, "transfer")?;
-    row.transfer()
+    let owned = moves::customers(connection, row.to_user_id)?;
+    row.transfer(&owned)
 }
 
 impl TransferRow {
-    fn transfer(self) -> Result<Transfer, Error> {
-        let moved = serde_json::from_str(&self.moved)
+    /// The transfer, by the customers who belong to the new owner now.
+    fn transfer(self, owned: &BTreeSet<StoreCustomer>) -> Result<Transfer, Error> {
+        let moved: MovedRows = serde_json::from_str(&self.moved)
             .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;
         Ok(Transfer {
             id: self.id,
@@ -134,8 +139,9 @@ impl TransferRow {
             to: self.to_user_id,
             to_external_id: self.to_external_id,
             cause: self.cause,
+            can_undo: self.undone_by.is_none() && moved.customers.is_subset(owned),
             moved,
-            author: self.author.map(|by| Author { by, reason: self.reason.unwrap_or_default() }),
+            author: self.author.map(|by| Author { by, reason: self.reason }),
             undoes: self.undoes,
             undone_by: self.undone_by,
             created_at: self.created_at,
@@ -152,7 +158,15 @@ impl Store {
     pub async fn transfers(&self, user: UserId) -> Result<Vec<Transfer>, Error> {
         self.read(move |connection| {
             let rows: Vec<TransferRow> = sql(OF_USER).bind(user).bind(user).all(connection)?;
-            rows.into_iter().map(TransferRow::transfer).collect()
+            let (mut owned, mut transfers) = (BTreeMap::new(), Vec::with_capacity(rows.len()));
+            for row in rows {
+                let owned = match owned.entry(row.to_user_id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(unknown) => unknown.insert(moves::customers(connection, row.to_user_id)?),
+                };
+                transfers.push(row.transfer(owned)?);
+            }
+            Ok(transfers)
         })
         .await
     }

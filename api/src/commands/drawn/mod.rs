@@ -10,7 +10,7 @@ mod verb;
 
 pub use argument::{Argument, Flag, Parse};
 pub use print::Exchange;
-pub use verb::Hook;
+pub use verb::{Hook, Planned};
 
 use super::client::{Client, Remote};
 use super::{

@@ -56,6 +56,7 @@ impl Verb {
                     return Ok(table::answer_line(client, &exchange.answer, &sentence(&exchange)));
                 }
                 Hook::Own(..)
+                | Hook::Before(_)
                 | Hook::Parse(..)
                 | Hook::Shown(..)
                 | Hook::Order(_)

@@ -19,6 +19,8 @@ use std::process::ExitCode;
 pub enum Hook {
     /// The command is more than one call: adds its arguments, and runs it.
     Own(fn(Command) -> Command, Run),
+    /// Runs before the call, and may refuse it or add fields to its body. A dry run has none.
+    Before(Before),
     /// Reads the value of a field.
     Parse(&'static str, Parse),
     /// What people see for the choices of a field.
@@ -39,7 +41,19 @@ pub enum Hook {
 
 /// Runs a command that is more than one call.
 pub type Run = for<'a> fn(&'a ArgMatches, &'a Client) -> LocalBoxFuture<'a, anyhow::Result<ExitCode>>;
+/// Runs before a call; returns what its body has beside what was typed.
+pub type Before = for<'a> fn(&'a Client, &'a Planned<'a>) -> LocalBoxFuture<'a, anyhow::Result<Map<String, Value>>>;
 pub type WhyEmpty = for<'a> fn(&'a Client, &'a Exchange) -> LocalBoxFuture<'a, anyhow::Result<Option<String>>>;
+
+/// A call that is still to be made.
+pub struct Planned<'a> {
+    pub path: &'a str,
+    pub body: &'a Map<String, Value>,
+    /// The arguments by the names of their fields.
+    pub typed: &'a Map<String, Value>,
+    /// Whether no question is wanted.
+    pub is_confirmed: bool,
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,7 +80,7 @@ pub struct Verb {
     /// Fields of which exactly one has to be typed.
     #[serde(default)]
     one_of: Vec<String>,
-    /// The question before it is done, `{}` for the first argument. A dry run needs none.
+    /// The question before it is done, `{}` for the first argument; empty where a hook asks it. A dry run needs none.
     confirm: Option<String>,
     /// The columns of a table: `heading = path.of.field`, or the name of both. A column `platform` or `destination` has
     /// the name beside the id.
@@ -196,10 +210,15 @@ impl Verb {
                 bail!("{} is set and cleared: type one of the two", argument.typed());
             }
         }
-        if let Some(question) = self.confirm.as_ref().filter(|_| !typed.contains_key("dry_run")) {
-            let first = arguments.iter().filter(|argument| argument.is_positional());
-            let first = first.filter_map(|argument| typed.get(&argument.field)).map(table::raw).next();
-            Confirm::from_arg_matches(matches)?.prompt(&question.replace("{}", &first.unwrap_or_default()))?;
+        if !typed.contains_key("dry_run") {
+            self.confirm(matches, &arguments, &typed)?;
+            let is_confirmed = matches.try_get_one::<bool>("yes").ok().flatten() == Some(&true);
+            for hook in &self.hooks {
+                let Hook::Before(before) = hook else { continue };
+                let planned = Planned { path: &path, body: &body, typed: &typed, is_confirmed };
+                let more = before(client, &planned).await.map_err(|error| in_flags(error, &arguments))?;
+                body.extend(more);
+            }
         }
         let answer = match method {
             "GET" => client.get(&path, &query).await,
@@ -209,6 +228,14 @@ impl Verb {
         let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
         let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
         self.print(client, Exchange { answer, typed, is_filtered }).await
+    }
+
+    /// Asks the question of the table, if there is one.
+    fn confirm(&self, matches: &ArgMatches, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Result<()> {
+        let Some(question) = self.confirm.as_ref().filter(|question| !question.is_empty()) else { return Ok(()) };
+        let first = arguments.iter().filter(|argument| argument.is_positional());
+        let first = first.filter_map(|argument| typed.get(&argument.field)).map(table::raw).next();
+        Confirm::from_arg_matches(matches)?.prompt(&question.replace("{}", &first.unwrap_or_default()))
     }
 
     async fn run_hook(&self, client: &Client, matches: &ArgMatches) -> anyhow::Result<ExitCode> {

@@ -2,13 +2,14 @@
 //! them; what they had on a day, and why a destination did not get an event. The search is a POST: an id of a customer is in
 //! no address, except that of settle.
 
+mod forms;
 pub mod list;
+mod merge;
 mod past;
 mod view;
 mod why;
 
 use super::Screen;
-use super::act::{act, upper};
 use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
@@ -19,7 +20,7 @@ use crate::extract::{Ids, Query, checked};
 use crate::keys::Caller;
 use crate::pages::change::{Mistakes, Refused};
 use crate::resources::customer_detail::ReadCustomer;
-use crate::resources::customers::{self, Customer};
+use crate::resources::customers::Customer;
 use crate::resources::payments as resource;
 use crate::resources::search::Search;
 use crate::resources::transfers;
@@ -29,7 +30,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, Role};
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
@@ -40,7 +41,7 @@ const SHOWN: i64 = 50;
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
 
 fn routes() -> Vec<Route> {
-    vec![
+    let read = vec![
         Route::page(Role::Read, "GET", "/ui/customers", form).summary("The search for a customer."),
         Route::page(Role::Read, "POST", "/ui/customers", find)
             .twin("POST /v1/search")
@@ -48,16 +49,9 @@ fn routes() -> Vec<Route> {
             .summary("Finds a customer by an id."),
         Route::page(Role::Read, "GET", "/ui/customers/{app_id}/{user_id}", show)
             .summary("One customer, and why a destination did not get an event."),
-        Route::page(
-            Role::Support,
-            "POST",
-            "/ui/customers/{app_id}/{user_id}",
-            act(customers::name, show).then(named_page),
-        )
-        .twin("PUT /v1/apps/{app_id}/customers")
-        .summary("Names a customer."),
         Route::page(Role::Read, "GET", "/ui/payments", payments).summary("The payments of a customer or a purchase."),
-    ]
+    ];
+    read.into_iter().chain(forms::routes()).collect()
 }
 
 pub fn path(app: AppId, user: UserId) -> String {
@@ -178,12 +172,23 @@ async fn show(
     State(edge): State<Shared>,
     visit: Visit,
     caller: Caller,
+    of: Ids<AppId, UserId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
+    show_user(&edge, &visit, &caller, of, mistakes).await
+}
+
+/// The page of a customer, with what was wrong in one of its forms.
+async fn show_user(
+    edge: &Shared,
+    visit: &Visit,
+    caller: &Caller,
     Ids(app, user): Ids<AppId, UserId>,
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
-    let portrait = Portrait::of(&edge, &caller, app, user).await?;
-    let answers = answers(&edge, &visit, &portrait).await?;
-    let past = past::of(&edge, &visit, &portrait).await?;
+    let portrait = Portrait::of(edge, caller, app, user).await?;
+    let answers = answers(edge, visit, &portrait).await?;
+    let past = past::of(edge, visit, &portrait).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Customer".to_owned(),
@@ -191,15 +196,9 @@ async fn show(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(&edge, &visit, place).await?;
-    let page = CustomerPage::new(&frame, &visit, &portrait, answers).seen(past).with(&mistakes);
-    shown(&visit, &page, &portrait.read.detail)
-}
-
-/// The page of a customer that was named: that of another one, who had the name already.
-fn named_page(visit: &Visit, answer: &Value) -> String {
-    let user = answer["user_id"].as_str().unwrap_or_default();
-    visit.to(&format!("{}/{user}?done=named", upper(visit.uri.path(), 1)))
+    let frame = Frame::of(edge, visit, place).await?;
+    let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
+    shown(visit, &page, &portrait.read.detail)
 }
 
 /// Why a destination did not get events of a type about the customer, if that is wanted.

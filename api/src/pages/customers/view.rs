@@ -3,7 +3,8 @@
 use super::list::{COLUMNS, all_of};
 use super::past::PastDay;
 use super::why::Answers;
-use super::{Portrait, path};
+use super::{Portrait, forms, path};
+use crate::pages::action::Action;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
@@ -15,10 +16,10 @@ use crate::resources::customers::Customer;
 use crate::resources::standing::Reached;
 use crate::resources::transfers::Transfer;
 use askama::Template;
+use domain::CollapseKey;
 use domain::event::{group, types};
 use domain::user::{ActiveEntitlement, Journey};
-use domain::{CollapseKey, UserId};
-use storage::{App, EventView, PurchaseView, Role};
+use storage::{App, EventView, Role, TransferCause};
 
 pub struct CustomerListRow {
     path: String,
@@ -156,12 +157,14 @@ pub struct Event {
 
 pub struct Moved {
     id: Code,
-    cause: &'static str,
+    /// Why it happened, with who caused it and the reason that was entered.
+    why: String,
     is_away: bool,
     other: (String, Code),
-    by: Option<String>,
     at: Moment,
     undone: Option<Badge>,
+    /// The form that takes it back.
+    undo: Option<Action>,
 }
 
 pub struct Choice {
@@ -183,9 +186,6 @@ pub struct Why {
     is_recorded: bool,
     items: Vec<Because>,
 }
-
-/// By what a customer is named: a field and its value.
-type Named = (&'static str, String);
 
 #[derive(Template)]
 #[template(path = "customers/page.html")]
@@ -213,19 +213,13 @@ pub struct CustomerPage<'a> {
     destinations: Vec<Choice>,
     types: Vec<Choice>,
     why: Option<Why>,
-    named_by: Option<Named>,
-    may_name: bool,
-    is_named: bool,
-    entered: [String; 3],
-    wrong: [Option<String>; 3],
+    actions: Vec<Action>,
+    done: Option<&'static str>,
     refused: Refused,
 }
 
 /// The group of the events about destinations, of which no customer is the subject.
 const ABOUT_DESTINATIONS: &str = "destination";
-
-/// The fields of the form, in the order of `entered` and `wrong`.
-const FIELDS: [&str; 3] = ["external_id", "analytics_device_id", "reason"];
 
 impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
@@ -272,11 +266,8 @@ impl<'a> CustomerPage<'a> {
                 all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect()
             },
             why: answers.map(|answers| why(visit, answers)),
-            named_by: named_by(customer, &read.purchases.items),
-            may_name: frame.may(Role::Support),
-            is_named: visit.query("done").as_deref() == Some("named"),
-            entered: Default::default(),
-            wrong: Default::default(),
+            actions: Vec::new(),
+            done: done(visit),
             refused: Refused::default(),
             frame,
         }
@@ -287,16 +278,20 @@ impl<'a> CustomerPage<'a> {
         Self { past, ..self }
     }
 
-    /// With what was sent in its form.
+    /// With its forms, and what was wrong in one of them.
     #[must_use]
-    pub fn with(self, mistakes: &Mistakes) -> Self {
-        let Mistakes { sent, refused, .. } = mistakes;
-        Self {
-            entered: FIELDS.map(|name| sent.get(name).unwrap_or_default().to_owned()),
-            wrong: FIELDS.map(|name| refused.wrong(name)),
-            refused: refused.clone(),
-            ..self
+    pub fn with(self, visit: &Visit, of: &Portrait, mistakes: &Mistakes) -> Self {
+        if !self.frame.may(Role::Support) {
+            return self;
         }
+        let (app, customer, purchases) = (of.app.id, &of.read.detail.customer, &of.read.purchases.items);
+        let named = forms::name(app, customer, purchases, mistakes);
+        let moved = forms::move_to(app, customer, purchases, mistakes);
+        let mut transfers = self.transfers;
+        for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
+            moved.undo = forms::undo(visit, customer.user_id, transfer, mistakes);
+        }
+        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused: mistakes.refused.clone(), ..self }
     }
 }
 
@@ -319,12 +314,6 @@ impl MorePurchases {
         let command = own.or_else(of_store).map(|(name, id)| format!("settle purchase list {name}={}", quoted(id)));
         Self { command }
     }
-}
-
-/// By what a customer can be named: an id of the store, or a receipt.
-fn named_by(customer: &Customer, purchases: &[PurchaseView]) -> Option<Named> {
-    let of_store = customer.app_user_ids.first().map(|id| ("app_user_id", id.clone()));
-    of_store.or_else(|| purchases.first().map(|one| ("receipt_id", one.receipt_id.clone())))
 }
 
 fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purchase {
@@ -358,18 +347,42 @@ fn event(visit: &Visit, one: &EventView) -> Event {
     }
 }
 
+/// What a form of this page did, in a sentence.
+fn done(visit: &Visit) -> Option<&'static str> {
+    match visit.query("done")?.as_str() {
+        "named" => Some("The customer is named. The purchases concerned are settled anew within minutes."),
+        "move" => Some("The purchases are moved."),
+        "undone" => Some("The transfer is undone: the purchases belong to their former owner again."),
+        _ => None,
+    }
+}
+
 fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
     let is_away = one.from.user_id == of.user();
-    let other: UserId = if is_away { one.to.user_id } else { one.from.user_id };
+    let other = if is_away { &one.to } else { &one.from };
+    let known = other.external_id.as_ref().map(Code::short);
     Moved {
         id: Code::short(one.transfer_id),
-        cause: one.cause.as_str(),
+        why: why_moved(one),
         is_away,
-        other: (visit.to(&path(one.app_id, other)), Code::short(other)),
-        by: one.by.clone(),
+        other: (visit.to(&path(one.app_id, other.user_id)), known.unwrap_or_else(|| Code::short(other.user_id))),
         at: Moment::ago(one.created_at),
-        undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "taken back")),
+        undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "undone")),
+        undo: None,
     }
+}
+
+/// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
+fn why_moved(one: &Transfer) -> String {
+    let what = match one.cause {
+        TransferCause::Login => "Logged in on a device with these purchases",
+        TransferCause::Naming => "Merged: the customer was given the id of the other one",
+        TransferCause::Admin => "Moved",
+        TransferCause::Undo => "A transfer was undone",
+    };
+    let by = one.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
+    let reason = one.reason.as_ref().map(|reason| format!(" (\u{201c}{reason}\u{201d})")).unwrap_or_default();
+    format!("{what}{by}{reason}.")
 }
 
 fn why(visit: &Visit, answers: Answers) -> Why {

@@ -9,7 +9,7 @@ use super::change::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
-use super::requeued::{name_run, resent_page, run};
+use super::requeued::{address, resent_page, run};
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -104,6 +104,5 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<EventId>, mistakes:
 fn select(_: &Shared, visit: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     let id = upper(visit.uri.path(), 1).rsplit('/').next();
     body.insert("event_id".to_owned(), json!(id));
-    name_run(sent, body);
-    Ok(())
+    address(sent, body)
 }

@@ -11,7 +11,7 @@ use super::change::Mistakes;
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
-use super::requeued::{name_run, resent_page, run};
+use super::requeued::{address, resent_page, run};
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -126,6 +126,5 @@ fn select(_: &Shared, visit: &Visit, sent: &Sent, body: &mut Map<String, Value>)
     let key = upper(visit.uri.path(), 1).rsplit('/').next();
     let selected = [("collapse_key", json!(key)), ("failed", json!(true)), ("now", json!(true))];
     body.extend(selected.map(|(name, value)| (name.to_owned(), value)));
-    name_run(sent, body);
-    Ok(())
+    address(sent, body)
 }

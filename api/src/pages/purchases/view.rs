@@ -16,8 +16,10 @@ use crate::resources::explain::node::Node;
 use crate::resources::standing::Standing;
 use askama::Template;
 use domain::CollapseKey;
+use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
-use storage::{PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
+use std::collections::BTreeMap;
+use storage::{DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
 
 /// A field of the record in the body of a `purchase.updated`.
 pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
@@ -169,9 +171,7 @@ fn actions(
         let active = facts.addressees.iter().filter(|one| one.deleted_at.is_none());
         let destinations = active.map(|one| (one.destination.id.to_string(), one.destination.name.clone()));
         if facts.purchase.is_some() {
-            let what = "Sends the newest state (to those that choose purchase.updated) and every failed event of this \
-                purchase again.";
-            all.push(action("resend", "Resend", what).with(Input::destinations(destinations)).with(run));
+            all.push(action("resend", "Resend", &resent(facts)).with(Input::destinations(destinations)).with(run));
         }
         if waits.to_settle > 0 || mistakes.is_of("flush") {
             let what = "Settles what waits now instead of when its window ends. While the purchase is held, nothing is \
@@ -199,6 +199,24 @@ fn actions(
         all.push(action("discard", "Discard", &what).button(format!("Discard {number}")).irrevocable());
     }
     all
+}
+
+/// Which events a resend of the purchase sends.
+fn resent(facts: &PurchaseExplanation) -> String {
+    let mut failed: BTreeMap<&str, usize> = BTreeMap::new();
+    for one in facts.events.iter().filter(|one| one.event.event_type != PURCHASE_UPDATED) {
+        if one.sendings.iter().any(|sending| sending.delivery.status == DeliveryStatus::Failed) {
+            *failed.entry(&one.event.event_type).or_default() += 1;
+        }
+    }
+    let names: Vec<String> = failed.into_iter().map(|(name, number)| format!("{number} {name}")).collect();
+    let others = match (names.is_empty(), facts.has_older) {
+        (true, false) => "No other event has failed.".to_owned(),
+        (true, true) => "Older events that failed are sent too.".to_owned(),
+        (false, false) => format!("Failed events are sent too: {}.", names.join(", ")),
+        (false, true) => format!("Failed events are sent too: {}, and older ones.", names.join(", ")),
+    };
+    format!("Sends purchase.updated with the newest state, where it is subscribed to. {others}")
 }
 
 fn notice(action: &str) -> Option<&'static str> {

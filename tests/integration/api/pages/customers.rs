@@ -134,6 +134,128 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
 }
 
+/// A customer of the store without a name, beside the one of `customer`; the page of the new one.
+async fn unnamed(service: &Service, app: &str, store: &str) -> String {
+    let body = json!({ "external_id": "nobody", "app_user_id": store });
+    let named = service.send_json("PUT", &format!("/v1/apps/{app}/customers"), &body).await;
+    service.raw("UPDATE users SET external_id = NULL WHERE external_id = 'nobody'");
+    format!("/ui/customers/{app}/{}", named.body["user_id"].as_str().expect("an id"))
+}
+
+/// The value of a hidden field of a form.
+fn hidden(answer: &Answer, name: &str) -> String {
+    let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
+    let rest = answer.text.split(&field).nth(1).unwrap_or_else(|| panic!("no field {name}: {}", answer.text));
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+#[tokio::test]
+async fn a_merge_by_name_is_shown_first_and_can_be_undone() {
+    let service = Service::start("customers-merge").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let page = unnamed(&service, &app, "u2").await;
+    let visitor = signed_in(&service).await;
+    let fields = [("app_user_id", "u2"), ("external_id", "anna"), REASON];
+    let shown = visitor.post(&service, &page, &fields).await;
+    assert_eq!(shown.status, 409, "{}", shown.text);
+    has(
+        &shown,
+        &[
+            "Merge two customers?",
+            "is the id of another customer with 1 purchase",
+            "Merge 0 + 1 purchases",
+            "value=\"ticket 4711\"",
+            &format!("/ui/customers/{app}/{anna}"),
+        ],
+    );
+    let other = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u2")).await.body;
+    assert_eq!(other["external_id"], Value::Null, "nothing is changed");
+    let preview = hidden(&shown, "preview");
+    // Another purchase of the other customer: what was shown is not what would happen.
+    service.seed(&["receipt-2"]).await;
+    service.raw(&format!("UPDATE purchases SET user_id = '{anna}', app_user_id = 'u1'"));
+    let confirmed = |preview: &str| {
+        let fields = [("app_user_id", "u2"), ("external_id", "anna"), ("preview", preview), REASON];
+        fields.map(|(name, value)| (name, value.to_owned()))
+    };
+    let post = async |preview: &str, reason: bool| {
+        let fields = confirmed(preview);
+        let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let until = if reason { fields.len() } else { fields.len() - 1 };
+        visitor.post(&service, &page, &fields[..until]).await
+    };
+    let stale = post(&preview, true).await;
+    assert_eq!(stale.status, 409);
+    has(&stale, &["changed since the preview", "Merge 0 + 2 purchases"]);
+    let preview = hidden(&stale, "preview");
+    let unreasoned = post(&preview, false).await;
+    assert_eq!(unreasoned.status, 400);
+    has(&unreasoned, &["Merge two customers?", "id=\"wrong-reason\""]);
+    let merged = post(&preview, true).await;
+    let target = format!("/ui/customers/{app}/{anna}");
+    assert_eq!((merged.status, merged.header("location")), (303, format!("{target}?done=named").as_str()));
+}
+
+#[tokio::test]
+async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
+    let service = Service::start("customers-undo").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let page = unnamed(&service, &app, "u2").await;
+    let by_store = format!("/v1/apps/{app}/customers?app_user_id=u2");
+    let visitor = signed_in(&service).await;
+    let fields = [("app_user_id", "u2"), ("external_id", "anna"), REASON];
+    let preview = hidden(&visitor.post(&service, &page, &fields).await, "preview");
+    let fields = [("app_user_id", "u2"), ("external_id", "anna"), ("preview", preview.as_str()), REASON];
+    assert_eq!(visitor.post(&service, &page, &fields).await.status, 303);
+    let target = format!("/ui/customers/{app}/{anna}");
+    let shown = visitor.get(&service, &target).await;
+    has(&shown, &["Merged: the customer was given the id of the other one by admin token", "ticket 4711", ">Undo<"]);
+    let undo = shown.text.split("action=\"/ui/transfers/").nth(1).and_then(|rest| rest.split('"').next());
+    let undo = format!("/ui/transfers/{}", undo.expect("a form").replace("&#38;", "&"));
+    let undone = visitor.post(&service, &undo, &[REASON]).await;
+    assert_eq!(
+        (undone.status, undone.header("location")),
+        (303, format!("{target}?done=undone").as_str()),
+        "{}",
+        undone.text
+    );
+    let apart = service.get(&by_store).await.body;
+    assert_eq!(
+        (apart["external_id"].clone(), page.ends_with(apart["user_id"].as_str().expect("an id"))),
+        (Value::Null, true)
+    );
+    let again = visitor.post(&service, &undo, &[REASON]).await;
+    assert_eq!(again.status, 409);
+    has(&again, &["Nothing was changed", "taken back"]);
+    let shown = visitor.get(&service, &target).await;
+    has(&shown, &["undone", "A transfer was undone by admin token"]);
+}
+
+#[tokio::test]
+async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
+    let service = Service::start("customers-move").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    has(
+        &visitor.get(&service, &page).await,
+        &["Move purchases", "value=\"external_id/anna\"", "value=\"app_user_id/u1\""],
+    );
+    let wrong = visitor.post(&service, &format!("{page}/move"), &[("from", "app_user_id/u1"), REASON]).await;
+    assert_eq!(wrong.status, 400);
+    has(&wrong, &["id=\"wrong-external_id\""]);
+    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
+    let moved = visitor.post(&service, &format!("{page}/move"), &fields).await;
+    assert_eq!((moved.status, moved.header("location")), (303, format!("{page}?done=move").as_str()), "{}", moved.text);
+    let shown = visitor.get(&service, &format!("{page}?done=move")).await;
+    has(&shown, &["The purchases are moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
+    assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "otto");
+    let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
+    let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let shown = reader.get(&service, &page).await;
+    assert!(!shown.text.contains("Move purchases") && !shown.text.contains(">Undo<"), "{}", shown.text);
+}
+
 #[tokio::test]
 async fn what_was_bought_and_paid_is_a_sentence() {
     let service = Service::start("customers-paid").await;

@@ -153,7 +153,11 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
         visitor.post(&service, &format!("{path}/resend"), &[("destination_id", HOSTILE), ("reason", "x")]).await;
     assert_eq!((wrong.status, wrong.text.contains("id=\"wrong-destination_id\"")), (400, true), "{}", wrong.text);
     is_harmless(&Answer { status: 200, ..wrong }, "a mistake");
-    let again = visitor.post(&service, &format!("{path}/resend"), &[("reason", "ticket 4711")]).await;
+    let unaddressed = visitor.post(&service, &format!("{path}/resend"), &[("reason", "ticket 4711")]).await;
+    assert_eq!(unaddressed.status, 400, "no destination is chosen at first");
+    assert!(unaddressed.text.contains("Expected one destination, or all"), "{}", unaddressed.text);
+    let fields = [("destination_id", "all"), ("reason", "ticket 4711")];
+    let again = visitor.post(&service, &format!("{path}/resend"), &fields).await;
     assert_eq!(again.status, 303, "{}", again.text);
     let result = visitor.get(&service, again.header("location")).await.text;
     assert!(result.contains("queued again"), "{}: {result}", again.header("location"));

@@ -44,8 +44,8 @@ async fn a_form_that_sends_again_queues_once() {
     let queued = || desk.service.count("deliveries");
     for (page, form, to, before) in [
         (format!("/ui/deliveries/{}", text("id")), &event, destination.as_str(), 1),
-        (event.clone(), &event, "", 2),
-        (purchase.clone(), &purchase, "", 3),
+        (event.clone(), &event, "all", 2),
+        (purchase.clone(), &purchase, "all", 3),
     ] {
         let run = hidden(&desk.get(&page).await, "run");
         for _ in 0..2 {

@@ -198,6 +198,24 @@ async fn who_may_not_act_sees_no_action() {
 }
 
 #[tokio::test]
+async fn a_resend_names_what_failed_and_chooses_no_destination() {
+    let service = Service::start("resend-names").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    for part in ["No other event has failed.", "<option value=\"\" selected>Choose a destination</option>"] {
+        assert!(page.text.contains(part), "{part}: {}", page.text);
+    }
+    service.raw("UPDATE events SET event_type = 'user.subscription.renewed'");
+    let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    assert!(page.text.contains("Failed events are sent too: 1 user.subscription.renewed."), "{}", page.text);
+    let path = format!("/ui/purchases/{key}/resend");
+    let unaddressed = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
+    assert_eq!((unaddressed.status, unaddressed.text.contains("To: expected one destination, or all")), (400, true));
+}
+
+#[tokio::test]
 async fn a_support_case_is_answered_in_two_requests() {
     let service = Service::start("support-case").await;
     let (app, platform) = service.platform().await;

@@ -12,11 +12,13 @@ mod announce;
 mod batches;
 mod begin;
 mod columns;
+mod preview;
 mod report;
 mod requests;
 mod steps;
 
 pub use begin::Erase;
+pub use preview::ErasurePreview;
 pub use report::TABLE;
 pub use report::{DeletionState, DeletionStatus, Erasure, ErasureStage};
 pub use requests::{DeletionRequest, RequestOutcome};

@@ -86,7 +86,10 @@ pub fn claim(of: &ClaimView) -> String {
 pub fn transfer(of: &Transfer) -> String {
     let name = |external: &Option<String>, id: UserId| external.clone().unwrap_or_else(|| format!("user {id}"));
     let (from, to) = (name(&of.from_external_id, of.from), name(&of.to_external_id, of.to));
-    let by = of.author.as_ref().map_or_else(String::new, |author| format!(" by {} ({})", author.by, author.reason));
+    let by = of.author.as_ref().map_or_else(String::new, |author| {
+        let reason = author.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        format!(" by {}{reason}", author.by)
+    });
     let why = match (of.cause, of.undoes) {
         (TransferCause::Login, _) => "the customer logged in on a device whose receipt the store confirmed".to_owned(),
         (TransferCause::Naming, _) => "the customer was given the id of another customer".to_owned(),

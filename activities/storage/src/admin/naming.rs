@@ -1,0 +1,271 @@
+//! Naming customers: giving a purchase's owner an external id. Where another user of the app has that id, the two are
+//! merged, unless a condition refuses what would happen.
+//!
+//! Nothing is announced by it: the user's purchases are rechecked, and their next settling announces the id.
+
+use crate::admin::customers::{Customer, Owner, owner_of, shown_ids, view};
+use crate::admin::platforms::require_app;
+use crate::db::audit_log::AuditEntry;
+use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{clean, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::people::moves::{self, Author, Cause, Merge};
+use crate::people::names::{self, named};
+use crate::purchases::cause::CauseKind;
+use crate::purchases::users::{self, Raced, StoreUser, UserRow};
+use crate::settings::app_lock;
+use crate::settling::transferred;
+use domain::{AppId, CollapseKey, TransferId, UserId};
+use serde_json::json;
+use std::sync::Arc;
+
+/// The names of a customer in other systems, which are set together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerNames {
+    /// The app's own id of the customer.
+    pub external_id: String,
+    /// The app's own id of the customer's device in its analytics; `None` leaves it as it is.
+    pub analytics_device_id: Option<String>,
+}
+
+impl<T: AsRef<str> + ?Sized> From<&T> for CustomerNames {
+    fn from(external_id: &T) -> Self {
+        Self { external_id: external_id.as_ref().to_owned(), analytics_device_id: None }
+    }
+}
+
+/// What naming a customer does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Naming {
+    /// The customer who is named, before it.
+    pub named: CustomerPurchases,
+    /// The other customer, who has the id already: the two are merged into this one.
+    pub other: Option<CustomerPurchases>,
+    /// The moved purchases that are announced by two events, in the order of their keys.
+    pub announced: Vec<CollapseKey>,
+    /// The customer afterwards.
+    pub after: Customer,
+}
+
+/// A customer with all purchases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomerPurchases {
+    pub customer: Customer,
+    /// In the order of their keys.
+    pub purchases: Vec<CollapseKey>,
+}
+
+/// Refuses what naming would do, in a sentence.
+pub type NamingCondition = Arc<dyn Fn(&Naming) -> Result<(), String> + Send + Sync>;
+
+/// A name for a customer, and the condition under which it is set.
+pub struct NameOrder<'a> {
+    pub app: AppId,
+    pub owner: &'a Owner,
+    pub names: &'a CustomerNames,
+    /// Who names the customer; `None` for an import.
+    pub author: Option<Author>,
+    pub condition: Option<&'a NamingCondition>,
+}
+
+/// The user who is the owner from now on, and the transfer of a merge.
+pub struct NamedUser {
+    pub user: UserId,
+    pub merged: Option<TransferId>,
+}
+
+/// The user is locked, since it was named in the same transaction.
+const SET_DEVICE: Sql = statement!("UPDATE users SET analytics_device_id = ? WHERE id = ?");
+
+const PURCHASES: Sql = statement! {hot "purchases_user", "
+    SELECT p.collapse_key AS value
+    FROM purchases p
+    WHERE p.user_id = ?
+    ORDER BY p.collapse_key
+"};
+
+impl Store {
+    /// Sets the external id of the user who owns a purchase. If another user of the app has that id already, the user
+    /// is merged into that one. Events that are sent for the first time from then on have the id of the device, if
+    /// `names` has one.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if the user has another external id already, or if the condition refuses it. Then nothing is
+    /// changed.
+    pub async fn name_customer(
+        &self,
+        app: AppId,
+        owner: Owner,
+        names: impl Into<CustomerNames>,
+        condition: Option<NamingCondition>,
+    ) -> Result<Customer, Error> {
+        let (secrets, installation, names) = (self.secrets.clone(), self.installation, names.into());
+        let author = Author { by: self.actor().name.clone(), reason: self.actor().reason.clone() };
+        self.change("customer.name", move |write| {
+            require_app(write, app)?;
+            let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
+            let (author, condition) = (Some(author.clone()), condition.as_ref());
+            let order = NameOrder { app, owner: &owner, names: &names, author, condition };
+            let NamedUser { user, merged } = name(write, installation, order)?;
+            if let Some(id) = &names.analytics_device_id {
+                sql(SET_DEVICE).bind(clean(id).as_ref()).bind(user).run(write.connection)?;
+            }
+            // No audit entry has a name of a customer: it would outlive a request to erase them.
+            let mut after = json!({ "analytics_device": names.analytics_device_id.is_some() });
+            if let Some(transfer) = merged {
+                after["transfer_id"] = json!(transfer);
+            }
+            Ok((view(write.connection, user)?, Some(AuditEntry::on(app, user).after(after))))
+        })
+        .await
+    }
+
+    /// What naming a customer would do now.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::name_customer`].
+    pub async fn preview_naming(
+        &self,
+        app: AppId,
+        owner: Owner,
+        names: impl Into<CustomerNames>,
+    ) -> Result<Naming, Error> {
+        let (secrets, names) = (self.secrets.clone(), names.into());
+        self.read(move |connection| {
+            let owner = owner.or_tombstone(connection, &secrets, app)?;
+            let known = owner_of(connection, app, &owner)?.ok_or_else(|| nobody(&owner))?;
+            naming(connection, &known, &names)
+        })
+        .await
+    }
+}
+
+/// Sets the external id of a purchase's owner.
+pub fn name(write: &mut Write<'_>, installation: Installation, order: NameOrder<'_>) -> Result<NamedUser, Error> {
+    let NameOrder { app, owner, names, author, condition } = order;
+    let external_id = names.external_id.as_str();
+    let known = owner_of(write.connection, app, owner)?.ok_or_else(|| nobody(owner))?;
+    app_lock::share(write, app)?;
+    let user = known_or_new(write, &known)?;
+    let other = named(write.connection, app, external_id)?.filter(|other| *other != user);
+    let (row, other_row) = lock_both(write, user, other)?;
+    // Another transaction may have merged the user or set the id before these locks were taken.
+    let taken = named(write.connection, app, external_id)?.filter(|taken| *taken != user);
+    if known.find(write.connection)? != Some(user) || taken != other {
+        return Err(Error::unavailable(Raced));
+    }
+    // Without a name it is changed by this; with that name it was done before, and with another one it is refused.
+    if let Some(condition) = condition.filter(|_| row.external_id.is_none()) {
+        let naming = naming(write.connection, &known, names)?;
+        condition(&naming).map_err(|detail| Error::Conflict { what: "external_id", detail })?;
+    }
+    match (&row.external_id, other_row) {
+        (Some(called), _) if called == external_id => Ok(NamedUser { user, merged: None }),
+        (Some(called), _) => Err(called_otherwise(called, external_id)),
+        (None, None) => {
+            names::set(write, user, external_id, CauseKind::CustomerId).map(|()| NamedUser { user, merged: None })
+        }
+        (None, Some(other)) => {
+            let merge = Merge { app, cause: Cause::Naming, author, from: &row, to: &other };
+            let moved = moves::merge(write, installation, merge)?;
+            Ok(NamedUser { user: other.id, merged: Some(moved.id) })
+        }
+    }
+}
+
+/// What naming the customer of a store does.
+fn naming(connection: &mut AnyConnection, known: &StoreUser, names: &CustomerNames) -> Result<Naming, Error> {
+    let external_id = names.external_id.as_str();
+    let row = match known.find(connection)? {
+        Some(user) => Some(users::read(connection, user)?),
+        None => None,
+    };
+    if let Some(called) = row.as_ref().and_then(|row| row.external_id.as_deref()).filter(|name| *name != external_id) {
+        return Err(called_otherwise(called, external_id));
+    }
+    let own = match &row {
+        Some(row) => with_purchases(connection, row.id)?,
+        None => unknown(known),
+    };
+    let other = named(connection, known.app_id, external_id)?.filter(|other| *other != own.customer.user_id);
+    let Some(other) = other else {
+        let after = Customer { external_id: Some(external_id.to_owned()), ..own.customer.clone() };
+        let after = after.with_device(names.analytics_device_id.clone());
+        return Ok(Naming { named: own, other: None, announced: Vec::new(), after });
+    };
+    let (to, is_new) = (with_purchases(connection, other)?, users::read(connection, other)?.revision == 0);
+    let announced = match row.filter(|row| row.revision > 0) {
+        Some(row) => transferred::entitling(connection, known.app_id, row.id)?.into_iter().collect(),
+        None => Vec::new(),
+    };
+    let mut after = to.customer.clone();
+    after.app_user_ids.extend(own.customer.app_user_ids.iter().cloned());
+    after.app_user_ids.sort_unstable();
+    // The device of the one moves to the other who has none and was not announced yet.
+    let moved = after.analytics_device_id.is_none() && is_new;
+    let device = own.customer.analytics_device_id.clone().filter(|_| moved);
+    let after = after.with_device(names.analytics_device_id.clone().or(device));
+    Ok(Naming { named: own, other: Some(to), announced, after })
+}
+
+impl Customer {
+    /// This, with another device in analytics if there is one.
+    fn with_device(self, device: Option<String>) -> Self {
+        Self { analytics_device_id: device.or(self.analytics_device_id), ..self }
+    }
+}
+
+fn with_purchases(connection: &mut AnyConnection, user: UserId) -> Result<CustomerPurchases, Error> {
+    let purchases = sql(PURCHASES).bind(user).values(connection)?;
+    Ok(CustomerPurchases { customer: view(connection, user)?, purchases })
+}
+
+/// A customer without anything stored yet.
+fn unknown(known: &StoreUser) -> CustomerPurchases {
+    let customer = Customer {
+        user_id: known.anonymous(),
+        external_id: None,
+        analytics_device_id: None,
+        app_user_ids: shown_ids(vec![known.app_user_id.clone()]),
+    };
+    CustomerPurchases { customer, purchases: Vec::new() }
+}
+
+/// Locks both users in the order of their ids.
+fn lock_both(write: &mut Write<'_>, user: UserId, other: Option<UserId>) -> Result<(UserRow, Option<UserRow>), Error> {
+    let rows = moves::lock_users(write, &[Some(user), other].into_iter().flatten().collect())?;
+    let (user, other): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.id == user);
+    Ok((user.into_iter().next().ok_or(Error::Missing { what: "user" })?, other.into_iter().next()))
+}
+
+/// The user of an owner. Creates an anonymous user if there is none.
+fn known_or_new(write: &mut Write<'_>, known: &StoreUser) -> Result<UserId, Error> {
+    match known.find(write.connection)? {
+        Some(user) => Ok(user),
+        None => known.assign(write, known.anonymous()),
+    }
+}
+
+fn called_otherwise(called: &str, wanted: &str) -> Error {
+    let detail = format!(
+        "it is called `{called}` already, and `{wanted}` would be another customer; this call does not move purchases \
+         between customers: `settle customer move` does"
+    );
+    Error::Conflict { what: "external_id", detail }
+}
+
+fn nobody(owner: &Owner) -> Error {
+    match owner {
+        Owner::AppUser(_) => {
+            let detail = "the app has no platform yet, so no store could know this customer: make the platform first";
+            Error::Conflict { what: "app_user_id", detail: detail.to_owned() }
+        }
+        Owner::Receipt(_) => Error::Missing { what: "purchase with this `receipt_id` in the app" },
+    }
+}

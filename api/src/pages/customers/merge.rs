@@ -1,0 +1,140 @@
+//! Naming a customer by the id of another one: both are shown, and merged only as they are shown.
+
+use super::{SCREEN, path, show_user};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Ids;
+use crate::keys::Caller;
+use crate::pages::change::{Mistakes, Refused, texts};
+use crate::pages::form::Sent;
+use crate::pages::frame::{Frame, PageAddress, html};
+use crate::pages::parts::Code;
+use crate::pages::text::quoted;
+use crate::pages::visit::Visit;
+use crate::resources::naming::{Merge, MergedCustomer, NamingPreview, counted};
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::{AppId, UserId};
+use serde_json::{Map, Value};
+use storage::{CustomerNames, Owner};
+
+/// The fields of the form that the next one repeats.
+const REPEATED: [&str; 4] = ["app_user_id", "receipt_id", "external_id", "analytics_device_id"];
+
+struct Side {
+    title: &'static str,
+    path: String,
+    own: Option<Code>,
+    stores: Vec<Code>,
+    id: Code,
+    purchases: String,
+}
+
+#[derive(Template)]
+#[template(path = "customers/merge.html")]
+pub struct MergePage<'a> {
+    frame: &'a Frame,
+    path: String,
+    back: String,
+    external_id: String,
+    sides: [Side; 2],
+    moving: usize,
+    present: usize,
+    owned: String,
+    events: Vec<String>,
+    fields: Vec<(&'static str, String)>,
+    preview: String,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+/// A merge that waits for a person, and the form that wanted it.
+struct Shown {
+    app: AppId,
+    user: UserId,
+    preview: String,
+    merge: Merge,
+    mistakes: Mistakes,
+}
+
+impl<'a> MergePage<'a> {
+    fn new(frame: &'a Frame, visit: &Visit, shown: Shown) -> Self {
+        let Shown { app, user, preview, merge, mistakes: Mistakes { sent, refused, .. } } = shown;
+        let side = |title, of: &MergedCustomer| Side {
+            title,
+            path: visit.to(&path(app, of.user_id)),
+            own: of.external_id.as_ref().map(Code::short),
+            stores: of.app_user_ids.iter().map(Code::short).collect(),
+            id: Code::short(of.user_id),
+            purchases: counted(of.purchases),
+        };
+        let text = |name: &str| sent.get(name).unwrap_or_default().to_owned();
+        Self {
+            path: path(app, user),
+            back: visit.to(&path(app, user)),
+            external_id: text("external_id"),
+            moving: merge.from.purchases,
+            present: merge.to.purchases,
+            owned: counted(merge.to.purchases),
+            events: merge.events.iter().map(|(name, number)| format!("{number} {name}")).collect(),
+            sides: [side("The customer that you name", &merge.from), side("The customer with this id", &merge.to)],
+            fields: REPEATED.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect(),
+            reason: text("reason"),
+            wrong_reason: refused.wrong("reason"),
+            // The first form is refused because of the merge, which is what this page is about.
+            refused: if sent.get("preview").is_some() { refused } else { Refused::default() },
+            preview,
+            frame,
+        }
+    }
+}
+
+/// The merge that a name would make, with the form that makes it; without a merge, the page of the customer with what was
+/// wrong in its form.
+pub async fn confirm(
+    State(edge): State<Shared>,
+    visit: Visit,
+    caller: Caller,
+    Ids(app, user): Ids<AppId, UserId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
+    let sent = &mistakes.sent;
+    let is_wanted = mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
+    let wanted = wanted(sent).filter(|_| is_wanted);
+    let found = match wanted {
+        Some((owner, names)) => edge.store.preview_naming(app, owner, names).await.ok(),
+        None => None,
+    };
+    let Some(NamingPreview { id, merge: Some(merge), .. }) = found.as_ref().map(NamingPreview::from) else {
+        return show_user(&edge, &visit, &caller, Ids(app, user), mistakes).await;
+    };
+    let body: Map<String, Value> = texts(sent, &REPEATED);
+    let place = PageAddress {
+        screen: SCREEN.path,
+        title: "Merge".to_owned(),
+        api: format!("PUT /v1/apps/{app}/customers?dry_run=true {}", Value::Object(body)),
+        command: command(app, sent),
+        is_answer: true,
+    };
+    let frame = Frame::of(&edge, &visit, place).await?;
+    html(&MergePage::new(&frame, &visit, Shown { app, user, preview: id, merge, mistakes }))
+}
+
+/// The owner that a form names, and the names.
+fn wanted(sent: &Sent) -> Option<(Owner, CustomerNames)> {
+    let owner = sent.get("app_user_id").map(|id| Owner::AppUser(id.to_owned()));
+    let owner = owner.or_else(|| sent.get("receipt_id").map(|id| Owner::Receipt(id.to_owned())))?;
+    Some((owner, CustomerNames::from(sent.get("external_id")?)))
+}
+
+fn command(app: AppId, sent: &Sent) -> String {
+    let id = |name: &str| quoted(sent.get(name).unwrap_or_default());
+    let owner = match sent.get("app_user_id") {
+        Some(_) => format!("--app-user-id={}", id("app_user_id")),
+        None => format!("--receipt={}", id("receipt_id")),
+    };
+    format!("settle customer name --app {app} --external-id={} {owner} --dry-run", id("external_id"))
+}

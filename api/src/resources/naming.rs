@@ -1,0 +1,207 @@
+//! `PUT /v1/apps/{app_id}/customers`: names a customer by the app's own id, and merges the customer into another one who
+//! has that id.
+//!
+//! A server that names its customers at their login knows who they are, so a merge needs no question there. A person can
+//! mistype an id: `dry_run` shows what would happen, and its `preview` lets exactly that happen.
+
+use super::customers::Customer;
+use super::sales::RunQuery;
+use crate::answer::short_digest;
+use crate::error::Error;
+use crate::extract::{Draft, Query, Stored};
+use crate::keys::Acting;
+use axum::Json;
+use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
+use domain::{CollapseKey, UserId, event};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use storage::{App, CustomerNames, CustomerPurchases, Naming, NamingCondition, Owner, Run};
+
+/// A customer who is named: the customer of the store, or the owner of a receipt.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{
+    "external_id": "anna@example.com", "app_user_id": "u1", "analytics_device_id": "tv-4711"
+}]))]
+pub struct NamedCustomer {
+    /// The customer's own id: a UUID, a SHA-256, or any other text.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: String,
+    /// The store's name of the customer; either this or a receipt.
+    #[schemars(length(min = 1, max = 512))]
+    app_user_id: Option<String>,
+    /// A receipt that the customer owns.
+    #[schemars(length(min = 1, max = 512))]
+    receipt_id: Option<String>,
+    /// The app's own id of the customer's device in Amplitude; absent leaves it as it is.
+    #[schemars(length(min = 1, max = 128))]
+    analytics_device_id: Option<String>,
+    /// Whether another customer who has the id already is merged with this one; true when absent. False: 409 in that case.
+    merge: Option<bool>,
+    /// The id of the preview that a dry run answered: 409 when the call would do something else by now.
+    #[schemars(length(min = 1, max = 64))]
+    preview: Option<String>,
+}
+
+/// A customer who was named, or in a dry run as they would be.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NamedAnswer {
+    /// The customer.
+    #[serde(flatten)]
+    pub customer: Customer,
+    /// Of a dry run alone: what naming the customer would do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preview: Option<NamingPreview>,
+}
+
+/// What naming a customer would do.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NamingPreview {
+    /// Stands for all of this; sent as `preview`, it lets exactly this happen.
+    pub id: String,
+    /// The merge; null when no other customer has the id.
+    pub merge: Option<Merge>,
+    /// What may be a mistake in the request, for people; null when nothing is.
+    pub note: Option<&'static str>,
+}
+
+/// A merge of two customers.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Merge {
+    /// The customer who is named, whose purchases move.
+    pub from: MergedCustomer,
+    /// The customer who has the id already.
+    pub to: MergedCustomer,
+    /// The moved purchases that are announced by two events: those that give access.
+    pub announced: Vec<CollapseKey>,
+    /// The events that follow, and at most how many of each.
+    pub events: BTreeMap<&'static str, usize>,
+}
+
+/// A customer before a merge.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MergedCustomer {
+    /// The id of settle.
+    pub user_id: UserId,
+    /// The customer's own id, if one was set.
+    pub external_id: Option<String>,
+    /// The store's names of the customer.
+    pub app_user_ids: Vec<String>,
+    /// Number of purchases.
+    pub purchases: usize,
+}
+
+impl From<&CustomerPurchases> for MergedCustomer {
+    fn from(of: &CustomerPurchases) -> Self {
+        let Customer { user_id, external_id, app_user_ids, .. } = of.customer.clone().into();
+        Self { user_id, external_id, app_user_ids, purchases: of.purchases.len() }
+    }
+}
+
+const NO_PURCHASE: &str = "No purchase of this store customer is known yet. If there should be one, check the spelling, with \
+                           upper and lower case.";
+
+impl From<&Naming> for NamingPreview {
+    fn from(naming: &Naming) -> Self {
+        let merge = naming.other.as_ref().map(|other| {
+            let announced = naming.announced.len();
+            let all = [
+                (event::PURCHASE_UPDATED, naming.named.purchases.len()),
+                (TRANSFERRED_FROM, announced),
+                (TRANSFERRED_TO, announced),
+            ];
+            Merge {
+                from: (&naming.named).into(),
+                to: other.into(),
+                announced: naming.announced.clone(),
+                events: all.into_iter().filter(|(_, number)| *number > 0).collect(),
+            }
+        });
+        let of = |one: &CustomerPurchases| json!([one.customer.user_id, one.purchases]);
+        let facts = json!([of(&naming.named), naming.other.as_ref().map(of), naming.announced]);
+        let is_unknown = naming.named.purchases.is_empty();
+        Self { id: short_digest(facts.to_string().as_bytes()), merge, note: is_unknown.then_some(NO_PURCHASE) }
+    }
+}
+
+/// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
+/// A repetition changes nothing and gets the same answer. With `?dry_run=true` it only says what it would do.
+pub async fn name(
+    edge: Acting,
+    Stored(app): Stored<App>,
+    Query(query): Query<RunQuery>,
+    mut draft: Draft<NamedCustomer>,
+) -> Result<Json<NamedAnswer>, Error> {
+    let NamedCustomer { app_user_id, receipt_id, .. } = &mut draft.body;
+    let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
+        (Some(owner), None) | (None, Some(owner)) => Some(owner),
+        (None, None) => {
+            draft.wrong.add("app_user_id", "the store's name of the customer, or `receipt_id` in its place");
+            None
+        }
+        (Some(_), Some(_)) => {
+            draft.wrong.add("receipt_id", "to be absent where `app_user_id` is given: exactly one of the two");
+            None
+        }
+    };
+    let named = draft.finish()?;
+    let Some(owner) = owner else { return Err(Error::Internal) };
+    let condition = named.condition();
+    let NamedCustomer { external_id, analytics_device_id, .. } = named;
+    let names = CustomerNames { external_id, analytics_device_id };
+    if query.run() == Run::Dry {
+        let naming = edge.store.preview_naming(app.id, owner, names).await.map_err(naming_error)?;
+        let preview = Some(NamingPreview::from(&naming));
+        return Ok(Json(NamedAnswer { customer: naming.after.into(), preview }));
+    }
+    let customer = edge.store.name_customer(app.id, owner, names, condition).await.map_err(naming_error)?;
+    edge.wake_for_persons();
+    Ok(Json(NamedAnswer { customer: customer.into(), preview: None }))
+}
+
+impl NamedCustomer {
+    /// What the request requires of what it does.
+    fn condition(&self) -> Option<NamingCondition> {
+        let (may_merge, preview) = (self.merge.unwrap_or(true), self.preview.clone());
+        if may_merge && preview.is_none() {
+            return None;
+        }
+        let external_id = self.external_id.clone();
+        Some(Arc::new(move |naming| {
+            let now = NamingPreview::from(naming);
+            if preview.as_ref().is_some_and(|shown| *shown != now.id) {
+                return Err("one of the customers has changed since the preview, which may be shown again".to_owned());
+            }
+            match now.merge {
+                Some(merge) if !may_merge => Err(format!(
+                    "`{external_id}` is the id of another customer with {}, and `merge` is false: a dry run shows what a \
+                     merge would do",
+                    counted(merge.to.purchases)
+                )),
+                _ => Ok(()),
+            }
+        }))
+    }
+}
+
+/// A number of purchases, in words.
+pub fn counted(purchases: usize) -> String {
+    match purchases {
+        0 => "no purchases".to_owned(),
+        1 => "1 purchase".to_owned(),
+        number => format!("{number} purchases"),
+    }
+}
+
+/// The error of setting the id: the receipt is unknown, or the user has another id.
+pub fn naming_error(error: storage::Error) -> Error {
+    match error {
+        storage::Error::Missing { what } => Error::Missing(format!(
+            "there is no {what}: name the owner by `app_user_id`, which may be unknown, or import the purchase first"
+        )),
+        storage::Error::Conflict { detail, .. } => Error::Conflict(detail),
+        other => other.into(),
+    }
+}
