@@ -258,8 +258,8 @@ async fn an_interrupted_change_of_many_purchases_is_resumed() {
     // As if the process that made the change had died before the batch of this purchase.
     let left = [
         "UPDATE platforms SET environment = 'sandbox'",
-        "INSERT INTO rechecks (why, subject_id, app_id, requested_at, after_key)
-             SELECT 'environment', id, app_id, 1, '' FROM platforms",
+        "INSERT INTO rechecks (why, subject_id, app_id, requested_at, cause, after_key)
+             SELECT 'environment', id, app_id, 1, '{\"kind\":\"environment\"}', '' FROM platforms",
     ];
     for statement in left {
         postgres::execute(world.installation.database(), statement).expect("the change is left");

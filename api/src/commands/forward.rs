@@ -27,11 +27,11 @@ pub struct Forward {
 /// The result of forwarding one event.
 pub struct Forwarded {
     /// The answer, or why there is none.
-    result: Result<Answer, String>,
+    result: Result<ProgramAnswer, String>,
     took: Duration,
 }
 
-struct Answer {
+struct ProgramAnswer {
     status: StatusCode,
     retry_after: Option<HeaderValue>,
 }
@@ -57,7 +57,7 @@ impl Forward {
         #[expect(clippy::disallowed_methods, reason = "the user names the URL, on the machine where this runs")]
         let answer = request.send().await;
         let result = match answer {
-            Ok(response) => Ok(Answer {
+            Ok(response) => Ok(ProgramAnswer {
                 status: response.status(),
                 retry_after: response.headers().get(header::RETRY_AFTER).cloned(),
             }),
@@ -74,10 +74,10 @@ impl Forwarded {
     pub fn line(&self, Forward { url, .. }: &Forward) -> String {
         let ms = self.took.as_millis();
         match &self.result {
-            Ok(Answer { status, .. }) if status.is_success() => {
+            Ok(ProgramAnswer { status, .. }) if status.is_success() => {
                 format!("forwarded  POST {url}  {} in {ms} ms", status.as_u16())
             }
-            Ok(Answer { status, .. }) => {
+            Ok(ProgramAnswer { status, .. }) => {
                 let next = if *status == StatusCode::GONE { "disables the destination" } else { "tries again" };
                 format!("refused    POST {url}  {} in {ms} ms: settle {next}", status.as_u16())
             }
@@ -95,7 +95,7 @@ impl Forwarded {
     /// The answer to settle: that of the program, or 502.
     pub fn answer(self) -> Response {
         match self.result {
-            Ok(Answer { status, retry_after }) => {
+            Ok(ProgramAnswer { status, retry_after }) => {
                 let retry_after = retry_after.map(|after| (header::RETRY_AFTER, after));
                 (status, HeaderMap::from_iter(retry_after)).into_response()
             }

@@ -6,6 +6,7 @@ use super::names::{self, Text};
 use super::run::demo;
 use super::{data, table};
 use crate::clock;
+use crate::extract::near::did_you_mean;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::sample::{self, TYPES};
 use crate::stores::amazon::signer::{Header, Sample, Signer};
@@ -70,7 +71,14 @@ fn help() -> String {
 
 /// The store's name of a type.
 fn store_type(text: &str) -> Result<String, String> {
-    sample::store_type(text).map(str::to_owned)
+    sample::store_type(text).map(str::to_owned).map_err(|_| {
+        let known: Vec<String> = TYPES.iter().map(|(known, _)| sample::short(known)).collect();
+        let meant = did_you_mean(
+            &sample::short(&text.to_ascii_uppercase().replace('-', "_")),
+            known.iter().map(String::as_str),
+        );
+        format!("no such type{meant} (`settle sample --help` lists them)")
+    })
 }
 
 /// The platform that samples are sent to, and the signer.

@@ -203,6 +203,8 @@ story! {
         let customer = CustomerKey::Owner(Owner::AppUser("customer-1".to_owned()));
         let to_lee = CustomerMove { app: world.app.id, customer, to: "lee".to_owned(), author };
         sue.move_customer(to_lee).await.unwrap();
+        // It gives nothing, so that its next settling announces the new owner.
+        assert_eq!(world.settle(world.key("r1")).await.0, 2);
         assert_eq!(world.newest_causes("r1").await, [(CauseKind::Transfer, Some("Sue".to_owned()))]);
     }
 }

@@ -6,7 +6,6 @@ use super::topic::{Arn, TopicStatus, status};
 use super::{Amazon, Answer, envelope};
 use crate::clock;
 use crate::dispatch::Dispatch;
-use crate::extract::near::did_you_mean;
 use domain::CollapseKey;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
@@ -43,15 +42,11 @@ pub fn store_type(text: &str) -> Result<&'static str, String> {
     let name = text.trim().to_ascii_uppercase().replace('-', "_");
     let names = [name.clone(), format!("SUBSCRIPTION_{name}")];
     let found = TYPES.iter().find(|(known, _)| names.iter().any(|name| name == known));
-    found.map(|(name, _)| *name).ok_or_else(|| {
-        let known: Vec<String> = TYPES.iter().map(|(known, _)| short(known)).collect();
-        let meant = did_you_mean(&short(&name), known.iter().map(String::as_str));
-        format!("no such type{meant} (`settle sample --help` lists them)")
-    })
+    found.map(|(name, _)| *name).ok_or_else(|| "no such type: `settle sample --help` lists them".to_owned())
 }
 
 /// The short form of a type.
-fn short(name: &str) -> String {
+pub fn short(name: &str) -> String {
     name.strip_prefix("SUBSCRIPTION_").unwrap_or(name).to_ascii_lowercase().replace('_', "-")
 }
 

@@ -172,7 +172,7 @@ async fn an_event_of_a_device_has_a_page_without_actions() {
     let visitor = signed_in(&service).await;
     let page = visitor.get(&service, &format!("/ui/events/{id}")).await;
     assert_eq!(page.status, 200, "{}", page.text);
-    for part in ["device.session.start", "no notification of a store caused it", "&#34;a&#34;: 1"] {
+    for part in ["device.session.start", "Reported by a device", "&#34;a&#34;: 1"] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
     assert!(!page.text.contains("/resend\""), "{}", page.text);
