@@ -67,7 +67,7 @@ async fn why_a_receipt_has_no_event_is_one_click_away() {
     stage.open("/ui/").await;
     stage.browser.enter("#q", "never-reported").await;
     stage.browser.click(".search button").await;
-    stage.wait_text("main h1", "No results for").await;
+    stage.wait_text("main h1", "Nothing is known of").await;
     stage.check("a search").await;
     stage.finish().await;
 }

@@ -284,7 +284,6 @@ pub fn value(before: &str, world: &World) -> String {
         "app_user_id" => "'x'".to_owned(),
         "store" => "'amazon'".to_owned(),
         "external_id" => text("x"),
-        "analytics_device_id" => text("a"),
         "network" => "'n1'".to_owned(),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),

@@ -62,7 +62,6 @@ mod retry_after;
 mod reviews;
 mod round_trips;
 mod sales;
-mod searching;
 mod seeded;
 mod sending;
 mod setting_changes;

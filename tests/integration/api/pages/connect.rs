@@ -308,7 +308,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
     let console = format!("/ui/connect/platforms/{quiet}");
     has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/ui/purchases/{key}")]);
     let nothing = visitor.post(&service, "/ui/search", &[("q", "it's nowhere")]).await;
-    has(&nothing, &["No results for", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
+    has(&nothing, &["Nothing is known", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
     has(&nothing, &["may send", "settle search &#39;it&#39;\\&#39;&#39;s nowhere&#39;"]);
     has_not(&nothing, &["no topic yet", "none yet"]);
 }
