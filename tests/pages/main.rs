@@ -22,6 +22,8 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
     let destination = &stage.world.destination_id;
     let event = stage.world.events(receipt).await[0]["id"].as_str().expect("an id").to_owned();
     let delivery = stage.world.deliveries(receipt).await[0]["id"].as_str().expect("an id").to_owned();
+    let purchase = stage.world.api.get(&format!("/v1/purchases/{}", stage.world.key(receipt))).await.ok();
+    let customer = purchase["user_id"].as_str().expect("a customer").to_owned();
     vec![
         of("home", "/ui/"),
         of("connect", "/ui/connect"),
@@ -42,6 +44,8 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
         ("destination-resend", format!("/ui/destinations/{destination}/resend")),
         ("delivery", format!("/ui/deliveries/{delivery}")),
         of("customers", "/ui/customers"),
+        ("customer", format!("/ui/customers/{app}/{customer}?on=2026-10-03")),
+        ("payments", format!("/ui/payments?user_id={customer}")),
         ("catalogue", format!("/ui/apps/{app}/catalogue")),
         ("catalogue-product", format!("/ui/apps/{app}/catalogue/product")),
         of("alarms", "/ui/alarms"),

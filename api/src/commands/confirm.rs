@@ -22,7 +22,7 @@ pub struct Question {
 }
 
 impl Confirm {
-    /// Asks for confirmation. A script, without a terminal, is not asked.
+    /// Asks for confirmation, on a terminal alone.
     ///
     /// # Errors
     /// When the answer is not yes.

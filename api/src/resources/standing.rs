@@ -135,6 +135,7 @@ impl Record {
             State::Active if self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some() => {
                 match &self.pending_sku_ref_id {
                     Some(next) => format!("Renews{end} as `{next}`"),
+                    None if end.is_empty() => "It renews; the date is not known yet".to_owned(),
                     None => format!("Renews{end}"),
                 }
             }

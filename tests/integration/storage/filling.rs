@@ -249,7 +249,7 @@ fn column(before: &str) -> &str {
     let several = before.rsplit_once(") ").filter(|(_, values)| values.starts_with(['<', '>']));
     let compared = match several {
         Some((columns, values)) => {
-            let columns = columns.rsplit('(').next().unwrap_or_default();
+            let columns = columns.rsplit(" (").next().unwrap_or_default();
             columns.split(", ").nth(values.matches(',').count()).unwrap_or_default()
         }
         None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),

@@ -32,7 +32,8 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
     Column::new("By", |one, _| {
         let transaction = one.transaction_id.as_ref().map(Code::short).into_iter();
-        Cell::from(source(&one.source)).under(transaction.map(CellPart::from).collect())
+        let source = one.usd.as_ref().map(|_| source(&one.source));
+        source.map_or_else(Cell::none, Cell::from).under(transaction.map(CellPart::from).collect())
     }),
 ];
 

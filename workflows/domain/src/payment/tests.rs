@@ -228,7 +228,7 @@ fn a_report_corrects_a_price_once_before_and_after_a_refund() {
     let charge = [sale("t1", SaleKind::Charge, 30, "8.49")];
     let mut booked = vec![entry(1, Initial, Some("9.99"))];
     assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), [(1, Correction, "-1.50".to_owned())]);
-    booked.push(entry(1, Correction, Some("-1.50")));
+    booked.push(LedgerEntry { transaction_id: Some("t1".to_owned()), ..entry(1, Correction, Some("-1.50")) });
     assert_eq!(adjusted(&booked, &charge, RefundStatus::Valid), []);
     let back = RefundStatus::Refunded(day(40));
     assert_eq!(adjusted(&booked, &charge, back), [(1, Refund, "-8.49".to_owned())]);
