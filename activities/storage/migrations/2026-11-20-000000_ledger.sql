@@ -353,6 +353,9 @@ CREATE TABLE users (
 );
 -- The id comes first: people search for it without naming the app.
 CREATE UNIQUE INDEX users_external ON users (external_id, app_id) WHERE external_id IS NOT NULL;
+-- For searches: in any case, and by its beginning.
+CREATE INDEX users_folded ON users (lower(external_id)) WHERE external_id IS NOT NULL;
+CREATE INDEX users_analytics_device ON users (analytics_device_id) WHERE analytics_device_id IS NOT NULL;
 
 -- Which user a store's own customer is.
 CREATE TABLE store_users (
@@ -1092,6 +1095,15 @@ CREATE TABLE sales (
 CREATE INDEX sales_receipt ON sales (app_id, receipt_id);
 CREATE INDEX sales_day ON sales (app_id, currency, day);
 
+--postgres -- Names that others chose are compared byte by byte, as in SQLite: their indexes find beginnings, whatever the language of
+--postgres -- the database.
+--postgres ALTER TABLE users ALTER COLUMN external_id TYPE TEXT COLLATE "C", ALTER COLUMN analytics_device_id TYPE TEXT COLLATE "C";
+--postgres ALTER TABLE store_users ALTER COLUMN app_user_id TYPE TEXT COLLATE "C";
+--postgres ALTER TABLE purchases ALTER COLUMN receipt_id TYPE TEXT COLLATE "C", ALTER COLUMN app_user_id TYPE TEXT COLLATE "C";
+--postgres ALTER TABLE notifications ALTER COLUMN receipt_id TYPE TEXT COLLATE "C", ALTER COLUMN app_user_id TYPE TEXT COLLATE "C";
+--postgres ALTER TABLE claims ALTER COLUMN receipt_id TYPE TEXT COLLATE "C", ALTER COLUMN app_user_id TYPE TEXT COLLATE "C";
+--postgres ALTER TABLE sales ALTER COLUMN receipt_id TYPE TEXT COLLATE "C";
+--postgres
 --postgres -- Each row of these tables is changed once or twice after its insert. By default a table is vacuumed when a fifth of it
 --postgres -- is dead: of a ledger of years that is months of dead rows.
 --postgres ALTER TABLE notifications SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_analyze_scale_factor = 0.02);

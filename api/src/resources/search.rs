@@ -16,8 +16,10 @@ use storage::SearchHit;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "q": "6b275a67-0bbb-4f3a-99b9-6600bf711993" }]))]
 pub struct Search {
-    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app or a user; a
-    /// receipt, a message of a store, or a customer by the store's or the app's own id.
+    /// An id: of a purchase, an event, a delivery (`webhook-id`), a destination, a platform, an app, a user or a device; a
+    /// receipt, a message of a store, or a customer by the store's or the app's own id, whose case does not matter. What
+    /// has no such id is found by its beginning: the first 3 characters, or the first 8 of an id of settle or a device; a
+    /// message and what is not settled by the whole id alone.
     #[schemars(length(min = 1, max = 2048))]
     pub q: String,
     /// Only in this app; in all that the caller reaches when absent.
@@ -27,7 +29,7 @@ pub struct Search {
 /// What was found.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct FoundThings {
-    /// The things with this id, at most 50.
+    /// The things with this id, at most 50; if there are none, those whose id begins with it, at most 20 of a kind.
     pub items: Vec<SearchHit>,
 }
 
@@ -38,9 +40,5 @@ pub async fn find(
     Body(Search { q, app_id }): Body<Search>,
 ) -> Result<Json<FoundThings>, Error> {
     let app = caller.app(&edge, app_id).await?;
-    let mut items = edge.store.search(&q, app).await?;
-    if items.is_empty() {
-        items = edge.store.search_receipt(&q, app).await?;
-    }
-    Ok(Json(FoundThings { items }))
+    Ok(Json(FoundThings { items: edge.store.search(&q, app).await? }))
 }

@@ -67,13 +67,13 @@ story! {
         }
         world.accept(renewal(last, "message", "receipt", 1000)).await;
         world.raw().run("UPDATE notifications SET outcome = 'given_up'");
-        let found = world.store.search_receipt(" receipt ", None).await.unwrap();
+        let found = world.store.search(" receipt ", None).await.unwrap();
         let keys: Vec<_> = found.iter().map(|one| one.collapse_key).collect();
         assert_eq!(keys, [Some(CollapseKey::of(last, "receipt"))]);
-        assert_eq!(world.store.search_receipt("receipt", Some(world.app.id)).await.unwrap(), found);
+        assert_eq!(world.store.search("receipt", Some(world.app.id)).await.unwrap(), found);
         let stranger = world.store.new_app("other").await.unwrap().id;
-        assert_eq!(world.store.search_receipt("receipt", Some(stranger)).await.unwrap(), []);
-        assert_eq!(world.store.search_receipt("unknown", None).await.unwrap(), []);
+        assert_eq!(world.store.search("receipt", Some(stranger)).await.unwrap(), []);
+        assert_eq!(world.store.search("unknown", None).await.unwrap(), []);
     }
 }
 

@@ -249,7 +249,8 @@ fn column(before: &str) -> &str {
     let several = before.rsplit_once(") ").filter(|(_, values)| values.starts_with(['<', '>']));
     let compared = match several {
         Some((columns, values)) => {
-            let columns = columns.rsplit(" (").next().unwrap_or_default();
+            let opened = columns.rmatch_indices('(').find(|(at, _)| !columns[..*at].ends_with("CAST"));
+            let columns = opened.map_or("", |(at, _)| &columns[at + 1..]);
             columns.split(", ").nth(values.matches(',').count()).unwrap_or_default()
         }
         None => before.trim_end_matches("NOT IN (").trim_end_matches("IN (").trim_end_matches([' ', '=', '<', '>']),
@@ -284,6 +285,7 @@ pub fn value(before: &str, world: &World) -> String {
         "app_user_id" => "'x'".to_owned(),
         "store" => "'amazon'".to_owned(),
         "external_id" => text("x"),
+        "analytics_device_id" => text("a"),
         "network" => "'n1'".to_owned(),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),

@@ -62,6 +62,7 @@ mod retry_after;
 mod reviews;
 mod round_trips;
 mod sales;
+mod searching;
 mod seeded;
 mod sending;
 mod setting_changes;

@@ -102,7 +102,11 @@ fn is_of_sqlite(text: &str) -> bool {
 
 /// Whether a step reads all of a filled table. Walking an index from one end, and rows that another step found, is none.
 fn walks_a_table(step: &str, plan: &[String]) -> bool {
-    let found = |name: &str| plan.iter().any(|step| step.strip_prefix("CO-ROUTINE ") == Some(name));
+    let found = |name: &str| {
+        let other =
+            |step: &String| ["CO-ROUTINE ", "MATERIALIZE "].iter().any(|of| step.strip_prefix(of) == Some(name));
+        plan.iter().any(other)
+    };
     match (step.trim().strip_prefix("SCAN "), step.split_once("Seq Scan on ")) {
         (Some(name), _) => !name.contains("INDEX") && !found(name) && !FEW.contains(&name),
         (None, Some((_, table))) => FILLED.iter().any(|filled| table.split(' ').next() == Some(filled)),

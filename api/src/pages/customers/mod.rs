@@ -32,7 +32,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, UserId};
 use serde_json::{Map, json};
 use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, Role};
-use view::{CustomerPage, SearchPage};
+use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
 /// Maximum number of events of a customer that are shown.
@@ -89,11 +89,11 @@ async fn find(
     let refused = match wanted {
         Ok(Form(wanted)) => {
             let found = found(&edge, &caller, wanted).await?;
-            if let [(app, user)] = found.iter().map(|(app, one)| (app.id, one.user_id)).collect::<Vec<_>>()[..] {
-                return Ok(Redirect::to(&visit.to(&path(app, user))).into_response());
+            if let ([(app, one)], false) = (&found.all[..], found.is_beginning) {
+                return Ok(Redirect::to(&visit.to(&path(app.id, one.user_id))).into_response());
             }
             let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
-            let items: Vec<&Customer> = found.iter().map(|(_, one)| one).collect();
+            let items: Vec<&Customer> = found.all.iter().map(|(_, one)| one).collect();
             return shown(&visit, &SearchPage::new(&frame, q, Some(&found)), &json!({ "items": items }));
         }
         Err(error) => Refused::of(error)?,
@@ -103,13 +103,16 @@ async fn find(
     Ok((StatusCode::BAD_REQUEST, shown(&visit, &page, &json!({ "items": [] }))?).into_response())
 }
 
-/// The customers that an id names: by the search, and by the stores' ids in the apps that the caller reaches.
-async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<Vec<(App, Customer)>, Error> {
+/// The customers that an id names: by the stores' ids in the apps that the caller reaches, and by the search.
+async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<FoundCustomers, Error> {
     let app = caller.app(edge, wanted.app_id).await?;
-    let hits = edge.store.search(&wanted.q, app).await?;
-    let hits = hits.into_iter().filter(|hit| hit.kind == FoundKind::Customer);
-    let mut users: Vec<(AppId, UserId)> = hits.filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?))).collect();
-    for one in edge.store.customers_of_store_id(&wanted.q, app).await? {
+    let of_store = edge.store.customers_of_store_id(&wanted.q, app).await?;
+    let mut hits = edge.store.search(&wanted.q, app).await?;
+    let is_beginning = super::search::is_beginning(&hits) && of_store.is_empty();
+    hits.retain(|hit| hit.kind == FoundKind::Customer && (of_store.is_empty() || hit.found_by != "beginning"));
+    let hits = hits.into_iter().filter_map(|hit| Some((hit.app_id?, hit.id.parse().ok()?)));
+    let mut users: Vec<(AppId, UserId)> = hits.collect();
+    for one in of_store {
         if !users.contains(&(one.app_id, one.user_id)) {
             users.push((one.app_id, one.user_id));
         }
@@ -123,7 +126,7 @@ async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<Vec<(Ap
             found => all.push(found?),
         }
     }
-    Ok(all)
+    Ok(FoundCustomers { all, is_beginning })
 }
 
 /// What one customer is shown from.

@@ -29,6 +29,13 @@ pub struct CustomerListRow {
     stores: Vec<Code>,
 }
 
+/// The customers that a search found.
+pub struct FoundCustomers {
+    pub all: Vec<(App, Customer)>,
+    /// Whether none has the whole id that was searched.
+    pub is_beginning: bool,
+}
+
 #[derive(Template)]
 #[template(path = "customers/search.html")]
 pub struct SearchPage<'a> {
@@ -36,12 +43,13 @@ pub struct SearchPage<'a> {
     q: String,
     rows: Vec<CustomerListRow>,
     has_searched: bool,
+    is_beginning: bool,
     wrong: Option<String>,
 }
 
 impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
-    pub fn new(frame: &'a Frame, q: String, found: Option<&Vec<(App, Customer)>>) -> Self {
+    pub fn new(frame: &'a Frame, q: String, found: Option<&FoundCustomers>) -> Self {
         let row = |(app, one): &(App, Customer)| CustomerListRow {
             path: path(app.id, one.user_id),
             app: app.name.clone(),
@@ -49,8 +57,9 @@ impl<'a> SearchPage<'a> {
             own: one.external_id.as_ref().map(Code::short),
             stores: one.app_user_ids.iter().map(Code::short).collect(),
         };
-        let rows = found.map(|found| found.iter().map(row).collect()).unwrap_or_default();
-        Self { frame, q, rows, has_searched: found.is_some(), wrong: None }
+        let rows = found.map(|found| found.all.iter().map(row).collect()).unwrap_or_default();
+        let is_beginning = found.is_some_and(|found| found.is_beginning);
+        Self { frame, q, rows, has_searched: found.is_some(), is_beginning, wrong: None }
     }
 
     #[must_use]

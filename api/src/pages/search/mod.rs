@@ -3,6 +3,8 @@
 
 mod view;
 
+pub use view::is_beginning;
+
 use super::form::Form;
 use super::frame::{Frame, PageAddress, shown};
 use super::text::quoted;
@@ -83,11 +85,17 @@ pub fn command(q: &str, app: Option<AppId>) -> String {
     format!("settle search{app} {mark}{}", quoted(q))
 }
 
-/// The page of what was found, if that is one thing that has a page. A customer is shown with all purchases.
+/// The page of what was found, if that is one thing that has a page and was found by its whole id. A customer is shown
+/// with all purchases and devices.
 fn only(found: &[SearchHit]) -> Option<String> {
+    if is_beginning(found) {
+        return None;
+    }
     let mut customers = found.iter().filter(|one| one.kind == FoundKind::Customer);
     if let (Some(customer), None) = (customers.next(), customers.next())
-        && found.iter().all(|one| one.kind == FoundKind::Customer || one.found_by == "customer")
+        && found
+            .iter()
+            .all(|one| matches!(one.kind, FoundKind::Customer | FoundKind::Device) || one.found_by == "customer")
     {
         return view::path(customer);
     }

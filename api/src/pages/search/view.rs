@@ -78,6 +78,7 @@ pub struct SearchPage<'a> {
     frame: &'a Frame,
     q: String,
     hits: Vec<Hit>,
+    is_beginning: bool,
     sources: Vec<PlatformView>,
     has_more: bool,
     connect_path: String,
@@ -90,6 +91,7 @@ impl<'a> SearchPage<'a> {
             frame,
             q,
             hits: found.iter().map(hit).collect(),
+            is_beginning: is_beginning(found),
             has_more: sources.has_more,
             sources: sources.all.into_iter().map(|one| PlatformView::new(visit, one)).collect(),
             connect_path: visit.to("/ui/connect"),
@@ -97,9 +99,18 @@ impl<'a> SearchPage<'a> {
     }
 }
 
+/// By what a thing is found that has no such id.
+const BEGINNING: &str = "beginning";
+
+/// Whether nothing has the whole id that was searched.
+pub fn is_beginning(found: &[SearchHit]) -> bool {
+    found.iter().any(|one| one.found_by == BEGINNING)
+}
+
 fn hit(found: &SearchHit) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
-    let by = if found.found_by == "id" { String::new() } else { format!("by {}", found.found_by) };
+    let is_plain = matches!(found.found_by.as_str(), "id" | BEGINNING);
+    let by = if is_plain { String::new() } else { format!("by {}", found.found_by) };
     Hit {
         kind: name(found.kind),
         path: path(found),
@@ -123,6 +134,7 @@ const fn name(kind: FoundKind) -> &'static str {
         FoundKind::Platform => "Platform",
         FoundKind::App => "App",
         FoundKind::Customer => "Customer",
+        FoundKind::Device => "Device",
     }
 }
 
@@ -134,6 +146,8 @@ pub fn path(found: &SearchHit) -> Option<String> {
         FoundKind::Message | FoundKind::Event | FoundKind::Delivery => {
             purchase.map(|path| format!("{path}?mark={}", escaped(&found.id)))
         }
+        // Its customer has a page, if it has one.
+        FoundKind::Device => None,
         FoundKind::App => Some(format!("/ui/connect/apps/{}", found.id)),
         FoundKind::Platform => Some(format!("/ui/connect/platforms/{}", found.id)),
         FoundKind::Customer => found.app_id.map(|app| format!("/ui/customers/{app}/{}", found.id)),

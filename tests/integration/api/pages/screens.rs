@@ -263,7 +263,7 @@ async fn a_search_finds_each_kind_of_id() {
     assert!(marked.text.contains("id=\"mark\""), "{}", marked.text);
     let nothing = visitor.post(&service, "/ui/search", &[("q", "nobody-knows-this")]).await;
     assert_eq!(nothing.status, 200);
-    for part in ["Nothing is known of", "What to check", "fire", "no topic yet"] {
+    for part in ["No results for", "What to try", "Ids must match exactly", "fire", "no topic yet"] {
         assert!(nothing.text.contains(part), "{part}: {}", nothing.text);
     }
     let by_api = service.send_json("POST", "/v1/search", &json!({ "q": "receipt-1" })).await;
