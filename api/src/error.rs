@@ -54,10 +54,10 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<Field>),
     /// The key is missing, unknown, expired or revoked.
-    #[error("the key is missing or not valid; send `Authorization: Bearer KEY`, a key or SETTLE_ADMIN_TOKEN")]
+    #[error("API key missing, unknown or expired; send `Authorization: Bearer KEY` with a key or SETTLE_ADMIN_TOKEN")]
     Unauthorized,
     /// Nobody is signed in to the page any more.
-    #[error("nobody is signed in here any more: sign in again, and repeat it")]
+    #[error("your sign-in has expired: sign in again, then repeat the change")]
     SignedOut,
     /// The key may not do this.
     #[error("{0}")]
@@ -74,14 +74,14 @@ pub enum Error {
     #[error("{0}")]
     DeviceSecret(storage::Unproved),
     /// The client sends too many requests.
-    #[error("{what} sends too many requests; `Retry-After` says when the next one is taken")]
+    #[error("{what} sends too many requests; retry after the time in `Retry-After`")]
     TooMany {
         what: &'static str,
         /// How long until the next one is taken.
         wait: Duration,
     },
     /// The devices of a platform, or one network, used up what they may report in a day.
-    #[error("{who} {what} of today (UTC); `Retry-After` says when the next day begins")]
+    #[error("{who} {what} of today (UTC); retry the next day, after the time in `Retry-After`")]
     Quota {
         /// Who did, as the beginning of the sentence.
         who: &'static str,
@@ -93,10 +93,10 @@ pub enum Error {
     #[error("{0}")]
     Missing(String),
     /// The name of the host is not one of this service.
-    #[error("this service is not known by that host name: use its address, or name it in the setting `ui.hosts`")]
+    #[error("unknown host name: use the address of this service, or add the name to the setting `ui.hosts`")]
     Misdirected,
     /// The path exists, but not with this method.
-    #[error("this path does not know this method; the `Allow` header and /openapi.json list what it knows")]
+    #[error("method not allowed for this path; see the `Allow` header and /openapi.json")]
     Method,
     /// The request contradicts the current state of the resource.
     #[error("{0}")]
@@ -114,12 +114,12 @@ pub enum Error {
     #[error("{0}")]
     Upstream(String),
     /// Too little room is left on the disk for what devices report.
-    #[error("this service has too little room on its disk: keep it, and send it again after the time in `Retry-After`")]
+    #[error("the disk of this service is almost full; send the request again after the time in `Retry-After`")]
     NoRoom(Duration),
     /// The database or Temporal does not answer; the client should try again.
     #[error("{0}")]
     Unavailable(String),
-    #[error("an internal error; the log has the details")]
+    #[error("internal error; see the log for details")]
     Internal,
 }
 
@@ -142,27 +142,25 @@ impl Error {
     pub fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid", "The request is not valid"),
-            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "A key is needed"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized", "API key required"),
             Self::SignedOut => (StatusCode::UNAUTHORIZED, "signed_out", "Signed out"),
-            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "The key may not do this"),
-            Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "A publishable key is needed"),
-            Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "The login is not proved"),
-            Self::DeviceSecret(_) => {
-                (StatusCode::FORBIDDEN, "device_secret_required", "The device does not prove itself")
-            }
+            Self::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden", "Not allowed with this key"),
+            Self::PublishableKey => (StatusCode::UNAUTHORIZED, "publishable_key", "Publishable key required"),
+            Self::LoginToken(_) => (StatusCode::FORBIDDEN, "login_token", "Login not verified"),
+            Self::DeviceSecret(_) => (StatusCode::FORBIDDEN, "device_secret_required", "Device not verified"),
             Self::TooMany { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many", "Too many requests"),
-            Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "device_quota", "The day's quota is used up"),
+            Self::Quota { .. } => (StatusCode::TOO_MANY_REQUESTS, "device_quota", "Daily quota exceeded"),
             Self::Missing(_) => (StatusCode::NOT_FOUND, "missing", "Not found"),
             Self::Misdirected => (StatusCode::MISDIRECTED_REQUEST, "misdirected", "Unknown host name"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
-            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Not possible in the present state"),
+            Self::Conflict(_) => (StatusCode::CONFLICT, "conflict", "Conflict with the current state"),
             Self::Unsuitable(_) => (StatusCode::UNPROCESSABLE_ENTITY, "unsuitable", "Not possible with these settings"),
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "The body is too large"),
             Self::Store { status, .. } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
                 (status, "refused", "The store's message was not accepted")
             }
-            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Another service answered wrongly"),
+            Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Unexpected response from another service"),
             Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_room", "No room on the disk"),
             Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily not available"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),

@@ -111,8 +111,7 @@ async fn what_happened_before_a_login_is_reported_before_it() {
 async fn a_used_up_quota_of_reports_keeps_nobody_from_logging_in() {
     let (browser, gate) = (Browser::start().await, Gate::start("http://127.0.0.1:9").await);
     let site = Site::start().await;
-    let body =
-        json!({ "type": "urn:settle:problem:device_quota", "title": "The day's quota is used up", "status": 429 });
+    let body = json!({ "type": "urn:settle:problem:device_quota", "title": "Daily quota exceeded", "status": 429 });
     gate.answer(super::EVENTS, [Reply { status: 429, header: Some((header::RETRY_AFTER, "3600")), body }]);
     gate.answer(LOGIN, [ok(json!({ "device_user_id": USER, "external_id": "anna" }))]);
     gate.answer(ENTITLEMENTS, [ok(entitled())]);

@@ -101,7 +101,7 @@ fn what_lists_show_is_taken_as_a_filter() {
     for shown in ["active, renewal off", "renewal off", "off", "trial, renewal off", "active, in grace", "in grace"] {
         assert_eq!(count(shown), Some(0), "{shown}");
     }
-    for status in ["waiting", "waits for a name", "skipped", "not sent", "Failed"] {
+    for status in ["waiting", "waiting for login", "skipped", "not sent", "Failed"] {
         assert_eq!(desk.answer(&["delivery", "list", "--status", status])["items"], json!([]), "{status}");
     }
     for (line, parts) in [

@@ -65,7 +65,7 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     let printed = stderr_of(&refused);
     assert!(printed.contains("line 3, column `Transaction Time`: expected a time such as"), "{printed}");
     assert!(printed.contains("line 3, column `Sales Price`: expected a decimal such as 9.99"), "{printed}");
-    assert!(printed.contains("2 places are wrong, and nothing of it was imported"), "{printed}");
+    assert!(printed.contains("2 errors; nothing was imported"), "{printed}");
 
     desk.write("sales.csv", &report(&[good]));
     let dry = stdout_of(&import(&["--dry-run", "--json"]));

@@ -108,7 +108,7 @@ pub struct Form {
 pub const NAME: Entry =
     Entry::new("name", "Name", Input::Text).help("A name for people, such as the team or the system behind it.");
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
-    .help("While it is off nothing is sent, and what is pending stays pending.");
+    .help("While it is off, events are stored and sent when you turn it on again.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
 /// The fields that every kind of destination has behind its own.
@@ -120,7 +120,11 @@ pub const LIMITS: [Entry; 5] = [
         .help("Only events of purchases in these; both when none is chosen.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
-    Entry::new("rate", "Requests a second", Input::Number).folded(),
-    Entry::new("concurrency", "Requests at once", Input::Number).folded(),
-    Entry::new("schedule", "Waits between attempts", Input::Waits).folded(),
+    Entry::new("rate", "Requests per second", Input::Number)
+        .help("Leave empty for the default: 90 for Amplitude, no limit for a webhook.")
+        .folded(),
+    Entry::new("concurrency", "Concurrent requests", Input::Number).help("Leave empty for 32.").folded(),
+    Entry::new("schedule", "Retry waits", Input::Waits)
+        .help("Seconds, separated by commas, for example 5, 300, 3600. Leave empty for the default.")
+        .folded(),
 ];

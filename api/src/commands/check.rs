@@ -54,7 +54,7 @@ pub async fn check(options: Options) -> anyhow::Result<ExitCode> {
         let rows = table::field(&whole, "checked");
         let rules = table::items(&whole["rules"]).len();
         match violations {
-            0 => table::line(&format!("{rows} rows keep all {rules} rules.")),
+            0 => table::line(&format!("Check passed: {rules} rules, {rows} rows.")),
             count => table::line(&format!("{count} violations in {rows} rows.")),
         }
     }

@@ -287,7 +287,7 @@ impl Done {
 fn reason(why: &str) -> &str {
     match why {
         "superseded" => "a newer state of the same purchase stands for them",
-        "not_chosen" => "the destination does not choose them",
+        "not_chosen" => "the destination is not subscribed to them",
         "already_pending" => "they are pending already, or for `missing`: were queued before",
         "acknowledged" => "they, or a newer state, arrived",
         "counted" => "the destination has them, and would count them twice",

@@ -38,7 +38,7 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
             for one in wrong.iter().take(MAX_ERRORS) {
                 eprintln!("{}", super::layout::harmless(&one.to_string()));
             }
-            bail!("{name}: {} places are wrong, and nothing of it was imported", wrong.len());
+            bail!("{name}: {} errors; nothing was imported", wrong.len());
         }
     };
     let app = names::app_id(client, &options.app).await?;

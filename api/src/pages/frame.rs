@@ -105,7 +105,7 @@ impl Frame {
         });
         let is_connected = edge.dispatch.engine().is_connected();
         let engine = if is_connected {
-            Badge::new(Tone::Good, "engine answers")
+            Badge::new(Tone::Good, "Temporal connected")
         } else {
             Badge::new(Tone::Bad, "engine does not answer")
         };

@@ -113,7 +113,9 @@ impl Requeued {
 const fn sentence(reason: Skipped) -> &'static str {
     match reason {
         Skipped::Superseded => "a newer state of the same purchase is sent instead",
-        Skipped::NotChosen => "the destination does not choose such events, or not of this platform or environment",
+        Skipped::NotChosen => {
+            "the destination is not subscribed to such events, or not for this platform or environment"
+        }
         Skipped::AlreadyPending => "it is pending already, or, where only what is missing is sent, was queued before",
         Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
         Skipped::Counted => "the destination acknowledged it, and would count it twice",

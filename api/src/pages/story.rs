@@ -28,6 +28,13 @@ pub struct Chapter {
     order: Timestamp,
 }
 
+impl Chapter {
+    /// Whether a notification of it was searched.
+    pub fn is_cause_marked(&self) -> bool {
+        self.causes.iter().any(|cause| cause.is_marked)
+    }
+}
+
 pub struct Cause {
     pub name: String,
     pub sentence: Sentence,
@@ -55,6 +62,13 @@ pub struct Event {
     pub is_marked: bool,
 }
 
+impl Event {
+    /// Whether it is shown unfolded: it was searched, or it has not reached every destination.
+    pub fn is_open(&self) -> bool {
+        self.is_marked || self.sendings.iter().any(|sending| sending.is_marked || !sending.is_done)
+    }
+}
+
 /// What a destination got of an event.
 pub struct Sending {
     /// The destination's name; empty for the sentence that there is none.
@@ -62,6 +76,8 @@ pub struct Sending {
     pub to_path: Option<String>,
     pub path: Option<String>,
     pub badge: Badge,
+    /// Whether it was delivered, or replaced by a newer state.
+    pub is_done: bool,
     pub sentence: Sentence,
     /// Its id, which is the `webhook-id`.
     pub id: Option<Code>,
@@ -239,6 +255,7 @@ impl Marks<'_> {
             to_path: text(node, "destination_id").map(|id| page("destinations", id)),
             path: id.map(|id| page("deliveries", id)),
             badge,
+            is_done: matches!(text(node, "status"), Some("delivered" | "superseded")),
             sentence: Sentence::new(&capital(&node.summary)),
             id: id.map(Code::short),
             attempts: node.then.iter().filter_map(attempt).collect(),

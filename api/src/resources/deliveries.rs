@@ -45,7 +45,7 @@ pub const fn status_for_people(status: DeliveryStatus) -> &'static str {
     match status {
         DeliveryStatus::Delivered => "delivered",
         DeliveryStatus::Pending => "pending",
-        DeliveryStatus::Waiting => "waits for a name",
+        DeliveryStatus::Waiting => "waiting for login",
         DeliveryStatus::Superseded => "superseded",
         DeliveryStatus::Skipped => "not sent",
         DeliveryStatus::Failed => "failed",

@@ -245,7 +245,7 @@ story! {
         assert_eq!((back.cause, back.undoes, world.owner_of(key).await), (TransferCause::Undo, Some(moved.id), wrong));
         assert_eq!(world.store.transfer(moved.id).await.unwrap().undone_by, Some(back.id));
         let twice = world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap_err();
-        assert!(twice.to_string().contains("taken back by"), "{twice}");
+        assert!(twice.to_string().contains("undone by"), "{twice}");
         let all = world.transfers();
         let users: Vec<&Value> = all.iter().map(|event| &event["user_id"]).collect();
         assert_eq!(users, [&json!(wrong), &json!(moved.to), &json!(moved.to), &json!(wrong)]);

@@ -254,8 +254,8 @@ fn known_or_new(write: &mut Write<'_>, known: &StoreUser) -> Result<UserId, Erro
 
 fn called_otherwise(called: &str, wanted: &str) -> Error {
     let detail = format!(
-        "it is called `{called}` already, and `{wanted}` would be another customer; this call does not move purchases \
-         between customers: `settle customer move` does"
+        "this customer's id is `{called}`, and `{wanted}` would be another customer; to move purchases between them, use \
+         `settle customer move`"
     );
     Error::Conflict { what: "external_id", detail }
 }

@@ -147,9 +147,9 @@ const OPEN: (Tone, &str) = (Tone::Idle, "not yet");
 /// The way from a notification to a destination, with what is done of it.
 pub fn ticks(facts: &Facts, newest: Option<&PurchaseExplanation>, can_verify: bool) -> Vec<Tick> {
     let topic = if facts.is_trusted() {
-        tick(DONE, "A topic may send", None, None)
+        tick(DONE, "Topic approved", None, None)
     } else {
-        tick(OPEN, "A topic may send", (facts.pending() > 0).then(|| "one waits for your decision".to_owned()), None)
+        tick(OPEN, "Topic approved", (facts.pending() > 0).then(|| "one waits for your decision".to_owned()), None)
     };
     let last = newest.and_then(|found| found.notifications.iter().rfind(|one| !one.view.is_of_device()));
     let arrived = match last {

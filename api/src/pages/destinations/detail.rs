@@ -94,7 +94,7 @@ fn finals(Subject { destination, pending, version }: &Subject<'_>, signs: bool, 
     };
     let what = format!(
         "Deletes the destination with its settings and secrets.{pending} What was sent stays in the ledger. This \
-         cannot be taken back."
+         cannot be undone."
     );
     let delete = action("delete", "Delete", &what);
     let delete = delete.with(Input::text("name", "Its name, to confirm").required()).irrevocable();

@@ -35,35 +35,35 @@ pub struct Filter {
 static FILTERS: [Filter; 5] = [
     Filter {
         name: "failed",
-        title: "Count what failed",
+        title: "Resend failed…",
         what: "All failed deliveries, unless they arrived since",
         unit: ["failed delivery", "failed deliveries"],
-        advice: "To send what arrived too, count a time range.",
+        advice: "To send what arrived too, resend a time range.",
     },
     Filter {
         name: RANGE,
-        title: "Count a time range",
+        title: "Resend a time range…",
         what: "All chosen events that were recorded in a time, also those that arrived",
         unit: ["event", "events"],
-        advice: "Count a longer time, or choose more events in its settings: those are sent from then on.",
+        advice: "Choose a longer time, or choose more events in its settings: those are sent from then on.",
     },
     Filter {
         name: "behind",
-        title: "Count what it is behind with",
+        title: "Resend latest states…",
         what: "The newest states that it did not acknowledge, each as one event",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
     Filter {
         name: "missing",
-        title: "Count what it never got",
+        title: "Send missing…",
         what: "The newest state of each purchase that was never queued for it: what it needs to begin with",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
     Filter {
         name: "all",
-        title: "Count all purchases",
+        title: "Resend all purchases…",
         what: "The newest state of every purchase, each as one event",
         unit: ["purchase", "purchases"],
         advice: "A purchase has a state to send once it was settled and an event of it was recorded.",
@@ -132,7 +132,7 @@ impl<'a> ResendPage<'a> {
             let instant = |name, label| Input::text(name, label).of("datetime-local").required();
             action.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"))
         };
-        let missing = "This destination does not choose purchase.updated, so there is no newest state to send.";
+        let missing = "This destination is not subscribed to purchase.updated, so there is no newest state to send.";
         let actions: Vec<Action> =
             FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect();
         Self {

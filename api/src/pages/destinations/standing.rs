@@ -149,7 +149,7 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let numbers = [
         number("Pending", view.pending),
         number("Failed", explanation.backlog.failed),
-        number("Wait for a name", explanation.backlog.waiting),
+        number("Waiting for login", explanation.backlog.waiting),
         number("Failures in a row, without repetitions", view.health.failures),
     ];
     let moment = |(label, at): (&'static str, Option<Timestamp>)| Some(Fact::new(label, at?));

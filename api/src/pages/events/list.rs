@@ -4,9 +4,9 @@ use super::SCREEN;
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::customers;
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
-use crate::pages::parts::Code;
+use crate::pages::parts::{Code, Moment};
 use crate::pages::visit::Visit;
-use domain::event::{choices, group, summary};
+use domain::event::{choices, group};
 use serde_json::Value;
 use storage::EventView;
 
@@ -27,10 +27,8 @@ pub const FILTERS: &[Filter<EventView>] = &[
 
 const COLUMNS: &[Column<EventView>] = &[
     Column::head("Event", |one, visit| {
-        let link = CellPart::link(visit.to(&format!("/ui/events/{}", one.id)), one.event_type.as_str());
-        Cell::from(link).under(vec![summary(&one.event_type).into()])
+        CellPart::link(visit.to(&format!("/ui/events/{}", one.id)), one.event_type.as_str()).into()
     }),
-    Column::new("Id", |one, _| Code::short(one.id).into()),
     Column::new("About", |one, visit| {
         let (about, screen) = subject(&one.event_type);
         let product = one.body.pointer("/data/product_ref_id").and_then(Value::as_str).unwrap_or(about);
@@ -39,6 +37,7 @@ const COLUMNS: &[Column<EventView>] = &[
         let id = customer(&one.body).map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
         Cell::from(about).under(page.map(|page| CellPart::link(page, id)).into_iter().collect())
     }),
+    Column::new("State after it", |one, _| state(&one.body)),
     Column::new("Environment", |one, _| Cell::or(one.environment.map(|environment| environment.as_str()), "–")),
     Column::new("Recorded", |one, _| one.created_at.into()),
 ];
@@ -75,6 +74,28 @@ fn purchase(one: &EventView) -> Option<String> {
 /// What an event is about, and the screen of that.
 pub fn subject(event_type: &str) -> (&'static str, &'static str) {
     if group(event_type) == ABOUT_DESTINATIONS { ("Destination", "destinations") } else { ("Purchase", "purchases") }
+}
+
+/// What a purchase, a customer or a destination was after an event.
+fn state(body: &Value) -> Cell {
+    let data = &body["data"];
+    let price = data["purchase_price"].as_str().zip(data["purchase_currency"].as_str());
+    let price = price.map(|(price, currency)| CellPart::from(format!("{price} {currency}")));
+    let until = |at: &Value| at.as_str().and_then(|at| at.parse().ok()).map(Moment::at);
+    let cell = match (data["is_active"].as_bool(), body["active_entitlements"].as_array()) {
+        (Some(false), _) => Cell::from("not active"),
+        (Some(true), _) => match until(&data["expires_at"]) {
+            Some(until) => Cell::from("active until").and(Some(until)),
+            None => "active".into(),
+        },
+        (None, Some(all)) if all.is_empty() => "no access".into(),
+        (None, Some(all)) => {
+            let names: Vec<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
+            format!("has {}", names.join(", ")).into()
+        }
+        (None, None) => Cell::or(body["state"].as_str(), "–"),
+    };
+    cell.under(price.into_iter().collect())
 }
 
 /// The customer's own id in the body of an event.

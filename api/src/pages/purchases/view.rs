@@ -174,28 +174,28 @@ fn actions(
             all.push(action("resend", "Resend", &resent(facts)).with(Input::destinations(destinations)).with(run));
         }
         if waits.to_settle > 0 || mistakes.is_of("flush") {
-            let what = "Settles what waits now instead of when its window ends. While the purchase is held, nothing is \
+            let what = "Settles the waiting notifications now instead of at the end of the window. A held purchase is not \
                 settled.";
             all.push(action("flush", "Settle now", what));
         }
         if is_held {
-            let what = "Ends the hold: what waits is settled when its window is over.";
+            let what = "Ends the hold. Waiting notifications are settled at the end of their window.";
             all.push(action("release", "Release", what));
         } else {
-            let what = "Nothing is settled for a while. Deliveries go on.";
+            let what = "Pauses settling. Deliveries continue.";
             let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
             let hours = Input::choice("hours", "For how long", &hours).value("168");
             all.push(action("hold", "Hold", what).with(hours));
         }
     }
     if frame.may(Role::Operator) && (waits.to_discard > 0 || mistakes.is_of("discard")) {
-        let (number, verb, they) = match waits.to_discard {
-            1 => ("1 notification".to_owned(), "waits", "It is given up: it changes"),
-            count => (format!("{count} notifications"), "wait", "They are given up: they change"),
+        let (number, what) = match waits.to_discard {
+            1 => ("1 notification".to_owned(), "Discards the waiting notification. Nothing is sent about it."),
+            count => {
+                (format!("{count} notifications"), "Discards all waiting notifications. Nothing is sent about them.")
+            }
         };
-        let what = format!(
-            "{number} {verb}. {they} no revision, and no destination ever learns of it. This cannot be taken back."
-        );
+        let what = format!("{what} This cannot be undone.");
         all.push(action("discard", "Discard", &what).button(format!("Discard {number}")).irrevocable());
     }
     all
@@ -224,7 +224,7 @@ fn notice(action: &str) -> Option<&'static str> {
         "flush" => Some("The purchase is being settled now."),
         "hold" => Some("The purchase is being held."),
         "release" => Some("The hold is being ended."),
-        "discard" => Some("What waited is being discarded."),
+        "discard" => Some("The waiting notifications are being discarded."),
         _ => None,
     }
 }

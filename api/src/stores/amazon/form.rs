@@ -19,9 +19,9 @@ pub fn form() -> Form {
 fn entries() -> Vec<Entry> {
     let shown = [
         NAME.help("Such as Fire TV."),
-        Entry::new("package_name", "Package name", Input::Text).help("Of the app in the Appstore, such as com.example.radio."),
+        Entry::new("package_name", "Package name", Input::Text).help("The app's package name, for example com.example.radio."),
         Entry::new("environment", "Environment", Input::Select)
-            .help("Whether its purchases are for money.")
+            .help("Production takes real payments; sandbox is for test purchases.")
             .choices(&[("production", "Production"), ("sandbox", "Sandbox")]),
         Entry::new("shared_secret", "Shared key", Input::Password).help(
             "From the page Shared Key of your developer account. With it each purchase is verified with Amazon; it can be \
@@ -67,9 +67,9 @@ fn guide() -> Vec<Step> {
             place: "settle",
             ..step(
                 "Name the account that sends",
-                "Topics of Amazon belong to an AWS account of Amazon. Where you know its number, name it in the setting \
-                 amazon.auto_confirm_accounts before anything else: its first topic then needs no approval, and no stranger's \
-                 request takes its place. Otherwise you approve the topic below.",
+                "Amazon's topics belong to an AWS account of Amazon. If you know its number, add it to the setting \
+                 amazon.auto_confirm_accounts first: its first topic then needs no approval. Otherwise you approve the topic \
+                 below.",
             )
         },
         Step {
@@ -91,9 +91,9 @@ fn guide() -> Vec<Step> {
             place: "settle",
             ..step(
                 "Approve the topic",
-                "Amazon requests to send from a topic. Compare its account, the number in its ARN, with Amazon's before you \
-                 approve it: anybody can send such a request. Notifications wait for your decision for two days; then the \
-                 request expires, and what waited is refused.",
+                "Amazon requests to send from an SNS topic. Approve it only if the account number in its ARN is Amazon's \
+                 (033616359524 in Amazon's examples): anyone can send such a request. Notifications wait two days for your \
+                 decision. Then the request expires, and they are refused.",
             )
         },
         step(

@@ -21,7 +21,7 @@ pub const TYPES: &[(&str, &str)] = &[
     ("SUBSCRIPTION_SCHEDULED_TO_END", "a reminder that it will end"),
     ("SUBSCRIPTION_IN_GRACE_PERIOD", "a payment failed, grace began"),
     ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "the payment was repaired"),
-    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "new plan at once (see --related)"),
+    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "plan changed immediately (see --related)"),
     ("SUBSCRIPTION_MODIFIED_DEFERRED", "new plan at the next renewal"),
     ("SUBSCRIPTION_CANCELLED", "it was cancelled"),
     ("SUBSCRIPTION_EXPIRED", "it ended"),

@@ -51,7 +51,7 @@ async fn unsigned_logins_are_shown_with_what_they_move() {
     has_not(&visitor.get(&service, &console).await, &[warning]);
     service.store.note_unsigned_login(platform).await.expect("a platform");
     let usual = visitor.get(&service, &console).await;
-    has(&usual, &[warning, "anybody can log in as anybody", "gets the purchases by a login", "sign-logins"]);
+    has(&usual, &[warning, "anyone can log in as any customer", "gets the purchases by a login", "sign-logins"]);
     for (policy, moves) in [("review", "after a person&#39;s answer"), ("never", "no login gets")] {
         service.send_json("PATCH", &path, &json!({ "transfers": policy })).await;
         has(&visitor.get(&service, &console).await, &[warning, moves]);
@@ -221,7 +221,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         let path = format!("{console}{path}");
         let without = visitor.post(&service, &path, &[]).await;
         assert_eq!(without.status, 400, "{path}: {}", without.text);
-        has(&without, &["Nothing was changed", "reason: expected why"]);
+        has(&without, &["Fix this field", "reason: expected why"]);
         let fields = form(&[("form_token", "forged"), REASON]);
         let headers = [super::visitor::OURS, ("cookie", visitor.cookie.as_str())];
         assert_eq!(send(&service, "POST", &path, &headers, fields).await.status, 403, "{path}");
@@ -236,18 +236,11 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         (303, format!("{console}?done=rotate-ingress-key").as_str())
     );
     assert!(!same(service.store.ingress_key(platform).await.expect("a key")));
-    has(
-        &visitor.get(&service, &console).await,
-        &["The URL before it takes messages, too.", "No message has come by it"],
-    );
+    has(&visitor.get(&service, &console).await, &["The previous URL still works", "It has not been used since"]);
     let finished = visitor.post(&service, &format!("{console}/retire-old-ingress-key"), &[REASON]).await;
     assert_eq!(finished.status, 303, "{}", finished.text);
     let page = visitor.get(&service, &console).await;
-    assert!(
-        !page.text.contains("The URL before it") && !page.text.contains("/retire-old-ingress-key"),
-        "{}",
-        page.text
-    );
+    assert!(!page.text.contains("The previous URL") && !page.text.contains("/retire-old-ingress-key"), "{}", page.text);
     let parked = visitor.post(&service, &format!("{console}/retry-parked"), &[REASON]).await;
     assert_eq!(parked.status, 303, "{}", parked.text);
     let rejected = visitor.post(&service, &format!("{console}/topics/{topic}/reject"), &[REASON]).await;
@@ -308,7 +301,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
     let console = format!("/ui/connect/platforms/{quiet}");
     has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/ui/purchases/{key}")]);
     let nothing = visitor.post(&service, "/ui/search", &[("q", "it's nowhere")]).await;
-    has(&nothing, &["Nothing is known", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
+    has(&nothing, &["No results for", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
     has(&nothing, &["may send", "settle search &#39;it&#39;\\&#39;&#39;s nowhere&#39;"]);
     has_not(&nothing, &["no topic yet", "none yet"]);
 }

@@ -55,7 +55,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
     );
     let nothing = visitor.post(&service, "/ui/customers", &[("q", HOSTILE)]).await;
     assert_eq!(nothing.status, 200);
-    has(&nothing, &["No customer is known by", "&#60;script&#62;"]);
+    has(&nothing, &["No results for", "&#60;script&#62;"]);
     assert!(!nothing.text.contains("<script>alert"), "{}", nothing.text);
     let empty = visitor.post(&service, "/ui/customers", &[("q", " ")]).await;
     assert_eq!(empty.status, 400);
@@ -87,7 +87,7 @@ async fn a_customer_of_another_app_is_as_if_nobody() {
     for q in ["anna", "u1", "receipt-1", user.as_str()] {
         let found = stranger.post(&service, "/ui/customers", &[("q", q)]).await;
         assert_eq!(found.status, 200, "{q}");
-        has(&found, &["No customer is known by"]);
+        has(&found, &["No results for"]);
     }
     let other = other.as_str().expect("an id");
     for path in [format!("/ui/customers/{app}/{user}"), format!("/ui/customers/{other}/{user}")] {
@@ -226,7 +226,7 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     );
     let again = visitor.post(&service, &undo, &[REASON]).await;
     assert_eq!(again.status, 409);
-    has(&again, &["Nothing was changed", "taken back"]);
+    has(&again, &["Nothing was changed", "was undone by"]);
     let shown = visitor.get(&service, &target).await;
     has(&shown, &["undone", "A transfer was undone by admin token"]);
 }

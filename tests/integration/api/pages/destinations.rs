@@ -75,9 +75,7 @@ pub fn hidden(page: &str, name: &str) -> String {
 async fn without_a_destination_the_page_offers_every_kind() {
     let desk = Desk::open("no-destination").await;
     let page = desk.get("/ui/destinations").await;
-    for part in
-        ["Nobody receives events yet", "kind=webhook", "kind=amplitude", "data-live=\"destinations deliveries\""]
-    {
+    for part in ["No destinations yet", "kind=webhook", "kind=amplitude", "data-live=\"destinations deliveries\""] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let kinds = desk.get("/ui/destinations/new").await;
@@ -87,7 +85,7 @@ async fn without_a_destination_the_page_offers_every_kind() {
     // Of several apps one is chosen.
     desk.service.send_json("POST", "/v1/apps", &json!({ "name": "second" })).await;
     let choice = desk.get("/ui/destinations/new?kind=webhook").await;
-    assert!(choice.contains("Of which app") && choice.contains("second"), "{choice}");
+    assert!(choice.contains("App</label>") && choice.contains("second"), "{choice}");
     let form = desk.get(&format!("/ui/destinations/new?kind=webhook&app_id={}", desk.app)).await;
     assert!(form.contains(&format!("action=\"/ui/apps/{}/destinations\"", desk.app)), "{form}");
 }
@@ -190,11 +188,11 @@ async fn a_test_answers_on_the_page() {
     receiver.trust(&secret);
     let path = format!("/ui/destinations/{id}/test");
     let well = desk.post(&path, &[("event_type", "purchase.updated"), REASON]).await;
-    assert_eq!((well.status, well.text.contains("The test worked.")), (200, true), "{}", well.text);
+    assert_eq!((well.status, well.text.contains("Test succeeded.")), (200, true), "{}", well.text);
     assert!(!well.text.contains("data-live"), "no part of an answer to a form is read again: {}", well.text);
     receiver.answer_next(1, &Reply::Status(418));
     let ill = desk.post(&path, &[REASON]).await;
-    assert_eq!((ill.status, ill.text.contains("The test did not work.")), (200, true), "{}", ill.text);
+    assert_eq!((ill.status, ill.text.contains("Test failed.")), (200, true), "{}", ill.text);
     assert!(ill.text.contains("418"), "{}", ill.text);
     assert_eq!(desk.post(&path, &[]).await.status, 400, "a reason is needed");
     let strange = desk.post(&path, &[("event_type", "nothing"), REASON]).await;

@@ -142,7 +142,7 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
     let page = visitor.get(&service, &path).await;
     is_harmless(&page, &path);
     let other = other.body["id"].as_str().expect("an id");
-    for part in ["not sent", "failed", "product_ref_id", "What caused it", &format!("/ui/destinations/{other}")] {
+    for part in ["not sent", "failed", "product_ref_id", "Cause", &format!("/ui/destinations/{other}")] {
         assert!(page.text.contains(part), "{part}: {}", page.text);
     }
     assert_eq!(

@@ -109,7 +109,7 @@ async fn without_states_no_state_is_offered_to_be_sent() {
     let created = desk.service.send_json("POST", &format!("/v1/apps/{}/destinations", desk.app), &body).await;
     let path = format!("/ui/destinations/{}", created.body["id"].as_str().expect("an id"));
     let page = desk.get(&format!("{path}/resend")).await;
-    assert!(page.contains("does not choose purchase.updated, so there is no newest state to send"), "{page}");
+    assert!(page.contains("is not subscribed to purchase.updated, so there is no newest state to send"), "{page}");
     for which in ["behind", "missing", "all"] {
         assert!(!page.contains(&format!("value=\"{which}\"")), "{page}");
     }

@@ -293,7 +293,7 @@ async fn the_sign_in_continues_on_this_site_alone() {
         assert_eq!(answer.header("location"), expected, "{next}");
     }
     let refused = send(&service, "GET", "/ui/signed-in?next=%2Fui%2F", &[], String::new()).await;
-    assert!(refused.text.contains("did not take the cookie"), "{}", refused.text);
+    assert!(refused.text.contains("blocked the sign-in cookie"), "{}", refused.text);
 }
 
 #[tokio::test]

@@ -90,15 +90,14 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
 /// Checks that every name in a choice exists.
 ///
 /// # Errors
-/// A sentence with the first unknown name and the list of valid ones.
+/// What was expected: an event, or the first unknown name with the list of valid ones.
 pub fn check_choice(chosen: &[String]) -> Result<(), String> {
     let names = choices();
-    let list = || format!("choose from {}", names.join(", "));
     if chosen.is_empty() {
-        return Err(format!("no event is chosen; {}", list()));
+        return Err("at least one event, such as `purchase.updated` or `user.*`".to_owned());
     }
     match chosen.iter().find(|name| !names.contains(&name.as_str())) {
-        Some(wrong) => Err(format!("`{wrong}` is not an event type; {}", list())),
+        Some(wrong) => Err(format!("`{wrong}` is not an event type; choose from {}", names.join(", "))),
         None => Ok(()),
     }
 }

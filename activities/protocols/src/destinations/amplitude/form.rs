@@ -7,13 +7,12 @@ pub fn form() -> Form {
     let documented = [
         Entry { label: "Enable Integration", ..ENABLED },
         NAME,
-        Entry::new("endpoint", "URL", Input::Select)
-            .help("The Amplitude endpoint of the region of your project: it is never guessed.")
-            .choices(&[
-                ("standard", "Standard Endpoint – https://api2.amplitude.com/2/httpapi"),
-                ("eu", "EU Residency Endpoint – https://api.eu.amplitude.com/2/httpapi"),
-            ]),
-        Entry::new("api_key", "API Key", Input::Password).help("Of the project that production events go to."),
+        Entry::new("endpoint", "URL", Input::Select).help("Choose the region of your Amplitude project.").choices(&[
+            ("standard", "Standard Endpoint – https://api2.amplitude.com/2/httpapi"),
+            ("eu", "EU Residency Endpoint – https://api.eu.amplitude.com/2/httpapi"),
+        ]),
+        Entry::new("api_key", "API Key", Input::Password)
+            .help("The API key of the project that receives production events."),
         Entry::new("user_id", "User ID", Input::Select)
             .help("Which id names a customer in Amplitude. Most apps use the External ID.")
             .choices(&[("external_id", "External ID"), ("user_id", "settle User ID")]),
@@ -21,10 +20,10 @@ pub fn form() -> Form {
     ];
     let others = [
         Entry::new("sandbox_api_key", "Sandbox API Key", Input::Password)
-            .help("Of another project, for events of test purchases; without it they are skipped.")
+            .help("The API key of another project, for test purchases. Without it their events are skipped.")
             .folded(),
         Entry::new("secret_key", "Secret Key", Input::Password)
-            .help("A test of the connection needs it, and so does the deletion of a user.")
+            .help("Needed to test the connection and to delete users.")
             .folded(),
         unnamed::entry(),
         Entry::new("min_id_length", "Minimum length of an id", Input::Number)

@@ -19,9 +19,9 @@ pub fn form() -> Form {
         Entry::new("private_key", "Private key", Input::Password)
             .help("Leave it empty: a new one is made, and its public half is shown.")
             .folded(),
-        Entry::new("device_batch", "Events of devices in a request", Input::Number).folded(),
+        Entry::new("device_batch", "Device events per request", Input::Number).folded(),
         Entry::new("device_receipts", "Send the receipts that devices report", Input::Switch)
-            .help("For your own backend alone: a receipt with its store's customer is a proof of the purchase.")
+            .help("Only for your own backend: a receipt with its store customer proves the purchase.")
             .folded(),
     ];
     let first = [
