@@ -121,7 +121,7 @@ pub const LIMITS: [Entry; 5] = [
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
-        .help("Leave empty for the default: 90 for Amplitude, no limit for a webhook.")
+        .help("Leave empty for the default of this kind of destination.")
         .folded(),
     Entry::new("concurrency", "Concurrent requests", Input::Number).help("Leave empty for 32.").folded(),
     Entry::new("schedule", "Retry waits", Input::Waits)

@@ -69,7 +69,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let app = visitor.post(&service, "/ui/connect", &[("name", "reader"), REASON]).await;
     assert_eq!(app.status, 303, "{}", app.text);
     let path = app.header("location").to_owned();
-    has(&visitor.get(&service, &path).await, &["on no store yet", "Next: choose a store"]);
+    has(&visitor.get(&service, &path).await, &["No store is connected yet", "Next: choose a store"]);
     let new = format!("{path}/platforms/new");
     has(&visitor.get(&service, &new).await, &["Package name", "type=\"password\"", "Real-Time Notifications"]);
     let fields = [
@@ -99,7 +99,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let topics = format!("{console}/topics");
     has(
         &visitor.get(&service, &topics).await,
-        &[">123456789012<", "Compare its account", "for two days", ", expires", "Approve", "Reject"],
+        &[">123456789012<", "Approve it only if its account", "two days", ", expires", "Approve", "Reject"],
     );
     let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
     assert_eq!((approved.status, approved.header("location")), (303, format!("{topics}?done=approve").as_str()));

@@ -129,7 +129,7 @@ async fn a_secret_is_on_the_answer_to_its_form_alone() {
     let created = desk.add(&[&fields[..], &[("events", "*")]].concat()).await;
     assert_eq!((created.status, created.header("cache-control")), (201, "no-store"), "{}", created.text);
     let secret = hidden_copy(&created.text, "whsec_");
-    for part in ["shown only here", "Verify a request", "Send a test"] {
+    for part in ["You won't see it again", "Verify a request", "Send a test"] {
         assert!(created.text.contains(part), "{part}: {}", created.text);
     }
     let id = desk.service.get("/v1/overview").await.body["destinations"][0]["id"].as_str().expect("an id").to_owned();

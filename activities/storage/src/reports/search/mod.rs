@@ -129,12 +129,12 @@ const SEARCH: Sql = statement! {"
                 n.accepted_at AS at, 'id' AS found_by
             FROM {OF_PLATFORM} WHERE n.message_id = ? LIMIT {WALKED}) a
         UNION ALL
-        SELECT 'event' AS kind, e.id, COALESCE(p.app_id, d.app_id, u.app_id) AS app_id, p.collapse_key,
+        SELECT 'event' AS kind, e.id, COALESCE(p.app_id, destinations.app_id, u.app_id) AS app_id, p.collapse_key,
             e.event_type AS label, e.created_at AS at, 'id' AS found_by
         FROM (SELECT id, collapse_key, user_id, event_type, created_at
             FROM events WHERE id >= ? AND id <= ? ORDER BY id LIMIT {WALKED}) e
         LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
-        LEFT JOIN destinations d ON d.id = e.collapse_key
+        LEFT JOIN destinations ON destinations.id = e.collapse_key
         LEFT JOIN users u ON u.id = e.user_id
         UNION ALL
         SELECT 'device_event' AS kind, v.id, f.app_id, NULL AS collapse_key, v.event_type AS label, v.created_at AS at,
@@ -144,13 +144,13 @@ const SEARCH: Sql = statement! {"
         CROSS JOIN platforms f
         WHERE f.id = v.platform_id
         UNION ALL
-        SELECT 'delivery' AS kind, l.id, d.app_id, p.collapse_key, l.event_type AS label, l.created_at AS at,
+        SELECT 'delivery' AS kind, l.id, destinations.app_id, p.collapse_key, l.event_type AS label, l.created_at AS at,
             'id' AS found_by
         FROM (SELECT id, destination_id, collapse_key, event_type, created_at
             FROM deliveries WHERE id >= ? AND id <= ? ORDER BY id LIMIT {WALKED}) l
-        CROSS JOIN destinations d
+        CROSS JOIN destinations
         LEFT JOIN purchases p ON p.collapse_key = l.collapse_key
-        WHERE d.id = l.destination_id
+        WHERE destinations.id = l.destination_id
         UNION ALL
         SELECT * FROM (SELECT 'destination' AS kind, id, app_id, NULL AS collapse_key, name AS label, created_at AS at,
                 'id' AS found_by
