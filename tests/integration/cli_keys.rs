@@ -1,6 +1,6 @@
 //! Keys and the audit log on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{ran, settle, stderr_of, stdout_of};
+use super::cli::{ON_THIS_MACHINE, ran, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::{Value, json};
 use std::fs::Permissions;
@@ -117,6 +117,49 @@ fn an_address_that_guesses_is_slowed_and_its_token_still_works() {
     let refused = desk.metric("settle_api_refused_total{reason=\"slowed\"}").expect("a count");
     let slowed = 1 + guesses.iter().filter(|answer| answer.starts_with("HTTP/1.1 429 ")).count();
     assert!(refused.ends_with(&format!(" {slowed}")), "{slowed} were slowed: {refused}");
+}
+
+/// Every file below a folder, as text.
+fn contents(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(contents(&path));
+        } else if let Ok(bytes) = std::fs::read(&path) {
+            found.push((path.display().to_string(), String::from_utf8_lossy(&bytes).into_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_the_page_shows_once_is_in_no_log_and_no_file() {
+    let [networks, http] = ON_THIS_MACHINE;
+    let desk = Desk::open("cli-team").restarted_with(&[("SETTLE_LOG", "debug"), networks, http]);
+    let token = std::fs::read_to_string(desk.folder.path().join("data/admin-token")).expect("the admin token");
+    let post = |path: &str, cookie: &str, body: &str| {
+        desk.exchange(&format!("POST {path} HTTP/1.1\r\nsec-fetch-site: same-origin\r\ncookie: {cookie}"), body)
+    };
+    let between = |text: &str, before: &str, after: &str| {
+        let found = text.split(before).nth(1).and_then(|rest| rest.split(after).next());
+        found.unwrap_or_else(|| panic!("no {before} in {text}")).to_owned()
+    };
+    let arrived = post("/ui/sign-in", "", &format!("key={}", token.trim()));
+    let cookie = between(&arrived, "set-cookie: ", ";");
+    let page = desk.exchange(&format!("GET /ui/team HTTP/1.1\r\ncookie: {cookie}"), "");
+    let form_token = between(&page, "name=\"form_token\" value=\"", "\"");
+    let fields = format!("form_token={form_token}&name=Anna&role=support&reason=ticket");
+    let code = between(&post("/ui/team", &cookie, &fields), "data-copy=\"https://settle/ui/sign-in/", "\"");
+    let key = between(&post("/ui/team/keys", &cookie, &fields), "data-copy=\"sk_", "\"");
+    assert!(post(&format!("/ui/sign-in/{code}"), "", "").starts_with("HTTP/1.1 303 "));
+    assert_eq!(with_key(&desk, &format!("sk_{key}"), &["app", "list"]).0, Some(0));
+    let secret = key.split('_').nth(1).expect("a secret");
+    let files = contents(desk.folder.path());
+    assert!(files.iter().any(|(_, text)| text.contains("somebody signed in to the page")), "the log is among them");
+    for (path, text) in files {
+        assert!(!text.contains(&code) && !text.contains(secret), "{path}");
+    }
 }
 
 /// A service on this machine that gives the same answer to one request. Returns its address.

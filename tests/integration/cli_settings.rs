@@ -58,9 +58,15 @@ impl Desk {
 
     /// The answer to a GET with this key, head and body.
     pub fn page(&self, path: &str, key: &str) -> String {
+        self.exchange(&format!("GET {path} HTTP/1.1\r\nauthorization: Bearer {key}"), "")
+    }
+
+    /// The answer to a request with this head and body, head and body.
+    pub fn exchange(&self, head: &str, body: &str) -> String {
         let mut http = TcpStream::connect(self.url.trim_start_matches("http://")).expect("the service");
-        let head = format!("GET {path} HTTP/1.1\r\nhost: settle\r\nauthorization: Bearer {key}\r\nconnection: close");
-        http.write_all(format!("{head}\r\n\r\n").as_bytes()).expect("a request");
+        let length = body.len();
+        let head = format!("{head}\r\nhost: settle\r\ncontent-length: {length}\r\nconnection: close");
+        http.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).expect("a request");
         let mut page = String::new();
         http.read_to_string(&mut page).expect("an answer");
         page

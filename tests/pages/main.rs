@@ -52,6 +52,8 @@ async fn screens(stage: &Stage, receipt: &str) -> Vec<(&'static str, String)> {
         ("catalogue-product", format!("/ui/apps/{app}/catalogue/product")),
         of("alarms", "/ui/alarms"),
         of("audit-log", "/ui/audit-log"),
+        of("team", "/ui/team"),
+        of("team-keys", "/ui/team/keys"),
         of("settings", "/ui/settings"),
         of("missing", "/ui/nothing"),
     ]

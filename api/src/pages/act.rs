@@ -3,6 +3,7 @@
 
 use super::change::{Mistakes, Refused};
 use super::form::Sent;
+use super::once::ShownOnce;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::{Error, Problem};
@@ -28,19 +29,27 @@ const REASON: &str = "reason";
 /// Maximum number of bytes of an answer.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// What the browser is shown after the answer of the API.
+#[derive(Clone, Copy)]
+enum After {
+    Another(Landing),
+    /// The page of the form with the answer, which no address shows again.
+    ShownOnce,
+}
+
 /// The handler of a form.
 #[derive(Clone, Copy)]
 pub struct Act<C, P> {
     call: C,
     page: P,
     adjust: Adjust,
-    landing: Landing,
+    after: After,
 }
 
 /// Calls a handler of the API with the fields of a form. Then the browser is led to the page above, which says what was
 /// done; or `page` says why nothing was.
 pub fn act<C, P>(call: C, page: P) -> Act<C, P> {
-    Act { call, page, adjust: |_, _, _, _| Ok(()), landing: |visit, _| above(visit, 1) }
+    Act { call, page, adjust: |_, _, _, _| Ok(()), after: After::Another(|visit, _| above(visit, 1)) }
 }
 
 impl<C, P> Act<C, P> {
@@ -51,7 +60,12 @@ impl<C, P> Act<C, P> {
 
     /// With another page after it.
     pub fn then(self, landing: Landing) -> Self {
-        Self { landing, ..self }
+        Self { after: After::Another(landing), ..self }
+    }
+
+    /// With the answer on the page of the form, for a secret that no address may show: `page` takes [`ShownOnce`].
+    pub fn shown_once(self) -> Self {
+        Self { after: After::ShownOnce, ..self }
     }
 }
 
@@ -80,17 +94,22 @@ where
                 }
                 Err(error) => error.into_response(),
             };
-            if answer.status().is_success() {
+            let mut status = answer.status();
+            if status.is_success() {
                 let answer = to_bytes(answer.into_body(), MAX_ANSWER).await.unwrap_or_default();
                 let answer = serde_json::from_slice(&answer).unwrap_or_default();
-                return Redirect::to(&(self.landing)(&visit, &answer)).into_response();
+                if let After::Another(landing) = self.after {
+                    return Redirect::to(&landing(&visit, &answer)).into_response();
+                }
+                head.extensions.insert(ShownOnce { sent, answer });
+            } else {
+                let Some(refused) = answer.extensions().get::<Problem>().and_then(Refused::of_problem) else {
+                    return answer;
+                };
+                status = refused.status;
+                head.extensions.insert(Mistakes { path: visit.place().to_owned(), sent, refused });
             }
-            let Some(refused) = answer.extensions().get::<Problem>().and_then(Refused::of_problem) else {
-                return answer;
-            };
-            let status = refused.status;
             head.method = Method::GET;
-            head.extensions.insert(Mistakes { path: visit.place().to_owned(), sent, refused });
             let mut shown = self.page.call(Request::from_parts(head, Body::empty()), edge).await;
             if shown.status().is_success() {
                 *shown.status_mut() = status;

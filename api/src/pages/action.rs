@@ -159,8 +159,9 @@ pub struct Mistake {
 }
 
 /// What is wrong in the form of one of these actions.
-pub fn labelled(actions: &[Action], wrong: Vec<Field>) -> Vec<Mistake> {
-    let inputs: Vec<&Input> = actions.iter().filter(|one| one.is_open).flat_map(|one| &one.inputs).collect();
+pub fn labelled<'a>(actions: impl IntoIterator<Item = &'a Action>, wrong: Vec<Field>) -> Vec<Mistake> {
+    let open = actions.into_iter().filter(|one| one.is_open);
+    let inputs: Vec<&Input> = open.flat_map(|one| &one.inputs).collect();
     let label = |field: Field| {
         let input = inputs.iter().find(|input| input.name == field.field);
         Mistake { label: input.map_or_else(|| field.field.clone(), |input| input.label.to_owned()), field }

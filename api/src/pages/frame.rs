@@ -3,7 +3,7 @@
 use super::parts::{Badge, Icon, Tone};
 use super::text::quoted;
 use super::visit::Visit;
-use super::{SCREENS, assets};
+use super::{SEEN_BY, assets};
 use crate::edge::Edge;
 use crate::error::Error;
 use askama::Template;
@@ -36,7 +36,7 @@ impl Files {
 /// Where a page stands, and how else it is reached.
 #[derive(Debug, Clone, Default)]
 pub struct PageAddress {
-    /// The path of its screen in [`SCREENS`]; empty for none.
+    /// The path of its screen; empty for none.
     pub screen: &'static str,
     pub title: String,
     /// The path of the API that has the same; `POST /path {"a": 1}` where it is not a GET without a body.
@@ -186,7 +186,8 @@ fn entries(visit: &Visit, current: &str) -> Vec<Entry> {
         key: screen.key,
         is_current: screen.path == current,
     };
-    SCREENS.iter().map(entry).collect()
+    let seen = SEEN_BY.iter().filter(|(_, least)| visit.sign_in.role >= *least);
+    seen.map(|(screen, _)| entry(screen)).collect()
 }
 
 /// A page, or its data where that is wanted.

@@ -26,6 +26,7 @@ mod guard;
 mod headers;
 mod home;
 mod lists;
+mod once;
 mod parts;
 mod purchases;
 mod recent;
@@ -34,6 +35,7 @@ mod search;
 mod settings;
 mod sign_in;
 mod story;
+mod team;
 mod text;
 mod visit;
 
@@ -45,6 +47,8 @@ use crate::error::{Error, Problem};
 use crate::route::Route;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Redirect, Response};
+use std::sync::LazyLock;
+use storage::Role;
 
 pub struct Screen {
     pub name: &'static str,
@@ -67,8 +71,18 @@ pub const SCREENS: &[Screen] = &[
     customers::SCREEN,
     catalogue::SCREEN,
     alarms::SCREEN,
+    team::SCREEN,
     settings::SCREEN,
 ];
+
+/// The screens with the least role that sees each: that of the route at its path.
+static SEEN_BY: LazyLock<Vec<(&'static Screen, Role)>> = LazyLock::new(|| {
+    let least = |screen: &Screen| {
+        let own = (screen.routes)().into_iter().find(|route| route.method == "GET" && route.path == screen.path);
+        own.map_or(Role::Admin, |route| route.least)
+    };
+    SCREENS.iter().map(|screen| (screen, least(screen))).collect()
+});
 
 pub fn routes() -> Vec<Route> {
     let mut all = vec![

@@ -5,6 +5,7 @@ use crate::pages::action::Action;
 use crate::pages::change::Mistakes;
 use crate::pages::described::Group;
 use crate::pages::frame::Frame;
+use crate::pages::once::Once;
 use crate::pages::parts::{Badge, Moment, Sentence};
 use crate::pages::text::{amount, capital, destination_state, with_query};
 use crate::pages::visit::Visit;
@@ -190,12 +191,6 @@ impl<'a> NewPage<'a> {
     }
 }
 
-/// A value that is shown once.
-pub struct Once {
-    label: String,
-    value: String,
-}
-
 /// The page with what is shown once.
 #[derive(Template)]
 #[template(path = "destinations/once.html")]
@@ -218,7 +213,8 @@ impl<'a> OncePage<'a> {
             let field = form.fields.iter().find(|field| field.name == name);
             field.map_or_else(|| capital(&name.replace('_', " ")), |field| field.label.to_owned())
         };
-        let secrets = created.shown_once.iter().map(|name| Once { label: label(name), value: text(name) }).collect();
+        let secrets =
+            created.shown_once.iter().map(|name| Once { label: label(name), value: text(name), note: None }).collect();
         let id = created.id().to_string();
         Self {
             frame,

@@ -20,6 +20,8 @@ async fn every_page_loads_its_own_files_alone_and_is_stored_nowhere() {
         "/ui/purchases",
         "/ui/alarms",
         "/ui/audit-log",
+        "/ui/team",
+        "/ui/team/keys",
         "/ui/settings",
         "/ui/sign-in",
         "/ui/nothing",

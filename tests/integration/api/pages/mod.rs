@@ -10,5 +10,6 @@ mod headers;
 mod live;
 mod screens;
 mod sign_in;
+mod team;
 mod twins;
 pub mod visitor;

@@ -64,9 +64,15 @@ async fn a_script_in_any_text_is_shown_as_text() {
     let key = purchase(&service, &app, platform, HOSTILE).await;
     service.store.alarm(Some(platform), HOSTILE, HOSTILE).await.expect("an alarm");
     let visitor = Visitor::with_named_key(&service, &[("key", TOKEN), ("name", HOSTILE)]).await.expect("a sign-in");
-    for path in
-        ["/ui/", "/ui/purchases", "/ui/alarms", "/ui/audit-log", "/ui/settings", &format!("/ui/purchases/{key}")]
-    {
+    for path in [
+        "/ui/",
+        "/ui/purchases",
+        "/ui/alarms",
+        "/ui/audit-log",
+        "/ui/team",
+        "/ui/settings",
+        &format!("/ui/purchases/{key}"),
+    ] {
         let answer = visitor.get(&service, path).await;
         is_harmless(&answer, path);
         assert!(answer.text.contains("&#60;script&#62;alert(1)"), "{path} shows it: {}", answer.text);
@@ -283,6 +289,8 @@ async fn every_screen_is_data_too() {
         (format!("/ui/purchases/{key}"), format!("/v1/explain/purchases/{key}")),
         ("/ui/alarms".to_owned(), "/v1/alarms?open=true".to_owned()),
         ("/ui/audit-log".to_owned(), "/v1/audit-log".to_owned()),
+        ("/ui/team".to_owned(), "/v1/sign-ins".to_owned()),
+        ("/ui/team/keys".to_owned(), "/v1/keys".to_owned()),
         ("/ui/settings".to_owned(), "/v1/about".to_owned()),
     ] {
         let page = visitor.get(&service, &path).await;

@@ -193,15 +193,14 @@ async fn an_administrator_ends_the_sign_in_of_another() {
     let other = Visitor::with_key(&service, &text).await.expect("a sign-in");
     let own = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let id = service.get("/v1/sign-ins").await.body["items"][0]["id"].as_str().expect("an id").to_owned();
-    let path = format!("/ui/settings/sign-ins/{id}/end");
+    let path = format!("/ui/team/sign-ins/{id}/end");
     let blank = own.post(&service, &path, &[("reason", " ")]).await;
     assert_eq!(blank.status, 400, "a reason is needed");
     for part in [format!("id=\"reason-end-{id}\""), "aria-describedby=\"wrong-reason\"".to_owned()] {
         assert!(blank.text.contains(&part), "{part}: {}", blank.text);
     }
     assert_eq!(page(&service, &other).await, 200);
-    let unknown =
-        own.post(&service, "/ui/settings/sign-ins/6b275a67-0bbb-4f3a-99b9-6600bf711993/end", &[("reason", "x")]);
+    let unknown = own.post(&service, "/ui/team/sign-ins/6b275a67-0bbb-4f3a-99b9-6600bf711993/end", &[("reason", "x")]);
     let unknown = unknown.await;
     assert!(unknown.status == 404 && unknown.text.contains("Nothing was changed"), "{}", unknown.text);
     assert_eq!(own.post(&service, &path, &[("reason", "left the company")]).await.status, 303);

@@ -1,0 +1,177 @@
+//! What the screens of the team and of keys show. Pure.
+
+use super::forms::{create_key, invite, revoke, sign_out};
+use super::{KEYS, SCREEN};
+use crate::pages::action::{Action, Mistake, labelled};
+use crate::pages::cell::Cell;
+use crate::pages::change::Mistakes;
+use crate::pages::frame::Frame;
+use crate::pages::lists::Tab;
+use crate::pages::once::{Once, ShownOnce};
+use crate::pages::parts::{Badge, Moment, Sentence, Tone};
+use crate::pages::visit::Visit;
+use askama::Template;
+use domain::AppId;
+use std::time::Duration;
+use storage::{ApiKey, Role, SignIn};
+
+/// A person who is signed in.
+pub struct SignedIn {
+    name: String,
+    role: Role,
+    app: String,
+    began: Moment,
+    used: Moment,
+    ends: Moment,
+    /// What signs them out; none for the visitor's own sign-in.
+    end: Option<Action>,
+}
+
+#[derive(Template)]
+#[template(path = "team/people.html")]
+pub struct PeoplePage<'a> {
+    frame: &'a Frame,
+    tabs: [Tab; 2],
+    people: Vec<SignedIn>,
+    actions: Vec<Action>,
+    secrets: Vec<Once>,
+    notice: Option<&'static str>,
+    mistakes: Vec<Mistake>,
+    detail: Option<String>,
+}
+
+impl<'a> PeoplePage<'a> {
+    /// The page of these sign-ins, which may last as long as `longest`.
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        all: Vec<SignIn>,
+        longest: Duration,
+        mistakes: Mistakes,
+        once: &ShownOnce,
+    ) -> Self {
+        let person = |one: SignIn| SignedIn {
+            end: (one.id != visit.sign_in.id).then(|| sign_out(visit, &one, &mistakes)),
+            app: app(frame, one.app_id),
+            name: one.name,
+            role: one.role,
+            began: Moment::ago(one.created_at),
+            used: Moment::ago(one.used_at),
+            ends: Moment::at(one.expires_at),
+        };
+        let people: Vec<SignedIn> = all.into_iter().map(person).collect();
+        let actions = vec![invite(frame, visit, longest, &mistakes)];
+        let wrong = mistakes.refused.fields;
+        Self {
+            frame,
+            tabs: tabs(visit, SCREEN.path),
+            mistakes: labelled(actions.iter().chain(people.iter().filter_map(|one| one.end.as_ref())), wrong),
+            people,
+            actions,
+            secrets: link(visit, once).into_iter().collect(),
+            notice: (visit.query("done").as_deref() == Some("end")).then_some("The person is signed out."),
+            detail: mistakes.refused.detail,
+        }
+    }
+}
+
+/// The link that was just created.
+fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
+    let (path, expires) = (once.text("path")?, once.text("expires_at")?);
+    let person = once.sent.get("name").unwrap_or_default();
+    let role = once.sent.get("role").unwrap_or_default();
+    let reach = match visit.origin.as_str() {
+        "" => " Put the address of this page before it.",
+        // A browser takes the cookie without TLS from this very machine alone.
+        origin if origin.starts_with("http://") => {
+            " Its address is that of this page, which this machine alone reaches."
+        }
+        _ => "",
+    };
+    Some(Once {
+        label: format!("Link for {person}, with the role {role}"),
+        value: format!("{}{path}", visit.origin),
+        note: Some(Sentence::new(&format!("It works once, until {expires}. Send it to that person alone.{reach}"))),
+    })
+}
+
+/// A key that was not revoked.
+pub struct KeyRow {
+    name: String,
+    role: Role,
+    app: String,
+    created: Moment,
+    used: Cell,
+    expires: Cell,
+    revoke: Action,
+}
+
+#[derive(Template)]
+#[template(path = "team/keys.html")]
+pub struct KeysPage<'a> {
+    frame: &'a Frame,
+    tabs: [Tab; 2],
+    keys: Vec<KeyRow>,
+    actions: Vec<Action>,
+    secrets: Vec<Once>,
+    notice: Option<&'static str>,
+    mistakes: Vec<Mistake>,
+    detail: Option<String>,
+}
+
+impl<'a> KeysPage<'a> {
+    /// The page of those of these keys that were not revoked.
+    pub fn new(frame: &'a Frame, visit: &Visit, all: &[ApiKey], mistakes: Mistakes, once: &ShownOnce) -> Self {
+        let key = |one: &ApiKey| KeyRow {
+            name: one.name.clone(),
+            role: one.role,
+            app: app(frame, one.app_id),
+            created: Moment::at(one.created_at),
+            used: Cell::or(one.last_used_at, "never"),
+            expires: match one.expires_at {
+                Some(end) if end <= visit.now => Cell::from(Badge::new(Tone::Idle, "expired")).and(Some(end)),
+                end => Cell::or(end.map(Moment::at), "never"),
+            },
+            revoke: revoke(visit, one, &mistakes),
+        };
+        let keys: Vec<KeyRow> = all.iter().filter(|one| one.revoked_at.is_none()).map(key).collect();
+        let actions = vec![create_key(frame, visit, &mistakes)];
+        let wrong = mistakes.refused.fields;
+        Self {
+            frame,
+            tabs: tabs(visit, KEYS),
+            mistakes: labelled(actions.iter().chain(keys.iter().map(|one| &one.revoke)), wrong),
+            keys,
+            actions,
+            secrets: created(once).into_iter().collect(),
+            notice: (visit.query("done").as_deref() == Some("revoke")).then_some("The key is revoked."),
+            detail: mistakes.refused.detail,
+        }
+    }
+}
+
+/// The key that was just created.
+fn created(once: &ShownOnce) -> Option<Once> {
+    let (key, name, role) = (once.text("key")?, once.text("name")?, once.text("role")?);
+    let note = "It is the bearer token of requests to the API, and `SETTLE_ADMIN_TOKEN` of the command line.";
+    Some(Once {
+        label: format!("Key {name}, with the role {role}"),
+        value: key.to_owned(),
+        note: Some(Sentence::new(note)),
+    })
+}
+
+/// The lists of the screen, of which one is shown.
+fn tabs(visit: &Visit, current: &str) -> [Tab; 2] {
+    [("Team", SCREEN.path), ("Keys of the API", KEYS)].map(|(label, path)| Tab {
+        label,
+        path: visit.to(path),
+        is_current: path == current,
+    })
+}
+
+/// What an app is called.
+fn app(frame: &Frame, app: Option<AppId>) -> String {
+    let Some(id) = app.map(|id| id.to_string()) else { return "All apps".to_owned() };
+    frame.apps.iter().find(|app| app.id == id).map_or(id, |app| app.name.clone())
+}
