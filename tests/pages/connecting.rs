@@ -89,7 +89,7 @@ async fn add_webhook(stage: &Stage, console: &str) -> String {
     stage.browser.run("document.querySelector('#url').value = ''").await;
     stage.fill("URL", &stage.world.receiver.url()).await;
     stage.press_button("Add Webhook").await;
-    stage.wait_text("main", "shown only here").await;
+    stage.wait_text("main", "You won't see it again").await;
     let secret = stage.browser.run("return document.querySelector('.once code').dataset.copy").await;
     stage.world.receiver.trust(secret.as_str().expect("a secret"));
     stage.store_picture("webhook-created", 1280).await;

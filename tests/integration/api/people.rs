@@ -50,7 +50,7 @@ async fn a_customer_is_named_found_and_not_renamed() {
     let other = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u/1+=" })).await;
     assert_eq!(other.status, 409, "{}", other.body);
     let why = other.body["detail"].as_str().expect("a sentence");
-    assert!(why.contains("6b275a67") && why.contains("does not move purchases"), "{why}");
+    assert!(why.contains("6b275a67") && why.contains("settle customer move"), "{why}");
     let second = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u2" })).await;
     assert_eq!(second.body["type"], "custom");
     let joined = shop.send_json("PUT", "/customers", json!({ "external_id": "anna", "app_user_id": "u3" })).await;

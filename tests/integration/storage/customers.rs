@@ -59,7 +59,7 @@ story! {
         world.store.name_customer(world.app.id, app_user("u2"), "otto", None).await.unwrap();
         for wanted in ["bert", "otto"] {
             let error = world.store.name_customer(world.app.id, app_user("u1"), wanted, None).await.unwrap_err();
-            assert!(is_conflict(&error, "`anna`") && is_conflict(&error, "does not move"), "{error}");
+            assert!(is_conflict(&error, "`anna`") && is_conflict(&error, "settle customer move"), "{error}");
         }
         let anna = world.store.customer(world.app.id, CustomerKey::ExternalId("anna".to_owned())).await.unwrap();
         assert_eq!(anna.app_user_ids, ["u1"]);

@@ -119,7 +119,7 @@ where
 
 fn place(visit: &Visit, path: &str, mistakes: &Mistakes, once: &ShownOnce) -> PageAddress {
     let (title, api, command) = match path {
-        KEYS => ("Keys of the API", "/v1/keys", "settle key list"),
+        KEYS => ("API keys", "/v1/keys", "settle key list"),
         _ => ("Team", "/v1/sign-ins", "settle sign-in list"),
     };
     let app = visit.app.map(|app| app.to_string()).unwrap_or_default();

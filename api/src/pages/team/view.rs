@@ -163,7 +163,7 @@ fn created(once: &ShownOnce) -> Option<Once> {
 
 /// The lists of the screen, of which one is shown.
 fn tabs(visit: &Visit, current: &str) -> [Tab; 2] {
-    [("Team", SCREEN.path), ("Keys of the API", KEYS)].map(|(label, path)| Tab {
+    [("Team", SCREEN.path), ("API keys", KEYS)].map(|(label, path)| Tab {
         label,
         path: visit.to(path),
         is_current: path == current,

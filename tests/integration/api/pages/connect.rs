@@ -112,7 +112,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     }
     let destinations = visitor.get(&service, &format!("{console}/destinations")).await;
     let app_id = stored["app_id"].as_str().expect("an id");
-    has(&destinations, &["Nobody does yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
+    has(&destinations, &["No destination yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
     let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks" });
     let hook = service.send_json("POST", &format!("/v1/apps/{app_id}/destinations"), &hook).await;
     let hook = hook.body["id"].as_str().expect("an id").to_owned();

@@ -83,7 +83,7 @@ async fn a_wrong_invitation_is_open_with_what_was_entered() {
         assert!(unfit.text.contains(part), "{part}: {}", unfit.text);
     }
     for answer in [wrong, unfit] {
-        assert!(answer.text.contains("Nothing was changed") && !answer.text.contains(LINK), "{}", answer.text);
+        assert!(answer.text.contains("Fix ") && !answer.text.contains(LINK), "{}", answer.text);
     }
     assert_eq!(service.count("sign_in_links"), 0);
 }
