@@ -128,6 +128,7 @@ impl Store {
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
+            health::close_alarm(write, id, "it was deleted")?;
             Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination)))))
         })
         .await?;
@@ -263,6 +264,9 @@ fn update(
         None => row.reason.clone().filter(|_| !is_enabled_again),
     };
     let since = if state == row.state { row.since } else { write.now()? };
+    if state != row.state {
+        health::close_alarm(write, row.id, if common.enabled { "it was enabled" } else { "it was disabled" })?;
+    }
     sql(UPDATE)
         .bind(common.name.as_str())
         .bind(json(&common.events)?)
