@@ -136,7 +136,7 @@
     const button = document.createElement("button");
     button.type = "button";
     button.className = "quiet";
-    const label = () => { button.textContent = isPaused ? "Go live" : "Pause"; };
+    const label = () => { button.textContent = isPaused ? "Resume live updates" : "Pause live updates"; };
     button.addEventListener("click", () => {
       isPaused = !isPaused;
       store("settle-paused", isPaused ? "yes" : "no");

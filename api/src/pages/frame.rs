@@ -105,9 +105,9 @@ impl Frame {
         });
         let is_connected = edge.dispatch.engine().is_connected();
         let engine = if is_connected {
-            Badge::new(Tone::Good, "engine answers")
+            Badge::new(Tone::Good, "Temporal connected")
         } else {
-            Badge::new(Tone::Bad, "engine does not answer")
+            Badge::new(Tone::Bad, "Temporal not connected")
         };
         let query = visit.uri.query().map_or_else(String::new, |query| format!("{query}&"));
         Ok(Self {
