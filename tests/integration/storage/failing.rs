@@ -1,9 +1,10 @@
-//! The one alarm of a failing destination.
+//! The one alarm of a failing destination, and the state of a destination as people see it.
 
 use super::operator_events::fails;
-use super::sending::{RETRY, finish};
+use super::sending::{RETRY, finish, lease, rendering};
 use super::world::{World, story};
-use storage::{AlarmFilter, EndpointSignal, Mode, Page, Verdict};
+use domain::DestinationId;
+use storage::{AlarmFilter, EndpointSignal, Lease, Mode, Page, Rendered, Verdict};
 
 const MINUTES_MS: i64 = 5 * 60_000;
 
@@ -16,6 +17,18 @@ async fn alarms(world: &World) -> Vec<(i64, Option<String>)> {
     let mut found: Vec<_> = all.into_iter().map(|one| (one.count, one.note)).collect();
     found.sort();
     found
+}
+
+/// The state of a destination, which is the same wherever it is shown.
+async fn shown(world: &World, id: DestinationId) -> &'static str {
+    let one = world.store.shown_state(id).await.unwrap();
+    let listed = world.store.destinations(world.app.id, Page::default()).await.unwrap().items;
+    let overview = world.store.overview(None).await.unwrap().destinations;
+    let in_list = listed.iter().find(|one| one.id == id).unwrap().shown_state;
+    let in_overview = overview.iter().find(|one| one.destination.id == id).unwrap().shown_state;
+    let explained = world.store.explain_destination(id).await.unwrap().shown_state;
+    assert_eq!([in_list, in_overview, explained], [one; 3]);
+    one.as_str()
 }
 
 story! {
@@ -80,5 +93,52 @@ story! {
         assert_eq!(alarms(&world).await, closed);
         world.alter(hook, |common| common.enabled = true).await;
         assert_eq!(alarms(&world).await, closed, "it was closed already");
+    }
+}
+
+story! {
+    async fn a_destination_without_a_request_is_not_called_healthy(world: World) {
+        let hook = world.destination("hook").await.id;
+        assert_eq!(shown(&world, hook).await, "not_tried");
+        world.revise("r1", 1).await;
+        assert_eq!(shown(&world, hook).await, "not_tried", "it is pending");
+        world.send("r1", hook, RETRY).await;
+        assert_eq!(shown(&world, hook).await, "failing");
+        world.pass(5_001);
+        world.send("r1", hook, Verdict::Delivered).await;
+        assert_eq!(shown(&world, hook).await, "healthy");
+        world.alter(hook, |common| common.enabled = false).await;
+        assert_eq!(shown(&world, hook).await, "disabled");
+    }
+}
+
+story! {
+    async fn a_destination_that_sends_nothing_for_a_day_skips_all(world: World) {
+        let hook = world.destination("hook").await.id;
+        let skip = async |receipt: &str| {
+            world.revise(receipt, 1).await;
+            let render = rendering(|_| Rendered::Skip { why: "the integration has no key".to_owned() });
+            world.store.lease(Lease { render, ..lease(world.key(receipt), hook, receipt) }).await.unwrap();
+        };
+        skip("r1").await;
+        assert_eq!(shown(&world, hook).await, "skips_everything");
+        world.revise("r2", 1).await;
+        assert_eq!(shown(&world, hook).await, "not_tried", "an event is pending");
+        world.raw().run("UPDATE deliveries SET status = 'waiting' WHERE status = 'pending'");
+        assert_eq!(shown(&world, hook).await, "not_tried", "an event waits for a login");
+        world.raw().run("UPDATE deliveries SET status = 'failed' WHERE status = 'waiting'");
+        assert_eq!(shown(&world, hook).await, "not_tried", "an event failed");
+        let day_later = "UPDATE deliveries SET created_at = created_at - 90000000000;
+             UPDATE health SET last_success_at = last_success_at - 90000000000";
+        world.raw().run(day_later);
+        assert_eq!(shown(&world, hook).await, "not_tried", "nothing happened for a day");
+        world.revise("r3", 1).await;
+        world.send("r3", hook, Verdict::Delivered).await;
+        skip("r4").await;
+        assert_eq!(shown(&world, hook).await, "healthy", "an event was delivered");
+        world.raw().run(day_later);
+        assert_eq!(shown(&world, hook).await, "healthy");
+        skip("r5").await;
+        assert_eq!(shown(&world, hook).await, "skips_everything");
     }
 }
