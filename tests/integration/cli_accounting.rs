@@ -245,7 +245,7 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     desk.beside().batch_execute(raised).expect("an alarm");
     let table = text(&desk, &["alarm", "list"]);
     let mut lines = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND PLATFORM FIRST DETAIL NOTE ID"), "{table}");
+    assert_eq!(lines.next().as_deref(), Some("LAST COUNT KIND ABOUT FIRST DETAIL NOTE ID"), "{table}");
     let row = lines.next().expect("a row");
     assert!(row.starts_with("1970-01-01T00:00:02") && row.contains("it is broken - 6b275a67"), "{row}");
     assert!(row.contains(" 3 check - "), "{row}");

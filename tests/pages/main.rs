@@ -215,7 +215,7 @@ async fn axe_finds_nothing_and_no_page_scrolls_sideways() {
 async fn what_changes_is_shown_without_a_reload() {
     let mut stage = Stage::start().await;
     stage.open("/ui/").await;
-    stage.wait_text("#standing h1", "Nothing was received yet").await;
+    stage.wait_text("#standing h1", "No notifications received yet").await;
     stage.browser.run("window.isTheSamePage = true").await;
     stage.wait_streaming().await;
     let first = stage.world.send("SUBSCRIPTION_PURCHASED", "receipt-5").await;

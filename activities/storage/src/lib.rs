@@ -110,6 +110,7 @@ pub use reports::payments::{PaymentSubject, PaymentView};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};
+pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::store_names::FoundCustomer;
 pub use settings::destinations::{Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits};
 pub use settling::payments::Earned;

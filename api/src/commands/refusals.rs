@@ -34,7 +34,7 @@ async fn enabled(store: &Store) -> Result<Vec<Destination>, Error> {
             let mut page = Page::default();
             loop {
                 let read = store.destinations(app.id, page).await?;
-                found.extend(read.items.into_iter().filter(|one| one.enabled));
+                found.extend(read.items.into_iter().map(|one| one.destination).filter(|one| one.enabled));
                 let Some(cursor) = read.next_cursor else { break };
                 page = Page { cursor: Some(cursor), ..Page::default() };
             }

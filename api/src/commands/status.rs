@@ -1,12 +1,15 @@
 //! `settle status`: the state of the inbox, Temporal, the sweep and the destinations, and the recent alarms.
 
 use super::client::{Client, Remote, segment};
+use super::destination::notable_state;
 use super::layout;
 use super::table::{self, field, items};
 use crate::clock;
+use crate::resources::destinations::shown_state_for_people;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
+use storage::ShownState;
 
 /// An alarm is recent for 24 hours.
 const RECENT_MS: i64 = 24 * 3600 * 1000;
@@ -14,6 +17,8 @@ const RECENT_MS: i64 = 24 * 3600 * 1000;
 const MAX_ALARMS: usize = 20;
 /// The state of a destination to which the settings of the service allow no request.
 const REFUSED: &str = "not allowed by the settings";
+const UNTRIED: &str = shown_state_for_people(ShownState::NotTried);
+const SKIPPING: &str = shown_state_for_people(ShownState::SkipsEverything);
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
@@ -89,7 +94,7 @@ async fn destinations(client: &Client) -> anyhow::Result<Vec<Value>> {
             let shown = client.get(&format!("/v1/destinations/{}", segment(&field(&listed, "id"))), &[]).await?;
             let health = &shown["health"];
             let mut one = json!({ "app": app["name"], "pending": health["pending"], "failed": health["failed"] });
-            for name in ["id", "name", "kind", "enabled", "state", "since", "reason", "refusal"] {
+            for name in ["id", "name", "kind", "enabled", "state", "shown_state", "since", "reason", "refusal"] {
                 one[name] = shown[name].clone();
             }
             for name in ["last_error", "skipped"] {
@@ -174,30 +179,32 @@ fn counts_by_state(destinations: &[Value]) -> String {
         return "none: `settle destination create --help`".to_owned();
     }
     let of = |name: &str| destinations.iter().filter(|one| state(one) == name).count();
-    let states = ["healthy", "failing", "open", "disabled", REFUSED].map(|state| (state, of(state)));
+    let states = ["healthy", UNTRIED, SKIPPING, "failing", "open", "disabled", REFUSED].map(|state| (state, of(state)));
     let states = states.into_iter().filter(|(_, count)| *count > 0);
     let states = states.map(|(state, count)| match state {
         "open" => format!("{count} with an open breaker"),
+        SKIPPING => format!("{count} skipping everything"),
         state => format!("{count} {state}"),
     });
     states.collect::<Vec<_>>().join(", ")
 }
 
-/// The state of a destination. One to which the settings allow no request has a name of its own.
+/// The state of a destination as people see it. One to which the settings allow no request has a name of its own.
 fn state(one: &Value) -> &str {
-    if is_refused(one) { REFUSED } else { one["state"].as_str().unwrap_or_default() }
+    if is_refused(one) { REFUSED } else { notable_state(one).or(one["state"].as_str()).unwrap_or_default() }
 }
 
 /// The line about one destination.
 fn destination(one: &Value) -> String {
     let shown = if one["state"] == "open" { "breaker open" } else { state(one) };
     let mut text = format!("{} {}: {shown}", field(one, "name"), field(one, "id"));
-    if shown != "healthy" && shown != REFUSED {
+    let is_healthy = ["healthy", UNTRIED, SKIPPING].contains(&shown);
+    if !is_healthy && shown != REFUSED {
         text.push_str(&format!(" since {}", field(one, "since")));
     }
     let refusal = if is_refused(one) { &one["refusal"] } else { &Value::Null };
     let reasons = [refusal, &one["reason"], &one["last_error"]];
-    let reason = reasons.into_iter().find_map(Value::as_str).filter(|_| shown != "healthy");
+    let reason = reasons.into_iter().find_map(Value::as_str).filter(|_| !is_healthy);
     if let Some(reason) = reason {
         text.push_str(&format!(" ({reason})"));
     }
@@ -213,6 +220,9 @@ fn destination(one: &Value) -> String {
     if skipped > 0 {
         text.push_str(&format!(", {skipped} skipped"));
     }
+    if shown == SKIPPING {
+        text.push_str(&format!("; `settle explain destination {}` shows why", field(one, "id")));
+    }
     if one["state"] == "open" {
         text.push_str(&format!("; `settle destination retry {}` tries it now", field(one, "id")));
     }
@@ -225,7 +235,11 @@ fn alarm(one: &Value) -> String {
         Some(count) if count > 1 => format!(", {count} times"),
         _ => String::new(),
     };
-    format!("{} {}{count}: {}", field(one, "last_at"), field(one, "kind"), field(one, "detail"))
+    let detail = field(one, "detail");
+    let about = one["about"].as_str().filter(|about| !detail.contains(about));
+    let about = about.map_or_else(String::new, |about| format!(" of {about}"));
+    let closed = one["acknowledged_by"].as_str().map_or_else(String::new, |by| format!(", acknowledged by {by}"));
+    format!("{} {}{about}{count}{closed}: {detail}", field(one, "last_at"), field(one, "kind"))
 }
 
 #[cfg(test)]
@@ -242,8 +256,16 @@ mod tests {
                  "pending": 12, "failed": 1},
                 {"id": "d2", "name": "analytics", "state": "healthy", "pending": 0, "failed": 0, "skipped": 2,
                  "last_error": "old"},
+                {"id": "d3", "name": "new", "state": "healthy", "shown_state": "not_tried", "pending": 0},
+                {"id": "d4", "name": "test", "state": "healthy", "shown_state": "skips_everything", "skipped": 17,
+                 "last_error": "old"},
             ],
-            "alarms": [{"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing"}],
+            "alarms": [
+                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination", "count": 3, "detail": "billing: it is off",
+                 "about": "billing"},
+                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination_failing", "count": 1, "detail": "it fails",
+                 "about": "billing", "acknowledged_by": "settle"},
+            ],
         });
         let lines: Vec<String> = sentences(&found).into_iter().map(|(name, text)| format!("{name}|{text}")).collect();
         let expected = [
@@ -251,12 +273,15 @@ mod tests {
             "Temporal|does not answer: notifications are accepted, and settled once it does",
             "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: what was lost is not repaired; it is started \
               again by itself, if a worker runs and Temporal answers",
-            "Destinations|1 healthy, 1 with an open breaker",
+            "Destinations|1 healthy, 1 not tried yet, 1 skipping everything, 1 with an open breaker",
             "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 pending, 1 failed for good; `settle \
              destination retry d1` tries it now",
             "|analytics d2: healthy, nothing pending, 2 skipped",
-            "Alarms|1 in the last 24 hours; `settle alarm list` shows all",
-            "|2026-01-31T12:00:00Z destination, 3 times: billing",
+            "|new d3: not tried yet, nothing pending",
+            "|test d4: skips everything, nothing pending, 17 skipped; `settle explain destination d4` shows why",
+            "Alarms|2 in the last 24 hours; `settle alarm list` shows all",
+            "|2026-01-31T12:00:00Z destination, 3 times: billing: it is off",
+            "|2026-01-31T12:00:00Z destination_failing of billing, acknowledged by settle: it fails",
         ];
         assert_eq!(lines, expected);
     }

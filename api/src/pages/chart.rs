@@ -15,6 +15,13 @@ const LEAST: i64 = 2;
 /// Part of the place of a bar that stays empty, in hundredths.
 const GAP: i64 = 20;
 
+/// A series in the legend.
+#[derive(Debug, PartialEq, Eq)]
+struct Key {
+    tone: &'static str,
+    name: &'static str,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 struct Shape {
     tone: &'static str,
@@ -27,6 +34,9 @@ pub struct Chart {
     id: &'static str,
     title: &'static str,
     numbers: String,
+    legend: Vec<Key>,
+    /// What the height of the picture stands for; empty if there is nothing in it.
+    most: String,
     shapes: Vec<Shape>,
     columns: Vec<&'static str>,
     rows: Vec<(Moment, Vec<String>)>,
@@ -59,6 +69,8 @@ impl Chart {
             id,
             title,
             numbers: sums(all),
+            legend: all.iter().map(|one| Key { tone: one.tone, name: one.name }).collect(),
+            most: Some(highest(all)).filter(|most| *most > 0).map_or_else(String::new, amount),
             shapes: stacked(all),
             columns: all.iter().map(|one| one.name).collect(),
             rows: rows.rev().collect(),
@@ -81,12 +93,14 @@ impl Chart {
         });
         let numbers = match count {
             0 => "none in the last hour".to_owned(),
-            count => format!("{} on average, {} at most", duration(total / count), duration(most)),
+            count => format!("avg {} · max {}", duration(total / count), duration(most)),
         };
         Self {
             id,
             title,
             numbers,
+            legend: vec![Key { tone: "busy", name: "average" }, Key { tone: "longest", name: "longest" }],
+            most: if count > 0 { duration(most) } else { String::new() },
             shapes: vec![Shape { tone: "longest", path: bars(&longest) }, Shape { tone: "busy", path: bars(&average) }],
             columns: vec!["number", "average", "longest"],
             rows: filled.map(row).rev().collect(),
@@ -110,12 +124,23 @@ fn sums(all: &[Counted<'_>]) -> String {
     format!("{} in the last hour", all.iter().map(sum).collect::<Vec<_>>().join(", "))
 }
 
+fn steps(all: &[Counted<'_>]) -> usize {
+    all.iter().map(|one| one.points.items.len()).max().unwrap_or(0)
+}
+
+fn count(one: &Counted<'_>, at: usize) -> i64 {
+    one.points.items.get(at).map_or(0, |point| point.count)
+}
+
+/// The highest sum of all series in a step.
+fn highest(all: &[Counted<'_>]) -> i64 {
+    let total = |at: usize| all.iter().map(|one| count(one, at)).sum();
+    (0..steps(all)).map(total).max().unwrap_or(0)
+}
+
 /// The bars of each series, the later ones above the earlier ones.
 fn stacked(all: &[Counted<'_>]) -> Vec<Shape> {
-    let steps = all.iter().map(|one| one.points.items.len()).max().unwrap_or(0);
-    let count = |one: &Counted<'_>, at: usize| one.points.items.get(at).map_or(0, |point| point.count);
-    let total = |at: usize| -> i64 { all.iter().map(|one| count(one, at)).sum() };
-    let most = (0..steps).map(total).max().unwrap_or(0);
+    let (steps, most) = (steps(all), highest(all));
     let mut heights = vec![0; steps];
     let mut shape = |one: &Counted<'_>| {
         let bars: Vec<(i64, i64)> = (0..steps)
@@ -183,6 +208,8 @@ mod tests {
         let (good, bad) = (series(&[0, 4, 0]), series(&[0, 1, 2]));
         let chart = Chart::counts("a", "A", &[counted("delivered", &good), counted("failed", &bad)]);
         assert_eq!(chart.numbers, "4 delivered, 3 failed in the last hour");
+        assert_eq!(chart.most, "5", "the highest sum of a step");
+        assert_eq!(chart.legend.iter().map(|key| key.name).collect::<Vec<_>>(), ["delivered", "failed"]);
         let rows: Vec<_> = chart.rows.iter().map(|(_, values)| values.join(" ")).collect();
         assert_eq!(rows, ["0 2", "4 1"], "the newest first, empty ones left out");
         assert_eq!(chart.shapes[0].path, "M200 64v-51h160v51z");
@@ -192,8 +219,9 @@ mod tests {
     #[test]
     fn times_have_an_average_and_a_longest() {
         let chart = Chart::times("a", "A", &series(&[1, 0, 3]));
-        assert_eq!(chart.numbers, "25 ms on average, 60 ms at most");
-        assert_eq!(Chart::times("a", "A", &series(&[0])).numbers, "none in the last hour");
+        assert_eq!((chart.numbers.as_str(), chart.most.as_str()), ("avg 25 ms · max 60 ms", "60 ms"));
+        let empty = Chart::times("a", "A", &series(&[0]));
+        assert_eq!((empty.numbers.as_str(), empty.most.as_str()), ("none in the last hour", ""));
         let texts = [999, 1_000, 59_999, 61_000].map(duration);
         assert_eq!(texts, ["999 ms", "1.0 s", "59.9 s", "1 min 1 s"]);
     }

@@ -107,7 +107,7 @@ impl Frame {
         let engine = if is_connected {
             Badge::new(Tone::Good, "Temporal connected")
         } else {
-            Badge::new(Tone::Bad, "engine does not answer")
+            Badge::new(Tone::Bad, "Temporal not connected")
         };
         let query = visit.uri.query().map_or_else(String::new, |query| format!("{query}&"));
         Ok(Self {

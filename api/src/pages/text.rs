@@ -2,10 +2,11 @@
 
 use super::parts::{Badge, Tone};
 use crate::resources::deliveries::status_for_people;
+use crate::resources::destinations::shown_state_for_people;
 use crate::resources::purchases::state_for_people;
 use domain::Timestamp;
-use domain::health::State as Health;
-use storage::DeliveryStatus;
+use std::time::Duration;
+use storage::{DeliveryStatus, ShownState};
 
 /// Shortest length of an instant in a sentence.
 const INSTANT_CHARS: usize = "2026-01-31T12:00:00Z".len();
@@ -97,13 +98,14 @@ pub fn purchase_state(state: &str) -> Badge {
     Badge::new(tone, state_for_people(state))
 }
 
-pub fn destination_state(state: Health) -> Badge {
-    match state {
-        Health::Healthy => Badge::new(Tone::Good, "healthy"),
-        Health::Failing => Badge::new(Tone::Warn, "failing"),
-        Health::Open => Badge::new(Tone::Bad, "does not answer"),
-        Health::Disabled => Badge::new(Tone::Idle, "disabled"),
-    }
+pub fn destination_state(state: ShownState) -> Badge {
+    let tone = match state {
+        ShownState::Healthy => Tone::Good,
+        ShownState::Failing | ShownState::SkipsEverything => Tone::Warn,
+        ShownState::Open => Tone::Bad,
+        ShownState::NotTried | ShownState::Disabled => Tone::Idle,
+    };
+    Badge::new(tone, shown_state_for_people(state))
 }
 
 pub fn delivery_status(status: DeliveryStatus) -> Badge {
@@ -139,6 +141,18 @@ pub fn counted(number: i64, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{} {what}s", amount(number)) }
 }
 
+/// How long something lasts, in its largest unit.
+pub fn lasting(duration: Duration) -> String {
+    let minutes = duration.as_secs() / 60;
+    let (number, unit) = match minutes {
+        0 => return "less than a minute".to_owned(),
+        1..60 => (minutes, "minute"),
+        60..1440 => (minutes / 60, "hour"),
+        _ => (minutes / 1440, "day"),
+    };
+    counted(i64::try_from(number).unwrap_or(i64::MAX), unit)
+}
+
 /// A number that is counted up to 10,000.
 pub fn amount(number: i64) -> String {
     if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
@@ -167,7 +181,8 @@ pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{entered_instant, input_instant, quoted, with_query};
+    use super::{entered_instant, input_instant, lasting, quoted, with_query};
+    use std::time::Duration;
 
     #[test]
     fn an_instant_without_a_zone_is_of_utc() {
@@ -179,6 +194,14 @@ mod tests {
         ] {
             assert_eq!((entered_instant(entered).as_str(), input_instant(entered).as_str()), (sent, shown));
         }
+    }
+
+    #[test]
+    fn a_duration_is_stated_in_its_largest_unit() {
+        let texts = [59, 60, 3_599, 3_600, 7_200, 86_399, 86_400, 864_000].map(|s| lasting(Duration::from_secs(s)));
+        let expected =
+            ["less than a minute", "1 minute", "59 minutes", "1 hour", "2 hours", "23 hours", "1 day", "10 days"];
+        assert_eq!(texts, expected);
     }
 
     #[test]

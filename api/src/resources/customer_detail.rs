@@ -101,7 +101,7 @@ impl ReadCustomer {
         let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
         let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
         let payments = edge.store.payments(Some(app), PaymentSubject::User(user), first(PAYMENTS)).await?;
-        let destinations = edge.store.destinations(app, first(DESTINATIONS)).await?.items;
+        let destinations = edge.store.destinations(app, first(DESTINATIONS)).await?.map(|one| one.destination).items;
         let keys = purchases.items.iter().map(|one| one.collapse_key).collect();
         let deliveries = edge.store.newest_deliveries(keys).await?;
         let counted = [real.purchases, test.purchases].concat();

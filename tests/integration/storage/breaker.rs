@@ -97,8 +97,8 @@ story! {
         assert_eq!((health.failures, pending), (10, 11));
         assert_eq!(health.last_error.as_deref(), Some("the endpoint answered 500"));
         let alarms = world.store.alarms(Page::default()).await.unwrap().items;
-        assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination"), "{alarms:?}");
-        assert!(alarms[0].detail.contains("its breaker is open") && alarms[0].detail.contains("hook"), "{alarms:?}");
+        assert_eq!((alarms.len(), alarms[0].kind.as_str()), (1, "destination_failing"), "{alarms:?}");
+        assert!(alarms[0].detail.contains("keep failing"), "{alarms:?}");
         let of_app = AlarmFilter { app_id: Some(world.app.id), ..AlarmFilter::default() };
         assert_eq!(world.store.alarms_of(of_app, Page::default()).await.unwrap().items, alarms);
         assert_eq!((alarms[0].destination_id, alarms[0].about.as_deref()), (Some(hook.id), Some("hook")));

@@ -29,6 +29,7 @@ mod erasure;
 mod erasure_devices;
 mod erasure_others;
 mod explaining;
+mod failing;
 mod figures;
 mod filling;
 mod filtering;

@@ -12,6 +12,7 @@ use crate::db::writer::Write;
 use crate::delivery::{health, places};
 use crate::events::deliveries;
 use crate::reports::check;
+use crate::reports::shown_state::{SHOWN_STATE, ShownDestination, since};
 use crate::settings::destinations::rows::{COLUMNS, DestinationRow, SELECT, require};
 use crate::settings::destinations::{Destination, DestinationChange, DestinationSettings, NewDestination};
 use domain::health::State;
@@ -25,8 +26,9 @@ const DELETE: Sql =
     statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL");
 
 const LIST: Sql = statement! {"
-    SELECT {CREATED} AS cursor, {COLUMNS}
-    FROM destinations
+    SELECT {CREATED} AS cursor, {COLUMNS}, {SHOWN_STATE} AS shown_state
+    FROM destinations t
+    JOIN health h ON h.destination_id = t.id
     WHERE deleted_at IS NULL AND app_id = ? AND (created_at, id) > (?, ?)
     ORDER BY created_at, id
     LIMIT ?
@@ -51,9 +53,12 @@ impl Store {
     }
 
     /// The destinations of an app, the oldest first.
-    pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<Destination>, Error> {
+    pub async fn destinations(&self, app: AppId, page: Page) -> Result<Paged<ShownDestination>, Error> {
         let (after, id) = page.pair_or(i64::MIN)?;
-        self.read(move |connection| page.read(connection, sql(LIST).bind(app).bind(after).bind(id))).await
+        self.read_now(move |connection, now| {
+            page.read(connection, sql(LIST).bind_all(since(now)).bind(app).bind(after).bind(id))
+        })
+        .await
     }
 
     /// Changes a destination. `set` changes the settings that every kind has, and may run more than once. Its pending
@@ -128,6 +133,7 @@ impl Store {
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
+            health::close_alarm(write, id, "it was deleted")?;
             Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination)))))
         })
         .await?;
@@ -263,6 +269,9 @@ fn update(
         None => row.reason.clone().filter(|_| !is_enabled_again),
     };
     let since = if state == row.state { row.since } else { write.now()? };
+    if state != row.state {
+        health::close_alarm(write, row.id, if common.enabled { "it was enabled" } else { "it was disabled" })?;
+    }
     sql(UPDATE)
         .bind(common.name.as_str())
         .bind(json(&common.events)?)

@@ -51,6 +51,14 @@ const RAISE: Sql = statement! {"
         acknowledged_by = NULL, note = NULL
 "};
 
+const CLOSE: Sql = statement! {"
+    UPDATE alarms
+    SET acknowledged_at = ?, acknowledged_by = ?, note = ?
+    WHERE id = ? AND acknowledged_at IS NULL
+"};
+/// Who acknowledges an alarm whose cause is gone.
+const SYSTEM: &str = "settle";
+
 impl NewAlarm<'_> {
     /// Stores it in the transaction of the caller. An alarm that was raised before is counted in its row, and open again.
     pub fn raise(&self, connection: &mut AnyConnection, now: Timestamp) -> Result<(), Error> {
@@ -58,11 +66,30 @@ impl NewAlarm<'_> {
     }
 
     pub fn statement(&self, now: Timestamp) -> Statement<'static> {
+        let (detail, id) = self.identity();
+        let (platform, destination) = self.about.ids();
+        let raise = sql(RAISE).bind(now).bind(now).bind(platform).bind(destination).bind(self.kind.to_owned());
+        raise.bind(detail).bind(id).bind(platform).bind(destination)
+    }
+
+    /// Closes it, if it is open, because its cause is gone.
+    pub fn closing(&self, now: Timestamp, why: &str) -> Statement<'static> {
+        sql(CLOSE).bind(now).bind(SYSTEM).bind(why.to_owned()).bind(self.identity().1)
+    }
+
+    /// Its detail as it is stored, and its id.
+    fn identity(&self) -> (String, AlarmId) {
         let detail: String = clean(self.detail).chars().take(MAX_DETAIL_CHARS).collect();
         let (platform, destination) = self.about.ids();
         let about = platform.map(PlatformId::uuid).or(destination.map(DestinationId::uuid));
         let id = AlarmId::of(about, self.kind, &detail);
-        let raise = sql(RAISE).bind(now).bind(now).bind(platform).bind(destination).bind(self.kind.to_owned());
-        raise.bind(detail).bind(id).bind(platform).bind(destination)
+        (detail, id)
+    }
+
+    /// The order in which the rows of several alarms are locked.
+    pub fn order(&self) -> String {
+        let (platform, destination) = self.about.ids();
+        let of = platform.map(|id| id.to_string()).or(destination.map(|id| id.to_string()));
+        format!("{}/{}/{}", self.kind, self.detail, of.unwrap_or_default())
     }
 }

@@ -1,7 +1,7 @@
 //! The health of destinations: how it is stored, and how the result of a request changes it. The rules, such as when a
 //! destination is disabled, are in `domain::health`.
 
-use crate::db::alarm::About;
+use crate::db::alarm::{About, NewAlarm};
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};
@@ -299,6 +299,12 @@ fn conclude(
     let before = row.destination();
     if before.state != assessment.state {
         destinations::set_state(write, before.id, assessment.state, reason)?;
+        if assessment.state == State::Healthy {
+            close_alarm(write, before.id, "it works again")?;
+        }
+    }
+    if assessment.raises_alarm {
+        alarms::raise(write, About::Destination(before.id), FAILING, &keeps_failing(before.id))?;
     }
     let mut events = OperatorEvents::default();
     if assessment.notices.is_empty() {
@@ -307,11 +313,8 @@ fn conclude(
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
     let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
+        close_alarm(write, now.id, "it is disabled, which has an alarm of its own")?;
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
-    }
-    if assessment.notices.contains(&Notice::Opened) {
-        let why = reason.unwrap_or_default();
-        alarm(write, &now, &format!("its breaker is open, it is only tried every half minute: {why}"))?;
     }
     for notice in &assessment.notices {
         let reason = reason.map(str::to_owned);
@@ -335,6 +338,20 @@ fn conclude(
 pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Result<(), Error> {
     let (id, name) = (destination.id, &destination.name);
     alarms::raise(write, About::Destination(id), "destination", &format!("{name} ({id}): {what}"))
+}
+
+/// The kind of the one alarm of a destination that fails.
+const FAILING: &str = "destination_failing";
+
+/// The detail of that alarm. It has no cause and no name: these change, and the alarm stays the same.
+fn keeps_failing(id: DestinationId) -> String {
+    format!("requests to it keep failing; `settle explain destination {id}` shows why")
+}
+
+/// Closes the alarm that a destination fails, if it is open.
+pub fn close_alarm(write: &mut Write<'_>, id: DestinationId, why: &str) -> Result<(), Error> {
+    let detail = keeps_failing(id);
+    alarms::close(write, NewAlarm { about: About::Destination(id), kind: FAILING, detail: &detail }, why)
 }
 
 /// The time since the last success, for people.

@@ -17,10 +17,16 @@ impl Store {
 
 /// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.
 pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> Result<(), Error> {
-    let (platform, destination) = about.ids();
-    let of = platform.map(|id| id.to_string()).or(destination.map(|id| id.to_string()));
-    let order = format!("{kind}/{detail}/{}", of.unwrap_or_default());
-    let statement = NewAlarm { about, kind, detail }.statement(write.now()?);
-    write.run_last(order, statement);
+    let alarm = NewAlarm { about, kind, detail };
+    let statement = alarm.statement(write.now()?);
+    write.run_last(alarm.order(), statement);
+    Ok(())
+}
+
+/// Closes an alarm at the end of the caller's transaction, because its cause is gone. One that a person acknowledged
+/// stays as it is.
+pub fn close(write: &mut Write<'_>, alarm: NewAlarm<'_>, why: &str) -> Result<(), Error> {
+    let statement = alarm.closing(write.now()?, why);
+    write.run_last(alarm.order(), statement);
     Ok(())
 }

@@ -23,5 +23,6 @@ pub mod payments;
 pub mod revenue;
 pub mod scope;
 pub mod search;
+pub mod shown_state;
 pub mod store_names;
 pub mod walk;

@@ -8,6 +8,7 @@ use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
+use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::device::claim::CLAIM_STORE_TYPE;
@@ -67,14 +68,18 @@ row! {
         /// Which one.
         #[serde(flatten)]
         pub destination: NamedDestination,
+        /// Its state as people see it.
+        pub shown_state: ShownState,
         /// Number of its pending deliveries.
         pub pending: i64,
         /// Since when the oldest of them is pending; null without one.
         pub oldest_pending_at: Option<Timestamp>,
         /// Number of its failed deliveries.
         pub failed: i64,
-        /// When it last answered with success, as far as that is noted: only after a failure.
+        /// When a request to it succeeded last; up to a minute too early.
         pub last_success_at: Option<Timestamp>,
+        /// When the first request failed since then; null while it works.
+        pub first_failure_at: Option<Timestamp>,
         /// When a request to it failed last.
         pub last_failure_at: Option<Timestamp>,
         /// Why that failed.
@@ -200,7 +205,7 @@ const DESTINATIONS: Sql = statement! {"
             WHERE d.destination_id = t.id AND d.status = 'pending' ORDER BY d.seq LIMIT 1) AS oldest_pending_at,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
             WHERE d.destination_id = t.id AND d.status = 'failed' LIMIT {MAX_COUNTED}) x) AS failed,
-        h.last_success_at, h.last_failure_at, h.last_error
+        h.last_success_at, h.first_failure_at, h.last_failure_at, h.last_error, {SHOWN_STATE} AS shown_state
     FROM destinations t
     JOIN health h ON h.destination_id = t.id
     WHERE t.deleted_at IS NULL AND {{which}}
@@ -220,6 +225,7 @@ impl Store {
             let open = |list: Sql| Filtered::new(list, [now.into()]).and(ON_APP, app).statement();
             let to = |list: Sql| Filtered::new(list, []).and(TO_APP, app).statement();
             let held = Filtered::new(HELD, [now.into()]).and(OF_APP, app).statement();
+            let destinations = Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
             let waiting = Filtered::new(WAITING, []).and(OF_APP, app).statement();
             Ok(Overview {
                 now,
@@ -231,7 +237,7 @@ impl Store {
                 pending: number(connection, to(PENDING))?,
                 oldest_pending_at: to(OLDEST_PENDING).value(connection)?,
                 failed: number(connection, to(FAILED))?,
-                destinations: Filtered::new(DESTINATIONS, []).and(OWNED, app).statement().all(connection)?,
+                destinations: destinations.statement().all(connection)?,
             })
         })
         .await

@@ -4,6 +4,8 @@ mod flags;
 mod retry;
 mod shown;
 
+pub use shown::notable_state;
+
 use crate::commands::client::{Client, segment};
 use crate::commands::drawn::{Exchange, Hook};
 use crate::commands::names::{self, Text};
@@ -20,6 +22,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
             Box::pin(async { create(client, Create::from_arg_matches(matches)?).await })
         }),
     ),
+    ("list", Hook::Humanize(shown::humanize_states)),
     ("show", Hook::Print(show_answer)),
     (
         "update",

@@ -2,19 +2,22 @@
 
 use crate::commands::layout::short_times;
 use crate::commands::table::{self, field, text};
+use crate::resources::destinations::shown_state_for_people;
 use crate::times;
 use protocols::destinations::Config;
 use serde_json::Value;
 use std::time::Duration;
+use storage::ShownState;
 
 /// Fields that have a fixed place in the output, or are part of another line.
-const PLACED: [&str; 14] = [
+const PLACED: [&str; 15] = [
     "id",
     "app_id",
     "name",
     "kind",
     "enabled",
     "state",
+    "shown_state",
     "since",
     "reason",
     "refusal",
@@ -71,8 +74,30 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     lines
 }
 
+fn shown_state(destination: &Value) -> Option<ShownState> {
+    destination["shown_state"].as_str()?.parse().ok()
+}
+
+/// The state of a healthy destination that is more than healthy or less.
+pub fn notable_state(destination: &Value) -> Option<&'static str> {
+    let is_notable = |state: &ShownState| matches!(state, ShownState::NotTried | ShownState::SkipsEverything);
+    shown_state(destination).filter(is_notable).map(shown_state_for_people)
+}
+
+/// Replaces the states in a list by their readable form.
+pub fn humanize_states(answer: &mut Value) {
+    for destination in answer["items"].as_array_mut().into_iter().flatten() {
+        if let Some(state) = shown_state(destination) {
+            destination["shown_state"] = shown_state_for_people(state).into();
+        }
+    }
+}
+
 fn state(destination: &Value) -> String {
-    let mut text = format!("{} since {}", field(destination, "state"), field(destination, "since"));
+    let mut text = match notable_state(destination) {
+        Some(state) => state.to_owned(),
+        None => format!("{} since {}", field(destination, "state"), field(destination, "since")),
+    };
     if let Some(reason) = destination["reason"].as_str() {
         text.push_str(&format!(": {reason}"));
     }
@@ -135,7 +160,7 @@ fn failure(health: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::lines;
+    use super::{humanize_states, lines};
     use serde_json::json;
 
     fn line(destination: &serde_json::Value, name: &str) -> String {
@@ -169,6 +194,22 @@ mod tests {
         ] {
             assert_eq!(line(&destination, name), text, "{name}");
         }
+    }
+
+    #[test]
+    fn an_untried_destination_is_not_called_healthy() {
+        let state = |shown: &str| json!({ "state": "healthy", "since": "noon", "shown_state": shown });
+        for (shown, text) in [
+            ("healthy", "healthy since noon"),
+            ("not_tried", "not tried yet"),
+            ("skips_everything", "skips everything"),
+        ] {
+            assert_eq!(line(&state(shown), "state"), text);
+        }
+        let mut list = json!({ "items": [state("not_tried"), state("open")] });
+        humanize_states(&mut list);
+        let shown = ["/items/0/shown_state", "/items/1/shown_state"].map(|path| list.pointer(path));
+        assert_eq!(shown, [Some(&json!("not tried yet")), Some(&json!("does not answer"))]);
     }
 
     #[test]

@@ -229,7 +229,7 @@ async fn fill_catalogue(store: &Store, app: AppId) -> anyhow::Result<()> {
 /// The demo's destination, and the listener of its receiver. The port of an earlier run is used again if it is free.
 async fn destination(store: &Store, app: AppId) -> anyhow::Result<(Destination, TcpListener, Url)> {
     let known = store.destinations(app, Page::default()).await.context("the demo destination")?;
-    let known = known.items.into_iter().find(|destination| destination.name == RECEIVER);
+    let known = known.items.into_iter().map(|one| one.destination).find(|known| known.name == RECEIVER);
     let receiver = receiver(known.as_ref()).await?;
     let url: Url = format!("http://{}/", receiver.local_addr().context("the receiver's address")?).parse()?;
     let fields = Map::from_iter([("url".to_owned(), Value::from(url.as_str()))]);

@@ -2,16 +2,18 @@
 
 use super::of_app;
 use super::progress::{Facts, Step};
+use crate::pages::cell::Cell;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
+use crate::pages::destinations::state;
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::text::{destination_state, escaped};
+use crate::pages::text::escaped;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use storage::{App, Destination, Paged, Platform, Role};
+use storage::{App, Paged, Platform, Role, ShownDestination};
 
 pub struct PlatformRow {
     path: String,
@@ -118,17 +120,16 @@ pub struct DestinationRow {
     pub path: String,
     pub name: String,
     pub kind: String,
-    pub state: Badge,
-    pub since: Moment,
+    pub state: Cell,
 }
 
-pub fn destination(visit: &Visit, one: &Destination) -> DestinationRow {
+pub fn destination(visit: &Visit, one: &ShownDestination) -> DestinationRow {
+    let page = |end: &str| of_app(visit, one.app_id, &format!("/ui/destinations/{}{end}", one.id));
     DestinationRow {
-        path: of_app(visit, one.app_id, &format!("/ui/destinations/{}", one.id)),
+        path: page(""),
         name: one.name.clone(),
         kind: one.kind.clone(),
-        state: destination_state(one.state),
-        since: Moment::ago(one.since),
+        state: state(one.shown_state, one.since, page),
     }
 }
 
@@ -154,7 +155,7 @@ impl<'a> AppPage<'a> {
         app: &App,
         rows: Vec<PlatformRow>,
         cursor: Option<&str>,
-        destinations: &Paged<Destination>,
+        destinations: &Paged<ShownDestination>,
     ) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         let more = |cursor: &str| of_app(visit, app.id, &format!("{path}?cursor={}", escaped(cursor)));

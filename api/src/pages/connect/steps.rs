@@ -19,7 +19,7 @@ use axum::extract::State;
 use axum::response::Response;
 use domain::CollapseKey;
 use serde_json::{Map, Value};
-use storage::{App, Destination, Page, Paged, Platform};
+use storage::{App, Page, Paged, Platform, ShownDestination};
 
 /// Maximum number of destinations of an app that are shown.
 const DESTINATIONS: i64 = 50;
@@ -32,7 +32,7 @@ pub struct Connected {
     pub app: App,
     pub platform: Platform,
     /// The destinations of its app: the oldest ones.
-    pub destinations: Paged<Destination>,
+    pub destinations: Paged<ShownDestination>,
     pub facts: Facts,
 }
 

@@ -10,11 +10,12 @@ use crate::pages::text::amount;
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
-use storage::{Destination, Role};
+use storage::{Destination, Role, ShownState};
 
 /// The destination whose settings are shown.
 pub struct Subject<'d> {
     pub destination: &'d Destination,
+    pub shown: ShownState,
     /// Number of deliveries that are still pending for it.
     pub pending: i64,
     pub version: String,
@@ -52,7 +53,7 @@ impl<'a> SettingsPage<'a> {
         let actions = if may_change { finals(subject, signs, &mistakes) } else { Vec::new() };
         Self {
             frame,
-            head: Head::new(visit, destination, SETTINGS),
+            head: Head::new(visit, destination, subject.shown, SETTINGS),
             groups,
             detail: mistakes.refused.detail.clone(),
             is_form_wrong,
@@ -73,7 +74,11 @@ impl<'a> SettingsPage<'a> {
 }
 
 /// What replaces its secret, if its requests are signed, and what deletes it.
-fn finals(Subject { destination, pending, version }: &Subject<'_>, signs: bool, mistakes: &Mistakes) -> Vec<Action> {
+fn finals(
+    Subject { destination, pending, version, .. }: &Subject<'_>,
+    signs: bool,
+    mistakes: &Mistakes,
+) -> Vec<Action> {
     let action = |name: &'static str, title, what: &str| {
         Action::new(format!("/ui/destinations/{}/{name}", destination.id), name, title, what, mistakes)
     };

@@ -1,9 +1,11 @@
 //! What stands above every page of one destination. Pure.
 
+use super::state::{SKIPPED, WHY_SKIPPED, lasts_since};
+use crate::pages::cell::CellPart;
 use crate::pages::parts::{Badge, Moment};
 use crate::pages::text::destination_state;
 use crate::pages::visit::Visit;
-use storage::Destination;
+use storage::{Destination, ShownState};
 
 /// The part of the address of each tab.
 pub const OVERVIEW: &str = "";
@@ -23,26 +25,26 @@ pub struct Head {
     pub name: String,
     pub kind: &'static str,
     pub state: Badge,
-    pub since: Moment,
+    pub since: Option<Moment>,
+    /// Where it skips everything: the page that shows why.
+    pub why: Option<CellPart>,
     /// Its pages; none for a deleted one.
     pub tabs: Vec<Tab>,
 }
 
 impl Head {
     /// The head of a page of this destination.
-    pub fn new(visit: &Visit, destination: &Destination, current: &'static str) -> Self {
-        let tab = |(name, end): (&'static str, &str)| Tab {
-            name,
-            path: visit.to(&format!("/ui/destinations/{}{end}", destination.id)),
-            is_current: end == current,
-        };
+    pub fn new(visit: &Visit, destination: &Destination, shown: ShownState, current: &'static str) -> Self {
+        let page = |end: &str| visit.to(&format!("/ui/destinations/{}{end}", destination.id));
+        let tab = |(name, end): (&'static str, &str)| Tab { name, path: page(end), is_current: end == current };
         let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Resend", RESEND)];
         Self {
             id: destination.id.to_string(),
             name: destination.name.clone(),
             kind: super::form_of(&destination.kind).map_or("", |form| form.label),
-            state: destination_state(destination.state),
-            since: Moment::ago(destination.since),
+            state: destination_state(shown),
+            since: lasts_since(shown, destination.since),
+            why: (shown == ShownState::SkipsEverything).then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
             tabs: tabs.map(tab).into(),
         }
     }

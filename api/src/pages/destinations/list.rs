@@ -7,7 +7,7 @@ use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Code, Moment, Sentence};
 use crate::pages::text::delivery_status;
 use crate::pages::visit::Visit;
-use storage::{DeliveryStatus, DeliveryView, Destination};
+use storage::{DeliveryStatus, DeliveryView, Destination, ShownState};
 
 pub const FILTERS: &[Filter<DeliveryView>] = &[Filter::new("status", "Status", FilterKind::Shown(status))];
 
@@ -36,8 +36,8 @@ fn status(status: &str) -> String {
 }
 
 /// The list of what was sent to a destination.
-pub fn deliveries(visit: &Visit, destination: &Destination) -> List<DeliveryView> {
-    let head = Head::new(visit, destination, DELIVERIES);
+pub fn deliveries(visit: &Visit, destination: &Destination, shown: ShownState) -> List<DeliveryView> {
+    let head = Head::new(visit, destination, shown, DELIVERIES);
     List {
         screen: SCREEN.path,
         title: format!("Deliveries to {}", destination.name),

@@ -9,9 +9,11 @@ mod one;
 mod resend;
 mod resend_view;
 mod standing;
+mod state;
 mod view;
 
 pub use head::Head;
+pub use state::state;
 
 use super::Screen;
 use super::change::{Refused, reasoned};

@@ -116,7 +116,8 @@ async fn sent(
     caller: Caller,
     Stored(destination): Stored<Destination>,
 ) -> Result<Response, Error> {
-    lists::show(list::deliveries(&visit, &destination), state, visit, caller, deliveries::list).await
+    let shown = state.store.shown_state(destination.id).await?;
+    lists::show(list::deliveries(&visit, &destination, shown), state, visit, caller, deliveries::list).await
 }
 
 /// `GET /ui/destinations/{destination_id}/settings`
@@ -148,7 +149,9 @@ pub async fn settings(
     let number = |name: &str| shown_settings["health"][name].as_i64().unwrap_or(0);
     let may_rotate = frame.may(Role::Operator);
     let version = if may_rotate { edge.store.destination_secret_version(destination.id).await? } else { String::new() };
-    let subject = Subject { destination: &destination, pending: number("pending") + number("waiting"), version };
+    let shown_state = edge.store.shown_state(destination.id).await?;
+    let pending = number("pending") + number("waiting");
+    let subject = Subject { destination: &destination, shown: shown_state, pending, version };
     let page = SettingsPage::new(&frame, &visit, &subject, groups, form, mistakes);
     shown(&visit, &page, &shown_settings)
 }

@@ -43,7 +43,8 @@ async fn show(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let frame = Frame::of(&edge, &visit, place(&destination, &mistakes.sent)).await?;
-    html(&ResendPage::new(&frame, &visit, &destination, mistakes))
+    let state = edge.store.shown_state(destination.id).await?;
+    html(&ResendPage::new(&frame, &visit, &destination, state, mistakes))
 }
 
 /// Where a page stands, and how else the same is counted.
@@ -98,7 +99,8 @@ async fn post_resend(
                 (true, false) => Stage::Done,
             };
             let frame = Frame::of(&shared, &visit, place(&destination, &sent)).await?;
-            let head = Head::new(&visit, &destination, RESEND);
+            let state = shared.store.shown_state(destination.id).await?;
+            let head = Head::new(&visit, &destination, state, RESEND);
             html(&ProgressPage::new(&frame, &visit, head, Step { stage, sent: &sent, run, progress }))
         }
         Err(error) => {

@@ -11,7 +11,7 @@ use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use askama::Template;
 use domain::event::PURCHASE_UPDATED;
-use storage::{Destination, Role};
+use storage::{Destination, Role, ShownState};
 
 /// The fields of a filter, which each step hands on.
 const FIELDS: [&str; 3] = ["which", "from", "until"];
@@ -117,8 +117,14 @@ pub struct ResendPage<'a> {
 
 impl<'a> ResendPage<'a> {
     /// The forms for what the person may send again, and the destination takes.
-    pub fn new(frame: &'a Frame, visit: &Visit, destination: &Destination, mistakes: Mistakes) -> Self {
-        let head = Head::new(visit, destination, RESEND);
+    pub fn new(
+        frame: &'a Frame,
+        visit: &Visit,
+        destination: &Destination,
+        shown: ShownState,
+        mistakes: Mistakes,
+    ) -> Self {
+        let head = Head::new(visit, destination, shown, RESEND);
         let may = frame.may(Role::Support);
         let action = |filter: &Filter| {
             let Filter { name, title, what, .. } = *filter;

@@ -52,8 +52,8 @@ pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     let [delivered, failed, latency] = series else { return None };
     let one = |name, tone, points| Counted { name, tone, points };
     let counts = [one("delivered", "good", delivered), one("failed", "bad", failed)];
-    let sent = Chart::counts("sent", "Events sent a minute", &counts);
-    Some([sent, Chart::times("answers", "How long its answers took", latency)])
+    let sent = Chart::counts("sent", "Events sent per minute", &counts);
+    Some([sent, Chart::times("answers", "Response time", latency)])
 }
 
 /// What the overview is shown from.
@@ -92,9 +92,10 @@ impl<'a> OverviewPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, detail: Detail<'_>, answer: Answer) -> Self {
         let Detail { explanation, tree, rates, charts } = detail;
         let is_deleted = explanation.addressee.deleted_at.is_some();
-        let mut head = Head::new(visit, &explanation.addressee.destination, OVERVIEW);
+        let mut head = Head::new(visit, &explanation.addressee.destination, explanation.shown_state, OVERVIEW);
         if is_deleted {
             head.tabs.clear();
+            head.why = None;
         }
         let actions = if is_deleted { Vec::new() } else { actions(frame, visit, explanation, &answer.mistakes) };
         Self {
@@ -140,21 +141,25 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let view = &explanation.addressee.health;
     let moments = [
         ("Oldest pending", explanation.pending.first().map(|one| one.delivery.created_at)),
-        ("Does not answer since", view.health.opened_at),
+        ("Failing since", view.health.first_failure_at),
         ("Tried last", view.health.opened_at.and(view.health.probed_at)),
         ("Pauses until", view.health.paused_until.filter(|until| *until > explanation.now)),
         ("Last success", view.health.last_success_at),
         ("Last failure", view.health.last_failure_at),
     ];
     let numbers = [
-        number("Pending", view.pending),
-        number("Failed", explanation.backlog.failed),
-        number("Waiting for login", explanation.backlog.waiting),
-        number("Failures in a row, without repetitions", view.health.failures),
+        ("Failed", explanation.backlog.failed),
+        ("Waiting for login", explanation.backlog.waiting),
+        ("Failures in a row, without repetitions", view.health.failures),
     ];
+    let others = numbers.into_iter().filter(|(_, count)| *count > 0).map(|(label, count)| number(label, count));
     let moment = |(label, at): (&'static str, Option<Timestamp>)| Some(Fact::new(label, at?));
     let next = next_attempt(explanation).map(|at| Fact::new("Next attempt", Moment::until(at)));
-    numbers.into_iter().chain(next).chain(moments.into_iter().filter_map(moment)).collect()
+    std::iter::once(number("Pending", view.pending))
+        .chain(others)
+        .chain(next)
+        .chain(moments.into_iter().filter_map(moment))
+        .collect()
 }
 
 /// When something is sent next, where that is known: all that is pending is shown, waits, and nothing holds it back.

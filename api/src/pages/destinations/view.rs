@@ -1,13 +1,15 @@
 //! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
 
+use super::state::state;
 use crate::error::Field;
 use crate::pages::action::Action;
+use crate::pages::cell::Cell;
 use crate::pages::change::Mistakes;
 use crate::pages::described::Group;
 use crate::pages::frame::Frame;
 use crate::pages::once::Once;
-use crate::pages::parts::{Badge, Moment, Sentence};
-use crate::pages::text::{amount, capital, destination_state, with_query};
+use crate::pages::parts::{Moment, Sentence};
+use crate::pages::text::{amount, capital, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::destinations::CreatedDestination;
 use crate::resources::forms::{Form, Step};
@@ -21,8 +23,7 @@ pub struct DestinationListRow {
     path: String,
     name: String,
     kind: &'static str,
-    state: Badge,
-    since: Moment,
+    state: Cell,
     pending: String,
     oldest: Option<Moment>,
     failed: String,
@@ -87,12 +88,12 @@ fn kinds(visit: &Visit, forms: &[Form]) -> Vec<Kind> {
 
 fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationListRow {
     let named = &one.destination;
+    let page = |end: &str| visit.to(&format!("/ui/destinations/{}{end}", named.id));
     DestinationListRow {
-        path: visit.to(&format!("/ui/destinations/{}", named.id)),
+        path: page(""),
         name: named.name.clone(),
         kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),
-        state: destination_state(named.state),
-        since: Moment::ago(named.since),
+        state: state(one.shown_state, named.since, page),
         pending: amount(one.pending),
         oldest: one.oldest_pending_at.map(Moment::ago),
         failed: amount(one.failed),

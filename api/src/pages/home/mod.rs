@@ -1,6 +1,7 @@
 //! The first screen: how everything stands, in one sentence and a few numbers; before the first notification, the
 //! steps of connecting.
 
+mod headline;
 mod view;
 
 use super::Screen;

@@ -9,7 +9,7 @@ pub use fields::NewDestination;
 
 pub use actions::{disable, enable, probe, retry};
 pub use secrets::{Tested, rotate, rotate_version, test};
-pub use shown::CreatedDestination;
+pub use shown::{CreatedDestination, shown_state_for_people};
 
 use crate::answer::{Created, NoContent};
 use crate::edge::{Edge, Shared};
@@ -23,7 +23,9 @@ use protocols::destinations::{ChangedSettings, Config, Invalid, KindSchemas, New
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
-use storage::{App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform, SkippedEvents};
+use storage::{
+    App, Destination, DestinationChange, DestinationSettings, Page, Paged, Platform, ShownDestination, SkippedEvents,
+};
 
 /// Maximum number of `user.*` events that one request skips, so that it ends before the time limit.
 const SKIPPED_AT_ONCE: i64 = 50_000;
@@ -75,7 +77,7 @@ pub async fn list(
     State(edge): State<Shared>,
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
-) -> Result<Json<Paged<Destination>>, Error> {
+) -> Result<Json<Paged<ShownDestination>>, Error> {
     Ok(Json(edge.store.destinations(app.id, query.page()).await?))
 }
 

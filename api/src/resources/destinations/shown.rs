@@ -7,7 +7,7 @@ use domain::DestinationId;
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
-use storage::{Destination, DestinationHealth};
+use storage::{Destination, DestinationHealth, ShownState};
 
 /// A destination with its health.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -15,6 +15,8 @@ pub struct DestinationDetail {
     /// The destination.
     #[serde(flatten)]
     destination: Destination,
+    /// Its state as people see it.
+    shown_state: ShownState,
     /// Why the settings of this process allow no request to it, with the variables that would; absent when they allow them.
     #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
@@ -36,12 +38,25 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
+/// What people see for a state, on the page and on the command line.
+pub const fn shown_state_for_people(state: ShownState) -> &'static str {
+    match state {
+        ShownState::NotTried => "not tried yet",
+        ShownState::SkipsEverything => "skips everything",
+        ShownState::Healthy => "healthy",
+        ShownState::Failing => "failing",
+        ShownState::Open => "does not answer",
+        ShownState::Disabled => "disabled",
+    }
+}
+
 impl DestinationDetail {
     /// Adds the health of a destination.
     pub async fn read(edge: &Edge, destination: Destination) -> Result<Self, Error> {
+        let shown_state = edge.store.shown_state(destination.id).await?;
         let health = edge.store.destination_health(destination.id).await?;
         let refusal = edge.allowed.refusal(&destination).map(|refusal| refusal.to_string());
-        Ok(Self { destination, refusal, health })
+        Ok(Self { destination, shown_state, refusal, health })
     }
 }
 

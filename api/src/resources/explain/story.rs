@@ -86,6 +86,7 @@ pub fn destination(of: &DestinationExplanation) -> Node {
         .fact("kind", kind)
         .fact("name", name)
         .fact("state", state.as_str())
+        .fact("shown_state", of.shown_state)
         .fact("enabled", enabled)
         .fact("since", since)
         .fact("health", &addressee.health)

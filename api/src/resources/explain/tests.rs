@@ -8,7 +8,7 @@ use serde_json::Value;
 use storage::{
     Addressee, AttemptView, Backlog, CauseKind, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
     DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification, RevisionCause, RevisionCauses,
-    Sending, Skipped, Successor, WaitingFor,
+    Sending, ShownState, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -371,6 +371,7 @@ fn a_revision_shows_all_that_caused_it() {
 fn a_destination_shows_its_state_and_its_backlog() {
     let explanation = |addressee: Addressee, failed| DestinationExplanation {
         addressee,
+        shown_state: ShownState::Healthy,
         backlog: Backlog { waiting: 0, failed, skipped: 0 },
         pending: Vec::new(),
         failed: Vec::new(),
@@ -380,6 +381,13 @@ fn a_destination_shows_its_state_and_its_backlog() {
     };
     let stands = |addressee: Addressee| sentences::destination(&explanation(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
+    for (shown_state, text) in [
+        (ShownState::NotTried, "not tried yet"),
+        (ShownState::SkipsEverything, "skips everything; no event of the last 24 hours was sent"),
+    ] {
+        let of = DestinationExplanation { shown_state, ..explanation(hook(), 0) };
+        assert_eq!(sentences::destination(&of), format!("destination {HOOK}: {text}"));
+    }
     let mut open = hook();
     (open.health.health.opened_at, open.health.health.probed_at) = (Some(at(5)), Some(at(25)));
     assert!(stands(open).contains("checked every 30 s, last at 2027-01-15T08:00:25.000000Z"));

@@ -56,7 +56,7 @@ impl Desk {
 }
 
 /// The places of these texts in a page, which must follow each other.
-fn in_order(page: &str, texts: &[&str]) {
+pub fn in_order(page: &str, texts: &[&str]) {
     let mut from = 0;
     for text in texts {
         let at = page[from..].find(text).unwrap_or_else(|| panic!("{text} is missing or too early: {page}"));

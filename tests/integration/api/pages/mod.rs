@@ -7,6 +7,7 @@ mod destinations;
 mod events;
 mod forms;
 mod headers;
+mod home;
 mod live;
 mod screens;
 mod sign_in;

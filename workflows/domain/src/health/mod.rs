@@ -29,6 +29,8 @@ pub const PROBE_EVERY: Duration = Duration::from_secs(30);
 pub const MIN_FAILURE_SPAN: Duration = HOUR.saturating_mul(12);
 /// Operators are warned when these percentages of the time have passed after which the destination is disabled.
 pub const WARNINGS_PERCENT: [u32; 3] = [50, 70, 90];
+/// A destination that still fails this long after its first failure needs a person.
+pub const ALARM_AFTER: Duration = MINUTE.saturating_mul(5);
 /// Minimum time between two recorded successes of a healthy destination, so that not every request writes its row.
 pub const SUCCESS_NOTED_EVERY: Duration = MINUTE;
 /// Maximum pause of a destination by its `Retry-After`.
@@ -151,6 +153,9 @@ pub struct Assessment {
     pub state: State,
     /// The notices to operators, in order.
     pub notices: Vec<Notice>,
+    /// Whether the alarm of a failing destination is raised: with each notice that it fails, and once if it still fails
+    /// after [`ALARM_AFTER`].
+    pub raises_alarm: bool,
 }
 
 /// When a request may be made under a destination's rate.
@@ -190,7 +195,7 @@ impl Health {
         if health.has_failed_for(100, failure.disable_after, now) {
             notices.push(Notice::Disabled);
             health.is_announced = true;
-            return Assessment { health, state: State::Disabled, notices };
+            return Assessment { health, state: State::Disabled, notices, raises_alarm: false };
         }
         let disable_after = failure.disable_after;
         let passed = WARNINGS_PERCENT.into_iter().filter(|percent| health.has_failed_for(*percent, disable_after, now));
@@ -200,7 +205,14 @@ impl Health {
         }
         health.is_announced |= !notices.is_empty();
         let state = if health.opened_at.is_some() { State::Open } else { State::Failing };
-        Assessment { health, state, notices }
+        let raises_alarm = !notices.is_empty() || (self.opened_at.is_none() && self.begins_to_last(now));
+        Assessment { health, state, notices, raises_alarm }
+    }
+
+    /// Whether a failure now is the first one that lies [`ALARM_AFTER`] after the first of all.
+    fn begins_to_last(&self, now: Timestamp) -> bool {
+        let lasted = |until: Timestamp| self.first_failure_at.is_some_and(|first| until.since(first) >= ALARM_AFTER);
+        lasted(now) && !self.last_failure_at.is_some_and(lasted)
     }
 
     /// Whether this percentage of `disable_after` has passed since the destination last worked, and this percentage of
@@ -236,13 +248,13 @@ impl Health {
             ..Self::default()
         };
         let notices = if self.is_announced { vec![Notice::Recovered] } else { Vec::new() };
-        Some(Assessment { health, state: State::Healthy, notices })
+        Some(Assessment { health, state: State::Healthy, notices, raises_alarm: false })
     }
 
     /// The health after the destination refused all further requests, as with a 410: it is disabled at once.
     pub fn refused_all(&self) -> Assessment {
         let health = Self { is_announced: true, last_failed_subject: None, ..self.clone() };
-        Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled] }
+        Assessment { health, state: State::Disabled, notices: vec![Notice::Disabled], raises_alarm: false }
     }
 
     /// The health after a person enabled the destination: failures are forgotten, and all pending deliveries are due.

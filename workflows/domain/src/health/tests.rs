@@ -1,8 +1,8 @@
 //! The rules of health, as tables of requests and results.
 
 use super::{
-    Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice, PROBE_EVERY,
-    RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, Subject, slot,
+    ALARM_AFTER, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice,
+    PROBE_EVERY, RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, Subject, slot,
 };
 use crate::ids::CollapseKey;
 use crate::time::{DAY, HOUR, Timestamp, millis};
@@ -269,4 +269,22 @@ fn a_state_is_read_as_it_was_written() {
         assert_eq!(state.as_str().parse(), Ok(state));
     }
     assert!("well".parse::<State>().is_err());
+}
+
+#[test]
+fn a_destination_that_goes_on_failing_raises_one_alarm() {
+    let after = millis(ALARM_AFTER);
+    let (mut health, mut raised) = (Health::default(), Vec::new());
+    for at_ms in [0, after - 1, after, after + 1, 3 * after] {
+        let assessment = health.failed(failure(), at(at_ms));
+        raised.push(assessment.raises_alarm);
+        health = assessment.health;
+    }
+    assert_eq!(raised, [false, false, true, false, false]);
+    let well = health.succeeded(at(4 * after), at(4 * after)).unwrap();
+    assert!(!well.raises_alarm && !well.health.failed(failure(), at(9 * after)).raises_alarm, "it starts again");
+    let open = failed(BREAKER_FAILURES);
+    assert!(open.raises_alarm && !failed(BREAKER_FAILURES - 1).raises_alarm);
+    assert!(!open.health.failed(failure(), at(after)).raises_alarm, "the open breaker raised it");
+    assert!(!open.health.refused_all().raises_alarm, "disabling has an alarm of its own");
 }

@@ -10,6 +10,7 @@ use crate::events::deliveries;
 use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
+use crate::reports::shown_state::{self, ShownState};
 use crate::settings::destinations::Destination;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -44,6 +45,8 @@ pub struct Backlog {
 #[derive(Debug, Clone, PartialEq)]
 pub struct DestinationExplanation {
     pub addressee: Addressee,
+    /// Its state as people see it.
+    pub shown_state: ShownState,
     /// The numbers of its waiting, failed and skipped deliveries, each counted up to [`Self::MAX_COUNTED`].
     pub backlog: Backlog,
     pub pending: Vec<Sending>,
@@ -88,13 +91,14 @@ pub fn find(
     let Some(app) = app_of(connection, id)? else { return Ok(None) };
     let addressee = of_app(connection, app)?.into_iter().find(|one| one.destination.id == id);
     let Some(addressee) = addressee else { return Ok(None) };
+    let shown_state = shown_state::of(connection, id, now)?;
     let backlog = backlog(connection, id)?;
     let pending = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_PENDING)).bind(id), now)?;
     let failed = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_FAILED)).bind(id), now)?;
     let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
     let shown = pending.iter().chain(&failed).chain(&skipped);
     let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
-    Ok(Some(DestinationExplanation { addressee, backlog, pending, failed, skipped, receipts, now }))
+    Ok(Some(DestinationExplanation { addressee, shown_state, backlog, pending, failed, skipped, receipts, now }))
 }
 
 row! {

@@ -1,7 +1,8 @@
 //! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
 
 use super::phrases::{count, environments, label, sentence, subscription};
-use storage::{Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView};
+use crate::resources::destinations::shown_state_for_people;
+use storage::{Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState};
 
 /// The sentence about the state of a destination.
 pub fn destination(of: &DestinationExplanation) -> String {
@@ -20,7 +21,12 @@ pub fn destination(of: &DestinationExplanation) -> String {
     } else if let Some(until) = health.paused_until.filter(|until| *until > of.now) {
         format!("pause requested until {until}{reason}")
     } else {
-        format!("{} since {}{reason}", destination.state.as_str(), destination.since)
+        let shown = shown_state_for_people(of.shown_state);
+        match of.shown_state {
+            ShownState::NotTried => shown.to_owned(),
+            ShownState::SkipsEverything => format!("{shown}; no event of the last 24 hours was sent"),
+            _ => format!("{shown} since {}{reason}", destination.since),
+        }
     };
     format!("destination {}: {stands}", label(destination))
 }

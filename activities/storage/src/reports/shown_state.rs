@@ -1,0 +1,98 @@
+//! The state of a destination as people see it: besides the stored one, whether it was ever tried, and whether it skips
+//! everything. It is one expression, which takes a few steps of indexes.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql, stored};
+use crate::db::store::Store;
+use crate::settings::destinations::Destination;
+use domain::time::DAY;
+use domain::{DestinationId, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::ops::Deref;
+
+stored! {
+    /// The state of a destination as people see it.
+    #[derive(Serialize, JsonSchema)]
+    #[serde(rename_all = "snake_case")]
+    #[schemars(inline)]
+    pub enum ShownState {
+        /// No request was sent to it yet.
+        NotTried = "not_tried",
+        /// All its events of the last 24 hours were skipped.
+        SkipsEverything = "skips_everything",
+        /// Its last request succeeded.
+        Healthy = "healthy",
+        /// A request has failed since the last success.
+        Failing = "failing",
+        /// Its breaker is open: only probes are sent.
+        Open = "open",
+        /// Nothing is sent to it.
+        Disabled = "disabled",
+    }
+}
+
+row! {
+    /// A destination with its state as people see it.
+    #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+    #[schemars(rename = "Destination")]
+    pub struct ShownDestination {
+        /// The destination.
+        #[serde(flatten)]
+        pub destination: Destination,
+        /// Its state as people see it.
+        pub shown_state: ShownState,
+    }
+}
+
+impl Deref for ShownDestination {
+    type Target = Destination;
+
+    fn deref(&self) -> &Destination {
+        &self.destination
+    }
+}
+
+/// The state of a destination `t` with the health `h`, with the values of [`since`]. Of its skipped and failed deliveries
+/// the newest ones count; a request of the time has left its result in the health.
+pub const SHOWN_STATE: &str = "
+    CASE
+            WHEN t.state <> 'healthy' THEN t.state
+            WHEN (SELECT d.created_at FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'skipped'
+                    ORDER BY d.seq DESC LIMIT 1) >= ?
+                AND COALESCE((SELECT d.created_at FROM deliveries d WHERE d.destination_id = t.id
+                    AND d.status = 'failed' ORDER BY d.seq DESC LIMIT 1), 0) < ?
+                AND COALESCE(h.last_success_at, 0) < ? AND COALESCE(h.last_failure_at, 0) < ?
+                AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'pending')
+                AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'waiting')
+                THEN 'skips_everything'
+            WHEN h.last_success_at IS NULL AND h.last_failure_at IS NULL THEN 'not_tried'
+            ELSE t.state
+        END";
+
+const FIND: Sql = statement! {"
+    SELECT {SHOWN_STATE} AS value
+    FROM destinations t
+    JOIN health h ON h.destination_id = t.id
+    WHERE t.id = ?
+"};
+
+/// Since when events count, for each place in [`SHOWN_STATE`].
+pub fn since(now: Timestamp) -> [Timestamp; 4] {
+    [now.minus(DAY); 4]
+}
+
+/// The state of a destination, also of a deleted one.
+pub fn of(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<ShownState, Error> {
+    let found = sql(FIND).bind_all(since(now)).bind(id).value(connection)?;
+    found.ok_or(Error::Missing { what: "destination" })
+}
+
+impl Store {
+    /// The state of a destination as people see it.
+    pub async fn shown_state(&self, id: DestinationId) -> Result<ShownState, Error> {
+        self.read_now(move |connection, now| of(connection, id, now)).await
+    }
+}

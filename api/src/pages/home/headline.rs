@@ -1,0 +1,184 @@
+//! The headline of the first screen: how everything stands, the largest trouble first. Pure.
+
+use super::view::Health;
+use crate::pages::parts::Tone;
+use crate::pages::text::{amount, counted, lasting};
+use domain::Timestamp;
+use domain::health::State;
+use storage::{DestinationOverview, Overview, ShownState};
+
+/// The sentences, without the last full stop.
+pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, String) {
+    if !health.is_connected {
+        let sentence = "Temporal is not connected. Notifications are stored, and settle when it is back";
+        return (Tone::Bad, sentence.to_owned());
+    }
+    let is_open = |one: &&DestinationOverview| one.destination.state == State::Open;
+    let failing = those(found, |one| matches!(one.destination.state, State::Open | State::Failing));
+    if failing.iter().any(is_open) {
+        return (Tone::Bad, trouble(&failing, "failing", found.now));
+    }
+    if health.is_sweep_late {
+        let sentence = "No sweep has finished for five minutes. Lost work is repaired when one does";
+        return (Tone::Warn, sentence.to_owned());
+    }
+    if !failing.is_empty() {
+        return (Tone::Warn, trouble(&failing, "failing", found.now));
+    }
+    let disabled = those(found, |one| one.destination.state == State::Disabled && one.pending > 0);
+    if !disabled.is_empty() {
+        return (Tone::Warn, trouble(&disabled, "disabled", found.now));
+    }
+    if alarms > 0 {
+        return (Tone::Warn, if alarms == 1 { "An alarm is open" } else { "Alarms are open" }.to_owned());
+    }
+    if found.last_accepted_at.is_none() {
+        return (Tone::Idle, "No notifications received yet".to_owned());
+    }
+    if found.destinations.is_empty() {
+        return (Tone::Idle, "Notifications are settled, but no destination receives the events yet".to_owned());
+    }
+    backlog(found)
+}
+
+/// How everything stands while nothing is in trouble.
+fn backlog(found: &Overview) -> (Tone, String) {
+    if found.failed > 0 {
+        return (Tone::Warn, format!("{} failed and will not be retried", deliveries(found.failed)));
+    }
+    if found.waiting > 0 {
+        let (wait, store) = (if found.waiting == 1 { "waits" } else { "wait" }, "for a response from the store");
+        return (Tone::Warn, format!("{} {wait} {store}", counted(found.waiting, "purchase")));
+    }
+    if found.held > 0 {
+        let are = if found.held == 1 { "is" } else { "are" };
+        return (Tone::Warn, format!("{} {are} held. New notifications wait", counted(found.held, "purchase")));
+    }
+    let skipping = those(found, |one| one.shown_state == ShownState::SkipsEverything);
+    if !skipping.is_empty() {
+        return (Tone::Warn, trouble(&skipping, "skipping everything", found.now));
+    }
+    if found.pending > 0 {
+        return (Tone::Busy, "Deliveries are on their way".to_owned());
+    }
+    (Tone::Good, "All events are delivered".to_owned())
+}
+
+fn those(found: &Overview, is_one: impl Fn(&DestinationOverview) -> bool) -> Vec<&DestinationOverview> {
+    found.destinations.iter().filter(|one| is_one(one)).collect()
+}
+
+/// The sentences about destinations in trouble, with what is pending for them.
+fn trouble(all: &[&DestinationOverview], what: &str, now: Timestamp) -> String {
+    let stand = match all {
+        [one] => match one.first_failure_at.filter(|_| what == "failing") {
+            Some(first) => format!("{} has been {what} for {}", one.destination.name, lasting(now.since(first))),
+            None => format!("{} is {what}", one.destination.name),
+        },
+        all => format!("{} destinations are {what}", all.len()),
+    };
+    match all.iter().map(|one| one.pending).sum::<i64>() {
+        0 => stand,
+        1 => format!("{stand}. 1 delivery is pending"),
+        pending => format!("{stand}. {} are pending", deliveries(pending)),
+    }
+}
+
+/// The line below the headline.
+pub fn waiting(found: &Overview) -> String {
+    let pending = if found.pending == 0 { "No deliveries".to_owned() } else { deliveries(found.pending) };
+    let windows = if found.windows == 0 { "no purchases".to_owned() } else { counted(found.windows, "purchase") };
+    format!("{pending} pending, {windows} waiting to settle.")
+}
+
+fn deliveries(number: i64) -> String {
+    if number == 1 { "1 delivery".to_owned() } else { format!("{} deliveries", amount(number)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::NamedDestination;
+
+    const WELL: Health = Health { is_connected: true, is_sweep_late: false };
+
+    fn overview(destinations: Vec<DestinationOverview>) -> Overview {
+        Overview {
+            now: Timestamp::from_millis(600_000),
+            last_accepted_at: Some(Timestamp::from_micros(0)),
+            windows: 0,
+            next_windows: Vec::new(),
+            held: 0,
+            waiting: 0,
+            pending: 0,
+            oldest_pending_at: None,
+            failed: 0,
+            destinations,
+        }
+    }
+
+    fn destination(state: State, pending: i64) -> DestinationOverview {
+        let id = domain::DestinationId::new(uuid::Uuid::nil());
+        let destination = NamedDestination {
+            id,
+            app_id: domain::AppId::new(uuid::Uuid::nil()),
+            kind: "kind".to_owned(),
+            name: "billing".to_owned(),
+            state,
+            since: Timestamp::from_micros(0),
+            reason: None,
+        };
+        DestinationOverview {
+            destination,
+            shown_state: ShownState::Healthy,
+            pending,
+            oldest_pending_at: None,
+            failed: 0,
+            last_success_at: None,
+            first_failure_at: matches!(state, State::Failing | State::Open).then(|| Timestamp::from_micros(0)),
+            last_failure_at: None,
+            last_error: None,
+        }
+    }
+
+    #[test]
+    fn what_matters_most_is_the_headline() {
+        let of = |found: &Overview, health| headline(found, health, 0).0;
+        let here = || vec![destination(State::Healthy, 0)];
+        assert_eq!(of(&overview(here()), WELL), Tone::Good);
+        assert_eq!(of(&overview(Vec::new()), WELL), Tone::Idle, "no destination receives anything");
+        assert_eq!(of(&Overview { pending: 1, ..overview(here()) }, WELL), Tone::Busy);
+        assert_eq!(of(&Overview { failed: 1, pending: 1, ..overview(here()) }, WELL), Tone::Warn);
+        assert_eq!(headline(&overview(here()), WELL, 1).0, Tone::Warn, "an alarm is open");
+        assert_eq!(of(&Overview { held: 1, ..overview(here()) }, WELL), Tone::Warn);
+        assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, WELL), Tone::Warn);
+        assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, WELL), Tone::Idle);
+        assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..WELL }), Tone::Bad);
+        assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..WELL }), Tone::Warn);
+        assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), WELL), Tone::Good);
+        assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), WELL), Tone::Warn);
+    }
+
+    #[test]
+    fn destinations_in_trouble_are_counted_or_named() {
+        let skipping =
+            DestinationOverview { shown_state: ShownState::SkipsEverything, ..destination(State::Healthy, 0) };
+        let (open, failing) = (|| destination(State::Open, 10), || destination(State::Failing, 1));
+        for (all, tone, sentence) in [
+            (vec![failing()], Tone::Warn, "billing has been failing for 10 minutes. 1 delivery is pending"),
+            (vec![failing(), open()], Tone::Bad, "2 destinations are failing. 11 deliveries are pending"),
+            (vec![destination(State::Disabled, 2)], Tone::Warn, "billing is disabled. 2 deliveries are pending"),
+            (vec![skipping], Tone::Warn, "billing is skipping everything"),
+        ] {
+            assert_eq!(headline(&overview(all), WELL, 0), (tone, sentence.to_owned()));
+        }
+    }
+
+    #[test]
+    fn the_line_below_counts_deliveries_and_purchases() {
+        let found = Overview { pending: 11, ..overview(Vec::new()) };
+        assert_eq!(waiting(&found), "11 deliveries pending, no purchases waiting to settle.");
+        let found = Overview { windows: 1, ..overview(Vec::new()) };
+        assert_eq!(waiting(&found), "No deliveries pending, 1 purchase waiting to settle.");
+    }
+}

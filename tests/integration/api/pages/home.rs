@@ -1,0 +1,102 @@
+//! Home, and the state of a destination on every screen.
+
+use super::destinations::in_order;
+use super::screens::{purchase, signed_in};
+use crate::api::edge::Service;
+use domain::{DestinationId, PlatformId, Timestamp};
+use serde_json::{Value, json};
+use storage::About;
+
+/// A service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
+async fn with_delivery(name: &str, status: &str) -> (Service, String, DestinationId) {
+    let service = Service::start(name).await;
+    let (app, platform): (String, PlatformId) = service.platform().await;
+    purchase(&service, &app, platform, "billing").await;
+    service.raw(&format!("UPDATE deliveries SET status = '{status}', created_at = 9000000000000000"));
+    let overview = service.get("/v1/overview").await.body;
+    let id = overview["destinations"][0]["id"].as_str().expect("an id").parse().expect("an id");
+    (service, app, id)
+}
+
+#[tokio::test]
+async fn a_new_destination_is_not_tried_yet_on_every_screen() {
+    let (service, app, id) = with_delivery("home-untried", "pending").await;
+    let list = service.get(&format!("/v1/apps/{app}/destinations")).await.body["items"][0].clone();
+    let one = service.get(&format!("/v1/destinations/{id}")).await.body;
+    let overview = service.get("/v1/overview").await.body["destinations"][0].clone();
+    for shown in [list, one, overview] {
+        assert_eq!((&shown["state"], &shown["shown_state"]), (&json!("healthy"), &json!("not_tried")), "{shown}");
+    }
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/destinations/{id}");
+    for path in ["/ui/", "/ui/destinations", &page, &format!("{page}/settings"), &format!("/ui/connect/apps/{app}")] {
+        let text = visitor.get(&service, path).await.text;
+        assert!(text.contains("not tried yet") && !text.contains("healthy"), "{path}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn a_destination_that_skips_everything_shows_why() {
+    let (service, app, id) = with_delivery("home-skipping", "skipped").await;
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/destinations/{id}");
+    let skipped = format!("href=\"{page}/deliveries?status=skipped\"");
+    for path in ["/ui/", "/ui/destinations", &page, &format!("{page}/resend"), &format!("/ui/connect/apps/{app}")] {
+        let text = visitor.get(&service, path).await.text;
+        assert!(text.contains("skips everything") && text.contains(&skipped), "{path}: {text}");
+    }
+    let text = visitor.get(&service, "/ui/").await.text;
+    assert!(text.contains("billing is skipping everything."), "{text}");
+    let text = visitor.get(&service, &format!("{page}/deliveries?status=skipped")).await.text;
+    assert!(text.contains("purchase.updated") && text.contains("not sent"), "{text}");
+    let explained = service.get(&format!("/v1/explain/destinations/{id}")).await.body;
+    let summary = explained["summary"].as_str().expect("a sentence");
+    assert!(summary.contains("skips everything; no event of the last 24 hours was sent"), "{explained}");
+}
+
+#[tokio::test]
+async fn home_shows_the_largest_trouble_and_alarms_first() {
+    let (service, app, id) = with_delivery("home-trouble", "pending").await;
+    let now: Timestamp =
+        service.get("/v1/overview").await.body["now"].as_str().expect("a time").parse().expect("a time");
+    let first = now.plus_millis(-600_000).micros();
+    service.raw(&format!(
+        "UPDATE destinations SET state = 'failing';
+         UPDATE health SET failures = 1, first_failure_at = {first}, last_failure_at = {first}"
+    ));
+    let visitor = signed_in(&service).await;
+    let home = async || visitor.get(&service, "/ui/").await.text;
+    let quiet = home().await;
+    in_order(&quiet, &["billing has been failing for 10 minutes. 1 delivery is pending.", "No open alarms."]);
+    assert!(quiet.contains("1 delivery pending, no purchases waiting to settle."), "{quiet}");
+    service
+        .store
+        .alarm(About::Destination(id), "destination_failing", "requests keep failing")
+        .await
+        .expect("an alarm");
+    let hook = json!({ "kind": "webhook", "name": "other", "url": "https://example.com/hooks" });
+    assert_eq!(service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await.status, 201);
+    service.raw("UPDATE destinations SET state = 'failing'");
+    let busy = home().await;
+    in_order(
+        &busy,
+        &[
+            "2 destinations are failing. 1 delivery is pending.",
+            "Open alarms",
+            "destination failing",
+            "requests keep failing",
+            "Pending deliveries",
+            "Failed deliveries",
+            "Notifications per minute",
+            "accepted",
+            "an hour ago",
+            "Events sent per minute",
+            "Settling delay",
+            "Response time",
+        ],
+    );
+    assert!(!busy.contains("No open alarms") && busy.contains("class=\"tile zero\""), "{busy}");
+    let alarms = service.get("/v1/alarms?open=true").await.body["items"].clone();
+    assert_eq!(alarms.as_array().map(Vec::len), Some(1), "{alarms}");
+    assert_ne!(alarms[0]["about"], Value::Null);
+}
