@@ -115,7 +115,7 @@ impl Steps {
                 self.has_notification,
                 "Wait for the first notification",
                 (
-                    "The store sends it after a purchase. A demo has samples: send one from its platform.",
+                    "The store sends it after a purchase. Under settle run, send a sample from the platform.",
                     "settle sample",
                 ),
                 "/ui/connect",
