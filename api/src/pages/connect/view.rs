@@ -379,6 +379,10 @@ pub struct FirstPage<'a> {
     purchase: Option<(String, Code)>,
     has_arrived: bool,
     next: Option<(String, &'static str)>,
+    /// Where a sample is sent to, if this process takes samples and the person may send one.
+    sample_path: Option<String>,
+    reason: String,
+    wrong_reason: Option<String>,
 }
 
 impl<'a> FirstPage<'a> {
@@ -390,6 +394,7 @@ impl<'a> FirstPage<'a> {
         newest: Option<&(CollapseKey, PurchaseExplanation)>,
     ) -> Self {
         let next = of.facts.next().filter(|next| *next != Step::First);
+        let may_send = of.facts.takes_samples && frame.may(Role::Operator);
         Self {
             head: of.head(visit, Step::First),
             has_arrived: of.facts.accepted().is_some(),
@@ -397,6 +402,9 @@ impl<'a> FirstPage<'a> {
             purchase: newest
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            sample_path: may_send.then(|| of.path(visit, "/sample")),
+            reason: String::new(),
+            wrong_reason: None,
             frame,
         }
     }
