@@ -1,5 +1,5 @@
-//! A newcomer's first ten minutes: the demo with its simulated store and catalogue, a sample to a platform of one's
-//! own, `settle destination retry`, and `settle status`.
+//! A newcomer's first ten minutes: the demo with its simulated store and catalogue, `settle destination retry`, and
+//! `settle status`. Samples to an app of one's own are in `samples`.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -32,13 +32,6 @@ impl Demo {
         let log = process.log();
         assert!(!log.contains("/ui/sign-in/"), "what is no terminal gets no link: {log}");
         Self { process, temporal, installation }
-    }
-
-    /// Starts it again, with samples for a platform.
-    async fn trust_samples(&mut self, platform: &str) {
-        self.process.kill9();
-        self.process = self.installation.start(&["run", "--trust-samples", platform], &CLOSED);
-        self.process.wait_connected().await;
     }
 
     fn call(&self, line: &[&str]) -> Output {
@@ -119,7 +112,8 @@ async fn a_demo_sample_is_verified_and_complete() {
     let events = demo.answer(&["event", "list", "--limit", "1"]);
     let event = demo.answer(&["event", "show", events["items"][0]["id"].as_str().expect("an id")]);
     assert_eq!(event, events["items"][0], "one event with its body");
-    let listed = text(&demo.call(&["purchase", "list", "--receipt", "r1"]));
+    let listed =
+        text(&demo.call(&["purchase", "list", "--receipt", bought["receipt_id"].as_str().expect("a receipt")]));
     assert!(listed.contains("active, renewal off"), "{listed}");
     let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));
     assert_eq!(none, "No purchase matches.\n");
@@ -132,35 +126,6 @@ async fn a_demo_sample_is_verified_and_complete() {
     let address = demo.temporal.address();
     assert!(log.contains(&format!("Temporal     {address}  (`temporal --address {address} workflow list`)")), "{log}");
     assert!(log.contains("its store is simulated"), "{log}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sample_goes_to_a_platform_without_a_simulated_store() {
-    let mut demo = Demo::start().await;
-    let app = demo.answer(&["app", "create", "mine"])["id"].as_str().expect("an id").to_owned();
-    let create = ["platform", "create", "--app", &app, "--name", "fire", "--package-name", "com.example.mine"];
-    let platform = demo.answer(&create)["id"].as_str().expect("an id").to_owned();
-    let refused = text(&demo.call(&["sample", "--platform", &platform]));
-    assert!(refused.contains("follows no topic yet"), "{refused}");
-    assert!(refused.contains(&format!("`settle run --trust-samples {platform}`")), "all that is missing: {refused}");
-    let (_, follow) = refused.split_once('`').expect("a command");
-    let (follow, _) = follow.split_once('`').expect("its end");
-    let follow: Vec<&str> = follow.split(' ').skip(1).collect();
-    assert!(demo.call(&follow).status.success(), "{follow:?}");
-    let update = ["platform", "update", &platform, "--window", "1s"];
-    assert!(demo.call(&update).status.success(), "{}", text(&demo.call(&update)));
-    let refused = text(&demo.call(&["sample", "--platform", &platform]));
-    assert!(refused.contains(&format!("`settle run --trust-samples {platform}`")), "{refused}");
-    demo.trust_samples(&platform).await;
-    let bought = demo.settled(&["--platform", &platform], 1).await;
-    assert_eq!((&bought["platform_id"], &bought["state"]), (&json!(platform), &json!("active")), "{bought}");
-    let data = &bought["data"]["data"];
-    assert!(data["product_ref_id"].is_null() && data["expires_at"].is_null(), "{bought}");
-    assert_eq!(bought["data"]["attributes"]["verified"], false, "{bought}");
-    let listed = demo.answer(&["notification", "list", "--platform", &platform]);
-    assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
-    let line = text(&demo.call(&["notification", "list"]));
-    assert!(line.contains(&format!("fire {platform}")), "the name stands beside the id: {line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

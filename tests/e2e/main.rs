@@ -28,6 +28,7 @@ mod operators;
 mod orders;
 mod recovery;
 mod restored;
+mod samples;
 mod scripts;
 mod search;
 mod secrets;

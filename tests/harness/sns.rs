@@ -107,6 +107,10 @@ impl Sns {
         Self { signer: Arc::clone(&SIGNER) }
     }
 
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
     /// The URL of the certificate in the messages.
     pub fn certificate_url(&self) -> String {
         self.signer.certificate_url(REGION)

@@ -110,7 +110,7 @@ fn wrong_usage_ends_with_2() {
         &["sample", "--type", "paused"],
         &["event", "list", "--type", "purchase.eaten"],
         &["device", "events", "--type", "purchase.updated"],
-        &["run", "--no-demo", "--trust-samples", "6b275a67-0bbb-4f3a-99b9-6600bf711993"],
+        &["run", "--trust-samples", "6b275a67-0bbb-4f3a-99b9-6600bf711993"],
         &["run", "--listen", "8091"],
         &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "someday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],

@@ -218,6 +218,7 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
     let command = |line: &[&str]| settle(&folder, &[line, &["--service", &url, "--data", "data"]].concat());
     let text = |line: &[&str]| stdout_of(&command(line).output().expect("settle starts"));
     assert_eq!(text(&["purchase", "list"]), "No purchases yet: try `settle sample`.\n");
+    let mut receipt = String::new();
     for (is_from_cargo, program) in [(true, "cargo run --"), (false, "settle")] {
         let mut sample = command(&["sample", "--receipt", "r1"]);
         let sample = if is_from_cargo { sample.env("CARGO", "cargo") } else { sample.env_remove("CARGO") };
@@ -227,12 +228,16 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
         let rest = last.strip_prefix(program).and_then(|rest| rest.strip_prefix(" purchase explain "));
         let (key, flags) = rest.and_then(|rest| rest.split_once(' ')).unwrap_or_else(|| panic!("{printed}"));
         assert_eq!(flags, format!("--service {url} --data data"));
+        let (_, rest) = printed.split_once("(receipt ").unwrap_or_else(|| panic!("{printed}"));
+        let minted = rest.split_once(')').unwrap_or_else(|| panic!("{printed}")).0;
+        assert!(minted.starts_with("sample.r1.") && (receipt.is_empty() || receipt == minted), "{printed}");
+        minted.clone_into(&mut receipt);
         let listed = text(&["purchase", "list"]);
         assert!(listed.contains(&format!("a notification waits: `settle explain purchase {key}`")), "{listed}");
     }
-    let waits = text(&["explain", "purchase", "r1"]);
+    let waits = text(&["explain", "purchase", &receipt]);
     assert!(waits.contains("not settled yet") && waits.contains("waiting for its window"), "{waits}");
-    assert!(text(&["purchase", "list", "--receipt", "r1"]).contains("not known yet"));
+    assert!(text(&["purchase", "list", "--receipt", &receipt]).contains("not known yet"));
     assert_eq!(text(&["purchase", "list", "--receipt", "r2"]), "No purchase matches.\n");
 }
 

@@ -172,7 +172,8 @@ impl Claim<'_> {
 
     /// `None`: no request was sent, since this process sends too many, or the store cannot verify.
     async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
-        let Some(store) = self.context.verifier.settings.of(&known.store, known.platform_id) else { return Ok(None) };
+        let settings = &self.context.verifier.settings;
+        let Some(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else { return Ok(None) };
         let receipt = Receipt {
             environment: known.environment,
             app_user_id: known.app_user_id.clone(),

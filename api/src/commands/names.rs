@@ -89,7 +89,7 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
 }
 
 /// All items of a list.
-async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
+pub async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     let (mut all, mut cursor) = (Vec::new(), None);
     loop {
         let page = client.get(path, &[("limit", Some("500".to_owned())), ("cursor", cursor)]).await?;

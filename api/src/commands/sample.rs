@@ -8,13 +8,13 @@ use super::{data, table};
 use crate::clock;
 use crate::extract::near::did_you_mean;
 use crate::stores::amazon::envelope::Version;
-use crate::stores::amazon::sample::{self, TYPES};
+use crate::stores::amazon::sample::{self, TOPIC_ARN, TYPES};
 use crate::stores::amazon::signer::{Header, Sample, Signer};
 use crate::times;
 use anyhow::{Context, bail};
 use clap::Args;
 use domain::time::millis;
-use domain::{CollapseKey, PlatformId, Timestamp};
+use domain::{CollapseKey, Environment, PlatformId, Timestamp};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::io::IsTerminal;
@@ -25,22 +25,25 @@ use url::Url;
 /// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to a
-/// platform of your own that it names with --trust-samples.
+/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to an app of
+/// your own. They count as test purchases, and are verified with a simulated store.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
     /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count is higher.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
-    /// To which platform, by id or name: one of your own, of the same `settle run` [default: the demo's].
+    /// To which app, by id or name: one of the same `settle run` [default: the demo].
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+    /// To which platform, by id or name [default: the app's only one].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// Which purchase it is about [default: a new one].
-    #[arg(long, value_name = "ID")]
+    /// Which purchase it is about: a name of your choice, or the receipt of an earlier sample [default: a new purchase].
+    #[arg(long, value_name = "NAME")]
     receipt: Option<String>,
-    /// The other receipt of a plan change.
-    #[arg(long, value_name = "ID")]
+    /// The other purchase of a plan change, like --receipt.
+    #[arg(long, value_name = "NAME")]
     related: Option<String>,
     /// The customer of the purchase.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
@@ -63,7 +66,7 @@ fn help() -> String {
     }
     help.push_str(
         "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
-         settle sample --platform ID\n\
+         settle sample --app Radio\n\
          Next: wait for the window's end, then `settle purchase explain RECEIPT` shows the result.",
     );
     help
@@ -84,14 +87,13 @@ fn store_type(text: &str) -> Result<String, String> {
 /// The platform that samples are sent to, and the signer.
 struct Target {
     client: Client,
+    app: String,
     platform: PlatformId,
     package_name: String,
-    topic_arn: String,
-    /// Whether samples are verified with the real store, which does not know them.
-    is_verified_elsewhere: bool,
     url: Url,
     window: Value,
     receipt: String,
+    related: Option<String>,
     signer: Signer,
 }
 
@@ -117,35 +119,56 @@ pub async fn sample(options: Options) -> anyhow::Result<ExitCode> {
         }
         sent.push(json!({"message_id": message_id, "type": store_type, "at": at}));
     }
-    if let Some(due) = conclude(&options, &target, key, sent) {
+    if let Some(due) = conclude(&options, &target, key, sent).await? {
         Countdown { client: &target.client, key, revision, due }.show().await;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints when the purchase is settled. Returns that time when a terminal can show a countdown.
-fn conclude(options: &Options, target: &Target, key: CollapseKey, sent: Vec<Value>) -> Option<Timestamp> {
+/// Prints when the purchase is settled, and who gets its events. Returns that time when a terminal can show a countdown.
+async fn conclude(
+    options: &Options,
+    target: &Target,
+    key: CollapseKey,
+    sent: Vec<Value>,
+) -> anyhow::Result<Option<Timestamp>> {
     let window =
         target.window.as_f64().map_or(WINDOW, |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(WINDOW));
     let due = clock::now().plus_millis(millis(window));
     if options.remote.json {
         table::json(&json!({"receipt_id": target.receipt, "collapse_key": key, "due": due, "notifications": sent}));
-        return None;
+        return Ok(None);
     }
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
-    if target.is_verified_elsewhere {
-        table::line(
-            "This platform verifies each receipt with its store, and no store knows a sample: it is parked and given up \
-             after a day, unless the platform has --unknown-receipts believe.",
-        );
+    table::line(&format!("settles in {}, at {}, as a test purchase", times::countdown(window), clock_time(due)));
+    let receivers = receivers(target).await?.join(", ");
+    if receivers.is_empty() {
+        let create = options.remote.command(&format!("destination create --app {}", target.app));
+        table::line(&format!("No destination takes its events. `{create}` adds one."));
+    } else {
+        table::line(&format!("Its events go to: {receivers}."));
     }
-    table::line(&format!(
-        "settles in {}, at {}; each of its events is delivered once. Then:",
-        times::countdown(window),
-        clock_time(due)
-    ));
+    table::line("Then:");
     table::line(&format!("  {}", options.remote.command(&format!("purchase explain {key}"))));
-    std::io::stderr().is_terminal().then_some(due)
+    Ok(std::io::stderr().is_terminal().then_some(due))
+}
+
+/// The names of the destinations that take events of a test purchase on the platform.
+async fn receivers(target: &Target) -> anyhow::Result<Vec<String>> {
+    let all = names::every(&target.client, &format!("/v1/apps/{}/destinations", segment(&target.app))).await?;
+    let wants = |list: &Value, one: &str| {
+        list.as_array().is_none_or(|list| list.is_empty() || list.iter().any(|wanted| *wanted == one))
+    };
+    let platform = target.platform.to_string();
+    let takes = |one: &&Value| {
+        let filter = &one["filter"];
+        // Without that key, the destination skips test purchases.
+        let skips = one["enabled"] == false || one["has_sandbox_api_key"] == false;
+        !skips
+            && wants(&filter["platforms"], &platform)
+            && wants(&filter["environments"], Environment::Sandbox.as_str())
+    };
+    Ok(all.iter().filter(takes).map(|one| table::field(one, "name")).collect())
 }
 
 async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {
@@ -154,24 +177,16 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
         store_type,
         app_user_id: &options.user,
         receipt_id: &target.receipt,
-        cancelled_receipt_id: options.related.as_deref(),
+        cancelled_receipt_id: target.related.as_deref(),
         at,
-        is_test: false,
+        is_test: true,
     };
-    let header = Header { message_id: clock::random_uuid(), topic_arn: &target.topic_arn, at, version: Version::One };
+    let header = Header { message_id: clock::random_uuid(), topic_arn: TOPIC_ARN, at, version: Version::One };
     let body =
         target.signer.sign_notification(&header, None, &sample.message()).context("the sample cannot be signed")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
-        let answer = answer.trim();
-        match &options.platform {
-            Some(_) => bail!(
-                "the service refused the sample ({status}): {answer}. A platform of your own takes samples of \
-                 `settle run --trust-samples {}`",
-                target.platform
-            ),
-            None => bail!("the service refused the sample ({status}): {answer}"),
-        }
+        bail!("the service refused the sample ({status}): {}", answer.trim());
     }
     Ok(header.message_id.to_string())
 }
@@ -180,70 +195,54 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
 async fn target(options: &Options) -> anyhow::Result<Target> {
     let remote = &options.remote;
     let (client, data) = (remote.client()?, remote.data()?);
-    let platform = match &options.platform {
-        Some(text) => {
-            let id = names::id_of(&client, "platform_id", Text { text, app: None }).await?;
-            client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await?
-        }
-        None => demo_platform(&client).await?,
-    };
-    let is_demo = options.platform.is_none() || table::field(&platform, "package_name") == demo::PACKAGE_NAME;
+    let platform = platform(&client, options).await?;
     let url = table::field(&platform, "notification_url");
+    let signer = demo::signer(&data).with_context(|| {
+        format!(
+            "samples are signed with the key that `settle run` keeps in {}: give --data",
+            data::sample_key_file(&data).display()
+        )
+    })?;
+    let mint = signer.mint()?;
     Ok(Target {
+        app: table::field(&platform, "app_id"),
         platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
         package_name: table::field(&platform, "package_name"),
-        topic_arn: topic_arn(&platform, remote)?,
-        is_verified_elsewhere: !is_demo && platform["has_shared_secret"] == true,
         url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
-        receipt: options.receipt.clone().unwrap_or_else(|| format!("sample-{}", clock::random_uuid().simple())),
-        signer: demo::signer(&data).with_context(|| {
-            format!(
-                "samples are signed with the key that `settle run` keeps in {}: give --data",
-                data::sample_key_file(&data).display()
-            )
-        })?,
+        receipt: sample::receipt_id(&mint, options.receipt.as_deref()),
+        related: options.related.as_deref().map(|name| mint.receipt_id(name)),
+        signer,
         client,
     })
 }
 
+/// The platform that is named, the only one of the app that is named, or the demo's.
+async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
+    let app = match &options.app {
+        Some(text) => Some(names::app_id(client, text).await?),
+        None => None,
+    };
+    if let Some(text) = &options.platform {
+        let id = names::id_of(client, "platform_id", Text { text, app: app.as_deref() }).await?;
+        return client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await;
+    }
+    let Some(app) = app else { return demo_platform(client).await };
+    let mut all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
+    match (all.pop(), all.len()) {
+        (Some(only), 0) => Ok(only),
+        (Some(_), _) => bail!("the app has several platforms: name one with --platform"),
+        (None, _) => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+    }
+}
+
 async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
     let missing = "the demo app is not there: start the service with `settle run`";
-    let app = named(client, "/v1/apps", "name", demo::APP).await?.context(missing)?;
-    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(&app, "id")));
-    named(client, &platforms, "package_name", demo::PACKAGE_NAME).await?.context(missing)
-}
-
-/// The topic in samples to a platform: one that the platform follows. The refusal also names what the service needs.
-fn topic_arn(platform: &Value, remote: &Remote) -> anyhow::Result<String> {
-    let (topic, id) = (&platform["topic"], table::field(platform, "id"));
-    let region = format!(":sns:{}:", demo::REGION);
-    match topic["arn"].as_str().filter(|_| topic["state"] == "confirmed") {
-        Some(arn) if arn.contains(&region) => Ok(arn.to_owned()),
-        followed => bail!(
-            "{}. Let it follow the topic of samples as well, `{}`; then, unless the service was started so, restart it as \
-             `settle run --trust-samples {id}`, since only that takes samples for a platform of your own; and try again",
-            followed.map_or("the platform follows no topic yet, so that a sample would be refused", |_| {
-                "the platform follows a topic of another region than that of samples"
-            }),
-            remote.command(&format!("platform update {id} --topic-arn {}", demo::TOPIC_ARN))
-        ),
-    }
-}
-
-/// The first item of a list whose field has this value.
-async fn named(client: &Client, path: &str, field: &str, name: &str) -> anyhow::Result<Option<Value>> {
-    let mut cursor = None;
-    loop {
-        let answer = client.get(path, &[("cursor", cursor), ("limit", Some("100".to_owned()))]).await?;
-        if let Some(found) = table::items(&answer).iter().find(|item| table::field(item, field) == name) {
-            return Ok(Some(found.clone()));
-        }
-        cursor = answer.get("next_cursor").and_then(Value::as_str).map(str::to_owned);
-        if cursor.is_none() {
-            return Ok(None);
-        }
-    }
+    let apps = names::every(client, "/v1/apps").await?;
+    let app = apps.iter().find(|app| app["name"] == demo::APP).context(missing)?;
+    let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(app, "id")));
+    let platforms = names::every(client, &platforms).await?;
+    platforms.into_iter().find(|platform| platform["package_name"] == demo::PACKAGE_NAME).context(missing)
 }
 
 /// Hours, minutes and seconds in UTC.

@@ -17,7 +17,6 @@ use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use domain::PlatformId;
 use protocols::stores;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -25,7 +24,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::Store;
 use tokio::net::TcpListener;
-use url::Url;
 
 /// After a stop, tasks are cut off after this time, which is longer than an attempt at a destination. Temporal assigns
 /// them to another worker.
@@ -88,8 +86,8 @@ pub struct Parts<'a> {
     pub store: Store,
     /// The connection to Temporal.
     pub engine: Engine,
-    /// The platform of the demo and the URL of its simulated store.
-    pub simulated: Option<(PlatformId, Url)>,
+    /// The simulated store of `run`.
+    pub simulated: Option<stores::Simulated>,
 }
 
 /// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
@@ -139,15 +137,15 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
 }
 
 /// The settings by which receipts are verified with each store.
-fn stores(config: &Config, simulated: Option<(PlatformId, Url)>) -> stores::Settings {
+fn stores(config: &Config, simulated: Option<stores::Simulated>) -> stores::Settings {
     let amazon = stores::amazon::Settings {
         base: config.amazon.rvs_url.clone(),
         give_up_after: config.amazon.patience,
         per_second: config.amazon.rvs_per_second,
     };
-    let simulated = simulated.map(|(platform, base)| stores::Simulated {
-        platform,
-        amazon: stores::amazon::Settings { base: Some(base), ..amazon.clone() },
+    let simulated = simulated.map(|simulated| stores::Simulated {
+        amazon: stores::amazon::Settings { base: simulated.amazon.base, ..amazon.clone() },
+        ..simulated
     });
     stores::Settings { amazon, simulated }
 }

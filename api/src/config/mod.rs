@@ -12,7 +12,6 @@ mod tests;
 pub use read::{Flags, Variables, environment, load};
 pub use shown::Setting;
 
-use domain::PlatformId;
 use ipnet::IpNet;
 use protocols::destinations::Exception;
 use secrecy::SecretString;
@@ -81,14 +80,13 @@ pub struct Ui {
     pub temporal_url: Option<Url>,
 }
 
-/// What holds for the demo of `run` alone.
+/// What `run` adds for its demo.
 #[derive(Debug, Clone)]
 pub struct Demo {
+    /// The certificate of samples.
     pub certificate: Certificate,
     /// The PEM file of the key that signs them.
     pub key: PathBuf,
-    /// The platforms for which it counts: the demo's own, and those that `--trust-samples` names.
-    pub platforms: Vec<PlatformId>,
     pub receiver: Exception,
 }
 

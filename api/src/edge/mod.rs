@@ -158,13 +158,13 @@ impl Edge {
         }
     }
 
-    /// Whether a platform takes samples that this process signs.
+    /// Whether this process takes samples to a platform.
     ///
     /// # Errors
     /// It does not.
     pub fn takes_samples(&self, platform: &Platform) -> Result<(), NoSample> {
         match platform.store.as_str() {
-            amazon::STORE => self.amazon.takes_samples(platform),
+            amazon::STORE => self.amazon.takes_samples(),
             _ => Err(NoSample::NotTrusted),
         }
     }

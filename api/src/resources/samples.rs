@@ -1,4 +1,4 @@
-//! `/v1/platforms/{platform_id}/sample`: a signed sample notification to the demo.
+//! `/v1/platforms/{platform_id}/sample`: a signed sample notification to a platform of this `settle run`.
 
 use crate::answer::Accepted;
 use crate::edge::{NoSample, SampleSettings, SentSample};
@@ -12,12 +12,12 @@ use storage::Platform;
 
 /// A sample.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[schemars(extend("examples" = [{ "type": "renewed", "receipt_id": "sample-4711" }]))]
+#[schemars(extend("examples" = [{ "type": "renewed", "receipt_id": "first" }]))]
 pub struct SampleRequest {
     /// What happened, by the store's name of it or a short form; that a subscription began when absent.
     #[serde(rename = "type")]
     store_type: Option<String>,
-    /// Which purchase; a new one when absent.
+    /// Which purchase: a name of your choice, or the receipt of an earlier sample; a new one when absent.
     #[schemars(length(min = 1, max = 200))]
     receipt_id: Option<String>,
     /// The store's name of the customer.
@@ -41,7 +41,7 @@ pub struct Sample {
     due_at: Timestamp,
 }
 
-/// `POST /v1/platforms/{platform_id}/sample`: 409 unless this process is the `settle run` that trusts its own signer there.
+/// `POST /v1/platforms/{platform_id}/sample`: 409 unless this process is a `settle run` with its demo.
 pub async fn send(
     edge: Acting,
     Stored(platform): Stored<Platform>,
@@ -64,6 +64,6 @@ pub async fn send(
 fn refused(why: NoSample) -> Error {
     match why {
         NoSample::Unavailable => Error::Unavailable(why.to_string()),
-        NoSample::NotTrusted | NoSample::NoTopic(_) | NoSample::Refused(_) => Error::Conflict(why.to_string()),
+        NoSample::NotTrusted | NoSample::Refused(_) => Error::Conflict(why.to_string()),
     }
 }

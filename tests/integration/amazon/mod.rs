@@ -3,6 +3,7 @@
 mod full_disk;
 mod notifications;
 mod refusals;
+pub mod samples;
 mod subscriptions;
 
 use api::config::{Flags, load};
@@ -148,6 +149,8 @@ struct Beginning {
     topic: Option<&'static str>,
     accounts: Vec<String>,
     has_certificate: bool,
+    /// Whether it takes samples, as `settle run` does.
+    takes_samples: bool,
 }
 
 impl World {
@@ -173,8 +176,11 @@ impl World {
         let settings = Settings { certificates, auto_confirm_accounts: beginning.accounts, clock: now };
         let (sns, engine) = (Arc::new(Sns::default()), Arc::new(Recording::default()));
         let dispatch = Dispatch::start(engine.clone(), store.clone());
-        let amazon = Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("settings"));
-        Self { amazon, store, dispatch, engine, sns, platform, folder }
+        let mut amazon = Amazon::with_fetch(settings, sns.clone()).expect("settings");
+        if beginning.takes_samples {
+            amazon = amazon.with_samples(&samples::demo(&samples::SIGNER, folder.path())).expect("a key of samples");
+        }
+        Self { amazon: Arc::new(amazon), store, dispatch, engine, sns, platform, folder }
     }
 
     /// Posts a body, and returns the status and the reason of the answer.

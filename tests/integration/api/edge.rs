@@ -1,6 +1,7 @@
 //! The HTTP service under test: the whole router with SQLite in a temporary folder, a recording engine and a scripted
 //! store.
 
+use crate::amazon::samples;
 use api::config::{Flags, load};
 use api::devices::Devices;
 use api::devices::SECRET_HEADER;
@@ -28,6 +29,7 @@ use storage::{Accepted, Config, Database, Fate, Key, NewNotification, Store};
 use system_tests::contract::{self, Answered};
 use system_tests::folder::Folder;
 use system_tests::raw::Raw;
+use system_tests::sns::Sns;
 use system_tests::{rows, template};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
@@ -187,7 +189,26 @@ impl Service {
         Self::with_refusals(name, &[], Refusals::new(guesses, std::time::Duration::from_secs(600))).await
     }
 
+    /// A new service that takes samples, as that of `settle run`.
+    pub async fn of_run(name: &str) -> Self {
+        let refusals = Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1));
+        let with_samples = |amazon: Amazon, folder: &Folder| {
+            let demo = samples::demo(Sns::of_samples().signer(), folder.path());
+            amazon.with_samples(&demo).expect("a key of samples")
+        };
+        Self::with_ingress(name, &[], refusals, with_samples).await
+    }
+
     async fn with_refusals(name: &str, variables: &[(&str, &str)], refusals: Refusals) -> Self {
+        Self::with_ingress(name, variables, refusals, |amazon, _| amazon).await
+    }
+
+    async fn with_ingress(
+        name: &str,
+        variables: &[(&str, &str)],
+        refusals: Refusals,
+        adjust: impl FnOnce(Amazon, &Folder) -> Amazon,
+    ) -> Self {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
         let folder = Folder::new(name);
@@ -201,7 +222,7 @@ impl Service {
             pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),
             store: store.clone(),
-            amazon: Arc::new(Amazon::with_fetch(settings, sns.clone()).expect("valid settings")),
+            amazon: Arc::new(adjust(Amazon::with_fetch(settings, sns.clone()).expect("valid settings"), &folder)),
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),

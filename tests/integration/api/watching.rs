@@ -210,11 +210,15 @@ async fn a_customer_is_shown_with_purchases_and_what_they_give() {
 }
 
 #[tokio::test]
-async fn only_the_demo_takes_samples() {
+async fn only_settle_run_takes_samples() {
     let service = Service::start("sample").await;
     let (_, platform) = service.platform().await;
     let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/sample"), &json!({})).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
-    assert!(answer.body["detail"].as_str().is_some_and(|why| why.contains("--trust-samples")), "{}", answer.body);
+    assert!(
+        answer.body["detail"].as_str().is_some_and(|why| why.contains("only `settle run` takes samples")),
+        "{}",
+        answer.body
+    );
     assert_eq!(service.count("audit_log WHERE operation = 'platform.sample'"), 0);
 }

@@ -27,6 +27,14 @@ pub struct Notification {
     pub is_test: bool,
 }
 
+/// The beginning of the receipt ids of samples. No store has such ids, so that a sample is never a purchase for money.
+pub const SAMPLE_RECEIPT: &str = "sample.";
+
+/// Whether a receipt is that of a sample, whoever minted it.
+pub fn is_sample_receipt(receipt_id: &str) -> bool {
+    receipt_id.starts_with(SAMPLE_RECEIPT)
+}
+
 /// What happened. Notifications with equal store times are read in the order of these variants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -7,7 +7,9 @@ use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
 use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause, RevisionCauses};
 use crate::settings::app_lock;
+use const_format::formatcp;
 use domain::catalogue::ProductRef;
+use domain::notification::SAMPLE_RECEIPT;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 use std::borrow::Cow;
 use std::time::Duration;
@@ -39,6 +41,7 @@ row! {
         pub platform_id: PlatformId,
         pub app_id: AppId,
         pub store: String,
+        /// The platform's; the sandbox for a sample.
         pub environment: Environment,
         pub product_ref: ProductRef,
         pub max_wait: Option<Duration>,
@@ -46,9 +49,9 @@ row! {
         pub unknown_receipts: UnknownReceipts,
         /// The number of the platform's settings, which each change raises.
         pub settings_version: i64,
-        /// Whether the store can be queried: the platform is not deleted and has a secret that the store has not
-        /// refused.
-        has_secret: bool,
+        /// Whether the store can be queried: the platform is not deleted, and it has a secret that the store has not
+        /// refused, or this is a sample, which needs none.
+        can_verify: bool,
         pub receipt_id: String,
     }
 }
@@ -59,11 +62,16 @@ const SELECT: &str = "
     FROM purchases
     WHERE collapse_key = ?";
 
-const ORIGIN: &str = "
-    SELECT f.id AS platform_id, f.app_id, f.store, f.environment, f.product_ref, f.max_wait_ms AS max_wait,
-        f.unknown_receipts, f.settings_version, (f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL
-        AND f.deleted_at IS NULL) AS has_secret, o.receipt_id
-    FROM";
+const IS_SAMPLE: &str = formatcp!("o.receipt_id LIKE '{SAMPLE_RECEIPT}%'");
+
+const ORIGIN: &str = formatcp!(
+    "
+    SELECT f.id AS platform_id, f.app_id, f.store, CASE WHEN {IS_SAMPLE} THEN 'sandbox' ELSE f.environment END
+        AS environment, f.product_ref, f.max_wait_ms AS max_wait, f.unknown_receipts, f.settings_version,
+        (((f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL) OR {IS_SAMPLE}) AND f.deleted_at IS NULL)
+        AS can_verify, o.receipt_id
+    FROM"
+);
 
 impl PurchaseRow {
     pub fn known(&self) -> Result<Purchase, Error> {
@@ -155,7 +163,7 @@ impl Origin {
         key: CollapseKey,
         row: Option<&PurchaseRow>,
     ) -> Result<Option<String>, Error> {
-        if !self.has_secret {
+        if !self.can_verify {
             return Ok(None);
         }
         let notified: Option<String> = sql(CUSTOMER).bind(key).value(connection)?;

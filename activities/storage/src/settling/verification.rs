@@ -14,6 +14,7 @@ use crate::purchases::purchase;
 use crate::settings::app_lock;
 use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
+use domain::notification::is_sample_receipt;
 use domain::time::MINUTE;
 use domain::{AppId, CollapseKey, DevicePlace, Environment, PlatformId, Timestamp, UnknownReceipts};
 use secrecy::SecretString;
@@ -130,9 +131,14 @@ impl Store {
             let Some(origin) = purchase::origin(connection, key)? else { return Ok(None) };
             let Some(app_user_id) = origin.customer(connection, key, row.as_ref())? else { return Ok(None) };
             let sealed: Option<Option<String>> = sql(SHARED_SECRET).bind(origin.platform_id).value(connection)?;
-            let Some(sealed) = sealed.flatten() else { return Ok(None) };
+            let (secret, sealed) = match sealed.flatten() {
+                // It is never sent to the store.
+                _ if is_sample_receipt(&origin.receipt_id) => (SecretString::from(""), String::new()),
+                Some(sealed) => (secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?, sealed),
+                None => return Ok(None),
+            };
             Ok(Some(StoreQuery {
-                secret: secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?,
+                secret,
                 sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,

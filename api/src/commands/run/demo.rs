@@ -1,22 +1,24 @@
 //! The demo of `settle run`: an app that is ready to try, with trusted samples and a receiver of its events.
 //!
-//! Created by the first run and reused by every later one. What it needs beside the settings holds for its own platform
-//! and destination: the certificate of samples, a receiver on this machine by plain `http`, and the simulated store.
+//! Created by the first run and reused by every later one. What it needs beside the settings: a receiver on this machine by
+//! plain `http`, for its own destination alone; and the certificate of samples and the simulated store, for samples alone.
 
-use super::simulated::{self, Simulated};
+use super::simulated;
 use crate::clock;
 use crate::commands::data;
 use crate::commands::receiver::{self, Receiver, Style};
 use crate::commands::stop::Stop;
 use crate::config::{self, Certificate};
+use crate::stores::amazon::sample::{REGION, TOPIC_ARN};
 use crate::stores::amazon::signer::Signer;
 use anyhow::Context;
 use domain::catalogue::Price;
 use domain::time::millis;
-use domain::{AppId, Environment, PlatformId};
+use domain::{AppId, Environment};
 use ipnet::{IpNet, Ipv4Net};
 use protocols::destinations::{Allowed, Config, Exception, Invalid, webhook};
 use protocols::http::Rules;
+use protocols::stores;
 use rust_decimal::Decimal;
 use secrecy::SecretString;
 use serde_json::{Map, Value};
@@ -36,11 +38,6 @@ use url::Url;
 pub const APP: &str = "demo";
 /// The package name of the demo's app.
 pub const PACKAGE_NAME: &str = "com.example.demo";
-/// The topic that samples come from.
-pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
-/// The region of the topic, and of the certificate URL of samples. The certificate is loaded from the data directory,
-/// never fetched.
-pub const REGION: &str = "us-east-1";
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// The certificate of the demo is valid for twenty years, because nothing renews it.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;
@@ -51,8 +48,8 @@ const RECEIVER: &str = "built-in receiver";
 pub struct Demo {
     /// The platform to which samples are sent.
     pub platform: Platform,
-    /// The platform's secret at the simulated store.
-    shared_secret: SecretString,
+    /// The signer of samples.
+    signer: Signer,
     /// The receiver's destination, and its URL.
     destination: Exception,
     /// The listener of the receiver.
@@ -63,23 +60,20 @@ pub struct Demo {
 
 /// The receiver and the simulated store of a demo, which run.
 pub struct Running {
-    /// The platform, and the URL of its simulated store.
-    pub simulated: (PlatformId, Url),
+    /// How the simulated store is reached, and about what.
+    pub simulated: stores::Simulated,
     simulating: JoinHandle<std::io::Result<()>>,
     receiving: JoinHandle<anyhow::Result<()>>,
     end_receiver: watch::Sender<bool>,
 }
 
 impl Demo {
-    /// What holds for this demo alone: the certificate of samples, also for `more` platforms, and a receiver on this
-    /// machine.
-    pub fn allowed(&self, data: &Path, more: Vec<PlatformId>) -> anyhow::Result<config::Demo> {
-        let signer = load_or_create_signer(data).context("the key that samples are signed with")?;
-        let url = signer.certificate_url(REGION).parse().context("the samples' certificate")?;
+    /// What is allowed beside the settings: samples of this data directory, and a receiver on this machine.
+    pub fn allowed(&self, data: &Path) -> anyhow::Result<config::Demo> {
+        let url = self.signer.certificate_url(REGION).parse().context("the samples' certificate")?;
         let certificate = Certificate { url, file: data::sample_certificate_file(data) };
-        let platforms = more.into_iter().chain([self.platform.id]).collect();
         let key = data::sample_key_file(data);
-        Ok(config::Demo { certificate, key, platforms, receiver: self.destination.clone() })
+        Ok(config::Demo { certificate, key, receiver: self.destination.clone() })
     }
 
     /// Starts the receiver and the simulated store.
@@ -88,9 +82,13 @@ impl Demo {
         let receiver = Receiver { webhook: receiver::webhook(&self.secret)?, style: Style::Line, forward: None };
         let receiving = tokio::spawn(async move { receiver::receive(self.receiver, receiver, stop.requested()).await });
         let (listener, url) = simulated::bind().await?;
-        let known = Simulated { store, platform: self.platform.id, secret: self.shared_secret };
-        let simulating = tokio::spawn(simulated::answer(known, listener));
-        Ok(Running { simulated: (self.platform.id, url), simulating, receiving, end_receiver })
+        let simulated = stores::Simulated {
+            platform: self.platform.id,
+            mint: self.signer.mint()?,
+            amazon: stores::amazon::Settings { base: Some(url), ..stores::amazon::Settings::default() },
+        };
+        let simulating = tokio::spawn(simulated::answer(store, listener));
+        Ok(Running { simulated, simulating, receiving, end_receiver })
     }
 }
 
@@ -134,6 +132,7 @@ pub struct DemoSettings<'a> {
 /// Finds the demo, or creates it.
 pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<Demo> {
     let app = app(store).await.context("the demo app")?;
+    let signer = load_or_create_signer(wanted.data).context("the key that samples are signed with")?;
     let shared_secret = data::simulated_secret(wanted.data).context("the secret of the demo's simulated store")?;
     let platform = platform(store, app.id, wanted, &shared_secret).await.context("the demo platform")?;
     fill_catalogue(store, app.id).await.context("the demo catalogue")?;
@@ -141,7 +140,7 @@ pub async fn set_up(store: &Store, wanted: &DemoSettings<'_>) -> anyhow::Result<
     let sealed = store.destination_secret(destination.id).await.context("the demo destination's secret")?;
     let secret = webhook::config::newest_secret(&sealed).context("the demo destination's secret")?;
     let destination = Exception { destination: destination.id, url };
-    Ok(Demo { platform, shared_secret, destination, receiver, secret })
+    Ok(Demo { platform, signer, destination, receiver, secret })
 }
 
 async fn app(store: &Store) -> Result<App, storage::Error> {

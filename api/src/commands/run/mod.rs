@@ -20,7 +20,6 @@ use crate::{config, counting, telemetry};
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
-use domain::PlatformId;
 use domain::time::millis;
 use futures::FutureExt;
 use secrecy::ExposeSecret;
@@ -44,7 +43,8 @@ fetched by itself; with TEMPORAL_ADDRESS set, that server is used instead.
 
 Example:
   settle run --window 5s --data ./settle-data
-Next: `settle sample` in another terminal sends a signed notification to the demo app. Ctrl-C ends everything.")]
+Next: `settle sample` in another terminal sends a signed notification to the demo app, `settle sample --app NAME` to an
+app of your own. Ctrl-C ends everything.")]
 pub struct Options {
     #[command(flatten)]
     place: settings::PathFlags,
@@ -60,9 +60,6 @@ pub struct Options {
     /// Without the demo: no app, simulated store, receiver and samples. What an earlier run created stays, and does nothing.
     #[arg(long)]
     no_demo: bool,
-    /// A platform of your own that takes the samples of `settle sample` too. Can be repeated.
-    #[arg(long, value_name = "ID", conflicts_with = "no_demo")]
-    trust_samples: Vec<PlatformId>,
     /// Print the whole log here, as with SETTLE_LOG, and not into `settle.log` in the data directory. Warnings are
     /// printed here in any case.
     #[arg(short, long)]
@@ -86,7 +83,6 @@ impl Options {
             ("--admin-listen", self.admin_listen.is_some()),
             ("--window", self.window.is_some()),
             ("--no-demo", self.no_demo),
-            ("--trust-samples", !self.trust_samples.is_empty()),
             ("--verbose", self.verbose),
         ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
@@ -111,7 +107,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if !options.no_demo {
         let wanted = demo::DemoSettings { data: &data, window: config.window, is_window_set: options.window.is_some() };
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
-        config.demo = Some(demo.allowed(&data, options.trust_samples)?);
+        config.demo = Some(demo.allowed(&data)?);
     }
     let runner = Runner { config, store: store.clone(), sockets, demo, data, log, dev_server };
     let server = runner.run(stop).await?;

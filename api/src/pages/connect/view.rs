@@ -104,7 +104,7 @@ pub struct ConsolePage<'a> {
     url: Option<String>,
     old: Option<OldUrl>,
     warning: Option<&'static str>,
-    is_demo: bool,
+    takes_samples: bool,
     guide: Vec<GuideStep>,
     silent: Option<Badge>,
     accepted: Option<(Badge, Moment, i64)>,
@@ -161,7 +161,7 @@ impl<'a> ConsolePage<'a> {
             url: text("notification_url"),
             old: OldUrl::of(&value["old_notification_url"]),
             warning: None,
-            is_demo: of.facts.takes_samples,
+            takes_samples: of.facts.takes_samples,
             guide: guide.collect(),
             silent: is_silent.then(|| Badge::new(Tone::Idle, "nothing yet")),
             accepted: accepted.map(|one| (Badge::new(ok.0, ok.1), Moment::ago(one.last_at), one.times)),
@@ -379,6 +379,10 @@ pub struct FirstPage<'a> {
     purchase: Option<(String, Code)>,
     has_arrived: bool,
     next: Option<(String, &'static str)>,
+    /// Where a sample is sent to, if this process takes samples and the person may send one.
+    sample_path: Option<String>,
+    reason: String,
+    wrong_reason: Option<String>,
 }
 
 impl<'a> FirstPage<'a> {
@@ -390,6 +394,7 @@ impl<'a> FirstPage<'a> {
         newest: Option<&(CollapseKey, PurchaseExplanation)>,
     ) -> Self {
         let next = of.facts.next().filter(|next| *next != Step::First);
+        let may_send = of.facts.takes_samples && frame.may(Role::Operator);
         Self {
             head: of.head(visit, Step::First),
             has_arrived: of.facts.accepted().is_some(),
@@ -397,6 +402,9 @@ impl<'a> FirstPage<'a> {
             purchase: newest
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
+            sample_path: may_send.then(|| of.path(visit, "/sample")),
+            reason: String::new(),
+            wrong_reason: None,
             frame,
         }
     }

@@ -35,9 +35,10 @@ use domain::{PlatformId, Timestamp, TopicId};
 use envelope::{Envelope, Kind};
 use keyring::Keyring;
 use metrics::counter;
+use notification::Rtn;
 use recipient::{Recipient, Recipients};
+use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
-use settings::Samples;
 use std::sync::Arc;
 use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Series, Store, chain};
 use topic::{Arn, Course, TopicStatus};
@@ -94,6 +95,8 @@ struct Received<'a> {
     envelope: &'a Envelope<'a>,
     arn: Arn<'a>,
     topic_status: TopicStatus,
+    /// Whether the key of samples signed it.
+    is_sample: bool,
 }
 
 impl Amazon {
@@ -118,7 +121,7 @@ impl Amazon {
         Ok(Self { settings, keyring, recipients: Recipients::default(), fetch, samples: None })
     }
 
-    /// The ingress that also accepts samples, on the platforms of the demo alone.
+    /// The ingress that also accepts samples, on every platform.
     ///
     /// # Errors
     /// The certificate of samples is invalid.
@@ -196,6 +199,15 @@ impl Amazon {
         envelope.check_time(now)?;
         certificate::check_url(&envelope.certificate_url, &arn)?;
         topic::check_link(&envelope, &arn)?;
+        if let Some(samples) = self.samples.as_ref().filter(|samples| samples.are_named_by(&envelope)) {
+            samples.check(&envelope, now)?;
+            let (recipient, topic_status) = (&recipient, TopicStatus::Pinned);
+            let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: true };
+            return accept(received, Fate::Open).await;
+        }
+        if arn.text == sample::TOPIC_ARN {
+            return Err(sample::FOREIGN);
+        }
         let mut topic_status = topic::status(&recipient.topics, arn.text);
         // The cached state is enough for notifications of pinned topics. Everything else needs the current state.
         if topic_status != TopicStatus::Pinned || matches!(envelope.kind, Kind::SubscriptionConfirmation(_)) {
@@ -204,13 +216,10 @@ impl Amazon {
         }
         let approval = topic::approval(&recipient.topics, &arn, &self.settings.auto_confirm_accounts);
         let course = topic::course(&envelope, topic_status, approval)?;
-        let samples = self.samples.as_ref();
-        let signer = match samples.and_then(|one| one.key(recipient.platform.id, &envelope.certificate_url)) {
-            Some(key) => key.check_dates(now).map(|()| key)?,
-            None => self.keyring.key(&envelope.certificate_url, arn.region, now).await?,
-        };
+        let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
-        let received = Received { intake, recipient: &recipient, envelope: &envelope, arn, topic_status };
+        let recipient = &recipient;
+        let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: false };
         match course {
             Course::Accept => {
                 log_age(&recipient.platform, &envelope, now);
@@ -265,9 +274,9 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
 /// the platform's own app are stored.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { intake: Intake { store, dispatch }, recipient, envelope, .. } = received;
+    let Received { intake: Intake { store, dispatch }, recipient, envelope, is_sample, .. } = received;
     let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
-    let rtn = notification::read(&envelope.message);
+    let rtn = notification::read(&envelope.message).map(|rtn| Rtn { is_test: rtn.is_test || is_sample, ..rtn });
     let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == settings.package_name);
     if !is_ours && matches!(fate, Fate::WaitTopic(_)) {
         return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));

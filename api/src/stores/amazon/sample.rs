@@ -1,15 +1,30 @@
-//! Samples: signed notifications that this process sends to itself. Only the demo of `settle run` trusts its own signer,
-//! on its own platform and on those that it was started for.
+//! Samples: signed notifications of purchases that nobody made. Under `settle run` they are accepted from the sample key
+//! of the data directory, for every platform: they are about receipts that this key minted, and count as tests.
 
+use super::certificate::SigningKey;
+use super::envelope::{Envelope, Kind, Version};
+use super::refusal::Refusal;
 use super::signer::{Header, Sample, Signer};
-use super::topic::{Arn, TopicStatus, status};
-use super::{Amazon, Answer, envelope};
+use super::{Amazon, Answer, notification, signature};
 use crate::clock;
 use crate::dispatch::Dispatch;
-use domain::CollapseKey;
+use domain::{CollapseKey, Timestamp};
+use protocols::stores::Mint;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
+use std::sync::Arc;
 use storage::{Platform, Store};
+use url::Url;
+
+/// The topic of samples. No platform has to follow it.
+pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
+/// Its region, and that of the certificate URL of samples. The certificate is loaded from the data directory, never
+/// fetched.
+pub const REGION: &str = "us-east-1";
+/// The refusal of all other messages of that topic.
+pub(super) const FOREIGN: Refusal =
+    Refusal::TopicNotAllowed("only the settle run of its own data directory accepts a sample");
+const NOT_MINTED: Refusal = Refusal::Invalid("the receipt of the sample was not minted by settle sample");
 
 /// Every type that Amazon can send, with its meaning.
 pub const TYPES: &[(&str, &str)] = &[
@@ -54,7 +69,7 @@ pub fn short(name: &str) -> String {
 pub struct SampleSettings {
     /// What happened; that a subscription began when absent.
     pub store_type: Option<&'static str>,
-    /// Which purchase; a new one when absent.
+    /// A name for the purchase, or the receipt of an earlier sample; a new purchase when absent.
     pub receipt_id: Option<String>,
     pub app_user_id: Option<String>,
 }
@@ -70,15 +85,9 @@ pub struct Sent {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSample {
-    /// This process signs no samples for this platform.
-    #[error(
-        "only the demo of `settle run` takes samples, and the platforms that it was started for: \
-         `settle run --trust-samples PLATFORM_ID`"
-    )]
+    /// This process takes no samples.
+    #[error("only `settle run` takes samples, unless it was started with `--no-demo`")]
     NotTrusted,
-    /// The platform follows no topic that samples can come from.
-    #[error("the platform follows no topic of the region {0}: let it follow one, by `topic_arn`, and try again")]
-    NoTopic(String),
     #[error("the sample was refused: {0}")]
     Refused(&'static str),
     /// It could not be signed, or the database does not answer.
@@ -86,13 +95,45 @@ pub enum NoSample {
     Unavailable,
 }
 
+/// The receipt id of a sample: that of a name, or a new one.
+pub fn receipt_id(mint: &Mint, name: Option<&str>) -> String {
+    name.map_or_else(|| mint.receipt_id(&storage::hex(&clock::random_bytes::<8>())), |name| mint.receipt_id(name))
+}
+
+/// The key of samples.
+pub(super) struct Samples {
+    pub(super) url: Url,
+    pub(super) key: Arc<SigningKey>,
+    pub(super) signer: Signer,
+    pub(super) mint: Mint,
+}
+
+impl Samples {
+    /// Whether a message names the certificate of samples.
+    pub(super) fn are_named_by(&self, envelope: &Envelope<'_>) -> bool {
+        self.url.as_str() == envelope.certificate_url
+    }
+
+    /// Checks that a message is a notification that this key signed, about receipts that it minted.
+    pub(super) fn check(&self, envelope: &Envelope<'_>, now: Timestamp) -> Result<(), Refusal> {
+        self.key.check_dates(now)?;
+        signature::verify(envelope, &self.key.key)?;
+        if !matches!(envelope.kind, Kind::Notification { .. }) {
+            return Err(FOREIGN);
+        }
+        let rtn = notification::read(&envelope.message).map_err(|why| Refusal::Invalid(why.reason))?;
+        let mut receipts = rtn.cancelled_receipt_id.iter().chain([&rtn.receipt_id]);
+        if receipts.all(|receipt| self.mint.is_minted(receipt)) { Ok(()) } else { Err(NOT_MINTED) }
+    }
+}
+
 impl Amazon {
-    /// Whether samples to a platform are taken.
+    /// Whether samples are taken.
     ///
     /// # Errors
     /// They are not.
-    pub fn takes_samples(&self, platform: &Platform) -> Result<(), NoSample> {
-        self.samples.as_ref().and_then(|one| one.signer(platform.id)).map(drop).ok_or(NoSample::NotTrusted)
+    pub fn takes_samples(&self) -> Result<(), NoSample> {
+        self.samples.as_ref().map(drop).ok_or(NoSample::NotTrusted)
     }
 
     /// Signs a sample and receives it as any other message: it takes the same way.
@@ -106,19 +147,12 @@ impl Amazon {
         platform: &Platform,
         wanted: SampleSettings,
     ) -> Result<Sent, NoSample> {
-        let (signer, region) =
-            self.samples.as_ref().and_then(|one| one.signer(platform.id)).ok_or(NoSample::NotTrusted)?;
-        let topics = store.topics(platform.id).await.map_err(|_| NoSample::Unavailable)?;
-        let arns = topics.iter().map(|topic| topic.arn.as_str());
-        let mut followed = arns.filter(|arn| {
-            status(&topics, arn) == TopicStatus::Pinned && Arn::read(arn).is_ok_and(|read| read.region == region)
-        });
-        let topic_arn = followed.next().ok_or_else(|| NoSample::NoTopic(region.to_owned()))?;
+        let Samples { signer, mint, .. } = self.samples.as_ref().ok_or(NoSample::NotTrusted)?;
         let store_type = wanted.store_type.unwrap_or(TYPES[0].0);
-        let receipt_id = wanted.receipt_id.unwrap_or_else(|| format!("sample-{}", clock::random_uuid().simple()));
+        let receipt_id = receipt_id(mint, wanted.receipt_id.as_deref());
         let at = (self.settings.clock)();
         let message_id = clock::random_uuid();
-        let header = Header { message_id, topic_arn, at, version: envelope::Version::One };
+        let header = Header { message_id, topic_arn: TOPIC_ARN, at, version: Version::One };
         let sample = Sample {
             package_name: &platform.settings.package_name,
             store_type,
@@ -126,7 +160,7 @@ impl Amazon {
             receipt_id: &receipt_id,
             cancelled_receipt_id: None,
             at,
-            is_test: false,
+            is_test: true,
         };
         let body = signed(signer, &header, &sample)?;
         let key = store.ingress_key(platform.id).await.map_err(|_| NoSample::Unavailable)?;

@@ -1,10 +1,11 @@
 //! The operator's settings of Amazon, checked at the start.
 
 use super::certificate::{self, SigningKey};
-use super::signer::Signer;
+use super::sample::Samples;
+use super::signer::{Signer, Unusable};
 use super::topic::{self, Arn};
 use crate::config::{Certificate, Demo};
-use domain::{PlatformId, Timestamp};
+use domain::Timestamp;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -43,32 +44,16 @@ impl Settings {
     }
 }
 
-/// The key of samples, and the platforms for which it counts.
-pub(super) struct Samples {
-    platforms: Vec<PlatformId>,
-    url: Url,
-    key: Arc<SigningKey>,
-    signer: Signer,
-}
-
 impl Samples {
+    /// Reads the key of samples and its certificate.
     pub(super) fn of(demo: &Demo) -> Result<Self, Invalid> {
         let Certificate { url, file } = &demo.certificate;
         let read =
             |path: &Path| std::fs::read(path).map_err(|error| invalid(url, format!("{}: {error}", path.display())));
-        let signer = Signer::load(&read(&demo.key)?, &read(file)?).map_err(|error| invalid(url, error.to_string()))?;
-        Ok(Self { platforms: demo.platforms.clone(), url: url.clone(), key: key(url, file)?, signer })
-    }
-
-    /// What signs samples to this platform, and the region that they come from.
-    pub(super) fn signer(&self, platform: PlatformId) -> Option<(&Signer, &str)> {
-        let region = certificate::region_of(self.url.as_str())?;
-        self.platforms.contains(&platform).then_some((&self.signer, region))
-    }
-
-    /// The key, if the certificate of this URL counts for this platform.
-    pub(super) fn key(&self, platform: PlatformId, url: &str) -> Option<Arc<SigningKey>> {
-        (self.platforms.contains(&platform) && self.url.as_str() == url).then(|| self.key.clone())
+        let unusable = |error: Unusable| invalid(url, error.to_string());
+        let signer = Signer::load(&read(&demo.key)?, &read(file)?).map_err(unusable)?;
+        let mint = signer.mint().map_err(unusable)?;
+        Ok(Self { url: url.clone(), key: key(url, file)?, signer, mint })
     }
 }
 

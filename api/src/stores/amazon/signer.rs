@@ -10,6 +10,7 @@ use crate::clock;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use domain::Timestamp;
+use protocols::stores::Mint;
 use ring::digest::{SHA256, digest};
 use rsa::RsaPrivateKey;
 use rsa::pkcs1v15::{Signature, SigningKey};
@@ -142,6 +143,14 @@ impl Signer {
     /// It cannot be written.
     pub fn key_pem(&self) -> Result<Vec<u8>, Unusable> {
         Ok(self.key.to_pkcs8_pem(LineEnding::LF).map_err(unusable)?.as_bytes().to_vec())
+    }
+
+    /// What mints the receipt ids of samples.
+    ///
+    /// # Errors
+    /// The key cannot be written.
+    pub fn mint(&self) -> Result<Mint, Unusable> {
+        Ok(Mint::new(self.key.to_pkcs8_der().map_err(unusable)?.as_bytes()))
     }
 
     /// The certificate as PEM, for the settings.

@@ -7,6 +7,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 use storage::{Fate, TopicRequest, TopicState};
 use system_tests::rows;
+use system_tests::sns::Sns;
 
 const ARN: &str = "arn:aws:sns:us-east-1:123456789012:reader";
 const SUBSCRIBE: &str = "https://sns.us-east-1.amazonaws.com/?Action=ConfirmSubscription\
@@ -207,6 +208,29 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
 }
 
 #[tokio::test]
+async fn the_last_step_sends_a_sample_under_run_alone() {
+    const BUTTON: &str = "Send the sample";
+    let (service, other) = (Service::of_run("connect-run").await, Service::start("connect-serve").await);
+    let (_, platform) = service.platform().await;
+    let (_, elsewhere) = other.platform().await;
+    let console = format!("/ui/connect/platforms/{platform}");
+    let first = format!("{console}/first");
+    let visitor = signed_in(&service).await;
+    has(&visitor.get(&service, &console).await, &["The URL for the store", "Sample"]);
+    has(&visitor.get(&service, &first).await, &[BUTTON, "Nothing has arrived yet"]);
+    has_not(&with_role(&service, "support").await.get(&service, &first).await, &[BUTTON]);
+    let elsewhere = format!("/ui/connect/platforms/{elsewhere}/first");
+    has_not(&signed_in(&other).await.get(&other, &elsewhere).await, &[BUTTON]);
+    let sent = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;
+    assert_eq!(sent.status, 303, "{}", sent.text);
+    has(&visitor.get(&service, sent.header("location")).await, &["The sample was accepted", &first]);
+    has(&visitor.get(&service, &first).await, &["window open", "SUBSCRIPTION_PURCHASED", BUTTON]);
+    let stored = service.get(&format!("/v1/notifications?platform_id={platform}")).await.body;
+    let receipt = stored["items"][0]["receipt_id"].as_str().expect("a receipt").to_owned();
+    assert!(Sns::of_samples().signer().mint().expect("a mint").is_minted(&receipt), "{stored}");
+}
+
+#[tokio::test]
 async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     let service = Service::start("connect-actions").await;
     let (app, platform) = service.platform().await;
@@ -229,7 +253,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     assert!(same(service.store.ingress_key(platform).await.expect("a key")), "nothing was changed yet");
     let sample = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;
     assert_eq!(sample.status, 409, "{}", sample.text);
-    has(&sample, &["only the demo of"]);
+    has(&sample, &["takes samples"]);
     let rotated = visitor.post(&service, &format!("{console}/rotate-ingress-key"), &[REASON]).await;
     assert_eq!(
         (rotated.status, rotated.header("location")),

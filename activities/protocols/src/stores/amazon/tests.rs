@@ -309,8 +309,8 @@ fn terms_are_parsed_in_every_spelling() {
 fn an_unknown_store_is_not_queried() {
     let settings = stores::Settings::default();
     let platform = domain::PlatformId::new(uuid::Uuid::nil());
-    assert!(settings.of("amazon", platform).is_some());
-    assert!(settings.of("elsewhere", platform).is_none());
+    assert!(settings.of("amazon", platform, RECEIPT).is_some());
+    assert!(settings.of("elsewhere", platform, RECEIPT).is_none());
     assert_eq!(settings.per_second(), 10);
 }
 
@@ -392,7 +392,7 @@ proptest! {
 #[test]
 fn a_snapshot_has_the_environment_that_was_queried() {
     let settings = stores::Settings::default();
-    let store = settings.of("amazon", domain::PlatformId::new(uuid::Uuid::nil())).unwrap();
+    let store = settings.of("amazon", domain::PlatformId::new(uuid::Uuid::nil()), RECEIPT).unwrap();
     let body = json!({ "receiptId": RECEIPT, "productId": "gold" }).to_string();
     let reply = Reply::Answer { status: 200, retry_after: None, headers: Vec::new(), body };
     for environment in [Environment::Production, Environment::Sandbox] {

@@ -1,8 +1,8 @@
-//! The simulated store of the demo. It answers as Amazon's Receipt Verification Service does, and derives each receipt
+//! The simulated store of `settle run`. It answers as Amazon's Receipt Verification Service does, and derives each receipt
 //! from the notifications that `settle sample` sent.
 //!
-//! It listens only on this machine. Only the demo's platform is verified with it, with a secret of its own, and all its
-//! receipts are marked as tests.
+//! It listens only on this machine. Only samples and the demo's platform are verified with it, and all its receipts are
+//! marked as tests. Where Amazon's requests name the shared secret, those to it name the platform.
 
 mod receipt;
 
@@ -17,29 +17,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use domain::{CollapseKey, PlatformId};
 use receipt::{Sent, receipt};
-use secrecy::{ExposeSecret, SecretString};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use storage::{Page, Store};
 use tokio::net::TcpListener;
 use url::Url;
 
 /// The path of a query in Amazon's sandbox.
-const ROUTE: &str = "/sandbox/version/1.0/verifyReceiptId/developer/{secret}/user/{app_user_id}/receiptId/{receipt_id}";
+const ROUTE: &str =
+    "/sandbox/version/1.0/verifyReceiptId/developer/{platform_id}/user/{app_user_id}/receiptId/{receipt_id}";
 /// Maximum number of notifications of one receipt that are read, the newest first.
 const MAX_NOTIFICATIONS: i64 = 1000;
-/// Amazon's status for a wrong shared secret.
-const WRONG_SECRET: u16 = 496;
-
-/// The state of the simulated store.
-pub struct Simulated {
-    /// The demo's notifications.
-    pub store: Store,
-    /// The demo's platform.
-    pub platform: PlatformId,
-    /// The demo's shared secret.
-    pub secret: SecretString,
-}
 
 /// Binds a free port of this machine. Returns the listener and its URL.
 pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
@@ -50,22 +37,17 @@ pub async fn bind() -> anyhow::Result<(TcpListener, Url)> {
     Ok((listener, url))
 }
 
-/// Serves until the future is dropped.
-pub async fn answer(simulated: Simulated, listener: TcpListener) -> std::io::Result<()> {
-    axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(Arc::new(simulated))).await
+/// Answers by the notifications in `store`, until the future is dropped.
+pub async fn answer(store: Store, listener: TcpListener) -> std::io::Result<()> {
+    axum::serve(listener, Router::new().route(ROUTE, get(verify)).with_state(store)).await
 }
 
 async fn verify(
-    State(simulated): State<Arc<Simulated>>,
-    Path((secret, _, receipt_id)): Path<(String, String, String)>,
+    State(store): State<Store>,
+    Path((platform, _, receipt_id)): Path<(PlatformId, String, String)>,
 ) -> Response {
-    if secret != simulated.secret.expose_secret() {
-        return StatusCode::from_u16(WRONG_SECRET).unwrap_or(StatusCode::FORBIDDEN).into_response();
-    }
-    let key = CollapseKey::of(simulated.platform, &receipt_id);
-    let Ok(found) =
-        simulated.store.notifications_of_purchase(key, Page { cursor: None, limit: MAX_NOTIFICATIONS }).await
-    else {
+    let key = CollapseKey::of(platform, &receipt_id);
+    let Ok(found) = store.notifications_of_purchase(key, Page { cursor: None, limit: MAX_NOTIFICATIONS }).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
     let of_store = found.items.into_iter().rev().filter(|one| !one.is_of_device());
