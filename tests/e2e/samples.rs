@@ -34,7 +34,7 @@ impl Own {
         let process = launched(&installation, &rvs, &["run"]).await;
         let app = installation.api().post("/v1/apps", &json!({ "name": "Radio" })).await.ok();
         let app = app["id"].as_str().expect("an id").to_owned();
-        let product = json!({ "name": "Gold", "prices": [{ "currency": "USD", "price": "9.99" }] });
+        let product = json!({ "name": "Gold", "entitlements": [], "prices": [{ "currency": "USD", "price": "9.99" }] });
         let path = format!("/v1/apps/{app}/products/demo.gold.monthly");
         drop(installation.api().call(Method::PUT, &path, &product).await.ok());
         Self { process, rvs, installation, app, _temporal: temporal }

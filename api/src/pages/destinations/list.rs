@@ -55,6 +55,6 @@ pub fn deliveries(visit: &Visit, destination: &Destination, shown: ShownState) -
             "Nothing was queued for it yet. It gets the chosen events that are recorded from now on.",
             Some((head.page(RESEND, visit), "send it earlier ones")),
         ),
-        head: ListHead::Destination(head),
+        head: ListHead::Destination(Box::new(head)),
     }
 }

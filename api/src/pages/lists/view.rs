@@ -16,7 +16,7 @@ pub enum ListHead {
     /// Its title, and the lists beside it with what they are called together.
     Tabs(&'static str, Vec<Tab>),
     /// What stands above every page of a destination.
-    Destination(Head),
+    Destination(Box<Head>),
 }
 
 /// A list beside this one, or this one.
