@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use workflows::contract;
 
 /// Time limit for healing on any machine.
-const HEALED: Duration = Duration::from_secs(300);
+const HEALED: Duration = Duration::from_secs(600);
 /// Everything heals before the sweep has paused longer than this: the two minutes without the time that its work takes on
 /// a busy machine.
 const TWO_MINUTES: Duration = Duration::from_secs(120);

@@ -98,7 +98,8 @@ async fn round(world: &World, receipt_id: &str, sent: &mut Vec<String>) -> bool 
     let mut hold = Hold::on(world.installation.database(), &open).await.expect("the row is locked");
     if hold.rows == 0 {
         // The flush of the last round came so late that it settled this one.
-        settled(world, &first_id).await;
+        let first = settled(world, &first_id).await;
+        wait_arrived(world, receipt_id, first.revision).await;
         return false;
     }
     wait_until(sent_at + WINDOW.saturating_sub(BEFORE)).await;

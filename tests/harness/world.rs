@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Time limit for anything that is under way, on a busy machine with debug binaries.
-pub const SOON: Duration = Duration::from_secs(180);
+pub const SOON: Duration = Duration::from_secs(300);
 
 /// The number of messages that [`World::post_all`] posts concurrently.
 const AT_ONCE: usize = 16;
