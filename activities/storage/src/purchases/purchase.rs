@@ -62,7 +62,8 @@ const SELECT: &str = "
     FROM purchases
     WHERE collapse_key = ?";
 
-const IS_SAMPLE: &str = formatcp!("o.receipt_id LIKE '{SAMPLE_RECEIPT}%'");
+/// By its whole beginning: `LIKE` of SQLite disregards case.
+const IS_SAMPLE: &str = formatcp!("substr(o.receipt_id, 1, {}) = '{SAMPLE_RECEIPT}'", SAMPLE_RECEIPT.len());
 
 const ORIGIN: &str = formatcp!(
     "
