@@ -268,8 +268,8 @@ fn every(choices: &[Choice]) -> String {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
         return format!("All of the {offered} listed events");
     }
-    "Every event about purchases, customers and devices, including types that are added later (not destination.* and not \
-     user.erased)"
+    "Every event about purchases, customers and devices, including types that are added later (not alarm.*, \
+     destination.* and user.erased)"
         .to_owned()
 }
 
