@@ -105,7 +105,7 @@ mod tests {
     use domain::{CollapseKey, Environment, Timestamp};
 
     #[test]
-    fn a_purchase_gave_access_only_until_its_end_and_with_an_entitlement() {
+    fn a_purchase_gave_access_until_its_end_by_an_entitlement() {
         let time = |text: &str| text.parse::<Timestamp>().unwrap();
         let (before, end, after) =
             (time("2026-10-03T00:00:00Z"), time("2026-10-15T18:30:00Z"), time("2026-10-20T00:00:00Z"));

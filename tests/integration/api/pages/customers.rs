@@ -298,7 +298,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
 }
 
 #[tokio::test]
-async fn two_subscriptions_that_renew_are_a_notice_and_an_end_is_the_cause_of_no_access() {
+async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     let service = Service::start("customers-twice").await;
     let (app, user) = customer(&service, "anna", "u1").await;
     service.seed(&["receipt-2"]).await;
