@@ -307,8 +307,15 @@ impl<'a> CustomerPage<'a> {
         for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
             moved.undo = forms::undo(visit, customer.user_id, transfer, mistakes);
         }
-        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused: mistakes.refused.clone(), ..self }
+        let mut refused = mistakes.refused.clone();
+        refused.detail = refused.detail.map(|detail| on_page(&detail));
+        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused, ..self }
     }
+}
+
+/// A text of the API with the form of this page for the command that does the same.
+fn on_page(detail: &str) -> String {
+    detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
 /// The type that is chosen at first: that of the newest event about the customer.

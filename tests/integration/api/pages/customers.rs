@@ -128,7 +128,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     assert!(!shown.text.contains("<script>alert"), "{}", shown.text);
     let again = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "otto"), REASON]).await;
     assert_eq!(again.status, 409, "{}", again.text);
-    has(&again, &["Nothing was changed", "value=\"otto\""]);
+    has(&again, &["Nothing was changed", "use \u{201c}Move purchases\u{201d} on this page", "value=\"otto\""]);
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
