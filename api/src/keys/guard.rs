@@ -85,7 +85,7 @@ impl Guard {
         match self.scope {
             Scope::Limited => Ok(()),
             Scope::Whole => {
-                let detail = "this concerns all apps, and the key is of one".to_owned();
+                let detail = "this affects all apps, but the key is limited to one".to_owned();
                 Err(refused("app", Error::Forbidden(detail)))
             }
             Scope::Path(subject) => {
