@@ -34,7 +34,7 @@ pub fn run(random: [u8; 32]) -> Input {
 /// # Errors
 /// No destination is chosen.
 pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
-    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination, or all"))?;
+    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination or all"))?;
     if to == EVERY {
         body.remove("destination_id");
     }

@@ -61,7 +61,7 @@ pub async fn check_platforms(edge: &Edge, app: AppId, filter: &Filter, wrong: &m
         match edge.store.platform(*id).await {
             Ok(platform) if platform.app_id == app => {}
             Ok(_) | Err(storage::Error::Missing { .. }) => {
-                let expected = format!("the id of a platform of this app, and `{id}` is none");
+                let expected = format!("the id of a platform of this app, but `{id}` is not one");
                 wrong.add(&format!("filter.platforms[{at}]"), expected);
             }
             Err(error) => return Err(error.into()),

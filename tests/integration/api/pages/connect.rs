@@ -256,7 +256,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     assert!(same(service.store.ingress_key(platform).await.expect("a key")), "nothing was changed yet");
     let sample = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;
     assert_eq!(sample.status, 409, "{}", sample.text);
-    has(&sample, &["takes samples"]);
+    has(&sample, &["accepts samples"]);
     let rotated = visitor.post(&service, &format!("{console}/rotate-ingress-key"), &[REASON]).await;
     assert_eq!(
         (rotated.status, rotated.header("location")),

@@ -209,7 +209,10 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     assert_eq!(visitor.post(&service, &page, &fields).await.status, 303);
     let target = format!("/ui/customers/{app}/{anna}");
     let shown = visitor.get(&service, &target).await;
-    has(&shown, &["Merged: the customer was given the id of the other customer by admin token", "ticket 4711", ">Undo<"]);
+    has(
+        &shown,
+        &["Merged: the customer was given the id of the other customer by admin token", "ticket 4711", ">Undo<"],
+    );
     let undo = shown.text.split("action=\"/ui/transfers/").nth(1).and_then(|rest| rest.split('"').next());
     let undo = format!("/ui/transfers/{}", undo.expect("a form").replace("&#38;", "&"));
     let undone = visitor.post(&service, &undo, &[REASON]).await;
@@ -226,7 +229,7 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     );
     let again = visitor.post(&service, &undo, &[REASON]).await;
     assert_eq!(again.status, 409);
-    has(&again, &["Nothing was changed", "was undone by"]);
+    has(&again, &["Nothing was changed", "already undone by"]);
     let shown = visitor.get(&service, &target).await;
     has(&shown, &["undone", "A transfer was undone by admin token"]);
 }
@@ -302,7 +305,7 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     let (app, user) = customer(&service, "anna", "u1").await;
     let visitor = signed_in(&service).await;
     let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
-    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "Until that time"]);
+    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "announced in this environment by then"]);
     has(&on("1970-01-01").await, &["No access was announced", "/ui/purchases/"]);
     has(&on("2999-01-01").await, &["at the end of 2999-01-01"]);
     has(&on("yesterday").await, &["Expected a day such as 2026-10-03", "value=\"yesterday\""]);
