@@ -46,7 +46,7 @@ pub fn check(settings: &DestinationSettings, has: impl Fn(&str) -> bool, bound: 
     if let (Some(rate), Some(bound)) = (settings.rate.filter(|_| has("rate")), bound)
         && rate > bound
     {
-        wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
+        wrong.add("rate", format!("a whole number from 1 to {bound}, but it is {rate}"));
     }
     if let Some(Err(expected)) =
         settings.schedule.as_ref().filter(|_| has("schedule")).map(|waits| check_schedule(waits))
