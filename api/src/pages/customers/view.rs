@@ -90,7 +90,7 @@ pub struct Entitlement {
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
-        domain::Environment::Sandbox => "Access by test purchases",
+        domain::Environment::Sandbox => "Access from test purchases",
     }
 }
 
@@ -126,8 +126,8 @@ fn no_access(environment: domain::Environment, read: &ReadCustomer) -> String {
     let because = match own().max() {
         None if all.is_empty() => "No purchase is known.",
         None => "Only test purchases are known.",
-        Some(Some(true)) => "The catalogue has no entitlement for the products that are active.",
-        Some(_) => "No purchase gives access now: the reason stands beside each below.",
+        Some(Some(true)) => "The catalogue has no entitlements for the active products.",
+        Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
     };
     // A purchase that the store has not confirmed may follow the one whose end is known.
     let end = last_end(&read.purchases.items, all, environment).filter(|_| !own().any(|known| known.is_none()));
@@ -139,7 +139,7 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
-        (journey.in_grace_period, "in grace"),
+        (journey.in_grace_period, "in the grace period"),
         (journey.is_cancelled, "will not renew"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
@@ -262,7 +262,7 @@ impl<'a> CustomerPage<'a> {
             purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
             payments: {
                 let all = &read.payments.items;
-                (!all.is_empty()).then(|| Table::of("Payments, the newest first", COLUMNS, all, visit))
+                (!all.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, all, visit))
             },
             more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
             past: None,
@@ -373,9 +373,9 @@ fn event(visit: &Visit, one: &EventView) -> Event {
 /// What a form of this page did, in a sentence.
 fn done(visit: &Visit) -> Option<&'static str> {
     match visit.query("done")?.as_str() {
-        "named" => Some("The customer is named. The purchases concerned are settled anew within minutes."),
-        "move" => Some("The purchases are moved."),
-        "undone" => Some("The transfer is undone: the purchases belong to their former owner again."),
+        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
+        "move" => Some("The purchases were moved."),
+        "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
         _ => None,
     }
 }
@@ -399,7 +399,7 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
 fn why_moved(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => "Logged in on a device with these purchases",
-        TransferCause::Naming => "Merged: the customer was given the id of the other one",
+        TransferCause::Naming => "Merged: the customer was given the id of the other customer",
         TransferCause::Admin => "Moved",
         TransferCause::Undo => "A transfer was undone",
     };
