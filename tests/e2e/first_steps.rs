@@ -116,7 +116,7 @@ async fn a_demo_sample_is_verified_and_complete() {
         text(&demo.call(&["purchase", "list", "--receipt", bought["receipt_id"].as_str().expect("a receipt")]));
     assert!(listed.contains("active, renewal off"), "{listed}");
     let none = text(&demo.call(&["purchase", "list", "--receipt", "nobodys"]));
-    assert_eq!(none, "No purchase matches.\n");
+    assert_eq!(none, "No matching purchases.\n");
     let received = || async {
         let log = demo.process.log();
         if log.contains("purchase.updated") { Ok(()) } else { Err(log) }

@@ -238,13 +238,13 @@ fn what_waits_after_a_sample_is_found_by_the_printed_line() {
     let waits = text(&["explain", "purchase", &receipt]);
     assert!(waits.contains("not settled yet") && waits.contains("waiting for its window"), "{waits}");
     assert!(text(&["purchase", "list", "--receipt", &receipt]).contains("not known yet"));
-    assert_eq!(text(&["purchase", "list", "--receipt", "r2"]), "No purchase matches.\n");
+    assert_eq!(text(&["purchase", "list", "--receipt", "r2"]), "No matching purchases.\n");
 }
 
 #[test]
 fn alarms_are_listed_as_a_table_and_as_data() {
     let (desk, _) = desk("cli-alarm");
-    assert_eq!(text(&desk, &["alarm", "list"]), "No alarm was ever raised.\n");
+    assert_eq!(text(&desk, &["alarm", "list"]), "No alarms have been raised.\n");
     let raised = "INSERT INTO alarms (at, last_at, times, kind, detail, id) \
          VALUES (1, 2000000, 3, 'check', 'it is broken', '6b275a67-0bbb-4f3a-99b9-6600bf711993')";
     desk.beside().batch_execute(raised).expect("an alarm");
@@ -260,7 +260,7 @@ fn alarms_are_listed_as_a_table_and_as_data() {
     let seen = desk.answer(&["alarm", "acknowledge", &id, "--note", "it is known"]);
     assert_eq!(seen, desk.answer(&["alarm", "show", &id]));
     assert_eq!(seen["note"], "it is known");
-    assert_eq!(text(&desk, &["alarm", "list", "--open"]), "No alarm matches.\n");
+    assert_eq!(text(&desk, &["alarm", "list", "--open"]), "No matching alarms.\n");
 }
 
 /// A fake service that answers 202 to every request; returns its URL.
@@ -291,8 +291,8 @@ fn a_purchase_is_explained_as_sentences_and_as_data() {
     for (verb, printed) in [
         ("flush", "settled now"),
         ("hold", "for seven days"),
-        ("release", "held no longer"),
-        ("discard", "is discarded"),
+        ("release", "The hold has ended"),
+        ("discard", "will be discarded"),
     ] {
         let sentence = run(verb, &["--reason", "a test"]);
         assert!(sentence.contains(printed), "{sentence}");
