@@ -125,7 +125,7 @@ async fn a_demo_sample_is_verified_and_complete() {
     let log = demo.process.log();
     let address = demo.temporal.address();
     assert!(log.contains(&format!("Temporal     {address}  (`temporal --address {address} workflow list`)")), "{log}");
-    assert!(log.contains("its store is simulated"), "{log}");
+    assert!(log.contains("simulated store"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,7 +58,7 @@ fn a_check_exits_with_1_when_a_rule_does_not_hold() {
     let printed = stdout_of(&broken);
     assert_eq!(broken.status.code(), Some(1), "{printed}");
     assert!(
-        printed.contains("1 purchases break the rule revisions_were_announced") && printed.contains(FIRST),
+        printed.contains("1 purchases violate the rule revisions_were_announced") && printed.contains(FIRST),
         "{printed}"
     );
     let json = desk.run(&["check", "--json"]);

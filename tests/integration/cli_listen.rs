@@ -65,10 +65,10 @@ async fn a_listener_forwards_events_that_the_receiver_verifies() {
     receiver.answer(Reply::Status(500));
     let (works, line) = forwarding.tested();
     assert!(!works && line.starts_with(&format!("refused    {to}  500 in ")), "{line}");
-    assert!(line.ends_with("settle tries again"), "{line}");
+    assert!(line.ends_with("settle retries"), "{line}");
     receiver.refuse().await;
     let (works, line) = forwarding.tested();
-    assert!(!works && line == format!("failed     {to}  nothing answers there: settle tries again"), "{line}");
+    assert!(!works && line == format!("failed     {to}  no connection: settle retries"), "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

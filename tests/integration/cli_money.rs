@@ -129,7 +129,7 @@ fn the_revenue_check_exits_with_1_on_unexplained_differences() {
         (&json!("9.99"), &json!("19.98"), &json!("-9.99"))
     );
     let other = desk.run(&["check", "revenue", "--month", "2026-10"]);
-    assert!(stdout_of(&other).contains("Nothing was paid that an integration counts."), "{}", stdout_of(&other));
+    assert!(stdout_of(&other).contains("No revenue for any integration."), "{}", stdout_of(&other));
     let wrong = desk.run(&["check", "revenue", "--month", "November"]);
     assert!(stderr_of(&wrong).contains("a month such as 2026-11"), "{}", stderr_of(&wrong));
     let story = stdout_of(&desk.run(&["explain", "event", EVENT]));

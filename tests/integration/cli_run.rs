@@ -325,7 +325,7 @@ fn without_the_demo_there_is_no_app_and_no_sample() {
     assert_eq!(status.code(), Some(0), "{}", log(&folder));
     let log = log(&folder);
     let (before, _) = log.split_once("settle stopped;").expect("its last line");
-    assert!(before.contains("settle: stopping: ") && before.contains("Ctrl-C again ends at once"), "{log}");
+    assert!(before.contains("settle: stopping: ") && before.contains("press Ctrl-C again to stop at once"), "{log}");
 }
 
 #[test]

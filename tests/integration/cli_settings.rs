@@ -316,7 +316,7 @@ fn a_name_stands_for_an_id_and_a_mistyped_one_is_suggested() {
     let line = ["platform", "create", "--app", &other, "--name", platform, "--package-name", "com.example.other"];
     desk.id(&line);
     let ambiguous = desk.run(&["platform", "show", platform]);
-    assert!(stderr_of(&ambiguous).contains("several apps have a platform named"), "{}", stderr_of(&ambiguous));
+    assert!(stderr_of(&ambiguous).contains("several platforms are named"), "{}", stderr_of(&ambiguous));
     let of_app = desk.answer(&["alarm", "list", "--app", app, "--platform", platform]);
     assert_eq!(of_app["items"], json!([]), "a name is that of the app");
 }
