@@ -45,7 +45,7 @@ impl Forwarding {
             || log(&self.folder).lines().skip(before).last().map(str::to_owned).ok_or("nothing yet".to_owned());
         let line = wait::until_blocking(SOON, "a line", printed).expect("a line");
         let works = tested.status.code() == Some(0);
-        assert_eq!(works, stdout_of(&tested).starts_with("It works"), "{}", stderr_of(&tested));
+        assert_eq!(works, stdout_of(&tested).starts_with("Success"), "{}", stderr_of(&tested));
         (works, line)
     }
 }

@@ -129,7 +129,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let unverified = desk.run(&import);
     let refusal = stderr_of(&unverified);
     assert_eq!(unverified.status.code(), Some(1), "{refusal}");
-    assert!(refusal.contains("nothing is imported") && refusal.contains("--shared-secret"), "{refusal}");
+    assert!(refusal.contains("nothing was imported") && refusal.contains("--shared-secret"), "{refusal}");
     desk.write("shared-secret.txt", "a-shared-secret\n");
     desk.answer(&["platform", "update", &desk.platform, "--shared-secret", "@shared-secret.txt"]);
     let first = desk.run(&import);
@@ -165,7 +165,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
     let strange = desk.run(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
-        stderr_of(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
+        stderr_of(&strange).contains("unknown column `customer`: name columns of receipt_id"),
         "{}",
         stderr_of(&strange)
     );
@@ -194,7 +194,7 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
         "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
     ];
     let dry = desk.run(&[&set[..], &["--dry-run"]].concat());
-    assert!(stdout_of(&dry).contains("Nothing is changed yet. It would affect 0"), "{}", stdout_of(&dry));
+    assert!(stdout_of(&dry).contains("Nothing was changed. This would affect 0"), "{}", stdout_of(&dry));
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&set);
     let exported = desk.run(&["product", "export", "--app", app, "catalogue.json"]);
@@ -290,7 +290,7 @@ fn a_new_platform_ends_with_the_next_step() {
     let text = stdout_of(&created);
     let last = text.lines().last().unwrap_or_default();
     assert!(last.starts_with("Next: paste notification_url"), "{text}{}", stderr_of(&created));
-    assert!(text.starts_with("id ") && text.contains("No store reaches this address"), "{text}");
+    assert!(text.starts_with("id ") && text.contains("No store can reach this address"), "{text}");
     let help = stdout_of(&desk.run(&["platform", "create", "--help"]));
     let place = |flag: &str| help.find(flag).unwrap_or_else(|| panic!("no {flag}: {help}"));
     assert!(place("--name") < place("--package-name") && place("--package-name") < place("--window"), "{help}");

@@ -19,7 +19,7 @@ const COLUMNS: [&str; 9] =
 Example:
   settle check revenue --month 2026-11
   settle check revenue --app ID --json
-Next: `settle explain event` with one of the printed events; `settle app import-sales` imports what the store charged.")]
+Next: `settle explain event` with a printed event; `settle app import-sales` imports what the store charged.")]
 pub struct Revenue {
     /// Only this app.
     #[arg(long, value_name = "ID")]
@@ -136,7 +136,7 @@ impl Whole {
         }
         let differing = i64::try_from(self.differs.len()).unwrap_or(i64::MAX);
         table::line(&format!(
-            "{} purchases: {} entries differ with a reason, {} without one.",
+            "{} purchases: {} entries differ with a reason, {} without.",
             self.purchases,
             differing - self.unexplained,
             self.unexplained

@@ -89,7 +89,7 @@ pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
 fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
         Ok(text) if text.trim().is_empty() => {
-            bail!("{} is empty: delete it, and settle will create it again", path.display())
+            bail!("{} is empty: delete it, and settle creates it again", path.display())
         }
         Ok(text) => Ok(text.trim_end().into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {

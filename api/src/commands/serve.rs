@@ -32,13 +32,13 @@ use workflows::signal::{DestinationSignal, Signal};
 /// Serve HTTP (stores, devices, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Temporal's own TEMPORAL_* variables and profile file configure its address. settle accepts notifications without Temporal.
+Temporal's TEMPORAL_* variables and profile file configure its address. settle accepts notifications without it.
 
 Example:
   SETTLE_KEY=… SETTLE_ADMIN_TOKEN=… SETTLE_PUBLIC_URL=https://settle.example.com \\
     settle serve --listen 0.0.0.0:8080 --database postgres://settle@db.internal/settle
 --listen is for stores and devices. Everything else is served at --admin-listen, by default only to this machine.
-Next: start `settle worker` with the same settings, then `settle app create NAME`. `settle run` does both on one machine.")]
+Next: `settle worker` with the same settings, then `settle app create NAME`. `settle run` does both on one machine.")]
 pub struct Options {
     /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
@@ -110,9 +110,9 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
     };
-    let mut amazon = Amazon::new(settings).context("the settings of the store")?;
+    let mut amazon = Amazon::new(settings).context("invalid settings of the store")?;
     if let Some(demo) = &config.demo {
-        amazon = amazon.with_samples(demo).context("the certificate of samples")?;
+        amazon = amazon.with_samples(demo).context("invalid certificate of samples")?;
     }
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());
