@@ -33,8 +33,8 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Part {
-    /// Compare the revenue sent to each integration, by SKU and month, with the payment ledger. The exit code is 1 if an
-    /// entry differs without a reason.
+    /// Compare the revenue sent to each integration, by SKU and month, with the payment ledger. The exit code is 1 if
+    /// an entry differs without a reason.
     Revenue(Revenue),
 }
 

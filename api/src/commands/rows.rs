@@ -79,7 +79,8 @@ fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]
         && only.contains([';', '\t'])
     {
         bail!(
-            "the first line has only one cell, `{only}`: separate cells by commas, and name columns of {known} in the first line"
+            "the first line has only one cell, `{only}`: separate cells by commas; the first line \
+             names columns of {known}"
         );
     }
     if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
