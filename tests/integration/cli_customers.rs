@@ -65,7 +65,7 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("Merge 0 + 0 purchases? [y/N]") && shown.contains("nothing was changed"), "{shown}");
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Merge 0 + 0 purchases?") && shown.contains("Afterwards the customer would be"), "{shown}");
+    assert!(shown.contains("Merge 0 + 0 purchases?") && shown.contains("The customer would become"), "{shown}");
     assert_eq!(owner(&desk, "u2").status.code(), Some(1), "nothing was changed");
     let (code, shown) = on_terminal(&desk, &line, "y\n");
     assert_eq!(code, Some(0), "{shown}");
@@ -91,7 +91,7 @@ fn a_customer_is_erased_only_by_an_id_that_is_typed_or_a_flag() {
     let counted = desk.answer(&with(&line, &["--dry-run"]));
     assert_eq!((&counted["external_id"], &counted["purchases"]), (&json!("max@example.com"), &json!(0)));
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Erasing max@example.com would concern 0 purchases"), "{shown}");
+    assert!(shown.contains("Erasing max@example.com would affect 0 purchases"), "{shown}");
     for typed in ["n\n", "y\n", "\n"] {
         let (code, shown) = on_terminal(&desk, &line, typed);
         assert_eq!(code, Some(1), "{typed:?}: {shown}");

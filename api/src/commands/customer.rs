@@ -35,13 +35,13 @@ struct Erasure {
     app: String,
     #[command(flatten)]
     key: ErasureKey,
-    /// Why. It is stored, so it must not name the customer.
+    /// The reason. It is stored, so it must not name the customer.
     #[arg(long)]
     reason: String,
-    /// Who requests it. It is stored, so it must not name the customer.
+    /// The author. It is stored, so it must not name the customer.
     #[arg(long, value_name = "WHO")]
     by: String,
-    /// Change nothing, only show what is stored of the customer.
+    /// Change nothing; only show what is stored about the customer.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -70,13 +70,13 @@ struct Move {
     app: String,
     #[command(flatten)]
     key: MoveKey,
-    /// Your id of the customer who gets them; a new one makes a new customer.
+    /// Your id of the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
-    /// Why, for those who look at it later.
+    /// The reason, which is stored.
     #[arg(long)]
     reason: String,
-    /// Who does it [default: cli].
+    /// The author, which is stored [default: cli].
     #[arg(long, value_name = "WHO", default_value = "cli", hide_default_value = true)]
     by: String,
 }
@@ -145,12 +145,12 @@ fn print_named(Exchange { answer, .. }: &Exchange) {
             table::line(note);
         }
         match &preview["merge"] {
-            Value::Null => table::line("No other customer has this id. Afterwards the customer would be:"),
+            Value::Null => table::line("No other customer has this id. The customer would become:"),
             merge => {
                 table::line(&merge_question(merge));
                 table::fields(merge);
                 table::line("");
-                table::line("Afterwards the customer would be:");
+                table::line("The customer would become:");
             }
         }
     }
@@ -180,7 +180,7 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
         let preview = client.post(&format!("{path}/erase?dry_run=true"), &body).await?;
         let stored = stored(&preview);
         if dry_run {
-            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would concern {stored}.")));
+            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would affect {stored}.")));
         }
         let text = format!("Erase {id}: {stored}? This cannot be undone. Type the id:");
         Question { text, answer: id, flag: "--yes" }.require()?;
@@ -218,9 +218,9 @@ const DESTINATIONS: [table::Column; 4] =
 /// Prints a report: what was done, the changed rows by table, and the destinations.
 fn print_report(report: &Value) {
     table::line(if report["removed_at"].is_null() {
-        "The names are being removed; what was recorded before is sent with them until its `stage` is done."
+        "The names are being removed; until then, pending events may still be sent with them."
     } else {
-        "The names are removed."
+        "The names have been removed."
     });
     let mut about = report.clone();
     if let Some(about) = about.as_object_mut() {
@@ -229,7 +229,7 @@ fn print_report(report: &Value) {
     table::fields(&about);
     table::line("");
     let destinations = json!({ "items": report["destinations"] });
-    table::list(&destinations, &DESTINATIONS, "No destination of the app keeps users.");
+    table::list(&destinations, &DESTINATIONS, "No destination of the app stores users.");
 }
 
 /// The columns of the active entitlements.

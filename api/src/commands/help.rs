@@ -34,7 +34,7 @@ pub fn with_tip(mut error: Error) -> Error {
         _ => false,
     };
     if error.kind() == ErrorKind::MissingRequiredArgument && lacks_app {
-        let tip = StyledStr::from(as_started("`settle app list` shows the apps with their ids"));
+        let tip = StyledStr::from(as_started("`settle app list` shows the apps and their ids"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
     error

@@ -80,10 +80,10 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
     let mut found = all.iter().zip(&names).filter(|(_, name)| *name == text).map(|(one, _)| field(one, "id"));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
-        (Some(_), Some(_)) => bail!("several apps have a {kind} named `{text}`: give its id, or the app with --app"),
+        (Some(_), Some(_)) => bail!("several {kind}s are named `{text}`: use its id, or name the app with --app"),
         (None, _) => {
             let meant = did_you_mean(text, names.iter().map(String::as_str));
-            bail!("no {kind} has the id or the name `{text}`{meant}")
+            bail!("no {kind} has the id or name `{text}`{meant}")
         }
     }
 }
@@ -136,9 +136,9 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     let found = client.get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))]).await?;
     match table::items(&found) {
         [one] => Ok(table::field(one, "collapse_key")),
-        [] => bail!("`{text}` is neither a collapse key nor a receipt that is known: see `settle purchase list`"),
+        [] => bail!("`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"),
         _ => bail!(
-            "several platforms know a receipt `{text}`: give the collapse key, see `settle purchase list --receipt`"
+            "several platforms have a receipt `{text}`: use the collapse key (see `settle purchase list --receipt`)"
         ),
     }
 }

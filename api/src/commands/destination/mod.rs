@@ -48,10 +48,10 @@ struct Create {
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// What kind of destination it is: `webhook` or `amplitude`.
+    /// The kind of destination: `webhook` or `amplitude`.
     #[arg(long, default_value = "webhook")]
     kind: String,
-    /// Create it disabled: events are stored for it until it is enabled.
+    /// Create it disabled: its events stay pending until it is enabled.
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]
@@ -62,7 +62,7 @@ struct Create {
 struct Update {
     /// The destination's id or name.
     id: String,
-    /// Remove what a flag set, so that its default applies again: `rate`, `concurrency`, `schedule`, `filter`,
+    /// Reset a flag to its default: `rate`, `concurrency`, `schedule`, `filter`,
     /// `headers`, `secret-key`, `sandbox-api-key`, …
     #[arg(long, value_name = "FLAG", value_delimiter = ',')]
     clear: Vec<String>,
@@ -74,7 +74,7 @@ struct Update {
 struct Retry {
     /// The destination's id or name.
     id: String,
-    /// Why; it is shown in the Temporal UI.
+    /// The reason, which the Temporal UI shows.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -92,11 +92,11 @@ fn enabled(client: &Client, exchange: &Exchange) {
         return show_answer(client, exchange);
     }
     let skipped = table::field(&exchange.answer, "skipped");
-    table::line(&format!("{skipped} deliveries of user.* events would end as skipped."));
+    table::line(&format!("{skipped} deliveries of user.* events would be skipped."));
 }
 
 fn verdict(exchange: &Exchange) -> String {
-    let verdict = if exchange.answer["ok"] == true { "It works" } else { "It does not work" };
+    let verdict = if exchange.answer["ok"] == true { "Success" } else { "Failure" };
     format!("{verdict}: {}", table::field(&exchange.answer, "detail"))
 }
 
@@ -121,8 +121,8 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
     if !client.json {
         let id = table::field(&created, "id");
         table::line(&format!(
-            "Next: `settle destination test {id}`; when it works, `settle resend missing --destination {id}` sends the \
-             known purchases."
+            "Next: `settle destination test {id}`; if it succeeds, `settle resend missing --destination {id}` sends \
+             the purchases from before."
         ));
     }
     Ok(code)

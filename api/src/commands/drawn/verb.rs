@@ -207,7 +207,7 @@ impl Verb {
         let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten().into_iter().flatten();
         for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name)) {
             if body.insert(argument.field.clone(), Value::Null).is_some() {
-                bail!("{} is set and cleared: type one of the two", argument.typed());
+                bail!("{} cannot be both set and cleared", argument.typed());
             }
         }
         if !typed.contains_key("dry_run") {
@@ -261,13 +261,13 @@ const CLEAR: &str = "clear";
 
 /// The flag with the reason of a change.
 fn reason() -> Arg {
-    Arg::new(REASON).long("reason").value_name("TEXT").help("Why; the audit log shows it")
+    Arg::new(REASON).long("reason").value_name("TEXT").help("The reason, for the audit log")
 }
 
 /// The flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
-    let arg = arg.help("Remove what these flags set: its default applies again");
+    let arg = arg.help("Reset these flags to their defaults");
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
 }
 
