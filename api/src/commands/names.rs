@@ -8,7 +8,7 @@ use anyhow::bail;
 use domain::notification::SAMPLE_RECEIPT;
 use domain::{CollapseKey, DeliveryId};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 /// A kind of resource that has a name.
 #[derive(Debug, Clone, Copy)]
@@ -90,27 +90,6 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
     }
 }
 
-/// The id of the only customer with this id: settle's, the app's own or a store's.
-async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
-    let mut wanted = json!({ "q": text });
-    if let Some(app) = app {
-        wanted["app_id"] = app.into();
-    }
-    let found = client.post("/v1/search", &wanted).await?;
-    let is_user =
-        |hit: &&Value| hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by);
-    let users: BTreeSet<String> =
-        table::items(&found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
-    let is_own = text.parse::<CollapseKey>().is_ok() && (users.is_empty() || users.contains(text));
-    let mut users = users.into_iter();
-    match (users.next(), users.next()) {
-        _ if is_own => Ok(text.to_owned()),
-        (Some(user), None) => Ok(user),
-        (Some(_), Some(_)) => bail!("several customers have the id `{text}`: use settle's id of one"),
-        (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
-    }
-}
-
 /// All items of a list.
 pub async fn every(client: &Client, path: &str) -> anyhow::Result<Vec<Value>> {
     let (mut all, mut cursor) = (Vec::new(), None);
@@ -187,5 +166,27 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
         Ok(delivery) => Ok(table::field(&delivery, "event_id")),
         Err(error) if error.is::<Refused>() => Ok(text.to_owned()),
         Err(error) => Err(error),
+    }
+}
+
+/// The id of the only customer with this id: settle's, the app's own or a store's.
+async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
+    let mut wanted = json!({ "q": text });
+    if let Some(app) = app {
+        wanted["app_id"] = app.into();
+    }
+    let found = client.post("/v1/search", &wanted).await?;
+    let is_user =
+        |hit: &&Value| hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by);
+    let mut users: Vec<String> =
+        table::items(&found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
+    users.dedup();
+    let is_own = text.parse::<CollapseKey>().is_ok() && (users.is_empty() || users.iter().any(|user| user == text));
+    let mut users = users.into_iter();
+    match (users.next(), users.next()) {
+        _ if is_own => Ok(text.to_owned()),
+        (Some(user), None) => Ok(user),
+        (Some(_), Some(_)) => bail!("several customers have the id `{text}`: use settle's id of one"),
+        (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
     }
 }
