@@ -278,7 +278,8 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     table::fields(&about);
 }
 
-/// The purchases of a state. At a time in the past, one whose end had passed was not active, though it was announced so.
+/// The purchases of a state. At a time in the past, one whose end had passed was not active, although it was announced
+/// as active.
 fn purchases_then(state: &Value) -> Vec<Value> {
     let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
     let at = time(&state["at"]);

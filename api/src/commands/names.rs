@@ -148,7 +148,7 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     }
 }
 
-/// The collapse key of the only purchase that `settle sample --receipt NAME` made; a receipt of it begins with the name.
+/// The collapse key of the only purchase of `settle sample --receipt NAME`: its receipt begins with the name.
 async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
     let wanted = json!({ "q": format!("{SAMPLE_RECEIPT}{name}.") });
     let found = client.post("/v1/search", &wanted).await?;

@@ -128,8 +128,8 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     Some(format!("{begin}: {} and {last}.", all.join(", ")))
 }
 
-/// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with an
-/// entitlement ended. `counted` has the purchases of the customer.
+/// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
+/// an entitlement ended. `counted` has the purchases of the customer.
 pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environment: Environment) -> Option<String> {
     let is_counted = |view: &&PurchaseView| {
         counted.iter().any(|one| one.collapse_key == view.collapse_key && one.environment == environment)
