@@ -310,7 +310,7 @@ async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     let record = json!({ "data": {
         "product_ref_id": "gold", "entitlements": [{ "name": "Gold" }], "product_type": "subscription",
         "expires_at": "2026-12-03T16:20:00Z", "canceled_at": "2026-11-30T00:00:00Z", "expiration_reason": "customer",
-    }});
+    }, "attributes": { "event_time": "2026-11-03T16:20:01Z" } });
     service.raw(&format!("UPDATE events SET user_id = '{user}', body = '{record}'"));
     let stands = |state: &str, life: &str| {
         let purchase = json!({ "stage": { "life": life } });
@@ -321,6 +321,7 @@ async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     stands("active", "running");
     let shown = visitor.get(&service, &page).await;
     has(&shown, &["Two subscriptions are active at the same time, and both will renew: Gold on "]);
+    has(&visitor.get(&service, "/ui/purchases").await, &["Last change", "datetime=\"2026-11-03T16:20:01"]);
     stands("expired", "expired");
     let shown = visitor.get(&service, &page).await;
     has(&shown, &["No access. Gold ended <time", "because the customer cancelled on <time"]);
