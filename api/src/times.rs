@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Parses a duration such as `5s`, `2m`, `1h 30m` or `3d`; a day has 24 hours.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let expected = || format!("`{text}` is not a duration (expected 5s, 2m, 1h 30m or 3d)");
+    let expected = || format!("`{text}` is not a duration (expected one such as 5s, 2m, 1h 30m or 3d)");
     let span: Span = text.parse().map_err(|_| expected())?;
     let duration: SignedDuration = span.to_duration(SpanRelativeTo::days_are_24_hours()).map_err(|_| expected())?;
     Duration::try_from(duration).map_err(|_| expected())

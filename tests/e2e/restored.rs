@@ -63,7 +63,7 @@ async fn a_restored_backup_uses_no_id_for_two_bodies() {
     restore(&world, backup);
     let raised = world.installation.call(&["migrate", "--raise-epoch"]);
     let printed = String::from_utf8_lossy(&raised.stdout);
-    assert!(raised.status.success() && printed.contains("The epoch was raised from 1 to "), "{raised:?}");
+    assert!(raised.status.success() && printed.contains("Raised the epoch from 1 to "), "{raised:?}");
     world.receiver.answer(Reply::Status(200));
     world.restart().await;
     // From the list, which asks no run: an answer of a worker that has just begun is given before the signals that wait.

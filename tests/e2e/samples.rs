@@ -106,10 +106,14 @@ async fn samples_are_verified_tests_on_every_platform() {
     let printed = || text(&own.installation.call(&["sample", "--app", "Radio"]));
     assert!(printed().contains("the app has no platform yet"), "{}", printed());
     let (bare, _) = own.platform("bare", &json!({})).await;
-    assert!(printed().contains("No destination takes its events. `settle destination create --app"), "{}", printed());
+    assert!(
+        printed().contains("No destination will receive its events. `settle destination create --app"),
+        "{}",
+        printed()
+    );
     let create = ["destination", "create", "--app", "Radio", "--name", "Backend", "--url", "http://127.0.0.1:9/"];
     assert!(own.installation.call(&create).status.success());
-    assert!(printed().contains("as a test purchase\nIts events go to: Backend.\n"), "{}", printed());
+    assert!(printed().contains("as a test purchase\nIts events will go to: Backend.\n"), "{}", printed());
     let (secret, _) = own.platform("secret", &json!({ "shared_secret": SECRET })).await;
     let (pinned, url) = own.platform("pinned", &json!({ "shared_secret": SECRET, "topic_arn": TOPIC })).await;
     assert!(printed().contains("the app has several platforms"), "{}", printed());

@@ -53,6 +53,19 @@ fn owner(desk: &Desk, store: &str) -> Output {
 }
 
 #[test]
+fn a_customer_is_named_by_any_id_where_settles_is_expected() {
+    let desk = Desk::open("cli-any-id");
+    let named = desk.answer(&name(&desk, "anna", "u1"));
+    let user = named["user_id"].as_str().expect("an id");
+    for id in ["anna", user] {
+        assert_eq!(desk.answer(&["customer", "transfers", id])["items"], json!([]), "{id}");
+        assert_eq!(desk.answer(&["payment", "--external-id", id])["items"], json!([]), "{id}");
+    }
+    let unknown = desk.run(&["payment", "--user", "otto"]);
+    assert!(stderr_of(&unknown).contains("no customer has the id `otto`"), "{}", stderr_of(&unknown));
+}
+
+#[test]
 fn a_name_of_another_customer_merges_no_two_by_mistake() {
     let desk = Desk::open("cli-merge");
     let first = stdout_of(&desk.run(&name(&desk, "anna", "u1")));
@@ -65,7 +78,7 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
     assert_eq!(code, Some(1), "{shown}");
     assert!(shown.contains("Merge 0 + 0 purchases? [y/N]") && shown.contains("nothing was changed"), "{shown}");
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Merge 0 + 0 purchases?") && shown.contains("Afterwards the customer would be"), "{shown}");
+    assert!(shown.contains("Merge 0 + 0 purchases?") && shown.contains("The customer would become"), "{shown}");
     assert_eq!(owner(&desk, "u2").status.code(), Some(1), "nothing was changed");
     let (code, shown) = on_terminal(&desk, &line, "y\n");
     assert_eq!(code, Some(0), "{shown}");
@@ -91,7 +104,7 @@ fn a_customer_is_erased_only_by_an_id_that_is_typed_or_a_flag() {
     let counted = desk.answer(&with(&line, &["--dry-run"]));
     assert_eq!((&counted["external_id"], &counted["purchases"]), (&json!("max@example.com"), &json!(0)));
     let shown = stdout_of(&desk.run(&with(&line, &["--dry-run"])));
-    assert!(shown.contains("Erasing max@example.com would concern 0 purchases"), "{shown}");
+    assert!(shown.contains("Erasing max@example.com would affect 0 purchases"), "{shown}");
     for typed in ["n\n", "y\n", "\n"] {
         let (code, shown) = on_terminal(&desk, &line, typed);
         assert_eq!(code, Some(1), "{typed:?}: {shown}");

@@ -68,7 +68,7 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     assert!(created["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "shown once");
     let id = created["id"].as_str().expect("an id");
     let shown = stdout_of(&desk.run(&["destination", "show", id]));
-    for part in ["not tried yet", "at most 20 requests a second", "5s, 5m, 1h 30m", "0 deliveries"] {
+    for part in ["not tried yet", "at most 20 requests per second", "5s, 5m, 1h 30m", "0 deliveries"] {
         assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
     }
     assert!(!shown.contains("hunter2") && !shown.contains("whsec_"), "{shown}");
@@ -174,14 +174,14 @@ fn a_test_shows_its_result_by_its_exit_code_too() {
     let dead = desk.id(&create);
     let output = desk.run(&["destination", "test", &dead]);
     assert_eq!(output.status.code(), Some(1), "{}", stderr_of(&output));
-    assert!(stdout_of(&output).starts_with("It does not work: "), "{}", stdout_of(&output));
+    assert!(stdout_of(&output).starts_with("Failure: "), "{}", stdout_of(&output));
     let apps = desk.answer(&["app", "list"]);
     let demo = apps["items"].as_array().expect("apps").iter().find(|app| app["name"] == "demo").expect("the demo");
     let listed = desk.answer(&["destination", "list", "--app", demo["id"].as_str().expect("an id")]);
     let receiver = listed["items"][0]["id"].as_str().expect("the built-in receiver");
     let output = desk.run(&["destination", "test", receiver]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr_of(&output));
-    assert!(stdout_of(&output).starts_with("It works: "), "{}", stdout_of(&output));
+    assert!(stdout_of(&output).starts_with("Success: "), "{}", stdout_of(&output));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn a_destination_is_switched_off_and_on_and_deleted() {
     let id = desk.id(&["destination", "create", "--app", &desk.app, "--name", "b", "--url", URL, "--disabled"]);
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled");
     let dry = desk.run(&["destination", "enable", &id, "--newest-only", "--dry-run"]);
-    assert_eq!(stdout_of(&dry), "0 deliveries of user.* events would end as skipped.\n", "{}", stderr_of(&dry));
+    assert_eq!(stdout_of(&dry), "0 deliveries of user.* events would be skipped.\n", "{}", stderr_of(&dry));
     assert_eq!(desk.run(&["destination", "enable", &id, "--dry-run"]).status.code(), Some(2));
     assert_eq!(desk.answer(&["destination", "show", &id])["state"], "disabled", "it was only counted");
     assert_eq!(desk.answer(&["destination", "enable", &id, "--newest-only"])["state"], "healthy");
@@ -252,8 +252,8 @@ fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
     };
     let url = failing();
     let failed = "1 delivery is pending; sending now.\nIt failed again: answered 503. 1 delivery is still pending; ";
-    assert_eq!(retried(&url, &[]), format!("{failed}the next attempt is due at 2026-01-31T12:10:00Z.\n"));
-    assert_eq!(retried(&url, &[]), format!("{failed}its breaker is open, so it is tried every 30 s.\n"));
+    assert_eq!(retried(&url, &[]), format!("{failed}the next attempt will be at 2026-01-31T12:10:00Z.\n"));
+    assert_eq!(retried(&url, &[]), format!("{failed}its breaker is open, so a probe is sent every 30 s.\n"));
     let answer: Value = serde_json::from_str(&retried(&failing(), &["--json"])).expect("JSON");
     let expected = json!({
         "destination_id": ID, "pending": 1, "result": "failed", "left": 1, "error": "answered 503",
@@ -295,7 +295,7 @@ fn an_integration_is_created_by_flags_and_hides_its_keys() {
     let created = stdout_of(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
     for part in [
         "kind                 amplitude",
-        "at most 90 requests a second",
+        "at most 90 requests per second",
         "stored, not shown",
         "settle_",
         "shop-partner",

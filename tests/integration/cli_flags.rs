@@ -127,7 +127,7 @@ fn a_mistyped_entitlement_is_refused_with_the_one_meant() {
     let refused = desk.run(&["product", "set", "month", "--app", "mine", "--entitlement", "premiun"]);
     let text = stderr_of(&refused);
     assert_eq!(refused.status.code(), Some(1), "{text}");
-    assert!(text.contains("--entitlement: expected entitlements of the app, and `premiun` is none"), "{text}");
+    assert!(text.contains("--entitlement: expected entitlements of the app; `premiun` is not one"), "{text}");
     assert!(text.contains("did you mean `premium`?"), "{text}");
 }
 
@@ -137,7 +137,7 @@ fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let refused = ran(&folder, &["product", "set", "month", "--app", "a", "--price", "USD:9,99"]);
     let text = stderr_of(&refused);
     assert_eq!(refused.status.code(), Some(2), "{text}");
-    assert!(text.contains("--price") && text.contains("a price is written with a point: USD:9.99"), "{text}");
+    assert!(text.contains("--price") && text.contains("expected a price with a decimal point: USD:9.99"), "{text}");
     let refused = ran(&folder, &["platform", "update", "id", "--window", "2h"]);
     let text = stderr_of(&refused);
     assert!(text.contains("--window") && text.contains("1s to 1h"), "{text}");

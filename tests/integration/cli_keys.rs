@@ -44,14 +44,14 @@ fn the_token_of_a_folder_stays_on_this_machine() {
     // A name that never resolves (RFC 6761): nothing is sent, whatever happens here.
     for service in ["http://settle.invalid:8081", "https://settle.invalid", "http://192.0.2.1:8081"] {
         let why = list(service);
-        assert!(why.contains("is not sent to") && why.contains("--token @FILE"), "{service}: {why}");
+        assert!(why.contains("was not sent to") && why.contains("--token @FILE"), "{service}: {why}");
     }
     for service in ["http://127.0.0.1:9", "http://localhost:9", "http://[::1]:9"] {
         let why = list(service);
         assert!(why.contains("no service answers"), "{service}: {why}");
     }
     std::fs::write(data.join("service-url"), "http://settle.invalid:8081").expect("written");
-    assert!(!list("http://settle.invalid:8081").contains("is not sent to"), "the service that recorded it");
+    assert!(!list("http://settle.invalid:8081").contains("was not sent to"), "the service that recorded it");
 }
 
 #[test]

@@ -156,7 +156,7 @@ fn a_browser_at_the_address_of_stores_is_sent_to_the_page() {
     let mut running = logged(&folder, &mut settle(&folder, &line));
     wait_open(&folder, &mut running);
     let shown = answer("text/html,application/xhtml+xml");
-    let expected = format!("\r\n\r\nThis address is for stores and devices. The page is at http://{admin}/\n");
+    let expected = format!("\r\n\r\nThis address is for stores and devices. The dashboard is at http://{admin}/\n");
     assert!(shown.ends_with(&expected) && shown.contains("content-type: text/plain"), "{shown}");
     assert!(answer("*/*").contains("application/problem+json"), "{}", answer("*/*"));
 }
@@ -302,14 +302,17 @@ fn what_the_demo_needs_holds_for_no_other_app() {
     let printed = stdout_of(&sent);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr_of(&sent));
     assert!(
-        printed.contains("as a test purchase") && printed.contains("No destination takes its events."),
+        printed.contains("as a test purchase") && printed.contains("No destination will receive its events."),
         "{printed}"
     );
     let listed = answer(&folder, &["notification", "list", "--platform", id(&platform)]);
     assert_eq!(listed["items"].as_array().map(Vec::len), Some(1), "{listed}");
     let sent = call(&folder, &["sample", "--json"]);
     assert_eq!(sent.status.code(), Some(0), "{}", stderr_of(&sent));
-    assert!(stdout_of(&call(&folder, &["sample"])).contains("Its events go to: built-in receiver."), "the demo's own");
+    assert!(
+        stdout_of(&call(&folder, &["sample"])).contains("Its events will go to: built-in receiver."),
+        "the demo's own"
+    );
 }
 
 #[test]
@@ -325,7 +328,7 @@ fn without_the_demo_there_is_no_app_and_no_sample() {
     assert_eq!(status.code(), Some(0), "{}", log(&folder));
     let log = log(&folder);
     let (before, _) = log.split_once("settle stopped;").expect("its last line");
-    assert!(before.contains("settle: stopping: ") && before.contains("Ctrl-C again ends at once"), "{log}");
+    assert!(before.contains("settle: stopping: ") && before.contains("press Ctrl-C again to stop at once"), "{log}");
 }
 
 #[test]

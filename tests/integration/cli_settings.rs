@@ -129,7 +129,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let unverified = desk.run(&import);
     let refusal = stderr_of(&unverified);
     assert_eq!(unverified.status.code(), Some(1), "{refusal}");
-    assert!(refusal.contains("nothing is imported") && refusal.contains("--shared-secret"), "{refusal}");
+    assert!(refusal.contains("nothing was imported") && refusal.contains("--shared-secret"), "{refusal}");
     desk.write("shared-secret.txt", "a-shared-secret\n");
     desk.answer(&["platform", "update", &desk.platform, "--shared-secret", "@shared-secret.txt"]);
     let first = desk.run(&import);
@@ -137,7 +137,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let complaints = stderr_of(&first);
     let lines: Vec<&str> = complaints.lines().collect();
     assert_eq!(lines.len(), 2, "no progress bar without a terminal: {complaints}");
-    assert!(lines[0].starts_with("line 3: app_user_id: expected a text"), "{complaints}");
+    assert!(lines[0].starts_with("line 3: app_user_id: expected text"), "{complaints}");
     assert!(lines[1].starts_with("line 4: external_id: ") && lines[1].contains("`anna`"), "{complaints}");
     let count = |output: &Output, name: &str| {
         let text = stdout_of(output);
@@ -165,7 +165,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     desk.write("strange.csv", "receipt_id,customer\nr1,u1\n");
     let strange = desk.run(&["app", "import", "strange.csv", "--platform", &desk.platform]);
     assert!(
-        stderr_of(&strange).contains("`customer`, which is no column: it names columns of receipt_id"),
+        stderr_of(&strange).contains("unknown column `customer`: name columns of receipt_id"),
         "{}",
         stderr_of(&strange)
     );
@@ -194,7 +194,7 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
         "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
     ];
     let dry = desk.run(&[&set[..], &["--dry-run"]].concat());
-    assert!(stdout_of(&dry).contains("Nothing is changed yet. It would affect 0"), "{}", stdout_of(&dry));
+    assert!(stdout_of(&dry).contains("Nothing was changed. This would affect 0"), "{}", stdout_of(&dry));
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));
     desk.answer(&set);
     let exported = desk.run(&["product", "export", "--app", app, "catalogue.json"]);
@@ -221,7 +221,11 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
     assert!(complaint.contains("two without a country are since 2026-03-01"), "{complaint}");
     assert_eq!(desk.answer(&["product", "export", "--app", app]), document, "what was refused changed nothing");
     let unmapped = desk.run(&["product", "unmapped", "--app", app]);
-    assert!(stdout_of(&unmapped).contains("Every SKU that was bought is in the catalogue"), "{}", stdout_of(&unmapped));
+    assert!(
+        stdout_of(&unmapped).contains("The catalogue contains every SKU that was bought"),
+        "{}",
+        stdout_of(&unmapped)
+    );
     let silver = desk.run(&["product", "set", "month", "--app", app, "--entitlement", "silver"]);
     assert_eq!(silver.status.code(), Some(1));
     assert!(
@@ -286,7 +290,7 @@ fn a_new_platform_ends_with_the_next_step() {
     let text = stdout_of(&created);
     let last = text.lines().last().unwrap_or_default();
     assert!(last.starts_with("Next: paste notification_url"), "{text}{}", stderr_of(&created));
-    assert!(text.starts_with("id ") && text.contains("No store reaches this address"), "{text}");
+    assert!(text.starts_with("id ") && text.contains("No store can reach this address"), "{text}");
     let help = stdout_of(&desk.run(&["platform", "create", "--help"]));
     let place = |flag: &str| help.find(flag).unwrap_or_else(|| panic!("no {flag}: {help}"));
     assert!(place("--name") < place("--package-name") && place("--package-name") < place("--window"), "{help}");
@@ -312,7 +316,7 @@ fn a_name_stands_for_an_id_and_a_mistyped_one_is_suggested() {
     let line = ["platform", "create", "--app", &other, "--name", platform, "--package-name", "com.example.other"];
     desk.id(&line);
     let ambiguous = desk.run(&["platform", "show", platform]);
-    assert!(stderr_of(&ambiguous).contains("several apps have a platform named"), "{}", stderr_of(&ambiguous));
+    assert!(stderr_of(&ambiguous).contains("several platforms are named"), "{}", stderr_of(&ambiguous));
     let of_app = desk.answer(&["alarm", "list", "--app", app, "--platform", platform]);
     assert_eq!(of_app["items"], json!([]), "a name is that of the app");
 }

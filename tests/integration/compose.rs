@@ -145,7 +145,7 @@ fn the_settings_are_valid_up_to_the_database() {
         let output = command.envs(&variables).output().expect("settle starts");
         let line = stderr_of(&output);
         assert_eq!(output.status.code(), Some(1), "{name}: {line}");
-        assert!(line.contains("the PostgreSQL database cannot be opened"), "{name}: {line}");
+        assert!(line.contains("cannot open the PostgreSQL database"), "{name}: {line}");
     }
 }
 

@@ -7,19 +7,19 @@ use super::table;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
-/// Whether the tables agree with each other: inputs and outcomes, revisions and events, events and deliveries.
+/// Check the tables for consistency: inputs and outcomes, revisions and events, events and deliveries.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
     after_help = "\
-Reads all tables, some rows at a time, and changes nothing. Exits with 1 when a rule is violated.
-`settle serve` does so by itself, round after round: the metric settle_check_violations must read 0.
+Reads all tables, a few rows at a time, and changes nothing. The exit code is 1 if a rule is violated.
+`settle serve` checks continuously in the background: its metric settle_check_violations must read 0.
 
 Example:
   settle check
   settle check --all                 (every rule, including those without violations)
   settle check revenue --month 2026-11
-Next: `settle explain` with an example that is named."
+Next: `settle explain` with one of the printed examples."
 )]
 pub struct Options {
     #[command(subcommand)]
@@ -33,8 +33,8 @@ pub struct Options {
 
 #[derive(Debug, clap::Subcommand)]
 enum Part {
-    /// Money: what was sent to each integration that counts, by SKU and month, against the ledger of payments. Exits
-    /// with 1 when something differs without a reason.
+    /// Compare the revenue sent to each integration, by SKU and month, with the payment ledger. The exit code is 1 if
+    /// an entry differs without a reason.
     Revenue(Revenue),
 }
 
@@ -106,7 +106,7 @@ fn print_rule(rule: &Value) {
         0 => table::line(&format!("ok  {name} ({of}): {description}")),
         count => {
             let examples = table::items(&rule["examples"]).iter().map(table::text).collect::<Vec<_>>().join(", ");
-            table::line(&format!("{count} {of} break the rule {name} ({description}): {examples}"));
+            table::line(&format!("{count} {of} violate the rule {name} ({description}): {examples}"));
         }
     }
 }

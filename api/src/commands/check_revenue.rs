@@ -19,12 +19,12 @@ const COLUMNS: [&str; 9] =
 Example:
   settle check revenue --month 2026-11
   settle check revenue --app ID --json
-Next: `settle explain event` with an event that is named; `settle app import-sales` imports what the store charged.")]
+Next: `settle explain event` with a printed event; `settle app import-sales` imports what the store charged.")]
 pub struct Revenue {
-    /// Of this app only.
+    /// Only this app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
-    /// Of this month in UTC only.
+    /// Only this month, in UTC.
     #[arg(long, value_name = "YYYY-MM")]
     month: Option<String>,
 }
@@ -119,7 +119,7 @@ impl Whole {
                 "purchases": self.purchases, "unexplained": self.unexplained, "sums": rows, "differs": self.differs,
             }));
         }
-        table::list(&json!(rows), &COLUMNS.map(|name| (name, name)), "Nothing was paid that an integration counts.");
+        table::list(&json!(rows), &COLUMNS.map(|name| (name, name)), "No revenue for any integration.");
         for line in self.differs.iter().take(MAX_LISTED) {
             let field = |name: &str| table::field(line, name);
             table::line(&format!(
@@ -132,11 +132,11 @@ impl Whole {
             ));
         }
         if self.differs.len() > MAX_LISTED {
-            table::line(&format!("{} more: see them with --json", self.differs.len() - MAX_LISTED));
+            table::line(&format!("{} more: use --json to see them", self.differs.len() - MAX_LISTED));
         }
         let differing = i64::try_from(self.differs.len()).unwrap_or(i64::MAX);
         table::line(&format!(
-            "{} purchases: {} entries differ with a reason, {} without one.",
+            "{} purchases: {} entries differ with a reason, {} without.",
             self.purchases,
             differing - self.unexplained,
             self.unexplained

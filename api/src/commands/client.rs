@@ -24,8 +24,8 @@ const SERVICE: &str = "http://127.0.0.1:8081";
 // Which service, and the token for it. No documentation, as for `Admin`.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Remote {
-    /// Address of the service's API [default: `admin_listen` of --config, or that of the last `settle run` on --data,
-    /// or http://127.0.0.1:8081]. (A destination's own address is its `--url`.)
+    /// Address of the service's API [default: `admin_listen` of --config, else that of the last `settle run` on --data,
+    /// else http://127.0.0.1:8081]. (A destination's address is its `--url`.)
     #[arg(
         long,
         env = "SETTLE_URL",
@@ -35,14 +35,13 @@ pub struct Remote {
         help_heading = "Service"
     )]
     service: Option<Url>,
-    /// Where the admin token is read: `@FILE`, or `-` for standard input. Without it the variable
-    /// SETTLE_ADMIN_TOKEN, else the token file that `settle run` wrote into --data, for that service alone or one on this
-    /// machine.
+    /// Where to read the admin token or key: `@FILE`, or `-` for standard input [default: SETTLE_ADMIN_TOKEN, else the
+    /// token that `settle run` wrote to --data, which is sent only to that service or to one on this machine].
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
     #[command(flatten)]
     place: PathFlags,
-    /// Print the answer verbatim, as JSON.
+    /// Print the API's response, as JSON.
     #[arg(long, global = true, help_heading = "Service")]
     pub json: bool,
 }
@@ -130,8 +129,8 @@ impl Remote {
         }
         token.with_context(|| {
             format!(
-                "no admin token: no `settle run` has used the data directory {}. Start `settle run` here, or name the \
-                 directory of one with --data (SETTLE_DATA), or a service elsewhere with SETTLE_URL and \
+                "no admin token: `settle run` has not used the data directory {}. Start `settle run` here, or name its \
+                 data directory with --data (SETTLE_DATA), or another service with SETTLE_URL and \
                  SETTLE_ADMIN_TOKEN (--service, --token @FILE)",
                 data.display()
             )
@@ -152,7 +151,7 @@ fn check_owner(url: &Url, data: &Path, file: &Path) -> anyhow::Result<()> {
         return Ok(());
     }
     bail!(
-        "the token in {file} is not sent to {other}, which is another service: give the token of that one with \
+        "the token in {file} belongs to another service, so it was not sent to {other}: give the right token with \
          SETTLE_ADMIN_TOKEN or --token @FILE",
         file = file.display(),
         other = url.origin().ascii_serialization()
@@ -163,7 +162,7 @@ fn check_owner(url: &Url, data: &Path, file: &Path) -> anyhow::Result<()> {
 fn recorded(data: &Path) -> anyhow::Result<Url> {
     let file = super::data::service_file(data);
     let url = std::fs::read_to_string(&file).unwrap_or_else(|_| SERVICE.to_owned());
-    url.trim().parse().with_context(|| format!("{} holds no URL: delete it", file.display()))
+    url.trim().parse().with_context(|| format!("{} does not contain a URL: delete it", file.display()))
 }
 
 /// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes
@@ -173,7 +172,7 @@ pub fn listening(address: SocketAddr) -> anyhow::Result<Url> {
     if address.ip().is_unspecified() {
         address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
     }
-    format!("http://{address}").parse().with_context(|| format!("`{address}` is not the address of a service"))
+    format!("http://{address}").parse().with_context(|| format!("`{address}` is not a service address"))
 }
 
 impl Client {
@@ -224,7 +223,7 @@ impl Client {
         query: &[(&str, Option<String>)],
         body: &Value,
     ) -> anyhow::Result<Value> {
-        let method = Method::from_bytes(method.as_bytes()).context("no method of HTTP")?;
+        let method = Method::from_bytes(method.as_bytes()).context("not an HTTP method")?;
         let body = Some(body).filter(|_| method != Method::DELETE);
         self.request(method, with_query(self.at(path)?, query), body).await
     }
@@ -237,7 +236,7 @@ impl Client {
     /// The URL of a path of the service.
     fn at(&self, path: &str) -> anyhow::Result<Url> {
         let base = self.url.as_str().trim_end_matches('/');
-        Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not the address of a service"))
+        Url::parse(&format!("{base}{path}")).with_context(|| format!("`{base}` is not a service address"))
     }
 
     async fn request(&self, method: Method, url: Url, body: Option<&Value>) -> anyhow::Result<Value> {
@@ -261,7 +260,7 @@ impl Client {
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).with_context(|| format!("{} answered with something that is not JSON", self.url))
+        serde_json::from_str(&text).with_context(|| format!("the response of {} is not JSON", self.url))
     }
 }
 
@@ -314,7 +313,7 @@ pub async fn read_from(url: &Url) -> anyhow::Result<(u16, String)> {
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
 pub fn http() -> anyhow::Result<reqwest::Client> {
     let builder = reqwest::Client::builder().no_proxy().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none());
-    builder.build().context("no HTTP client")
+    builder.build().context("cannot create an HTTP client")
 }
 
 #[expect(clippy::disallowed_methods, reason = "admin verbs call our own HTTP API; nothing of a customer's is called")]
@@ -322,13 +321,13 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     let response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_connect() => bail!(
-            "no service answers at {}: start it with `settle`, or give its address with --service or SETTLE_URL",
+            "no service answers at {}: start it with `settle run`, or set its address with --service or SETTLE_URL",
             service.origin().ascii_serialization()
         ),
-        Err(error) => return Err(anyhow::Error::new(error.without_url()).context("the service did not answer")),
+        Err(error) => return Err(anyhow::Error::new(error.without_url()).context("no response from the service")),
     };
     let status = response.status();
-    let text = response.text().await.context("the service broke off its answer")?;
+    let text = response.text().await.context("the service cut off its response")?;
     Ok((status, text))
 }
 
@@ -338,12 +337,12 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
         (Some(title), Some(detail)) => format!("{title}: {detail}"),
         (Some(line), None) | (None, Some(line)) => line.to_owned(),
-        (None, None) => format!("the service answered {status}"),
+        (None, None) => format!("the service responded with {status}"),
     };
     if status == StatusCode::UNAUTHORIZED {
         line.push_str(&format!(
-            " (the token is not that of {}: give its address with --service, or its token with --token @FILE, or the \
-             directory of both with --data)",
+            " (the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
+             its data directory with --data)",
             service.origin().ascii_serialization()
         ));
     }

@@ -6,7 +6,7 @@ use std::io::{BufRead, IsTerminal, Write};
 /// How a deletion is confirmed.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Confirm {
-    /// Do not ask first.
+    /// Do not ask for confirmation.
     #[arg(long)]
     pub yes: bool,
 }
@@ -30,7 +30,7 @@ impl Confirm {
         if self.yes || !is_terminal() {
             return Ok(());
         }
-        let yes = Question { text: format!("{what} Go on? [y/N]"), answer: YES.to_owned(), flag: "--yes" };
+        let yes = Question { text: format!("{what} Continue? [y/N]"), answer: YES.to_owned(), flag: "--yes" };
         yes.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
 }
@@ -45,7 +45,7 @@ impl Question {
     /// When the answer is another one, or nobody can answer.
     pub fn require(&self) -> anyhow::Result<()> {
         if !is_terminal() {
-            bail!("nothing was changed: {} Without a terminal, {} confirms it", self.text, self.flag);
+            bail!("nothing was changed: {} Without a terminal, confirm with {}", self.text, self.flag);
         }
         self.on(&mut std::io::stdin().lock(), &mut std::io::stderr())
     }
@@ -54,15 +54,15 @@ impl Question {
         let Self { text, answer, flag } = self;
         write!(output, "{text} ")
             .and_then(|()| output.flush())
-            .with_context(|| format!("the question cannot be shown: give {flag}"))?;
+            .with_context(|| format!("cannot show the question: confirm with {flag}"))?;
         let mut typed = String::new();
-        input.read_line(&mut typed).with_context(|| format!("the answer could not be read: give {flag}"))?;
+        input.read_line(&mut typed).with_context(|| format!("cannot read the answer: confirm with {flag}"))?;
         let typed = typed.trim();
         let is_yes = answer == YES && ["y", "yes"].contains(&typed.to_lowercase().as_str());
         if is_yes || (answer != YES && typed == answer) {
             return Ok(());
         }
-        bail!("nothing was changed: the answer was not `{answer}` ({flag} goes on without a question)")
+        bail!("nothing was changed: the answer was not `{answer}` ({flag} confirms without a question)")
     }
 }
 

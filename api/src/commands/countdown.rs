@@ -36,7 +36,7 @@ impl Countdown<'_> {
                 break;
             }
             let left = Duration::from_millis(left_ms.unsigned_abs());
-            bar.set_message(format!("settles in {}  (Ctrl-C ends this clock alone)", times::countdown(left)));
+            bar.set_message(format!("settles in {}  (Ctrl-C stops only this clock)", times::countdown(left)));
             tokio::time::sleep(TICK.min(left)).await;
         }
         bar.set_message("settling");
@@ -51,7 +51,7 @@ impl Countdown<'_> {
         table::line(&if settled > self.revision {
             format!("settled in revision {settled}.")
         } else {
-            "nothing new was settled so far.".to_owned()
+            "no new revision yet.".to_owned()
         });
     }
 }

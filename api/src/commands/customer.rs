@@ -5,6 +5,7 @@ use super::confirm::{Confirm, Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{names, table};
 use clap::{Args, FromArgMatches};
+use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -35,13 +36,13 @@ struct Erasure {
     app: String,
     #[command(flatten)]
     key: ErasureKey,
-    /// Why. It is stored, so it must not name the customer.
+    /// The reason. It is stored, so it must not name the customer.
     #[arg(long)]
     reason: String,
-    /// Who requests it. It is stored, so it must not name the customer.
+    /// The author. It is stored, so it must not name the customer.
     #[arg(long, value_name = "WHO")]
     by: String,
-    /// Change nothing, only show what is stored of the customer.
+    /// Change nothing; only show what is stored about the customer.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -70,13 +71,13 @@ struct Move {
     app: String,
     #[command(flatten)]
     key: MoveKey,
-    /// Your id of the customer who gets them; a new one makes a new customer.
+    /// Your id of the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
-    /// Why, for those who look at it later.
+    /// The reason, which is stored.
     #[arg(long)]
     reason: String,
-    /// Who does it [default: cli].
+    /// The author, which is stored [default: cli].
     #[arg(long, value_name = "WHO", default_value = "cli", hide_default_value = true)]
     by: String,
 }
@@ -145,12 +146,12 @@ fn print_named(Exchange { answer, .. }: &Exchange) {
             table::line(note);
         }
         match &preview["merge"] {
-            Value::Null => table::line("No other customer has this id. Afterwards the customer would be:"),
+            Value::Null => table::line("No other customer has this id. The customer would become:"),
             merge => {
                 table::line(&merge_question(merge));
                 table::fields(merge);
                 table::line("");
-                table::line("Afterwards the customer would be:");
+                table::line("The customer would become:");
             }
         }
     }
@@ -180,7 +181,7 @@ async fn erase(client: &Client, erasure: Erasure) -> anyhow::Result<ExitCode> {
         let preview = client.post(&format!("{path}/erase?dry_run=true"), &body).await?;
         let stored = stored(&preview);
         if dry_run {
-            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would concern {stored}.")));
+            return Ok(table::answer_line(client, &preview, &format!("Erasing {id} would affect {stored}.")));
         }
         let text = format!("Erase {id}: {stored}? This cannot be undone. Type the id:");
         Question { text, answer: id, flag: "--yes" }.require()?;
@@ -218,9 +219,9 @@ const DESTINATIONS: [table::Column; 4] =
 /// Prints a report: what was done, the changed rows by table, and the destinations.
 fn print_report(report: &Value) {
     table::line(if report["removed_at"].is_null() {
-        "The names are being removed; what was recorded before is sent with them until its `stage` is done."
+        "The names are being removed; until then, pending events may still be sent with them."
     } else {
-        "The names are removed."
+        "The names have been removed."
     });
     let mut about = report.clone();
     if let Some(about) = about.as_object_mut() {
@@ -229,7 +230,7 @@ fn print_report(report: &Value) {
     table::fields(&about);
     table::line("");
     let destinations = json!({ "items": report["destinations"] });
-    table::list(&destinations, &DESTINATIONS, "No destination of the app keeps users.");
+    table::list(&destinations, &DESTINATIONS, "No destination of the app stores users.");
 }
 
 /// The columns of the active entitlements.
@@ -251,8 +252,22 @@ const PURCHASES: [table::Column; 6] = [
     ("announced", "announced_at"),
 ];
 
-/// Prints a state: where it is from, the customer, the entitlements and the purchases.
+/// Prints a state: the entitlements and the purchases, then where it is from and the customer.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
+    if state["active_entitlements"].is_array() {
+        let items = json!({ "items": state["active_entitlements"] });
+        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+        table::line("");
+    }
+    let items = purchases_then(state);
+    let is_shown = |column: &&table::Column| column.1 != "state" || items.iter().any(|one| !one["state"].is_null());
+    let columns: Vec<table::Column> = PURCHASES.iter().filter(is_shown).copied().collect();
+    table::list(
+        &json!({ "items": items }),
+        &columns,
+        "No purchases in this environment; `--environment sandbox` shows test purchases.",
+    );
+    table::line("");
     if let Some(note) = state["announcement"]["note"].as_str() {
         table::line(note);
     }
@@ -261,15 +276,36 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
         about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices"));
     }
     table::fields(&about);
-    table::line("");
-    if state["active_entitlements"].is_array() {
-        let items = json!({ "items": state["active_entitlements"] });
-        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+}
+
+/// The purchases of a state. At a time in the past, one whose end had passed was not active, although it was announced
+/// as active.
+fn purchases_then(state: &Value) -> Vec<Value> {
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let at = time(&state["at"]);
+    let mut all = state["purchases"].as_array().cloned().unwrap_or_default();
+    for one in &mut all {
+        let has_passed = time(&one["expires_at"]).zip(at).is_some_and(|(end, at)| end <= at);
+        if has_passed && one["is_active"] == true {
+            one["is_active"] = false.into();
+        }
     }
-    table::line("");
-    table::list(
-        &json!({ "items": state["purchases"] }),
-        &PURCHASES,
-        "No purchases in this environment; `--environment sandbox` shows test purchases.",
-    );
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::purchases_then;
+    use serde_json::json;
+
+    #[test]
+    fn a_purchase_is_active_only_until_its_end() {
+        let state = |at: &str| {
+            let purchase = json!({ "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
+            purchases_then(&json!({ "at": at, "purchases": [purchase] }))[0]["is_active"].clone()
+        };
+        assert_eq!((state("2026-10-03T00:00:00Z"), state("2026-10-20T00:00:00Z")), (json!(true), json!(false)));
+        let now = json!({ "at": null, "purchases": [{ "is_active": true, "expires_at": "2020-01-01T00:00:00Z" }] });
+        assert_eq!(purchases_then(&now)[0]["is_active"], true, "the state of now is the store's");
+    }
 }

@@ -48,7 +48,7 @@ pub fn own_directory(data: &Path) -> anyhow::Result<PathBuf> {
     let is_closed = || std::fs::set_permissions(&data, Permissions::from_mode(0o700)).is_ok();
     if mode & 0o077 != 0 && !(is_empty(&data) && is_closed()) {
         bail!(
-            "the data directory {0} is open to others (mode {mode:o}), and it holds keys: `chmod 700 {0}` closes it",
+            "the data directory {0} contains keys, but others can enter it (mode {mode:o}): run `chmod 700 {0}`",
             data.display()
         );
     }
@@ -61,8 +61,7 @@ fn is_empty(directory: &Path) -> bool {
 
 /// Creates the directory, readable by its owner only, checks that it is writable, and returns its full path.
 pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
-    let next_step =
-        || format!("the data directory {} cannot be used: name another one with --data DIR", data.display());
+    let next_step = || format!("cannot use the data directory {}: choose another one with --data DIR", data.display());
     DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
     let data = data.canonicalize().with_context(next_step)?;
     let probe = data.join(".writable");
@@ -89,20 +88,22 @@ pub fn simulated_secret(data: &Path) -> anyhow::Result<SecretString> {
 /// Reads a secret from its file. If the file does not exist, it is created with `N` random bytes in hex.
 fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
     match std::fs::read_to_string(path) {
-        Ok(text) if text.trim().is_empty() => bail!("{} is empty: delete it, and it is created anew", path.display()),
+        Ok(text) if text.trim().is_empty() => {
+            bail!("{} is empty: delete it, and settle creates it again", path.display())
+        }
         Ok(text) => Ok(text.trim_end().into()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let text = storage::hex(&clock::random_bytes::<N>());
             write(path, format!("{text}\n").as_bytes())?;
             Ok(text.into())
         }
-        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
     }
 }
 
 /// Writes a file atomically, and syncs it and its directory to the disk: a lost key cannot be recovered.
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let failed = || format!("{} cannot be written", path.display());
+    let failed = || format!("cannot write {}", path.display());
     let partial = path.with_extension("partial");
     let mut file =
         OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;

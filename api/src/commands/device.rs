@@ -20,7 +20,7 @@ fn add_statuses(event: &mut Value) {
         (count > 0).then(|| format!("{count} {status}"))
     });
     let counted = counts.into_iter().flatten().collect::<Vec<_>>().join(", ");
-    event["delivered"] = json!(if counted.is_empty() { "no destination chose it".to_owned() } else { counted });
+    event["delivered"] = json!(if counted.is_empty() { "no destination is subscribed".to_owned() } else { counted });
 }
 
 #[cfg(test)]
@@ -36,6 +36,6 @@ mod tests {
         assert_eq!(event["delivered"], "2 delivered, 1 pending");
         let mut none = json!({ "deliveries": [] });
         add_statuses(&mut none);
-        assert_eq!(none["delivered"], "no destination chose it");
+        assert_eq!(none["delivered"], "no destination is subscribed");
     }
 }

@@ -43,7 +43,7 @@ impl Forward {
     /// It is not one of HTTP.
     pub fn new(url: Url) -> anyhow::Result<Self> {
         if !matches!(url.scheme(), "http" | "https") {
-            bail!("--forward-to: expected a URL such as http://127.0.0.1:3000/hooks, and it is `{url}`");
+            bail!("--forward-to: expected a URL such as http://127.0.0.1:3000/hooks, not `{url}`");
         }
         Ok(Self { http: client::http()?, url })
     }
@@ -61,8 +61,8 @@ impl Forward {
                 status: response.status(),
                 retry_after: response.headers().get(header::RETRY_AFTER).cloned(),
             }),
-            Err(error) if error.is_connect() => Err("nothing answers there".to_owned()),
-            Err(error) if error.is_timeout() => Err("it took too long to answer".to_owned()),
+            Err(error) if error.is_connect() => Err("no connection".to_owned()),
+            Err(error) if error.is_timeout() => Err("no response in time".to_owned()),
             Err(error) => Err(error.without_url().to_string()),
         };
         Forwarded { result, took: began.elapsed() }
@@ -78,10 +78,10 @@ impl Forwarded {
                 format!("forwarded  POST {url}  {} in {ms} ms", status.as_u16())
             }
             Ok(ProgramAnswer { status, .. }) => {
-                let next = if *status == StatusCode::GONE { "disables the destination" } else { "tries again" };
+                let next = if *status == StatusCode::GONE { "disables the destination" } else { "retries" };
                 format!("refused    POST {url}  {} in {ms} ms: settle {next}", status.as_u16())
             }
-            Err(why) => format!("failed     POST {url}  {why}: settle tries again"),
+            Err(why) => format!("failed     POST {url}  {why}: settle retries"),
         }
     }
 
@@ -99,9 +99,8 @@ impl Forwarded {
                 let retry_after = retry_after.map(|after| (header::RETRY_AFTER, after));
                 (status, HeaderMap::from_iter(retry_after)).into_response()
             }
-            Err(_) => {
-                (StatusCode::BAD_GATEWAY, "the program that events are forwarded to does not answer\n").into_response()
-            }
+            Err(_) => (StatusCode::BAD_GATEWAY, "no response from the program that receives forwarded events\n")
+                .into_response(),
         }
     }
 }

@@ -9,15 +9,15 @@ use url::Url;
 /// Maximum time until the answer.
 const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whether a process answers with 200 within three seconds; for health checks of containers. Needs no token.
+/// Check that a process answers 200 within three seconds, for container health checks. Needs no token.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits with 1 when nothing answers, or anything else than 200.
+The exit code is 1 if there is no response or one other than 200.
 
 Example:
   settle healthy http://127.0.0.1:8081/readyz   # `serve` accepts notifications
   settle healthy http://127.0.0.1:9090/livez    # `worker --metrics 127.0.0.1:9090` runs
-Next: `settle status` shows more, and needs the admin token.")]
+Next: `settle status` shows more, but needs a token.")]
 pub struct Options {
     /// `/readyz` of the API, or `/livez` of any address of a process.
     url: Url,

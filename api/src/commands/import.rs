@@ -18,16 +18,16 @@ const COLUMNS: &[&str] = &["receipt_id", "app_user_id", "external_id"];
 /// The file to import, and the rate.
 #[derive(Debug, clap::Args)]
 pub struct Import {
-    /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without it
-    /// only the progress of this platform's imports is shown.
+    /// CSV with the columns receipt_id, app_user_id and optionally external_id, or one JSON object per line. Without a
+    /// file, shows the progress of this platform's imports.
     file: Option<PathBuf>,
-    /// The platform on which they were bought.
+    /// The platform's id or name.
     #[arg(long, value_name = "ID")]
     platform: String,
-    /// Maximum number of new purchases per second; each is verified with the store.
+    /// Maximum number of new purchases per second, each of which is verified with the store.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
     rate: u32,
-    /// Wait until all of them are settled.
+    /// Wait until all are settled.
     #[arg(long)]
     wait: bool,
 }
@@ -78,7 +78,7 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
     table::answer(client, &answer);
     if !client.json && !options.wait && state["waiting"] != json!(0) {
         table::line(
-            "They are settled after the platform's window; the same command without a file shows the progress.",
+            "They will be settled after the platform's window; the same command without a file shows the progress.",
         );
     }
     let has_failed = tally.is_some_and(|tally| tally.wrong > 0);
@@ -90,13 +90,15 @@ pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCod
 fn check_verification(platform: &Value) -> anyhow::Result<()> {
     let state = table::field(platform, "verification.state");
     let next = format!(
-        "set the right secret with `settle platform update {} --shared-secret @FILE`",
+        "set the correct secret with `settle platform update {} --shared-secret @FILE`",
         table::field(platform, "id")
     );
     match state.as_str() {
         "on" => {}
-        "off" => bail!("nothing is imported: verification is off on this platform; {next}"),
-        _ => eprintln!("Verification is {state} on this platform, so these purchases cannot be verified: {next}."),
+        "off" => bail!("nothing was imported: this platform has no shared secret; {next}"),
+        _ => eprintln!(
+            "Warning: the verification of this platform is `{state}`, so these purchases cannot be verified: {next}."
+        ),
     }
     Ok(())
 }
@@ -144,7 +146,7 @@ impl Importer<'_> {
         let sent = self.client.post(self.path, &json!({ "purchases": purchases })).await;
         let answer = sent.with_context(|| {
             let first = lines.first().copied().unwrap_or_default();
-            format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
+            format!("stopped at line {first}: run the same command again to continue; known purchases are skipped")
         })?;
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         self.tally.accepted += count("accepted");
@@ -157,7 +159,9 @@ impl Importer<'_> {
             self.tally.wrong += 1;
             complain(
                 &self.bar,
-                &format!("line {line}: external_id: the purchase is imported, and its customer not named: {why}"),
+                &format!(
+                    "line {line}: external_id: the purchase was imported, but its customer was not identified: {why}"
+                ),
             );
         }
         self.bar.inc(u64::try_from(lines.len()).unwrap_or_default());

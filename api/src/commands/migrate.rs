@@ -6,7 +6,7 @@ use anyhow::bail;
 use std::process::ExitCode;
 use storage::{Left, Store, TurnCursor};
 
-/// Bring the tables of the database up to date, and end. Every other command does the same when it starts.
+/// Bring the database's tables up to date and exit. `run`, `serve` and `worker` also do this when they start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -14,29 +14,28 @@ Example:
   SETTLE_KEY=… settle migrate --database settle-data/settle.sqlite --raise-epoch
   SETTLE_KEY=NEW,OLD settle migrate --database settle-data/settle.sqlite --rekey
 
-Raise the epoch after a backup was restored, and before settle is started on
-it. The database has lost what it recorded after the backup, and would give the
-same ids to other events: receivers, which remember the ids that they have
-seen, would drop these. Raising it once too often does no harm.
+Raise the epoch after you restore a backup and before you start settle. The
+restored database would reuse the ids of lost events for other events, and
+receivers that remember those ids would drop them. Raising the epoch without
+need is harmless.
 
-With --rekey everything is encrypted anew with the first key of SETTLE_KEY, and
-then the others can be dropped, which is printed. It can be interrupted, also
-by kill -9, and started again: it goes on with what is left. Before, start
-every process with the new key first.
+--rekey encrypts everything again with the first key of SETTLE_KEY, then prints
+which keys can be dropped. If it is interrupted, even by kill -9, run it again:
+it continues with what is left. First restart every process with the new key
+first in SETTLE_KEY.
 
-On SQLite settle must be stopped. On PostgreSQL processes may run: each
-transaction that begins later uses the new epoch. There settle raises the
-epoch by itself when the timeline of the server changed, at a fail-over or a
-recovery to a point in time; not after a dump or a copy of the disk was
-restored on the same server.
-Next: start `settle serve` and `settle worker`, as many as you like.")]
+On SQLite, stop settle first. On PostgreSQL processes may keep running: later
+transactions use the new epoch. On PostgreSQL settle raises the epoch itself
+when the server's timeline changes (failover, point-in-time recovery), but
+cannot notice a dump or disk copy restored on the same server.
+Next: start any number of `settle serve` and `settle worker`.")]
 pub struct Options {
     #[command(flatten)]
     settings: settings::Options,
-    /// After a backup was restored: give further events ids that were never used.
+    /// After restoring a backup: give new events ids that were never used.
     #[arg(long)]
     raise_epoch: bool,
-    /// Encrypt all secrets anew with the first key of SETTLE_KEY, and drop the others.
+    /// Encrypt all secrets again with the first key of SETTLE_KEY, and retire the others.
     #[arg(long)]
     rekey: bool,
 }
@@ -54,7 +53,7 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     table::line(&format!("The tables are up to date (org {org_id}, epoch {epoch})."));
     if options.raise_epoch {
         let raised = store.raise_epoch().await?;
-        table::line(&format!("The epoch was raised from {epoch} to {raised}: further events get ids of their own."));
+        table::line(&format!("Raised the epoch from {epoch} to {raised}: new events get ids that were never used."));
     }
     if options.rekey {
         rekey(&store).await?;
@@ -68,7 +67,7 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
 fn expect_file(config: &Config) -> anyhow::Result<()> {
     match &config.database {
         Database::Sqlite(path) if !path.is_file() => bail!(
-            "there is no database {}: --raise-epoch and --rekey change one that exists (`--database` names it)",
+            "there is no database {}: --raise-epoch and --rekey need an existing one (set `--database`)",
             path.display()
         ),
         _ => Ok(()),
@@ -84,7 +83,7 @@ async fn show_keys(store: &Store) -> anyhow::Result<()> {
     }
     let (older, left) = (older.join(", "), store.left_of_older_keys().await?);
     table::line(&format!(
-        "Secrets are encrypted with the key {key}; {older} cannot be dropped yet ({}): `settle migrate --rekey`",
+        "Secrets are encrypted with the key {key}; {older} cannot be dropped yet ({}): run `settle migrate --rekey`",
         sentence(&left)
     ));
     Ok(())
@@ -94,23 +93,23 @@ async fn show_keys(store: &Store) -> anyhow::Result<()> {
 async fn rekey(store: &Store) -> anyhow::Result<()> {
     let key = store.key_id();
     let left = store.left_of_older_keys().await?;
-    table::line(&format!("To encrypt with the key {key}: {}.", sentence(&left)));
+    table::line(&format!("Encrypting with the key {key}: {}.", sentence(&left)));
     let total: i64 = left.iter().map(|left| left.count).sum();
     let (mut cursor, mut done) = (Some(TurnCursor::default()), 0);
     while let Some(from) = cursor {
         let turned = store.turn_page(from).await?;
         done += turned.count;
         if turned.count > 0 {
-            table::line(&format!("  {done} encrypted anew, {} left: {}", (total - done).max(0), turned.what));
+            table::line(&format!("  {done} encrypted, {} left: {}", (total - done).max(0), turned.what));
         }
         cursor = turned.next;
     }
     let dropped = store.turn_out_older_keys().await?;
     match dropped.as_slice() {
-        [] => table::line(&format!("Everything is encrypted with the key {key}, and no other was in use.")),
+        [] => table::line(&format!("Everything is encrypted with the key {key}; no other key was in use.")),
         ids => table::line(&format!(
-            "Everything is encrypted with the key {key}. Drop {} from SETTLE_KEY of every process: nothing needs it now. \
-             Backups from before still do.",
+            "Everything is encrypted with the key {key}. Drop {} from every process's SETTLE_KEY: only older backups \
+             need it.",
             ids.join(", ")
         )),
     }

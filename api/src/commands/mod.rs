@@ -63,23 +63,24 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Turns store notifications into purchase events that can be trusted: signed in, debounced per purchase, decided
-/// once, delivered until they arrive.
+/// Turns app-store notifications into purchase events you can trust: verified, debounced per purchase, decided once and
+/// sent until they arrive.
 #[derive(Debug, Parser)]
 #[command(
     name = "settle",
     version,
     max_term_width = 80,
     after_help = "\
-Without a command, settle does `run`: all in one, with a demo app ready to try.
+Without a command, settle runs `settle run`: everything on one machine, with a
+demo app.
 
   settle --window 5s        start everything (Temporal, SQLite, API, worker)
-  settle sample             in another terminal: send it a signed notification
-  settle purchase list      what it was settled as
-  settle status             whether all is well
+  settle sample             in another terminal: send a signed notification
+  settle purchase list      show the settled purchase
+  settle status             check that everything works
 
-Exit codes: 0 ok, 1 a negative answer or a failure, 2 wrong usage.
-`settle help COMMAND` explains each command, with an example and what to do next."
+Exit codes: 0 success, 1 failure or a negative result, 2 wrong usage.
+`settle help COMMAND` explains a command, with an example and the next step."
 )]
 struct Cli {
     #[command(subcommand)]
@@ -112,11 +113,11 @@ impl Cli {
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let line = in_front::behind_the_command(line.into_iter().map(Into::into).collect());
-        let matches = command.try_get_matches_from_mut(line).map_err(help::with_tip)?;
+        let matches = command.try_get_matches_from_mut(line).map_err(|error| help::with_tip(error, &command))?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {
             (Some(_), Some(flag)) => {
-                let why = format!("{flag} is of `settle run`: put it behind the command that takes it");
+                let why = format!("{flag} belongs to `settle run`: put it after the command that it is for");
                 Err(command.error(ErrorKind::ArgumentConflict, why))
             }
             _ => Ok(cli),
@@ -132,7 +133,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return failed(&anyhow::Error::new(error).context("no threads to run on")),
+        Err(error) => return failed(&anyhow::Error::new(error).context("cannot start threads")),
     };
     let answer = runtime.block_on(answer(cli));
     telemetry::stop();

@@ -7,15 +7,15 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
 
-/// Open the page in the browser, signed in.
+/// Open the dashboard in the browser, signed in.
 ///
-/// Prints the link where no browser can be opened. The link works once, within ten minutes.
+/// Prints the link if it cannot open a browser. The link works once, within ten minutes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
   settle open
-  settle open --print     on a machine without a browser: the link alone
-Next: the first screen says how it stands. `settle sign-in link` makes a link for a colleague.")]
+  settle open --print     print the link, on a machine without a browser
+Next: the first screen shows settle's health. `settle sign-in link` creates a link for a colleague.")]
 pub struct Options {
     /// Only print the link.
     #[arg(long)]
@@ -37,7 +37,7 @@ pub async fn open(options: Options) -> anyhow::Result<ExitCode> {
     let link = client.address(&path(&client.post("/v1/sign-in-links", &body).await?));
     let is_open = !options.print && browse(&link, &options.remote.data()?);
     let text = if is_open {
-        "The page opens in your browser.".to_owned()
+        "The dashboard opens in your browser.".to_owned()
     } else {
         format!("Open this link; it works once, within ten minutes:\n  {link}")
     };

@@ -33,13 +33,13 @@ fn print_created(_: &Client, Exchange { answer: platform, .. }: &Exchange) {
     let (id, url) = (table::field(platform, "id"), table::field(platform, "notification_url"));
     if url.parse::<Url>().is_ok_and(|url| is_of_this_machine(&url)) {
         table::line(
-            "No store reaches this address, which is one of this machine: start settle with the public one in \
-             SETTLE_PUBLIC_URL, such as that of a tunnel.",
+            "No store can reach this address, because it is local: start settle with its public address in \
+             SETTLE_PUBLIC_URL, such as a tunnel's.",
         );
     }
     table::line(&format!(
-        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows which topic \
-         sends. `settle destination create --help` shows how a receiver is added."
+        "Next: paste notification_url into the store's console; then `settle platform topics {id}` shows its topic. \
+         `settle destination create --help` shows how to add a receiver."
     ));
 }
 
@@ -56,7 +56,7 @@ fn is_of_this_machine(url: &Url) -> bool {
 struct SignLogins {
     /// The platform's id or name.
     id: String,
-    /// Take logins without a token again.
+    /// Accept logins without a token again.
     #[arg(long)]
     off: bool,
 }

@@ -35,7 +35,7 @@ pub const OF_ENTITLEMENTS: &[(&str, Hook)] = &[("set", Hook::Sentence(affected))
 
 #[derive(Debug, clap::Args)]
 struct Export {
-    /// The file; standard output without it.
+    /// The file [default: standard output].
     file: Option<PathBuf>,
     /// The app's id or name.
     #[arg(long)]
@@ -44,12 +44,12 @@ struct Export {
 
 #[derive(Debug, clap::Args)]
 struct Import {
-    /// A file as `export` writes it.
+    /// A file written by `export`.
     file: PathBuf,
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// Change nothing, only count the known purchases that it would affect.
+    /// Change nothing; only count the affected purchases.
     #[arg(long)]
     dry_run: bool,
 }
@@ -59,7 +59,7 @@ fn price(text: &str) -> Result<Value, String> {
     let (price, since) = text.split_once('@').map_or((text, None), |(price, since)| (price, Some(since)));
     // A comma separates prices: what stands behind one is no price without its currency.
     if !text.is_empty() && text.chars().all(|letter| letter.is_ascii_digit()) {
-        return Err("a price is written with a point: USD:9.99".to_owned());
+        return Err("expected a price with a decimal point: USD:9.99".to_owned());
     }
     let mut tag = match price.split(':').collect::<Vec<_>>()[..] {
         [currency, price] => json!({ "currency": currency, "price": price }),
@@ -80,10 +80,12 @@ fn affected(exchange: &Exchange) -> String {
 
 fn affected_purchases(answer: &Value, is_dry: bool) -> String {
     let count = table::field(answer, "purchases");
-    if is_dry {
-        format!("Nothing is changed yet. It would affect {count} known purchases.")
+    if count == "0" && !is_dry {
+        "Done. This affects no purchase.".to_owned()
+    } else if is_dry {
+        format!("Nothing was changed. This would affect {count} purchases.")
     } else {
-        format!("Done. It affects {count} known purchases; they are settled anew, a few at a time.")
+        format!("Done. This affects {count} purchases, which will be re-settled gradually.")
     }
 }
 
@@ -98,15 +100,15 @@ async fn export(client: &Client, Export { file, app }: Export) -> anyhow::Result
         return Ok(ExitCode::SUCCESS);
     };
     let text = serde_json::to_string_pretty(&document).unwrap_or_default();
-    std::fs::write(&file, format!("{text}\n")).with_context(|| format!("{} could not be written", file.display()))?;
-    table::line(&format!("Written to {}: `settle product import` reads it.", file.display()));
+    std::fs::write(&file, format!("{text}\n")).with_context(|| format!("cannot write {}", file.display()))?;
+    table::line(&format!("Written to {}; `settle product import` reads it.", file.display()));
     Ok(ExitCode::SUCCESS)
 }
 
 async fn import(client: &Client, Import { file, app, dry_run }: Import) -> anyhow::Result<ExitCode> {
-    let text = std::fs::read_to_string(&file).with_context(|| format!("{} could not be read", file.display()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
     let document: Value = serde_json::from_str(&text)
-        .with_context(|| format!("{} is not JSON as `settle product export` writes it", file.display()))?;
+        .with_context(|| format!("{} is not JSON from `settle product export`", file.display()))?;
     let query = [("dry_run", dry_run.then(|| "true".to_owned()))];
     let answer = client.change("PUT", &catalogue(client, &app).await?, &query, &document).await?;
     Ok(table::answer_line(client, &answer, &affected_purchases(&answer, dry_run)))

@@ -47,7 +47,7 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
     let mut waiting = table::items(&newest).iter().filter(|one| one["outcome"].is_null());
     Ok(waiting.find_map(|one| one["collapse_key"].as_str()).map(|key| {
         format!(
-            "Nothing is settled yet, but a notification waits: `settle explain purchase {key}` shows for what; \
+            "Nothing is settled yet, but a notification is waiting: `settle explain purchase {key}` shows for what; \
              `settle notification list` shows all."
         )
     }))
@@ -60,7 +60,7 @@ fn held(exchange: &Exchange) -> String {
     };
     let purchase = exchange.typed("collapse_key");
     format!(
-        "Nothing of it is settled {until} (`settle purchase release {purchase}` ends that); `settle explain purchase \
+        "It will not be settled {until} (`settle purchase release {purchase}` ends the hold); `settle explain purchase \
          {purchase}` shows the result."
     )
 }

@@ -19,7 +19,7 @@ const BATCH: usize = 1000;
 pub struct Rates {
     /// CSV with the columns day, currency and usd, or one JSON object per line.
     file: PathBuf,
-    /// The app's id.
+    /// The app's id or name.
     #[arg(long, value_name = "ID")]
     app: String,
 }
@@ -67,6 +67,6 @@ async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Res
     client
         .put(path, &json!({ "rates": rates }))
         .await
-        .context("run the same command again: the same rates do no harm")?;
+        .context("run the same command again: repeating rates is harmless")?;
     Ok(count)
 }

@@ -41,9 +41,9 @@ pub struct Receiver {
 /// The verifier of requests that are signed with a secret.
 pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
     let secret = secret.expose_secret().strip_prefix("whsec_").filter(|key| !key.is_empty());
-    secret.and_then(|secret| Webhook::new(secret).ok()).ok_or_else(|| {
-        anyhow::anyhow!("this is not a webhook secret (expected `whsec_` and base64, as settle showed it)")
-    })
+    secret
+        .and_then(|secret| Webhook::new(secret).ok())
+        .ok_or_else(|| anyhow::anyhow!("not a webhook secret (expected `whsec_` and base64, as settle printed it)"))
 }
 
 /// Receives until `stop` ends.
@@ -61,7 +61,7 @@ async fn event(State(receiver): State<Arc<Receiver>>, headers: HeaderMap, body: 
     let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or("-");
     if let Err(error) = receiver.webhook.verify(&body, &headers) {
         table::plain(&refused(receiver.style, id, &error.to_string()));
-        return (StatusCode::UNAUTHORIZED, "not signed with the secret that this receiver knows\n").into_response();
+        return (StatusCode::UNAUTHORIZED, "not signed with this receiver's secret\n").into_response();
     }
     let event = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let Some(forward) = &receiver.forward else {

@@ -10,14 +10,13 @@ use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
-/// Send again: one event, a purchase, all of a time, what failed, or the newest states that a destination lacks.
+/// Resend an event, a purchase, a time range, what failed, or the newest states that a destination lacks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Of a purchase's states always the newest is sent, once; `user.*` events are sent as they were. Each gets a new
-`webhook-id`. What is still pending is not queued twice, and a destination that counts (Amplitude) is never sent what it
-has.
-`range` and `failed` cover every app and each of its destinations, unless --app or --destination limits them. `behind`,
-`missing` and `all` send states alone, to one destination. Each destination gets it at its own rate and concurrency:
+Only a purchase's newest state is sent, once; `user.*` events are sent unchanged. Each delivery has a new `webhook-id`.
+Pending deliveries are not queued twice, and Amplitude never gets an event that it already has.
+`range` and `failed` cover every app and destination unless --app or --destination limits them. `behind`, `missing` and
+`all` send only states, to one destination. The destination's rate and concurrency apply:
 `settle destination update ID --rate 20 --concurrency 4`.
 
 Example:
@@ -36,77 +35,77 @@ pub struct Options {
 
 #[derive(Debug, Subcommand)]
 enum Selection {
-    /// Send one event again.
+    /// Resend one event.
     #[command(after_help = "\
 Example:
   settle resend event EVENT_ID --destination ID      (or the `webhook-id` that a receiver got)
 Next: `settle explain event EVENT_ID` shows the result.")]
     Event {
-        /// The event's id (`id` of a `user.*` event, `attributes.event_id` of a `purchase.updated`), or that of one of
-        /// its deliveries: the `webhook-id`.
+        /// The event's id (`id` of a `user.*` event, `attributes.event_id` of a `purchase.updated`), or a delivery's
+        /// `webhook-id`.
         id: String,
         #[command(flatten)]
         to: To,
     },
-    /// Send the newest state of a purchase and all its `user.*` events again.
+    /// Resend the newest state of a purchase and all its `user.*` events.
     #[command(after_help = "\
 Example:
   settle resend purchase RECEIPT --destination ID
   settle resend purchase RECEIPT --failed --now --reason \"they are back\"
 Next: `settle explain purchase RECEIPT` shows the result.")]
     Purchase {
-        /// Its collapse key, or the store's receipt id.
+        /// The collapse key, or the store's receipt id.
         collapse_key: String,
-        /// Of its `user.*` events only those that failed.
+        /// Resend only those `user.*` events that failed.
         #[arg(long)]
         failed: bool,
         #[command(flatten)]
         to: To,
     },
-    /// Send again what was recorded in a time range, of every app unless --app or --destination limits it.
+    /// Resend what was recorded in a time range, in every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle resend range --app ID --from 2h --dry-run      (counts, for the last two hours)
+  settle resend range --app ID --from 2h --dry-run      (only counts the last two hours)
   settle resend range --destination ID --from 2026-11-20T00:00:00Z --until 2026-11-21T00:00:00Z
 Next: `settle destination show ID` shows what is pending for it.")]
     Range {
-        /// From when: a time such as 2026-11-20T00:00:00Z, or how long ago, such as 2h or 3d.
+        /// Start: a time such as 2026-11-20T00:00:00Z, a day, `yesterday`, or how long ago, such as 2h or 3d.
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         from: Timestamp,
-        /// Until when, exclusive, in the same form [default: now].
+        /// End (exclusive), in the same form [default: now].
         #[arg(long, value_parser = |text: &str| times::past(text, clock::now()))]
         until: Option<Timestamp>,
         #[command(flatten)]
         scope: Scope,
     },
-    /// Send again what failed, unless it arrived since; of every app unless --app or --destination limits it.
+    /// Resend what failed and has not arrived since, in every app unless --app or --destination limits it.
     #[command(after_help = "\
 Example:
-  settle resend failed --app ID --dry-run      (counts only)
+  settle resend failed --app ID --dry-run      (only counts)
   settle resend failed --destination ID
-Next: `settle delivery list --status failed` shows what remains failed.")]
+Next: `settle delivery list --status failed` shows what still failed.")]
     Failed {
         #[command(flatten)]
         scope: Scope,
     },
-    /// Send a destination the newest state of every purchase that it is behind with.
+    /// Send the newest states that the destination has not acknowledged.
     #[command(after_help = "\
 Example:
-  settle resend behind --destination ID --dry-run      (counts the purchases)
+  settle resend behind --destination ID --dry-run      (only counts)
   settle resend behind --destination ID
 Next: `settle destination show ID` shows what is still pending.")]
     Behind(One),
-    /// Send a destination what was never queued for it: the newest states, and profiles; for one that came later.
+    /// Send the newest states and profiles that were never queued for a destination, such as a new one.
     ///
     /// Running it again sends nothing twice.
     #[command(after_help = "\
 Example:
-  settle resend missing --destination ID --dry-run      (counts what would be sent)
+  settle resend missing --destination ID --dry-run      (only counts)
   settle resend missing --destination ID
-Next: `settle destination show ID` shows what is still pending. What it is behind with is sent by
-`settle resend behind --destination ID`.")]
+Next: `settle destination show ID` shows what is still pending. `settle resend behind --destination ID` sends states that
+it has not acknowledged.")]
     Missing(One),
-    /// Send a destination the newest state of every purchase, for a receiver that lost its table.
+    /// Send the newest state of every purchase, for a receiver that lost its table.
     #[command(after_help = "\
 Example:
   settle resend all --destination ID
@@ -127,7 +126,7 @@ struct To {
 struct Scope {
     #[command(flatten)]
     to: To,
-    /// Only events of this app. Without it and --destination: of every app.
+    /// Only events of this app. Without --app and --destination: every app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
 }
@@ -135,7 +134,7 @@ struct Scope {
 /// The one destination.
 #[derive(Debug, clap::Args)]
 struct One {
-    /// The destination.
+    /// The destination's id or name.
     #[arg(long, value_name = "ID")]
     destination: String,
 }
@@ -143,20 +142,20 @@ struct One {
 /// The flags of every selection.
 #[derive(Debug, Clone, clap::Args)]
 struct Pages {
-    /// Send what is pending of it now: back-offs and `Retry-After` end, and, unless it is one event or purchase, the pauses
-    /// of destinations.
+    /// Send pending deliveries of the selection now: ends back-offs and `Retry-After`, and also pauses unless one event
+    /// or purchase is selected.
     #[arg(long, global = true)]
     now: bool,
-    /// Send nothing, only count what would be sent.
+    /// Send nothing; only count what would be sent.
     #[arg(long, global = true)]
     dry_run: bool,
-    /// Why; the audit entry shows it.
+    /// The reason, for the audit log.
     #[arg(long, global = true)]
     reason: Option<String>,
-    /// Which run to continue: the name that an interrupted run printed. What it sent is not sent again.
+    /// Continue an interrupted run by the name that it printed. What it sent is not sent twice.
     #[arg(long, value_name = "NAME", global = true)]
     run: Option<String>,
-    /// Where to continue: the cursor that an interrupted run printed.
+    /// The cursor at which to continue, as the interrupted run printed it.
     #[arg(long, global = true)]
     cursor: Option<String>,
 }
@@ -184,7 +183,9 @@ pub async fn resend(options: Options) -> anyhow::Result<ExitCode> {
             // A page without an answer may have been carried out; the same run does not send it twice.
             let cursor = cursor.as_deref().map(|cursor| format!(" --cursor {cursor}")).unwrap_or_default();
             let flags = selection.flags();
-            error.context(format!("interrupted: continue with --run {run}{cursor}{flags}, which sends nothing twice"))
+            error.context(format!(
+                "interrupted: to continue without sending anything twice, add --run {run}{cursor}{flags}"
+            ))
         })?;
         done.add(&answer);
         bar.set_position(done.checked);
@@ -270,14 +271,14 @@ impl Done {
             return table::answer(client, &answer);
         }
         let sent = match (self.pending == 1, is_dry) {
-            (true, false) => "delivery is sent",
-            (false, false) => "deliveries are sent",
-            (true, true) => "delivery would be sent",
-            (false, true) => "deliveries would be sent",
+            (true, false) => "delivery queued",
+            (false, false) => "deliveries queued",
+            (true, true) => "delivery would be queued",
+            (false, true) => "deliveries would be queued",
         };
         table::line(&format!("{} {sent}; {} checked.", self.pending, self.checked));
         for (why, count) in &self.skipped {
-            table::line(&format!("  {count} not: {}", reason(why)));
+            table::line(&format!("  {count} skipped: {}", reason(why)));
         }
         ExitCode::SUCCESS
     }
@@ -286,16 +287,16 @@ impl Done {
 /// The sentence for a reason code of the API.
 fn reason(why: &str) -> &str {
     match why {
-        "superseded" => "a newer state of the same purchase stands for them",
-        "not_chosen" => "the destination is not subscribed to them",
-        "already_pending" => "they are pending already, or for `missing`: were queued before",
-        "acknowledged" => "they, or a newer state, arrived",
-        "counted" => "the destination has them, and would count them twice",
-        "may_be_counted" => "the destination may have them, and would not recognize them any more",
-        "pruned" => "their bodies were removed, for their age",
-        "operators" => "they are about a destination, and are sent once",
+        "superseded" => "replaced by a newer state of the purchase",
+        "not_chosen" => "the destination is not subscribed",
+        "already_pending" => "already pending, or for `missing`: queued before",
+        "acknowledged" => "already arrived, or a newer state did",
+        "counted" => "the destination already has them and would count them twice",
+        "may_be_counted" => "the destination may already have them and would count them twice",
+        "pruned" => "their bodies were removed after the retention",
+        "operators" => "events about destinations are sent only once",
         "deleted" => "the destination was deleted",
-        "unknown" => "no event of such purchases was recorded",
+        "unknown" => "no events were recorded for these purchases",
         other => other,
     }
 }

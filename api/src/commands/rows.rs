@@ -25,7 +25,7 @@ pub struct Rows {
 
 /// Reads a file: CSV whose first line names these columns in any order, or JSON lines.
 pub fn read(path: &Path, columns: &'static [&'static str]) -> anyhow::Result<Rows> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} could not be read", path.display()))?;
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let text = text.trim_start_matches('\u{feff}').to_owned();
     let count = text.lines().filter(|line| !line.trim().is_empty()).count();
     let count = u64::try_from(count).unwrap_or(u64::MAX);
@@ -71,7 +71,7 @@ fn json_lines(text: &str) -> Vec<ImportRow> {
 /// is missing.
 fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]) -> anyhow::Result<Vec<String>> {
     let Some(first) = first else { return Ok(Vec::new()) };
-    let first = first.context("the first line is no CSV")?;
+    let first = first.context("the first line is not valid CSV")?;
     let names: Vec<String> = first.iter().map(str::to_ascii_lowercase).collect();
     let known = columns.join(",");
     if let [only] = names.as_slice()
@@ -79,11 +79,12 @@ fn header(first: Option<Result<csv::StringRecord, csv::Error>>, columns: &[&str]
         && only.contains([';', '\t'])
     {
         bail!(
-            "the first line is one cell, `{only}`: separate cells by commas; the first line names columns of {known}"
+            "the first line has only one cell, `{only}`: separate cells by commas; the first line \
+             names columns of {known}"
         );
     }
     if let Some(wrong) = names.iter().find(|name| !columns.contains(&name.as_str())) {
-        bail!("the first line has `{wrong}`, which is no column: it names columns of {known}, in any order");
+        bail!("the first line has the unknown column `{wrong}`: name columns of {known}, in any order");
     }
     Ok(names)
 }
@@ -98,7 +99,7 @@ fn cells(record: Result<csv::StringRecord, csv::Error>, names: &[String], file: 
     };
     let line = record.position().map_or(0, |position| line_of(position, file));
     if record.len() > names.len() {
-        let why = format!("expected at most {} cells ({}), and it has {}", names.len(), names.join(", "), record.len());
+        let why = format!("expected at most {} cells ({}), not {}", names.len(), names.join(", "), record.len());
         return ImportRow { line, fields: Err(why) };
     }
     let cells = names.iter().zip(record.iter()).filter(|(_, cell)| !cell.is_empty());
@@ -150,8 +151,8 @@ mod tests {
     #[test]
     fn a_file_whose_first_line_names_no_columns_is_refused() {
         for (text, part) in [
-            ("2026-01-31,EUR,1.08", "`2026-01-31`, which is no column"),
-            ("date,currency,usd\n2026-01-31,EUR,1", "`date`, which is no column"),
+            ("2026-01-31,EUR,1.08", "unknown column `2026-01-31`"),
+            ("date,currency,usd\n2026-01-31,EUR,1", "unknown column `date`"),
             ("day;currency;usd\n2026-01-31;EUR;1", "separate cells by commas"),
         ] {
             let first = text.lines().next().map(|line| csv::StringRecord::from(line.split(',').collect::<Vec<_>>()));

@@ -18,12 +18,12 @@ const PART: usize = MAX_TRANSACTIONS / 4;
 /// The report, and its app.
 #[derive(Debug, clap::Args)]
 pub struct Sales {
-    /// The store's transactional sales report: unpacked CSV, with a first line that names the columns.
+    /// The store's transactional sales report: unpacked CSV whose first line names the columns.
     file: PathBuf,
-    /// The app's id.
+    /// The app's id or name.
     #[arg(long, value_name = "ID")]
     app: String,
-    /// Change nothing, only print what would be matched and corrected.
+    /// Change nothing; only print what would be matched and corrected.
     #[arg(long)]
     dry_run: bool,
 }
@@ -31,14 +31,14 @@ pub struct Sales {
 /// Checks the whole file, then sends it in parts. If a line is wrong, nothing is sent.
 pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode> {
     let name = options.file.display();
-    let bytes = std::fs::read(&options.file).with_context(|| format!("{name} could not be read"))?;
+    let bytes = std::fs::read(&options.file).with_context(|| format!("cannot read {name}"))?;
     let report = match stores::sales_report(&bytes) {
         Ok(report) => report,
         Err(wrong) => {
             for one in wrong.iter().take(MAX_ERRORS) {
                 eprintln!("{}", super::layout::harmless(&one.to_string()));
             }
-            bail!("{name}: {} errors; nothing was imported", wrong.len());
+            bail!("{name}: {} errors, nothing was imported", wrong.len());
         }
     };
     let app = names::app_id(client, &options.app).await?;
@@ -51,7 +51,7 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
         let first = part.first().map_or(0, |(line, _)| *line);
         let csv = stores::sales_part(part.iter().map(|(_, sale)| sale));
         let answer = client.post_csv(&path, csv).await.with_context(|| {
-            format!("stopped at line {first}: run the same command again to go on, what is known is skipped")
+            format!("stopped at line {first}: run the same command again to continue; known transactions are skipped")
         })?;
         add(&mut whole, &answer);
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
@@ -82,7 +82,7 @@ fn print(client: &Client, whole: &Value) {
     for one in table::items(&whole["differences"]) {
         let field = |name: &str| table::field(one, name);
         table::line(&format!(
-            "{} of purchase {}, payment {}: listed {}, reported {}, adjusted by {} USD (transaction {})",
+            "{} for purchase {}, payment {}: listed {}, reported {}, adjusted by {} USD (transaction {})",
             field("what"),
             field("collapse_key"),
             field("number"),
@@ -95,14 +95,14 @@ fn print(client: &Client, whole: &Value) {
     for one in table::items(&whole["unmatched"]) {
         let field = |name: &str| table::field(one, name);
         table::line(&format!(
-            "{} {} is not matched ({}): it is kept until its payment is known",
+            "{} {} is unmatched ({}) and kept until its payment is known",
             field("kind"),
             field("transaction_id"),
             field("why"),
         ));
     }
     table::line(&format!(
-        "{} new, {} known and {} changed transactions, {} matched; {} trials and {} lines without a receipt left out.",
+        "{} new, {} known and {} changed transactions, {} matched; skipped {} trials and {} lines without a receipt.",
         count("new"),
         count("known"),
         count("changed"),

@@ -25,21 +25,21 @@ use url::Url;
 /// The default window of a platform.
 const WINDOW: Duration = Duration::from_secs(120);
 
-/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app, or to an app of
-/// your own. They count as test purchases, and are verified with a simulated store.
+/// Sign sample notifications as the store would, and send them to a local `settle run`: to its demo app or your own app.
+/// They count as test purchases; a simulated store verifies them.
 #[derive(Debug, Args)]
 #[command(after_help = help())]
 pub struct Options {
-    /// What happened. Several, by comma, are sent one after the other; the last is repeated when --count is higher.
+    /// Notification types, separated by commas and sent in this order. If --count is higher, the last one repeats.
     #[arg(long = "type", value_name = "TYPE", value_delimiter = ',', value_parser = store_type, default_value = "SUBSCRIPTION_PURCHASED")]
     types: Vec<String>,
-    /// To which app, by id or name: one of the same `settle run` [default: the demo].
+    /// The app, by id or name, of the same `settle run` [default: the demo].
     #[arg(long, value_name = "ID")]
     app: Option<String>,
-    /// To which platform, by id or name [default: the app's only one].
+    /// The platform, by id or name [default: the app's only one].
     #[arg(long, value_name = "ID")]
     platform: Option<String>,
-    /// Which purchase it is about: a name of your choice, or the receipt of an earlier sample [default: a new purchase].
+    /// The purchase: a name of your choice, or the receipt of an earlier sample [default: a new purchase].
     #[arg(long, value_name = "NAME")]
     receipt: Option<String>,
     /// The other purchase of a plan change, like --receipt.
@@ -48,10 +48,10 @@ pub struct Options {
     /// The customer of the purchase.
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
-    /// How many notifications, all about the one purchase. As many as there are types by default.
+    /// Number of notifications, all about one purchase [default: the number of types].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     count: Option<u32>,
-    /// Spread them evenly over this time, instead of sending them at once.
+    /// Spread them evenly over this time instead of sending all at once.
     #[arg(long, value_parser = times::duration, default_value = "0s")]
     spread: Duration,
     #[command(flatten)]
@@ -60,14 +60,14 @@ pub struct Options {
 
 fn help() -> String {
     let mut help =
-        "TYPE, or without SUBSCRIPTION_, in any case, with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
+        "TYPE, in any case, also without SUBSCRIPTION_ and with - for _ (`renewed`, `auto-renewal-off`):\n".to_owned();
     for (name, meaning) in TYPES {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
     help.push_str(
         "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
          settle sample --app Radio\n\
-         Next: wait for the window's end, then `settle purchase explain RECEIPT` shows the result.",
+         Next: when the window has ended, `settle purchase explain RECEIPT` shows the result.",
     );
     help
 }
@@ -80,7 +80,7 @@ fn store_type(text: &str) -> Result<String, String> {
             &sample::short(&text.to_ascii_uppercase().replace('-', "_")),
             known.iter().map(String::as_str),
         );
-        format!("no such type{meant} (`settle sample --help` lists them)")
+        format!("unknown type{meant} (`settle sample --help` lists all)")
     })
 }
 
@@ -144,9 +144,9 @@ async fn conclude(
     let receivers = receivers(target).await?.join(", ");
     if receivers.is_empty() {
         let create = options.remote.command(&format!("destination create --app {}", target.app));
-        table::line(&format!("No destination takes its events. `{create}` adds one."));
+        table::line(&format!("No destination will receive its events. `{create}` adds one."));
     } else {
-        table::line(&format!("Its events go to: {receivers}."));
+        table::line(&format!("Its events will go to: {receivers}."));
     }
     table::line("Then:");
     table::line(&format!("  {}", options.remote.command(&format!("purchase explain {key}"))));
@@ -182,8 +182,7 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
         is_test: true,
     };
     let header = Header { message_id: clock::random_uuid(), topic_arn: TOPIC_ARN, at, version: Version::One };
-    let body =
-        target.signer.sign_notification(&header, None, &sample.message()).context("the sample cannot be signed")?;
+    let body = target.signer.sign_notification(&header, None, &sample.message()).context("cannot sign the sample")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
         bail!("the service refused the sample ({status}): {}", answer.trim());
@@ -199,16 +198,16 @@ async fn target(options: &Options) -> anyhow::Result<Target> {
     let url = table::field(&platform, "notification_url");
     let signer = demo::signer(&data).with_context(|| {
         format!(
-            "samples are signed with the key that `settle run` keeps in {}: give --data",
+            "samples are signed with the key of `settle run` in {}: set --data",
             data::sample_key_file(&data).display()
         )
     })?;
     let mint = signer.mint()?;
     Ok(Target {
         app: table::field(&platform, "app_id"),
-        platform: table::field(&platform, "id").parse().context("the service named a platform strangely")?,
+        platform: table::field(&platform, "id").parse().context("the service returned an invalid platform id")?,
         package_name: table::field(&platform, "package_name"),
-        url: url.parse().with_context(|| format!("`{url}` is not an address"))?,
+        url: url.parse().with_context(|| format!("`{url}` is not a URL"))?,
         window: platform.get("window_seconds").cloned().unwrap_or_default(),
         receipt: sample::receipt_id(&mint, options.receipt.as_deref()),
         related: options.related.as_deref().map(|name| mint.receipt_id(name)),
@@ -237,7 +236,7 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
 }
 
 async fn demo_platform(client: &Client) -> anyhow::Result<Value> {
-    let missing = "the demo app is not there: start the service with `settle run`";
+    let missing = "there is no demo app: start the service with `settle run`";
     let apps = names::every(client, "/v1/apps").await?;
     let app = apps.iter().find(|app| app["name"] == demo::APP).context(missing)?;
     let platforms = format!("/v1/apps/{}/platforms", segment(&table::field(app, "id")));

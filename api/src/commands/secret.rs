@@ -26,7 +26,7 @@ impl FromStr for Source {
             Some(path) => Ok(Self::File(PathBuf::from(path))),
             None if text == "-" => Ok(Self::Input),
             None => {
-                Err("a secret is never written on the command line: give `@FILE`, or `-` for standard input".to_owned())
+                Err("secrets cannot be typed on the command line: use `@FILE`, or `-` for standard input".to_owned())
             }
         }
     }
@@ -38,13 +38,11 @@ impl Source {
         let mut text = String::new();
         match self {
             Self::Input => {
-                std::io::stdin()
-                    .read_to_string(&mut text)
-                    .context("the secret could not be read from standard input")?;
+                std::io::stdin().read_to_string(&mut text).context("cannot read the secret from standard input")?;
             }
             Self::File(path) => {
                 text = std::fs::read_to_string(path)
-                    .with_context(|| format!("the secret could not be read from {}", path.display()))?;
+                    .with_context(|| format!("cannot read the secret from {}", path.display()))?;
             }
         }
         let secret = text.trim_end_matches(['\r', '\n']);

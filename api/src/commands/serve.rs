@@ -29,16 +29,16 @@ use storage::Store;
 use url::Url;
 use workflows::signal::{DestinationSignal, Signal};
 
-/// Serve HTTP (notifications of stores, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
+/// Serve HTTP (stores, devices, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Temporal's address is taken from its own TEMPORAL_* variables and profile file; settle accepts notifications without it.
+Temporal's TEMPORAL_* variables and profile file configure its address. settle accepts notifications without it.
 
 Example:
   SETTLE_KEY=… SETTLE_ADMIN_TOKEN=… SETTLE_PUBLIC_URL=https://settle.example.com \\
     settle serve --listen 0.0.0.0:8080 --database postgres://settle@db.internal/settle
-The address of --listen is for stores and devices. Everything else is served at --admin-listen, on this machine alone.
-Next: `settle worker` with the same settings, then `settle app create NAME`. On one machine `settle run` is both.")]
+--listen is for stores and devices. Everything else is served at --admin-listen, by default only to this machine.
+Next: `settle worker` with the same settings, then `settle app create NAME`. `settle run` does both on one machine.")]
 pub struct Options {
     /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
@@ -67,7 +67,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
-    table::line(&format!("settle serves {} (Ctrl-C ends)", sockets.addresses()?.text()));
+    table::line(&format!("settle serves {} (Ctrl-C to stop)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
@@ -86,7 +86,7 @@ pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> 
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
     engine::Engine::start(identity, store.installation().org_id).map_err(|why| match address {
         Some(address) => anyhow::anyhow!(
-            "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal server, such as 127.0.0.1:7233 ({why})"
+            "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal Server, such as 127.0.0.1:7233 ({why})"
         ),
         None => anyhow::anyhow!(why),
     })
@@ -103,16 +103,16 @@ pub fn pages(config: &Config, engine: &engine::Engine) -> Pages {
 /// about destinations that the settings refuse.
 pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages) -> anyhow::Result<Arc<Edge>> {
     let Some(admin_token) = config.http.admin_token.clone() else {
-        bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` makes one)");
+        bail!("no admin token: set SETTLE_ADMIN_TOKEN to a long random text (`openssl rand -hex 32` generates one)");
     };
     let settings = amazon::Settings {
         certificates: config.amazon.certificates.iter().map(|known| (known.url.clone(), known.file.clone())).collect(),
         auto_confirm_accounts: config.amazon.auto_confirm_accounts.clone(),
         clock: clock::now,
     };
-    let mut amazon = Amazon::new(settings).context("the settings of the store")?;
+    let mut amazon = Amazon::new(settings).context("invalid settings of the store")?;
     if let Some(demo) = &config.demo {
-        amazon = amazon.with_samples(demo).context("the certificate of samples")?;
+        amazon = amazon.with_samples(demo).context("invalid certificate of samples")?;
     }
     let (metrics, figures) = (Metrics::install(), Figures::default());
     figures.watch(store.clone());

@@ -12,10 +12,10 @@ use storage::{Error, Store};
 #[derive(Debug, Clone, Default, Args)]
 #[group(skip)]
 pub struct PathFlags {
-    /// A TOML file with settings. Variables win over it, flags over both.
+    /// A TOML file with settings. Environment variables override it, flags override both.
     #[arg(long, value_name = "FILE", global = true)]
     config: Option<PathBuf>,
-    /// The directory in which `settle run` keeps everything [default: settle-data].
+    /// The data directory of `settle run` [default: settle-data].
     #[arg(long, value_name = "DIR", global = true)]
     data: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ impl PathFlags {
 pub struct Options {
     #[command(flatten)]
     place: PathFlags,
-    /// A PostgreSQL URL without a password in it, or the path of a SQLite file [default: in the data directory].
+    /// A PostgreSQL URL without a password, or the path of an SQLite file [default: in the data directory].
     #[arg(long, value_name = "URL|PATH")]
     database: Option<String>,
 }
@@ -79,8 +79,8 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let Some(key) = &config.key else {
         bail!(
-            "no key for the secrets in the database: set SETTLE_KEY to 32 random bytes in base64 \
-             (`openssl rand -base64 32` makes some); every process on one database needs the same"
+            "no key to encrypt secrets with: set SETTLE_KEY to 32 random bytes in base64 \
+             (`openssl rand -base64 32` generates them); all processes on one database need the same key"
         );
     };
     let database = match &config.database {
@@ -91,13 +91,13 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let opened = Store::open(storage::Config { database, key, clock: clock::now }).await;
     opened.map_err(|error| match error {
         Error::Locked(path) => anyhow::anyhow!(
-            "another settle is running on {}: stop it, or name another directory with --data \
+            "another settle is running on {}: stop it, or choose another directory with --data \
              (several processes on one database need PostgreSQL: SETTLE_DATABASE)",
             path.display()
         ),
         other => anyhow::Error::new(other).context(match &config.database {
-            Database::Sqlite(path) => format!("the database {} cannot be opened", path.display()),
-            Database::Postgres(_) => "the PostgreSQL database cannot be opened".to_owned(),
+            Database::Sqlite(path) => format!("cannot open the database {}", path.display()),
+            Database::Postgres(_) => "cannot open the PostgreSQL database".to_owned(),
         }),
     })
 }
@@ -106,5 +106,5 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::data::directory(parent).map(drop).with_context(|| format!("no room for the database {}", path.display()))
+    super::data::directory(parent).map(drop).with_context(|| format!("cannot create the database {}", path.display()))
 }

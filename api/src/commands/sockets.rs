@@ -101,13 +101,13 @@ impl Sockets {
 pub fn bind(flag: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     bound(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => {
-            anyhow::anyhow!("{address} is in use by another program: name another one with {flag}")
+            anyhow::anyhow!("{address} is in use by another program: choose another address with {flag}")
         }
-        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: see {flag}"),
+        ErrorKind::AddrNotAvailable => anyhow::anyhow!("{address} is not an address of this machine: change {flag}"),
         ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("{address} may not be used by this user: name a port above 1023 with {flag}")
+            anyhow::anyhow!("this user may not listen on {address}: choose a port above 1023 with {flag}")
         }
-        _ => anyhow::Error::new(error).context(format!("{address} cannot be listened on")),
+        _ => anyhow::Error::new(error).context(format!("cannot listen on {address}")),
     })
 }
 

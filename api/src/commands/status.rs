@@ -22,11 +22,11 @@ const SKIPPING: &str = shown_state_for_people(ShownState::SkipsEverything);
 /// Width of the section labels.
 const LABEL_WIDTH: usize = 12;
 
-/// Whether all is well: inbox, Temporal, sweep, destinations with what is pending for them, alarms of the last day.
+/// Show settle's health: inbox, Temporal, sweep, destinations with pending deliveries, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Exits with 1 when the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, the breaker
-of a destination is open, or the settings allow no request to one for which something is pending.
+The exit code is 1 if the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, a
+destination's breaker is open, or the settings forbid requests to a destination with pending deliveries.
 
 Example:
   settle status
@@ -165,11 +165,11 @@ fn sweep(found: &Value) -> String {
     };
     match found["sweep"].as_str() {
         Some("late") => format!(
-            "late, {last}: what was lost is not repaired; it is started again by itself, if a worker runs and Temporal \
+            "late, {last}: lost signals are not repaired; it restarts by itself if a worker runs and Temporal \
              answers"
         ),
-        Some(_) => format!("repairs what was lost; {last}"),
-        None => "not known".to_owned(),
+        Some(_) => format!("repairs lost signals; {last}"),
+        None => "unknown".to_owned(),
     }
 }
 
@@ -214,7 +214,7 @@ fn destination(one: &Value) -> String {
     }
     let failed = one["failed"].as_i64().unwrap_or_default();
     if failed > 0 {
-        text.push_str(&format!(", {failed} failed for good"));
+        text.push_str(&format!(", {failed} failed"));
     }
     let skipped = one["skipped"].as_i64().unwrap_or_default();
     if skipped > 0 {
@@ -224,7 +224,7 @@ fn destination(one: &Value) -> String {
         text.push_str(&format!("; `settle explain destination {}` shows why", field(one, "id")));
     }
     if one["state"] == "open" {
-        text.push_str(&format!("; `settle destination retry {}` tries it now", field(one, "id")));
+        text.push_str(&format!("; `settle destination retry {}` retries now", field(one, "id")));
     }
     text
 }
@@ -271,11 +271,11 @@ mod tests {
         let expected = [
             "Inbox|accepts notifications",
             "Temporal|does not answer: notifications are accepted, and settled once it does",
-            "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: what was lost is not repaired; it is started \
-              again by itself, if a worker runs and Temporal answers",
+            "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: lost signals are not repaired; it restarts by \
+             itself if a worker runs and Temporal answers",
             "Destinations|1 healthy, 1 not tried yet, 1 skipping everything, 1 with an open breaker",
-            "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 pending, 1 failed for good; `settle \
-             destination retry d1` tries it now",
+            "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 pending, 1 failed; `settle \
+             destination retry d1` retries now",
             "|analytics d2: healthy, nothing pending, 2 skipped",
             "|new d3: not tried yet, nothing pending",
             "|test d4: skips everything, nothing pending, 17 skipped; `settle explain destination d4` shows why",
@@ -289,9 +289,9 @@ mod tests {
     #[test]
     fn the_line_about_the_sweep_names_its_last_end() {
         let on_time = json!({ "sweep": "on_time", "last_sweep_at": "2026-01-31T11:00:00.5Z" });
-        assert_eq!(sweep(&on_time), "repairs what was lost; the last one finished at 2026-01-31T11:00:00Z");
+        assert_eq!(sweep(&on_time), "repairs lost signals; the last one finished at 2026-01-31T11:00:00Z");
         let new = json!({ "sweep": "on_time", "last_sweep_at": null });
-        assert_eq!(sweep(&new), "repairs what was lost; none has finished yet");
+        assert_eq!(sweep(&new), "repairs lost signals; none has finished yet");
         assert_eq!(sweep(&json!({})), "not known");
     }
 

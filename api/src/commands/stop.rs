@@ -21,9 +21,9 @@ impl Stop {
             either(&mut interrupt, &mut terminate).await;
             // Without a receiver the process is ending already.
             let _ = sender.send(true);
-            print("settle: stopping: what runs is finished first, for at most 30 s; Ctrl-C again ends at once");
+            print("settle: stopping: finishing running work, for at most 30 s; press Ctrl-C again to stop at once");
             either(&mut interrupt, &mut terminate).await;
-            print("settle: stopped at once; what was accepted is safe and continues at the next start");
+            print("settle: stopped at once; everything accepted is safe, and work continues at the next start");
             std::process::exit(EXIT_CODE);
         });
         Ok(Self(receiver))
@@ -53,7 +53,7 @@ fn print(line: &str) {
 }
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
-    signal(kind).context("signals cannot be received")
+    signal(kind).context("cannot receive signals")
 }
 
 async fn either(interrupt: &mut Signal, terminate: &mut Signal) {

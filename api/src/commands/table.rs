@@ -76,7 +76,7 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
     let cursor = answer.get("next_cursor").and_then(Value::as_str);
     if items.is_empty() {
         return line(
-            &cursor.map_or_else(|| nothing.to_owned(), |cursor| format!("None so far: add --cursor {cursor}")),
+            &cursor.map_or_else(|| nothing.to_owned(), |cursor| format!("None on this page: add --cursor {cursor}")),
         );
     }
     let rows = items.iter().map(|item| columns.iter().map(|(_, path)| field(item, path)).collect()).collect();
@@ -85,7 +85,7 @@ pub fn list(answer: &Value, columns: &[Column<'_>], nothing: &str) {
         plain(&row);
     }
     if let Some(cursor) = cursor {
-        line(&format!("\nThere are more: add --cursor {cursor}"));
+        line(&format!("\nMore rows: add --cursor {cursor}"));
     }
 }
 

@@ -29,16 +29,16 @@ use tokio::net::TcpListener;
 /// them to another worker.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Work for Temporal: settle purchases and deliver events. Needs SETTLE_KEY.
+/// Run a Temporal worker, which settles purchases and delivers events. Needs SETTLE_KEY.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Any number of workers share a PostgreSQL database. On SQLite there is one process only: use `settle run`.
+Any number of workers can share a PostgreSQL database. SQLite allows only one process: use `settle run`.
 
 Example:
   SETTLE_KEY=… settle worker --database postgres://settle@db.internal/settle
-Next: the workers are listed in the Temporal UI under the task queues `settle` and `settle-deliver`.")]
+Next: the Temporal UI lists the workers under the task queues `settle` and `settle-deliver`.")]
 pub struct Options {
-    /// Address on which `/metrics` and `/livez` of this worker are served [default: none].
+    /// Address that serves `/metrics` and `/livez` of this worker [default: none].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     metrics: Option<SocketAddr>,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
     counting::watch(store.clone());
-    table::line("settle works (Ctrl-C ends)");
+    table::line("settle works (Ctrl-C to stop)");
     work(Parts { config: &config, store: store.clone(), engine, simulated: None }, stop).await?;
     counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)
@@ -122,9 +122,9 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         // Without a receiver the process is ending already.
         let _ = sender.send(result);
     });
-    thread.context("no thread for the worker")?;
+    thread.context("cannot start a thread for the worker")?;
     let result = tokio::select! {
-        result = receiver => result.context("the worker broke down")?,
+        result = receiver => result.context("the worker crashed")?,
         () = too_long => {
             tracing::warn!(seconds = SHUTDOWN_TIMEOUT.as_secs(), "tasks were cut off: they took too long to end");
             return Ok(());

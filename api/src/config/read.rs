@@ -261,7 +261,7 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
         config::ConfigError::Type { expected, .. } => invalid("config", *expected),
         other => {
             let name = file.map_or_else(String::new, |path| format!(" in {}", path.display()));
-            invalid("config", format!("readable settings{name} ({other})"))
+            invalid("config", format!("valid settings{name} ({other})"))
         }
     }
 }
@@ -272,7 +272,7 @@ pub(super) fn invalid(field: &str, expected: impl Into<String>) -> Invalid {
 }
 
 fn parsed<T: FromStr<Err: Display>>(field: &str, text: &str, expected: &str) -> Result<T, Invalid> {
-    text.trim().parse().map_err(|error| invalid(field, format!("{expected}, and `{text}` is not one ({error})")))
+    text.trim().parse().map_err(|error| invalid(field, format!("{expected}, not `{text}` ({error})")))
 }
 
 fn database(text: Option<String>, data: &Path) -> Result<Database, Invalid> {
@@ -294,11 +294,11 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     let public_url: Url = parsed("public_url", &public_url, "a URL such as https://settle.example.com")?;
     let plain = public_url.query().is_none() && public_url.fragment().is_none();
     if !plain || !matches!(public_url.scheme(), "http" | "https") {
-        return Err(invalid("public_url", "an http or https URL without query and fragment"));
+        return Err(invalid("public_url", "an HTTP or HTTPS URL without a query or fragment"));
     }
     let admin_token = raw.admin_token.as_ref().map(|token| token.trim().to_owned());
     if admin_token.as_ref().is_some_and(|token| token.len() < 16) {
-        return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` makes one"));
+        return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` generates some"));
     }
     Ok(Http {
         listen,
@@ -317,13 +317,16 @@ fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Inv
         port => port.checked_add(1).unwrap_or(port - 1),
     };
     match (&raw.admin_listen, raw.admin_on_listen) {
-        (Some(_), true) => Err(invalid("admin_on_listen", "false, or no `admin_listen`: only one of them can be")),
+        (Some(_), true) => Err(invalid("admin_on_listen", "`false` while `admin_listen` is set")),
         (None, true) => Ok(None),
         (None, false) => Ok(Some(SocketAddr::from((Ipv4Addr::LOCALHOST, next)))),
         (Some(text), false) => {
             let address: SocketAddr = parsed("admin_listen", text, "an address with a port, such as 127.0.0.1:8081")?;
             if address == listen && address.port() != 0 {
-                return Err(invalid("admin_listen", "another address than `listen`, or `admin_on_listen` without it"));
+                return Err(invalid(
+                    "admin_listen",
+                    "an address other than `listen`; to share it, set only `admin_on_listen`",
+                ));
             }
             Ok(Some(address))
         }
@@ -341,7 +344,7 @@ fn connections(field: &str, number: usize, least: usize) -> Result<usize, Invali
 fn amazon(raw: RawAmazon) -> Result<Amazon, Invalid> {
     let is_account = |text: &String| text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if let Some(wrong) = raw.auto_confirm_accounts.iter().find(|text| !is_account(text)) {
-        let expected = format!("AWS account numbers of twelve digits, and `{wrong}` is not one");
+        let expected = format!("AWS account numbers of twelve digits, not `{wrong}`");
         return Err(invalid("amazon.auto_confirm_accounts", expected));
     }
     let certificates = raw.certificates.into_iter().map(|certificate| {
@@ -369,12 +372,12 @@ fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
         is_http && is_bare && url.username().is_empty() && url.password().is_none()
     };
-    let expected = "scheme, host and port alone, such as https://proxy.internal:8443";
+    let expected = "only scheme, host and port, such as https://proxy.internal:8443";
     text.trim().parse().ok().filter(is_origin).ok_or_else(|| invalid(field, expected))
 }
 
 fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
-    let expected = || invalid("amazon.patience", "30s, 15m or 2h, from 1s to 24h");
+    let expected = || invalid("amazon.patience", "a duration from 1s to 24h, such as 15m");
     bounded(text.unwrap_or("15m"), Duration::from_secs(24 * 3600)).ok_or_else(expected)
 }
 
@@ -387,7 +390,8 @@ fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
     let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
         let least = Duration::from_secs(60);
         let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
-        parsed.ok_or_else(|| invalid(field, format!("{default} or another time, from 1m to {}", times::compact(max))))
+        parsed
+            .ok_or_else(|| invalid(field, format!("a duration from 1m to {}, such as {default}", times::compact(max))))
     };
     let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
     Ok(Ui {
@@ -404,7 +408,7 @@ fn hosts(texts: &[String]) -> Result<Vec<String>, Invalid> {
         let letters = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
         !text.is_empty() && text.chars().all(letters)
     };
-    let expected = "host names such as settle.example.com, without a scheme and a port";
+    let expected = "host names such as settle.example.com, without scheme or port";
     let names = texts.iter().map(|text| text.trim().to_owned());
     names.map(|name| if is_name(&name) { Ok(name) } else { Err(invalid("ui.hosts", expected)) }).collect()
 }
@@ -440,7 +444,7 @@ fn bytes_per_address(text: Option<&str>) -> Result<Rate, Invalid> {
     let range = 32 * 1024..=100 * 1024 * 1024;
     let bytes = sizes::bytes(text.unwrap_or("256KiB")).filter(|bytes| range.contains(bytes));
     let per_second = bytes.and_then(|bytes| u32::try_from(bytes).ok()).and_then(NonZeroU32::new);
-    let expected = || invalid("devices.bytes_per_second_and_address", "256KiB or another size, from 32KiB to 100MiB");
+    let expected = || invalid("devices.bytes_per_second_and_address", "a size from 32KiB to 100MiB, such as 256KiB");
     let per_second = per_second.ok_or_else(expected)?;
     // A request of the largest size is taken at once.
     Ok(Rate { per_second, burst: per_second.saturating_mul(BYTES_BURST_SECONDS) })
@@ -451,7 +455,8 @@ fn disk_reserve(text: Option<&str>) -> Result<Reserve, Invalid> {
     if text == "off" {
         return Ok(Reserve::Bytes(0));
     }
-    let bytes = sizes::bytes(text).ok_or_else(|| invalid("devices.disk_reserve", "500MiB, 20GiB or `off`"))?;
+    let bytes = sizes::bytes(text)
+        .ok_or_else(|| invalid("devices.disk_reserve", "a size such as 500MiB or 20GiB, or `off`"))?;
     Ok(Reserve::Bytes(bytes))
 }
 
@@ -461,7 +466,7 @@ fn networks(field: &str, texts: &[String]) -> Result<Vec<IpNet>, Invalid> {
 
 /// The quiet window of a platform: two minutes unless set, one second to one hour, in whole seconds as the API has it.
 fn window(text: Option<&str>) -> Result<Duration, Invalid> {
-    let expected = || invalid("window", "5s, 2m or 1h, from 1s to 1h, in whole seconds");
+    let expected = || invalid("window", "a duration of whole seconds from 1s to 1h, such as 2m");
     let window = bounded(text.unwrap_or("2m"), Duration::from_secs(3600));
     window.filter(|window| window.subsec_nanos() == 0).ok_or_else(expected)
 }
@@ -477,6 +482,6 @@ fn retention(text: Option<&str>) -> Result<Option<Duration>, Invalid> {
     let days = text.strip_suffix('d').and_then(|days| days.trim().parse::<u32>().ok());
     match days.filter(|days| (SHORTEST_RETENTION_DAYS..=36_500).contains(days)) {
         Some(days) => Ok(Some(Duration::from_secs(u64::from(days) * 24 * 3600))),
-        None => Err(invalid("retention", "a number of days, such as 90d, at least 8d, or `off`")),
+        None => Err(invalid("retention", "at least 8 days, such as 90d, or `off`")),
     }
 }

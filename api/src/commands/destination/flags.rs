@@ -22,20 +22,16 @@ const REMOVED: &str = "remove-header";
 
 /// The flags that are typed otherwise than the API describes them: what stands for the value, and the help.
 const TYPED: [(&str, &str, &str); 5] = [
-    ("events", "TYPE", "Which events: `*`, `user.*`, or one type. Can be given more than once"),
-    (PLATFORMS, "ID", "Only events of this platform, by its id or name. Can be given more than once"),
-    (
-        "filter.environments",
-        "NAME",
-        "Only events of this environment: `production` or `sandbox`. Can be given more than once",
-    ),
+    ("events", "TYPE", "Events to send: `*`, `user.*`, or one type. Repeatable"),
+    (PLATFORMS, "ID", "Only events of this platform, by id or name. Repeatable"),
+    ("filter.environments", "NAME", "Only events of this environment: `production` or `sandbox`. Repeatable"),
     (
         "rate",
         "N",
-        "Maximum number of requests a second, over all processes. Amplitude: at most 90, the default, a tenth below its \
-         100, since requests may arrive closer together than they were sent",
+        "Maximum number of requests per second, over all processes. Amplitude: at most 90, the default, because Amplitude \
+         allows 100",
     ),
-    ("schedule", "WAITS", "The waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in all"),
+    ("schedule", "WAITS", "Waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in total"),
 ];
 
 /// A field of a destination as a flag.
@@ -94,11 +90,11 @@ impl Args for Fields {
     fn augment_args(command: Command) -> Command {
         let drawn = FLAGS.iter().filter_map(|one| Some(one.argument.drawn()?.help_heading(one.kind)));
         let header = Arg::new(HEADERS).long("header").value_name("NAME=@FILE|-").value_parser(header).help(
-            "A header that every request carries; its value is read from a file or from standard input and stored as a \
-             secret. Can be given more than once; others stay as they are",
+            "A header to send with every request; its value comes from a file or standard input and is stored as a \
+             secret. Repeatable; other headers stay unchanged",
         );
         let removed = Arg::new(REMOVED).long(REMOVED).value_name("NAME").value_delimiter(',');
-        let removed = removed.help("Remove this header. Can be given more than once");
+        let removed = removed.help("Remove this header. Repeatable");
         let headers = [header, removed].map(|arg| arg.action(ArgAction::Append).help_heading("Webhook"));
         command.args(drawn).args(headers)
     }
@@ -158,7 +154,7 @@ impl Fields {
         let secrets = secrets.filter_map(|one| self.0.get_one::<Source>(one.field));
         let headers = self.headers().map(|(_, source)| source);
         if secrets.chain(headers).filter(|source| **source == Source::Input).count() > 1 {
-            bail!("only one secret can be read from standard input: give the others as `@FILE`");
+            bail!("only one secret can come from standard input: use `@FILE` for the others");
         }
         Ok(())
     }
@@ -179,7 +175,11 @@ pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
 /// A wait between attempts, in seconds.
 fn wait(text: &str) -> Result<Value, String> {
     let wait = times::duration(text.trim())?;
-    if wait.subsec_nanos() == 0 { Ok(json!(wait.as_secs())) } else { Err(format!("`{text}` is no whole second")) }
+    if wait.subsec_nanos() == 0 {
+        Ok(json!(wait.as_secs()))
+    } else {
+        Err(format!("`{text}` is not a whole number of seconds"))
+    }
 }
 
 fn environment(text: &str) -> Result<Value, String> {

@@ -48,10 +48,10 @@ struct Create {
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// What kind of destination it is: `webhook` or `amplitude`.
+    /// The kind of destination: `webhook` or `amplitude`.
     #[arg(long, default_value = "webhook")]
     kind: String,
-    /// Create it disabled: events are stored for it until it is enabled.
+    /// Create it disabled: its events stay pending until it is enabled.
     #[arg(long)]
     disabled: bool,
     #[command(flatten)]
@@ -62,7 +62,7 @@ struct Create {
 struct Update {
     /// The destination's id or name.
     id: String,
-    /// Remove what a flag set, so that its default applies again: `rate`, `concurrency`, `schedule`, `filter`,
+    /// Reset a flag to its default: `rate`, `concurrency`, `schedule`, `filter`,
     /// `headers`, `secret-key`, `sandbox-api-key`, …
     #[arg(long, value_name = "FLAG", value_delimiter = ',')]
     clear: Vec<String>,
@@ -74,7 +74,7 @@ struct Update {
 struct Retry {
     /// The destination's id or name.
     id: String,
-    /// Why; it is shown in the Temporal UI.
+    /// The reason, which the Temporal UI shows.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -92,11 +92,11 @@ fn enabled(client: &Client, exchange: &Exchange) {
         return show_answer(client, exchange);
     }
     let skipped = table::field(&exchange.answer, "skipped");
-    table::line(&format!("{skipped} deliveries of user.* events would end as skipped."));
+    table::line(&format!("{skipped} deliveries of user.* events would be skipped."));
 }
 
 fn verdict(exchange: &Exchange) -> String {
-    let verdict = if exchange.answer["ok"] == true { "It works" } else { "It does not work" };
+    let verdict = if exchange.answer["ok"] == true { "Success" } else { "Failure" };
     format!("{verdict}: {}", table::field(&exchange.answer, "detail"))
 }
 
@@ -120,12 +120,30 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
     let code = show(client, &created);
     if !client.json {
         let id = table::field(&created, "id");
+        if let Some(note) = revenue_left_out(&created) {
+            table::line(&note);
+        }
         table::line(&format!(
-            "Next: `settle destination test {id}`; when it works, `settle resend missing --destination {id}` sends the \
-             known purchases."
+            "Next: `settle destination test {id}`; if it succeeds, `settle resend missing --destination {id}` sends \
+             the purchases from before."
         ));
     }
     Ok(code)
+}
+
+/// The event of another plan's first payment, which a wildcard of an integration does not include.
+const PLAN_CHANGED: &str = "user.subscription.sku_change";
+
+/// That an integration gets no event of some payments; `None` for a destination that counts no revenue.
+fn revenue_left_out(created: &Value) -> Option<String> {
+    let counts_revenue = !created["has_sandbox_api_key"].is_null();
+    let is_chosen = created["events"].as_array().is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
+    (counts_revenue && !is_chosen).then(|| {
+        format!(
+            "Note: `{PLAN_CHANGED}` has the revenue of another plan's first payment, and no wildcard includes it. \
+             Subscribe to it by name with `--event`."
+        )
+    })
 }
 
 async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow::Result<ExitCode> {
@@ -143,4 +161,18 @@ async fn retry(client: &Client, Retry { id, reason }: Retry) -> anyhow::Result<E
 
 fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PLAN_CHANGED, revenue_left_out};
+    use serde_json::json;
+
+    #[test]
+    fn an_integration_without_changes_of_plan_lacks_revenue() {
+        let integration = |events: &[&str]| json!({ "events": events, "has_sandbox_api_key": false });
+        assert!(revenue_left_out(&integration(&["*"])).is_some_and(|note| note.contains(PLAN_CHANGED)));
+        assert_eq!(revenue_left_out(&integration(&["*", PLAN_CHANGED])), None);
+        assert_eq!(revenue_left_out(&json!({ "events": ["*"] })), None);
+    }
 }

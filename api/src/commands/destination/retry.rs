@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(250);
 
 /// How a destination with an open breaker is tried, as a phrase.
-const WHILE_OPEN: &str = "its breaker is open, so it is tried every 30 s";
+const WHILE_OPEN: &str = "its breaker is open, so a probe is sent every 30 s";
 
 /// The result of a retry.
 #[derive(Debug, PartialEq, Eq)]
@@ -54,14 +54,14 @@ pub async fn retry(client: &Client, id: &str, reason: Option<String>) -> anyhow:
         table::json(&answer);
     } else {
         match &verdict {
-            Verdict::NothingPending => table::line("Nothing is pending for it."),
-            Verdict::Sent => table::line("All of it arrived."),
+            Verdict::NothingPending => table::line("Nothing is pending."),
+            Verdict::Sent => table::line("All deliveries arrived."),
             Verdict::Failed(why) => {
                 let later = later(&now, next_attempt_at.as_deref());
                 table::line(&format!("It failed again: {why}. {} still pending; {later}.", deliveries(left)));
             }
             Verdict::Underway => table::line(&format!(
-                "{} still pending, nothing failed so far: `settle destination show {id}` shows the progress.",
+                "{} still pending; nothing has failed so far: `settle destination show {id}` shows the progress.",
                 deliveries(left)
             )),
         }
@@ -103,8 +103,8 @@ async fn next_attempt(client: &Client, id: &str, now: &Value) -> anyhow::Result<
 fn later(now: &Value, next_attempt_at: Option<&str>) -> String {
     match next_attempt_at {
         _ if now["health"]["opened_at"].is_string() => WHILE_OPEN.to_owned(),
-        Some(at) => format!("the next attempt is due at {}", short_times(at)),
-        None => "it is tried later".to_owned(),
+        Some(at) => format!("the next attempt will be at {}", short_times(at)),
+        None => "it will be retried later".to_owned(),
     }
 }
 
@@ -166,8 +166,8 @@ mod tests {
     #[test]
     fn the_next_attempt_has_a_time_or_a_reason() {
         let mut now = destination(3, &Value::Null);
-        assert_eq!(later(&now, Some("noon")), "the next attempt is due at noon");
-        assert_eq!(later(&now, None), "it is tried later");
+        assert_eq!(later(&now, Some("noon")), "the next attempt will be at noon");
+        assert_eq!(later(&now, None), "it will be retried later");
         now["health"]["opened_at"] = json!("noon");
         assert!(later(&now, None).contains("every 30 s"));
     }

@@ -54,7 +54,7 @@ fn lines(destination: &Value) -> Vec<(String, String)> {
     put("platforms", all_or(&destination["filter"]["platforms"]));
     put("environments", all_or(&destination["filter"]["environments"]));
     put("rate", rate(&destination["rate"]));
-    put("concurrency", format!("at most {} requests at once", field(destination, "concurrency")));
+    put("concurrency", format!("at most {} concurrent requests", field(destination, "concurrency")));
     put("schedule", schedule(destination));
     // Where the secret itself is shown, its `has_` field is left out.
     let is_shown = |name: &str| name.strip_prefix("has_").is_some_and(|name| destination.get(name).is_some());
@@ -114,7 +114,7 @@ fn all_or(list: &Value) -> String {
 }
 
 fn rate(rate: &Value) -> String {
-    rate.as_i64().map_or_else(|| "no limit".to_owned(), |rate| format!("at most {rate} requests a second"))
+    rate.as_i64().map_or_else(|| "unlimited".to_owned(), |rate| format!("at most {rate} requests per second"))
 }
 
 fn schedule(destination: &Value) -> String {
@@ -131,9 +131,7 @@ fn pending(health: &Value) -> String {
         1 => "1 delivery".to_owned(),
         pending => format!("{pending} deliveries"),
     };
-    for (name, phrase) in
-        [("waiting", "wait for the customer to be named"), ("failed", "failed for good"), ("skipped", "skipped")]
-    {
+    for (name, phrase) in [("waiting", "waiting for login"), ("failed", "failed"), ("skipped", "skipped")] {
         if count(name) > 0 {
             text.push_str(&format!("; {} {phrase}", count(name)));
         }
@@ -150,7 +148,7 @@ fn failure(health: &Value) -> String {
     let failures = health["failures"].as_i64().unwrap_or_default();
     let mut text = at;
     if failures > 0 {
-        text.push_str(&format!(", {failures} in a row without repetitions for the same purchase or device"));
+        text.push_str(&format!(", {failures} in a row, counting each purchase or device once"));
     }
     if let Some(why) = health["last_error"].as_str() {
         text.push_str(&format!(": {why}"));
@@ -183,14 +181,14 @@ mod tests {
             ("state", "open since noon: 503; only probes since noon"),
             ("platforms", "all"),
             ("environments", "sandbox"),
-            ("rate", "at most 5 requests a second"),
+            ("rate", "at most 5 requests per second"),
             ("schedule", "5s, 1h 30m, 1d 1h 1m 1s"),
             ("url", "https://example.com/"),
             ("secret", "stored, not shown"),
             ("other", "none"),
-            ("pending", "3 deliveries; 1 wait for the customer to be named"),
+            ("pending", "3 deliveries; 1 waiting for login"),
             ("last success", "never"),
-            ("last failure", "noon, 11 in a row without repetitions for the same purchase or device: 503"),
+            ("last failure", "noon, 11 in a row, counting each purchase or device once: 503"),
         ] {
             assert_eq!(line(&destination, name), text, "{name}");
         }

@@ -34,6 +34,8 @@ pub struct Stated {
 #[serde(deny_unknown_fields, default)]
 pub struct Flag {
     name: Option<String>,
+    /// Another name of it.
+    alias: Option<String>,
     /// What stands for its value in the help.
     value: Option<String>,
     help: Option<String>,
@@ -209,17 +211,17 @@ fn of_path(field: &str) -> Option<&'static str> {
         "alarm_id" => "The alarm's id",
         "app_id" => "The app's id or name",
         "collapse_key" => "The collapse key, or the store's receipt id",
-        "delivery_id" => "The delivery's id, which the receiver sees as `webhook-id`",
+        "delivery_id" => "The delivery's id, which receivers see as `webhook-id`",
         "destination_id" => "The destination's id or name",
         "erasure_id" => "The report's id",
-        "event_id" => "The event's id: `event_id` in the body that a receiver got",
+        "event_id" => "The event's id: `event_id` in a receiver's body",
         "key_id" => "The key's id",
         "message_id" => "The store's id of the message",
         "platform_id" => "The platform's id or name",
-        "ref" => "Its reference id, in your own system",
+        "ref" => "The entitlement's reference id, which you choose",
         "review_id" => "The review's id, as in the alarm",
-        "sign_in_id" => "The id of the sign-in",
-        "sku" => "Its SKU at the store",
+        "sign_in_id" => "The sign-in's id",
+        "sku" => "The product's SKU at the store",
         "topic_id" => "The topic's id",
         "transfer_id" => "The transfer's id, as in its events",
         _ => return None,
@@ -338,6 +340,10 @@ impl Argument {
         let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
         let is_required = is_typed && self.flag.default.is_none();
         let arg = arg.required(is_required);
+        let arg = match &self.flag.alias {
+            Some(alias) => arg.visible_alias(alias.clone()),
+            None => arg,
+        };
         Some(if self.is_positional() { arg } else { arg.long(self.name()) })
     }
 
@@ -406,7 +412,7 @@ fn whole_seconds(text: &str, least: Option<i64>, most: Option<i64>) -> Result<u6
     if duration.subsec_nanos() == 0 && is_within {
         return Ok(duration.as_secs());
     }
-    Err(format!("expected whole seconds{}", between(least, most, seconds_as_typed)))
+    Err(format!("expected a duration of whole seconds{}", between(least, most, seconds_as_typed)))
 }
 
 fn seconds_as_typed(seconds: i64) -> String {

@@ -59,6 +59,9 @@ pub struct Planned<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Verb {
     pub name: String,
+    /// Other names of it.
+    #[serde(default)]
+    aliases: Vec<String>,
     /// The method and path of its route; absent where a hook runs it.
     pub call: Option<String>,
     /// Other calls, each by the field that is typed for it.
@@ -145,7 +148,7 @@ impl Verb {
             Hook::Own(augment, _) => Some(augment),
             _ => None,
         });
-        let command = Command::new(name.to_owned());
+        let command = Command::new(name.to_owned()).visible_aliases(self.aliases.iter().cloned());
         let command = match own {
             Some(augment) => augment(command),
             None => self.augment(command),
@@ -207,7 +210,7 @@ impl Verb {
         let cleared = matches.try_get_many::<String>(CLEAR).ok().flatten().into_iter().flatten();
         for argument in cleared.filter_map(|name| arguments.iter().find(|one| one.name() == *name)) {
             if body.insert(argument.field.clone(), Value::Null).is_some() {
-                bail!("{} is set and cleared: type one of the two", argument.typed());
+                bail!("{} cannot be both set and cleared", argument.typed());
             }
         }
         if !typed.contains_key("dry_run") {
@@ -261,13 +264,13 @@ const CLEAR: &str = "clear";
 
 /// The flag with the reason of a change.
 fn reason() -> Arg {
-    Arg::new(REASON).long("reason").value_name("TEXT").help("Why; the audit log shows it")
+    Arg::new(REASON).long("reason").value_name("TEXT").help("The reason, for the audit log")
 }
 
 /// The flag that resets fields, by the names of their flags.
 fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
-    let arg = arg.help("Remove what these flags set: its default applies again");
+    let arg = arg.help("Reset these flags to their defaults");
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
 }
 

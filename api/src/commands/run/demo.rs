@@ -103,7 +103,7 @@ impl Running {
 
 /// The signer of samples, from the data directory of `run`.
 pub fn signer(data: &Path) -> anyhow::Result<Signer> {
-    let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("{} cannot be read", path.display()));
+    let read = |path: PathBuf| std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()));
     let (key, certificate) = (read(data::sample_key_file(data))?, read(data::sample_certificate_file(data))?);
     Ok(Signer::load(&key, &certificate)?)
 }

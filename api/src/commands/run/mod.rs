@@ -35,33 +35,33 @@ use worker::Parts;
 /// After this time without an answer of Temporal, a warning is logged. Notifications are accepted meanwhile.
 const WARN_AFTER: Duration = Duration::from_secs(60);
 
-/// All in one: Temporal's dev server, a SQLite database, the API and the worker, with a demo app ready to try.
+/// Start everything: a Temporal dev server, an SQLite database, the API and the worker, with a demo app.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Everything is stored in the data directory; starting again continues where it ended. Temporal's dev server is found or
-fetched by itself; with TEMPORAL_ADDRESS set, that server is used instead.
+Everything is stored in the data directory; the next start continues from there. settle finds or fetches Temporal's dev
+server; with TEMPORAL_ADDRESS it uses that server instead.
 
 Example:
   settle run --window 5s --data ./settle-data
-Next: `settle sample` in another terminal sends a signed notification to the demo app, `settle sample --app NAME` to an
-app of your own. Ctrl-C ends everything.")]
+Next: in another terminal, `settle sample` sends a signed notification to the demo app, `settle sample --app NAME` to
+your own app. Ctrl-C stops everything.")]
 pub struct Options {
     #[command(flatten)]
     place: settings::PathFlags,
     /// Address for stores and devices [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     listen: Option<SocketAddr>,
-    /// Address of the whole API [default: 127.0.0.1, the port after that of --listen].
+    /// Address for the whole API [default: 127.0.0.1, the port after that of --listen].
     #[arg(long, value_name = "ADDR", value_parser = settings::address)]
     admin_listen: Option<SocketAddr>,
     /// How long a purchase of the demo must be quiet before it is settled, 1s to 1h [default: 2m].
     #[arg(long, value_name = "DURATION")]
     window: Option<String>,
-    /// Without the demo: no app, simulated store, receiver and samples. What an earlier run created stays, and does nothing.
+    /// Run without the demo's app, simulated store, receiver and samples. Those of an earlier run stay, but do nothing.
     #[arg(long)]
     no_demo: bool,
-    /// Print the whole log here, as with SETTLE_LOG, and not into `settle.log` in the data directory. Warnings are
-    /// printed here in any case.
+    /// Print the whole log here, as with SETTLE_LOG, instead of writing it to `settle.log` in the data directory. Warnings
+    /// are always printed here.
     #[arg(short, long)]
     verbose: bool,
 }
@@ -115,7 +115,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if let Some(server) = server {
         tokio::task::spawn_blocking(move || server.stop()).await.context("the Temporal dev server")?;
     }
-    table::line("settle stopped; starting it again continues where it ended.");
+    table::line("settle stopped; the next start continues from here.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -168,7 +168,7 @@ impl Runner {
     async fn run(self, stop: Stop) -> anyhow::Result<Option<Temporal>> {
         let addresses = self.sockets.addresses()?;
         let log = self.log.as_ref().map_or_else(String::new, |log| format!(" The log is in {}.", log.display()));
-        table::line(&format!("settle accepts notifications at {}; Temporal is next.{log}", addresses.text()));
+        table::line(&format!("settle accepts notifications at {}; starting Temporal.{log}", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
             Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),

@@ -74,15 +74,17 @@ pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
     // Without a receiver the process is ending already.
     let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data))));
-    thread.spawn(search).context("no thread to find the Temporal CLI")?;
-    Ok(found.await.context("the search for the Temporal CLI broke down")??)
+    thread.spawn(search).context("cannot start a thread to find the Temporal CLI")?;
+    Ok(found.await.context("the search for the Temporal CLI crashed")??)
 }
 
 /// Starts the server with this Temporal CLI, and restarts it whenever it ends.
 pub fn start(cli: PathBuf, server: Server) -> anyhow::Result<Temporal> {
     let (stop, stopped) = channel();
     let thread = std::thread::Builder::new().name("settle-temporal".to_owned());
-    let keeper = thread.spawn(move || server.keep(&cli, &stopped)).context("no thread for the Temporal dev server")?;
+    let keeper = thread
+        .spawn(move || server.keep(&cli, &stopped))
+        .context("cannot start a thread for the Temporal dev server")?;
     Ok(Temporal { stop: Some(stop), keeper: Some(keeper) })
 }
 
@@ -115,7 +117,7 @@ impl Server {
     fn log(&self) -> anyhow::Result<File> {
         let path = self.log_file();
         let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-        opened.with_context(|| format!("{} cannot be written", path.display()))
+        opened.with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// The addresses of the next start.
@@ -142,7 +144,7 @@ impl Server {
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
         command.stdin(Stdio::piped()).stdout(log.try_clone().context("the log file")?).stderr(log).process_group(0);
-        command.spawn().context("the Temporal dev server cannot be started (`/bin/sh` is needed)")
+        command.spawn().context("cannot start the Temporal dev server (it needs `/bin/sh`)")
     }
 
     /// Restarts the server whenever it dies, until it is stopped.

@@ -74,12 +74,12 @@ impl Welcome {
             place.push_str(&format!(" --namespace {namespace}"));
         }
         let ui = self.dev_server.as_ref().and_then(DevServer::addresses).map_or_else(
-            || "that of this server".to_owned(),
+            || "see this server".to_owned(),
             |addresses| format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
         );
         let demo = self.window.map_or_else(String::new, |window| {
             format!(
-                "\n  Demo app     window {}; its store is simulated, its events are printed here\n\n\
+                "\n  Demo app     window {}; simulated store; events are printed here\n\n\
                  Next, in another terminal:\n\n  {}",
                 times::compact(window),
                 self.next_command()
@@ -88,11 +88,11 @@ impl Welcome {
         let hint = if link.ends_with("/ui/") {
             "signs in"
         } else {
-            "makes another link; this one works once, within ten minutes"
+            "creates another link; this one works once, within ten minutes"
         };
         format!(
             "\n  settle runs.\n\n  \
-             Page         {link}  (`{open}` {hint})\n  \
+             Dashboard    {link}  (`{open}` {hint})\n  \
              API          http://{api}\n  \
              Stores       http://{public}  (also devices)\n  \
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
@@ -111,7 +111,7 @@ impl Welcome {
         let used = self.admin_token.as_ref().map(ExposeSecret::expose_secret);
         match std::fs::read_to_string(&file) {
             Ok(token) if Some(token.trim()) == used => file.display().to_string(),
-            _ => "the one in the settings (SETTLE_ADMIN_TOKEN)".to_owned(),
+            _ => "see the settings (SETTLE_ADMIN_TOKEN)".to_owned(),
         }
     }
 

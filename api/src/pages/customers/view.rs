@@ -11,9 +11,9 @@ use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
-use crate::resources::customer_detail::{Access, CustomerDetail, PurchaseStanding, ReadCustomer};
+use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::Reached;
+use crate::resources::standing::{Reached, last_end, renewing_together};
 use crate::resources::transfers::Transfer;
 use askama::Template;
 use domain::CollapseKey;
@@ -75,7 +75,7 @@ pub struct Environment {
     stands: Vec<Badge>,
     entitlements: Vec<Entitlement>,
     /// Why there is no access.
-    none: &'static str,
+    none: Sentence,
     skus: Vec<Code>,
     paid_usd: Option<String>,
 }
@@ -90,18 +90,17 @@ pub struct Entitlement {
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
-        domain::Environment::Sandbox => "Access by test purchases",
+        domain::Environment::Sandbox => "Access from test purchases",
     }
 }
 
 impl Environment {
-    fn of(environment: domain::Environment, access: &Access, detail: &CustomerDetail) -> Self {
+    fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer) -> Self {
         let entitlement = |one: &ActiveEntitlement| Entitlement {
             name: one.name.clone(),
             reference: Code::short(&one.entitlement_ref_id),
             until: one.expiration.map(Moment::at),
         };
-        let own = detail.purchases.iter().filter(|one| one.environment == environment);
         Self {
             title: title(environment),
             stands: {
@@ -109,11 +108,7 @@ impl Environment {
                 all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-            none: match own.map(|one| one.is_active).max() {
-                None => "No purchase was made with money.",
-                Some(Some(true)) => "The catalogue has no entitlement for the products that are active.",
-                Some(_) => "No purchase gives access now: the reason stands beside each below.",
-            },
+            none: Sentence::new(&no_access(environment, read)),
             skus: access.active_skus.iter().map(Code::short).collect(),
             paid_usd: access.paid_usd.clone(),
         }
@@ -124,12 +119,27 @@ impl Environment {
     }
 }
 
+/// Why a customer has no access in an environment, in a sentence.
+fn no_access(environment: domain::Environment, read: &ReadCustomer) -> String {
+    let all = &read.detail.purchases;
+    let own = || all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
+    let because = match own().max() {
+        None if all.is_empty() => "No purchase is known.",
+        None => "Only test purchases are known.",
+        Some(Some(true)) => "The catalogue has no entitlements for the active products.",
+        Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
+    };
+    // A purchase that the store has not confirmed may follow the one whose end is known.
+    let end = last_end(&read.purchases.items, all, environment).filter(|_| !own().any(|known| known.is_none()));
+    end.unwrap_or_else(|| because.to_owned())
+}
+
 /// Where a customer stands, in a few texts; none when nothing of it is so.
 fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
-        (journey.in_grace_period, "in grace"),
+        (journey.in_grace_period, "in the grace period"),
         (journey.is_cancelled, "will not renew"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
@@ -198,6 +208,8 @@ pub struct CustomerPage<'a> {
     device_name: Option<Code>,
     stores: Vec<Code>,
     revision: i64,
+    /// What to know before all else.
+    notices: Vec<Sentence>,
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
@@ -222,8 +234,8 @@ impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let read = &of.read;
         let (detail, customer) = (&read.detail, &read.detail.customer);
-        let production = Environment::of(domain::Environment::Production, &detail.production, detail);
-        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, detail);
+        let production = Environment::of(domain::Environment::Production, &detail.production, read);
+        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
@@ -237,13 +249,17 @@ impl<'a> CustomerPage<'a> {
             device_name: customer.analytics_device_id.as_ref().map(Code::short),
             stores: customer.app_user_ids.iter().map(Code::short).collect(),
             revision: detail.user_revision,
+            notices: {
+                let all = renewing_together(&read.purchases.items, &detail.purchases);
+                all.iter().map(|text| Sentence::new(text)).collect()
+            },
             environments: environments.into_iter().flatten().collect(),
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
             more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
             purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
             payments: {
                 let all = &read.payments.items;
-                (!all.is_empty()).then(|| Table::of("Payments, the newest first", COLUMNS, all, visit))
+                (!all.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, all, visit))
             },
             more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
             past: None,
@@ -288,8 +304,15 @@ impl<'a> CustomerPage<'a> {
         for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
             moved.undo = forms::undo(visit, customer.user_id, transfer, mistakes);
         }
-        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused: mistakes.refused.clone(), ..self }
+        let mut refused = mistakes.refused.clone();
+        refused.detail = refused.detail.map(|detail| on_page(&detail));
+        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused, ..self }
     }
+}
+
+/// A text of the API with the form of this page for the command that does the same.
+fn on_page(detail: &str) -> String {
+    detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
 /// The type that is chosen at first: that of the newest event about the customer.
@@ -347,9 +370,9 @@ fn event(visit: &Visit, one: &EventView) -> Event {
 /// What a form of this page did, in a sentence.
 fn done(visit: &Visit) -> Option<&'static str> {
     match visit.query("done")?.as_str() {
-        "named" => Some("The customer is named. The purchases concerned are settled anew within minutes."),
-        "move" => Some("The purchases are moved."),
-        "undone" => Some("The transfer is undone: the purchases belong to their former owner again."),
+        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
+        "move" => Some("The purchases were moved."),
+        "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
         _ => None,
     }
 }
@@ -373,7 +396,7 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
 fn why_moved(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => "Logged in on a device with these purchases",
-        TransferCause::Naming => "Merged: the customer was given the id of the other one",
+        TransferCause::Naming => "Merged: the customer was given the id of the other customer",
         TransferCause::Admin => "Moved",
         TransferCause::Undo => "A transfer was undone",
     };

@@ -9,14 +9,15 @@ use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::purchase_state;
 use crate::pages::visit::Visit;
 use crate::resources::purchases::state_for_people;
-use domain::Environment;
+use domain::{Environment, Timestamp};
+use serde_json::Value;
 use storage::PurchaseView;
 
 pub const FILTERS: &[Filter<PurchaseView>] = &[
     Filter::new("platform_id", "Platform", FilterKind::Drawn),
     Filter::new("state", "State", FilterKind::Shown(|state| state_for_people(state).to_owned())),
     Filter::new("held", "held", FilterKind::Drawn),
-    Filter::new("failing", "delivery fails", FilterKind::Drawn),
+    Filter::new("failing", "delivery failing", FilterKind::Drawn),
 ];
 
 const COLUMNS: &[Column<PurchaseView>] = &[
@@ -44,7 +45,15 @@ const COLUMNS: &[Column<PurchaseView>] = &[
         let at = field(&one.data, "expires_at").and_then(|at| at.parse().ok());
         at.map_or_else(Cell::none, |at| Moment::at(at).into())
     }),
-    Column::new("Last change", |one, _| one.updated_at.into()),
+    Column::new("Last change", |one, _| {
+        // The row has when it was settled last, also without a change; its newest event has when it changed.
+        let at = one
+            .data
+            .pointer("/attributes/event_time")
+            .and_then(Value::as_str)
+            .and_then(|at| at.parse::<Timestamp>().ok());
+        at.unwrap_or(one.updated_at).into()
+    }),
 ];
 
 /// The list of purchases.
@@ -56,7 +65,7 @@ pub fn purchases(visit: &Visit) -> List<PurchaseView> {
         api: "/v1/purchases",
         command: "settle purchase list",
         nouns: ["purchase", "purchases"],
-        order: "the last settled first",
+        order: "last settled first",
         live: "purchases notifications",
         fixed: None,
         ids: &["collapse_key", "app_id", "platform_id", "receipt_id"],
@@ -64,9 +73,9 @@ pub fn purchases(visit: &Visit) -> List<PurchaseView> {
         columns: COLUMNS,
         head: ListHead::Title,
         nothing: (
-            "No purchase is settled yet. A purchase is known from its first notification on, and settled when its \
-             window has passed.",
-            Some((visit.to("/ui/connect"), "see how far each store is connected")),
+            "No purchases settled yet. settle learns of a purchase from its first notification and settles it when \
+             the window ends.",
+            Some((visit.to("/ui/connect"), "see which stores are connected")),
         ),
     }
 }

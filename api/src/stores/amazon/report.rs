@@ -88,9 +88,9 @@ impl fmt::Display for Wrong {
 pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let whole = |expected: &str| vec![Wrong { line: 1, column: "", expected: expected.to_owned() }];
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x1f, 0x8b]) {
-        return Err(whole("CSV, and the file is compressed: unpack it first"));
+        return Err(whole("CSV, but the file is compressed: unpack it first"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| whole("CSV in UTF-8, and the file is in another encoding"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| whole("CSV in UTF-8, but the file is in another encoding"))?;
     let text = text.trim_start_matches('\u{feff}');
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
@@ -98,7 +98,7 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let places = match records.next() {
         Some(Ok(header)) => places(&header)?,
         Some(Err(error)) => return Err(whole(&format!("CSV ({error})"))),
-        None => return Err(whole("a line with the names of the columns, and the file is empty")),
+        None => return Err(whole("a line with the names of the columns, but the file is empty")),
     };
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line_of = |position: Option<&csv::Position>| position.map_or(0, |position| line(text, &ends, position));
@@ -216,7 +216,7 @@ impl Cells<'_> {
     fn text(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         if text.is_empty() || text.len() > MAX_BYTES || text.chars().any(char::is_control) {
-            self.note(column, format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
+            self.note(column, format!("text of 1 to {MAX_BYTES} bytes without control characters"));
         }
         text
     }
@@ -224,7 +224,7 @@ impl Cells<'_> {
     fn kind(&mut self, column: usize) -> SaleKind {
         let text = self.cell(column).to_owned();
         text.parse().unwrap_or_else(|expected: String| {
-            self.note(column, format!("{expected}, and it is `{text}`"));
+            self.note(column, format!("{expected}, but it is `{text}`"));
             SaleKind::Charge
         })
     }
@@ -235,7 +235,7 @@ impl Cells<'_> {
         match text.parse::<Decimal>() {
             Ok(price) => price.abs().to_string(),
             Err(_) => {
-                self.note(column, format!("a decimal such as 9.99, and it is `{text}`"));
+                self.note(column, format!("a decimal such as 9.99, but it is `{text}`"));
                 String::new()
             }
         }
@@ -244,7 +244,7 @@ impl Cells<'_> {
     fn currency(&mut self, column: usize) -> String {
         let text = self.cell(column).to_ascii_uppercase();
         if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            self.note(column, format!("three letters of ISO 4217, such as EUR, and it is `{text}`"));
+            self.note(column, format!("three letters of ISO 4217, such as EUR, but it is `{text}`"));
         }
         text
     }
@@ -252,7 +252,7 @@ impl Cells<'_> {
     fn time(&mut self, column: usize) -> Timestamp {
         let text = self.cell(column).to_owned();
         time(&text).unwrap_or_else(|| {
-            self.note(column, format!("a time such as `2026-01-31 12:00:00 UTC`, and it is `{text}`"));
+            self.note(column, format!("a time such as `2026-01-31 12:00:00 UTC`, but it is `{text}`"));
             Timestamp::default()
         })
     }

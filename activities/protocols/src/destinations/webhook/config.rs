@@ -80,7 +80,7 @@ pub fn change(
     let old = before.signature.versions();
     let mut wrong = unknown(fields);
     for name in schemas().on_creation.iter().filter(|name| fields.contains_key(**name)) {
-        wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
+        wrong.push(Invalid::new(name, "no change here: rotate it instead"));
     }
     let (settings, more) = apply(before, &mut secrets, fields, allowed);
     wrong.extend(more);
@@ -221,7 +221,7 @@ fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
 }
 
 fn not_allowed(why: String) -> Invalid {
-    Invalid::new("url", format!("an address that can be delivered to: {why}"))
+    Invalid::new("url", format!("an address that settle can deliver to: {why}"))
 }
 
 /// Why the settings allow no request to a stored webhook; `None` when they do.
@@ -235,7 +235,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
 
 fn check(url: &Url) -> Result<(), String> {
     if !["https", "http"].contains(&url.scheme()) {
-        return Err(format!("an https:// URL, and it is {}://", url.scheme()));
+        return Err(format!("an https:// URL, but it is {}://", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL without user name and password: requests are signed instead".to_owned());
