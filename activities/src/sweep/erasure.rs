@@ -69,7 +69,7 @@ async fn request_deletion(
         Err(invalid) => return Ok(RequestOutcome::Failed(invalid.to_string())),
     };
     let Some(deletion) = config.deletion(&due.user_ids) else {
-        let why = "it has no `secret_key`, without which nothing can be deleted there: delete the user by hand";
+        let why = "it has no `secret_key`, without which nothing can be deleted there: delete the user manually";
         return Ok(RequestOutcome::NotPossible(why.to_owned()));
     };
     let span = spans::apart("RunActivity:erase", id);

@@ -177,9 +177,9 @@ const fn has_one_page(selector: &RedeliverySelector) -> bool {
 
 fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
     match (body.app_id, body.destination_id) {
-        (Some(_), Some(_)) => wrong.add("app_id", "to be absent with `destination_id`, which is of one app"),
+        (Some(_), Some(_)) => wrong.add("app_id", "to be absent with `destination_id`, which belongs to one app"),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
-            wrong.add("app_id", "to be absent with `event_id` or `collapse_key`, which are of one app");
+            wrong.add("app_id", "to be absent with `event_id` or `collapse_key`, which belong to one app");
         }
         _ => {}
     }

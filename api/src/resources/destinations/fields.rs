@@ -84,7 +84,7 @@ fn instead_of(strange: &str, choices: &[&str]) -> String {
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();
     let meant = near(strange, sent.iter().copied());
     let meant = meant.map_or_else(String::new, |name| format!("`{name}` (did you mean that by `{strange}`?), or "));
-    let strange = if meant.is_empty() { format!(", and `{strange}` is none") } else { String::new() };
+    let strange = if meant.is_empty() { format!("; `{strange}` is not one") } else { String::new() };
     format!("{meant}a type of event{strange}: {}", sent.join(", "))
 }
 
@@ -101,7 +101,7 @@ mod tests {
             "{typo}"
         );
         let strange = instead_of("everything", &choices);
-        assert!(strange.starts_with("a type of event, and `everything` is none: *, "), "{strange}");
+        assert!(strange.starts_with("a type of event; `everything` is not one: *, "), "{strange}");
         for expected in [typo, strange] {
             assert!(expected.contains("purchase.updated") && expected.contains("user.*"), "{expected}");
             assert!(expected.contains("device.impression"), "{expected}");

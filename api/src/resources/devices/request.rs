@@ -124,7 +124,7 @@ fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
     let event: ReportedEvent = part(fields, wrong).filter(|_| wrong.is_empty())?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
     if !event.id.chars().all(is_plain) {
-        wrong.add("id", "letters, digits and `-_.:` alone");
+        wrong.add("id", "only letters, digits and `-_.:`");
         return None;
     }
     let content = event.content().inspect_err(|error| wrong.add(error.field, error.expected)).ok()?;

@@ -212,7 +212,7 @@ impl Case<'_> {
             || (!answer.silenced_devices.is_empty()
                 && device().is_some_and(|device| answer.silenced_devices.contains(&device)));
         let silenced =
-            Reason::new(AttemptClass::Silenced, "Amplitude has silenced the customer: it takes none of their events");
+            Reason::new(AttemptClass::Silenced, "Amplitude has silenced the customer: it accepts none of their events");
         is_silenced.then(|| failed(one, silenced))
     }
 
