@@ -13,7 +13,7 @@ use storage::chain;
 const MAX_NAME_BYTES: usize = 100;
 
 /// The detail of an answer while the disk of the database is full.
-pub const FULL_DISK: &str = "the disk of the database is full; it goes on by itself when there is room";
+pub const FULL_DISK: &str = "the disk of the database is full; settle continues by itself when there is room";
 
 /// The body of every error answer: problem details (RFC 9457).
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -81,7 +81,7 @@ pub enum Error {
         wait: Duration,
     },
     /// The devices of a platform, or one network, used up what they may report in a day.
-    #[error("{who} {what} of today (UTC); retry the next day, after the time in `Retry-After`")]
+    #[error("{who} {what} for today (UTC); retry the next day, after the time in `Retry-After`")]
     Quota {
         /// Who did, as the beginning of the sentence.
         who: &'static str,
@@ -225,7 +225,7 @@ impl From<storage::Error> for Error {
                 Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
             }
             storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
-            storage::Error::Invalid { field, detail } => Self::invalid(field, format!("what can be stored ({detail})")),
+            storage::Error::Invalid { field, detail } => Self::invalid(field, format!("a storable value ({detail})")),
             storage::Error::Unproved(unproved) => Self::DeviceSecret(unproved),
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
             storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
@@ -233,7 +233,7 @@ impl From<storage::Error> for Error {
                 if error.is_of_full_disk() {
                     return Self::Unavailable(FULL_DISK.to_owned());
                 }
-                Self::Unavailable("storage does not answer at the moment; try again".to_owned())
+                Self::Unavailable("the database is not responding; try again".to_owned())
             }
             storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),
             storage::Error::Corrupt { .. } => {

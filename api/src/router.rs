@@ -104,7 +104,7 @@ async fn known_host(State(edge): State<Shared>, request: Request, next: Next) ->
 /// The error for an unknown path.
 const fn no_path(surface: Surface) -> &'static str {
     match surface {
-        Surface::Public => "there is no such path at this address; /openapi.json at that of `admin_listen` lists all",
+        Surface::Public => "there is no such path here; /openapi.json at the address of `admin_listen` lists all",
         Surface::All => "there is no such path; /openapi.json lists them",
     }
 }

@@ -127,7 +127,7 @@ fn a_mistyped_entitlement_is_refused_with_the_one_meant() {
     let refused = desk.run(&["product", "set", "month", "--app", "mine", "--entitlement", "premiun"]);
     let text = stderr_of(&refused);
     assert_eq!(refused.status.code(), Some(1), "{text}");
-    assert!(text.contains("--entitlement: expected entitlements of the app, and `premiun` is none"), "{text}");
+    assert!(text.contains("--entitlement: expected entitlements of the app; `premiun` is not one"), "{text}");
     assert!(text.contains("did you mean `premium`?"), "{text}");
 }
 

@@ -156,7 +156,7 @@ fn a_browser_at_the_address_of_stores_is_sent_to_the_page() {
     let mut running = logged(&folder, &mut settle(&folder, &line));
     wait_open(&folder, &mut running);
     let shown = answer("text/html,application/xhtml+xml");
-    let expected = format!("\r\n\r\nThis address is for stores and devices. The page is at http://{admin}/\n");
+    let expected = format!("\r\n\r\nThis address is for stores and devices. The dashboard is at http://{admin}/\n");
     assert!(shown.ends_with(&expected) && shown.contains("content-type: text/plain"), "{shown}");
     assert!(answer("*/*").contains("application/problem+json"), "{}", answer("*/*"));
 }

@@ -137,7 +137,7 @@ fn an_import_names_bad_lines_and_resumes_where_it_stopped() {
     let complaints = stderr_of(&first);
     let lines: Vec<&str> = complaints.lines().collect();
     assert_eq!(lines.len(), 2, "no progress bar without a terminal: {complaints}");
-    assert!(lines[0].starts_with("line 3: app_user_id: expected a text"), "{complaints}");
+    assert!(lines[0].starts_with("line 3: app_user_id: expected text"), "{complaints}");
     assert!(lines[1].starts_with("line 4: external_id: ") && lines[1].contains("`anna`"), "{complaints}");
     let count = |output: &Output, name: &str| {
         let text = stdout_of(output);

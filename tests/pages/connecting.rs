@@ -28,7 +28,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     stage.fill("Quiet window in seconds", "2").await;
     stage.fill("Reason", "our first platform").await;
     stage.press_button("Connect ").await;
-    stage.wait_text("#arrived", "has sent nothing").await;
+    stage.wait_text("#arrived", "has not sent anything").await;
     stage.check("the console's page").await;
     stage.check_with_axe("the console's page").await;
     stage.store_picture("connect-console", 1280).await;
@@ -46,7 +46,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     stage.store_picture("connect-topics", 1280).await;
     let hook = add_webhook(&stage, &console).await;
     stage.open(&format!("{console}/first")).await;
-    stage.wait_text("#way", "Nothing has arrived yet").await;
+    stage.wait_text("#way", "Nothing received yet").await;
     stage.wait_streaming().await;
     let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", "first");
     stage.world.rvs().know("first", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));

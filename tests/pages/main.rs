@@ -125,7 +125,7 @@ async fn the_keyboard_alone_is_enough() {
     stage.open("/ui/").await;
     stage.browser.press(TAB).await;
     let focused = "return document.activeElement.innerText || document.activeElement.id";
-    assert_eq!(stage.browser.run(focused).await, "Skip to the content");
+    assert_eq!(stage.browser.run(focused).await, "Skip to content");
     stage.browser.press(ENTER).await;
     assert_eq!(stage.browser.run("return document.activeElement.id").await, "main");
     stage.browser.press("/").await;

@@ -63,7 +63,7 @@ impl Pages {
         let own = self.address.filter(|address| address.ip().is_loopback());
         let page =
             own.map_or_else(|| "the address of `admin_listen`".to_owned(), |address| format!("http://{address}/"));
-        format!("This address is for stores and devices. The page is at {page}\n")
+        format!("This address is for stores and devices. The dashboard is at {page}\n")
     }
 }
 

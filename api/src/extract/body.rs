@@ -70,7 +70,7 @@ impl<T: Fields> Unread<T> {
         // The parser limits nesting to 128 levels.
         match serde_json::from_slice(&self.bytes) {
             Ok(Value::Object(fields)) => drafted(fields),
-            Ok(other) => Err(Error::invalid("body", format!("a JSON object, and it is {}", check::name_of(&other)))),
+            Ok(other) => Err(Error::invalid("body", format!("a JSON object, but it is {}", check::name_of(&other)))),
             Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
         }
     }
@@ -83,7 +83,7 @@ impl<S: Send + Sync> FromRequest<S> for Csv {
         let kind =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !kind.to_ascii_lowercase().starts_with("text/csv") {
-            return Err(Error::invalid("content-type", format!("`text/csv`, and it is `{kind}`")));
+            return Err(Error::invalid("content-type", format!("`text/csv`, but it is `{kind}`")));
         }
         whole(request, state).await.map(Self)
     }

@@ -192,24 +192,24 @@ fn whole(value: &Value) -> Option<i64> {
 /// The error of a text; `None` when it fits.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
-        return Some(format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
+        return Some(format!("text of 1 to {MAX_BYTES} bytes without control characters"));
     }
     if formats::of(schema).is_some_and(|format| !(format.fits)(text)) {
         return Some(but_is(schema, &format!("`{}`", shown(text))));
     }
     let (length, bytes) = (text.chars().count() as u64, text.len() as u64);
     if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
-        return Some(format!("{}, and it has {length}", expected(schema)));
+        return Some(format!("{}, but it has {length}", expected(schema)));
     }
     let max_bytes = schema["x-maxBytes"].as_u64().filter(|max| bytes > *max)?;
-    Some(format!("a text of at most {max_bytes} bytes, and it has {bytes}"))
+    Some(format!("text of at most {max_bytes} bytes, but it has {bytes}"))
 }
 
 /// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.
 fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
-        return Some(format!("at most {max} items, and it has {}", items.len()));
+        return Some(format!("at most {max} items, but it has {}", items.len()));
     }
     // Items that their owner checks one by one.
     if schema["x-each"] == true {
@@ -241,7 +241,7 @@ fn expected(schema: &Value) -> String {
     }
     match (choices(schema).as_slice(), type_of(schema)) {
         ([], "string") => {
-            schema["maxLength"].as_u64().map_or("a text".to_owned(), |max| format!("a text of 1 to {max} characters"))
+            schema["maxLength"].as_u64().map_or("text".to_owned(), |max| format!("text of 1 to {max} characters"))
         }
         ([], "integer") => match (schema["minimum"].as_i64(), schema["maximum"].as_i64()) {
             (Some(min), Some(max)) => format!("a whole number from {min} to {max}"),
@@ -249,7 +249,7 @@ fn expected(schema: &Value) -> String {
         },
         ([], "boolean") => "true or false".to_owned(),
         ([], "array") => match type_of(&schema["items"]) {
-            "string" => "a list of texts".to_owned(),
+            "string" => "a list of strings".to_owned(),
             "integer" => "a list of whole numbers".to_owned(),
             _ => "a list of objects".to_owned(),
         },
@@ -262,7 +262,7 @@ fn expected(schema: &Value) -> String {
 
 /// The error of a value that differs from its schema.
 fn but_is(schema: &Value, value: &str) -> String {
-    format!("{}, and it is {value}", expected(schema))
+    format!("{}, but it is {value}", expected(schema))
 }
 
 /// The path of a field, such as `filter.platforms`.
@@ -286,7 +286,7 @@ pub const fn name_of(value: &Value) -> &'static str {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
-        Value::String(_) => "a text",
+        Value::String(_) => "text",
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     }

@@ -81,17 +81,17 @@ fn what_was_expected_follows_from_the_schema() {
         order("lines", json!([line]))
     };
     let cases = [
-        (order("name", Value::Null), "name", "a text; it is required"),
-        (order("name", json!(1)), "name", "a text, and it is a number"),
-        (order("name", json!("two\nlines")), "name", "a text of 1 to 2048 bytes without control characters"),
-        (order("count", json!(0)), "count", "a whole number from 1 to 9, and it is 0"),
-        (order("environment", json!("live")), "environment", "`production` or `sandbox`, and it is `live`"),
-        (order("size", json!("huge")), "size", "`small` or `large`, and it is `huge`"),
-        (order("lines", json!([1, 2, 3])), "lines", "at most 2 items, and it has 3"),
-        (order("lines", json!("x")), "lines", "a list of objects, and it is a text"),
-        (line("id", json!("x")), "lines[0].id", "a UUID, and it is `x`"),
-        (line("code", json!("long")), "lines[0].code", "a text of 1 to 3 characters, and it has 4"),
-        (line("code", json!("äöü")), "lines[0].code", "a text of at most 4 bytes, and it has 6"),
+        (order("name", Value::Null), "name", "text; it is required"),
+        (order("name", json!(1)), "name", "text, but it is a number"),
+        (order("name", json!("two\nlines")), "name", "text of 1 to 2048 bytes without control characters"),
+        (order("count", json!(0)), "count", "a whole number from 1 to 9, but it is 0"),
+        (order("environment", json!("live")), "environment", "`production` or `sandbox`, but it is `live`"),
+        (order("size", json!("huge")), "size", "`small` or `large`, but it is `huge`"),
+        (order("lines", json!([1, 2, 3])), "lines", "at most 2 items, but it has 3"),
+        (order("lines", json!("x")), "lines", "a list of objects, but it is text"),
+        (line("id", json!("x")), "lines[0].id", "a UUID, but it is `x`"),
+        (line("code", json!("long")), "lines[0].code", "text of 1 to 3 characters, but it has 4"),
+        (line("code", json!("äöü")), "lines[0].code", "text of at most 4 bytes, but it has 6"),
     ];
     for (body, field, text) in cases {
         assert_eq!(expected(body, field), text);

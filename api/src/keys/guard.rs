@@ -78,14 +78,14 @@ impl Guard {
     pub async fn check(&self, caller: &Caller, id: Option<&str>) -> Result<(), Error> {
         if caller.role < self.least {
             let (role, least) = (caller.role.as_str(), self.least.as_str());
-            let detail = format!("the key has the role `{role}`, and this needs `{least}`");
+            let detail = format!("this needs the role `{least}`, but the key has `{role}`");
             return Err(refused("role", Error::Forbidden(detail)));
         }
         let Some(own) = caller.app else { return Ok(()) };
         match self.scope {
             Scope::Limited => Ok(()),
             Scope::Whole => {
-                let detail = "this concerns all apps, and the key is of one".to_owned();
+                let detail = "this affects all apps, but the key is limited to one".to_owned();
                 Err(refused("app", Error::Forbidden(detail)))
             }
             Scope::Path(subject) => {

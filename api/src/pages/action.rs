@@ -124,7 +124,7 @@ impl Input {
     /// One destination, or all: ids with names. None is chosen at first, so that nothing is sent anywhere by mistake.
     pub fn destinations(all: impl Iterator<Item = (String, String)>) -> Self {
         let first = [(String::new(), "Choose a destination".to_owned())];
-        let every = [(EVERY.to_owned(), "All destinations that are subscribed".to_owned())];
+        let every = [(EVERY.to_owned(), "All subscribed destinations".to_owned())];
         let choices = first.into_iter().chain(all).chain(every).collect();
         Self { choices, ..Self::text("destination_id", "To").required() }
     }

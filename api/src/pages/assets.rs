@@ -51,7 +51,7 @@ pub fn path(name: &str) -> &'static str {
 pub async fn show(Path((hash, name)): Path<(String, String)>, headers: HeaderMap) -> Result<Response, Error> {
     let path = format!("/ui/assets/{hash}/{name}");
     let found = ASSETS.iter().find(|asset| asset.path == path);
-    let asset = found.ok_or_else(|| Error::Missing("there is no such file of the page".to_owned()))?;
+    let asset = found.ok_or_else(|| Error::Missing("there is no such file".to_owned()))?;
     let cached = (header::CACHE_CONTROL, HeaderValue::from_static(IMMUTABLE));
     let media = (header::CONTENT_TYPE, HeaderValue::from_static(asset.media));
     if takes_gzip(&headers) {

@@ -44,7 +44,10 @@ impl Sent {
     /// There is none, or it is too long, or has a control character.
     pub fn reason(&self) -> Result<String, Field> {
         let reason = self.get("reason").filter(|text| is_plain(text) && text.chars().count() <= MAX_REASON);
-        let expected = format!("why, in at most {MAX_REASON} letters or {MAX_BYTES} bytes, without control characters");
+        let expected = format!(
+            "a reason of at most {MAX_REASON} characters or {MAX_BYTES} bytes, without control \
+             characters"
+        );
         reason.map(str::to_owned).ok_or_else(|| Field { field: "reason".to_owned(), expected })
     }
 

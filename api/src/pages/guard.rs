@@ -69,7 +69,7 @@ async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request)
     {
         return Err(refused(
             "form",
-            Error::Forbidden("the form is of another sign-in: load the page again".to_owned()),
+            Error::Forbidden("this form belongs to another sign-in; reload the page".to_owned()),
         ));
     }
     if let Some(reason) = form_reason {
@@ -86,7 +86,7 @@ async fn with_form(request: Request, bounds: Bounds) -> Result<(Request, Option<
         return Ok((request, None));
     }
     if !is_of_this_origin(request.headers()) {
-        let detail = "a page of another origin may not change anything here".to_owned();
+        let detail = "a page from another origin cannot make changes here".to_owned();
         return Err(refused("origin", Error::Forbidden(detail)));
     }
     let (head, body) = request.into_parts();

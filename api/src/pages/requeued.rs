@@ -34,7 +34,7 @@ pub fn run(random: [u8; 32]) -> Input {
 /// # Errors
 /// No destination is chosen.
 pub fn address(sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
-    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination, or all"))?;
+    let to = sent.get("destination_id").ok_or_else(|| Error::invalid("destination_id", "one destination or all"))?;
     if to == EVERY {
         body.remove("destination_id");
     }
@@ -97,9 +97,9 @@ impl Requeued {
 
     pub fn sentence(&self) -> String {
         match self.pending {
-            0 => "Nothing is sent again.".to_owned(),
-            1 => "1 delivery is queued again.".to_owned(),
-            pending => format!("{pending} deliveries are queued again."),
+            0 => "Nothing was queued.".to_owned(),
+            1 => "1 delivery was queued.".to_owned(),
+            pending => format!("{pending} deliveries were queued."),
         }
     }
 
@@ -116,14 +116,14 @@ const fn sentence(reason: Skipped) -> &'static str {
         Skipped::NotChosen => {
             "the destination is not subscribed to such events, or not for this platform or environment"
         }
-        Skipped::AlreadyPending => "it is pending already, or, where only what is missing is sent, was queued before",
+        Skipped::AlreadyPending => "it is already pending, or was queued before",
         Skipped::Acknowledged => "the destination acknowledged it, or a newer state",
-        Skipped::Counted => "the destination acknowledged it, and would count it twice",
-        Skipped::MayBeCounted => "the destination may have it, and would count it twice so late",
-        Skipped::Pruned => "its body was removed because of its age",
-        Skipped::Operators => "it is an event about a destination, which is sent once",
+        Skipped::Counted => "the destination acknowledged it and would count it twice",
+        Skipped::MayBeCounted => "the destination may have it and could count it twice",
+        Skipped::Pruned => "retention removed its body",
+        Skipped::Operators => "events about destinations are sent only once",
         Skipped::Deleted => "the destination was deleted",
-        Skipped::Unknown => "no event of the purchase was announced yet",
+        Skipped::Unknown => "no event of the purchase was recorded yet",
     }
 }
 

@@ -93,7 +93,7 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// The chapters of the tree of a purchase, the newest first. `mark` is an id that was searched.
+/// The chapters of the tree of a purchase, newest first. `mark` is an id that was searched.
 pub fn chapters(tree: &Node, mark: Option<&str>, visit: &Visit) -> Vec<Chapter> {
     let marks = Marks { mark, visit };
     let notifications: Vec<&Node> = below(tree, "notifications").flat_map(|node| below(node, "notification")).collect();
@@ -182,9 +182,9 @@ impl Marks<'_> {
         let (tone, label) = match (text(node, "outcome"), waits) {
             (None, Some("window")) => (Tone::Busy, "Window open"),
             (None, Some("hold")) => (Tone::Warn, "Held"),
-            (None, Some("parked" | "verification" | "confirmation")) => (Tone::Warn, "Waits for the store"),
-            (None, Some("topic approval")) => (Tone::Warn, "Waits for approval"),
-            (None, _) => (Tone::Busy, "Waits"),
+            (None, Some("parked" | "verification" | "confirmation")) => (Tone::Warn, "Waiting for the store"),
+            (None, Some("topic approval")) => (Tone::Warn, "Waiting for approval"),
+            (None, _) => (Tone::Busy, "Waiting"),
             (Some("refused"), _) => (Tone::Bad, "Refused"),
             (Some("given_up"), _) => (Tone::Bad, "Given up"),
             (Some("duplicate"), _) => (Tone::Idle, "Duplicate"),

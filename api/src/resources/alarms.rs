@@ -16,7 +16,7 @@ use storage::{Alarm, AlarmFilter, Paged};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "note": "the new secret is set" }]))]
 pub struct Acknowledgement {
-    /// What was found, or what is done about it; the reason in the audit entry.
+    /// What you found, or what you did about it; the reason in the audit entry.
     #[schemars(length(min = 1, max = 1000))]
     note: String,
     /// Who acknowledges it, for people; the name of the key when absent.

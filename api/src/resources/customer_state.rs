@@ -126,12 +126,9 @@ pub const fn note(status: AnnouncementStatus) -> &'static str {
     match status {
         AnnouncementStatus::Announced => "The state is the one that this event announced.",
         AnnouncementStatus::Pruned => {
-            "A state was announced by this event, and its body was removed because of its age: the state of that time is \
-             not known any more."
+            "This event announced the state, but retention removed its body: the state at that time is no longer known."
         }
-        AnnouncementStatus::NothingAnnounced => {
-            "Until that time no state of this user had been announced in this environment."
-        }
+        AnnouncementStatus::NothingAnnounced => "No state of this user had been announced in this environment by then.",
     }
 }
 

@@ -98,7 +98,8 @@ pub async fn show(
 pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer: no notification and no request has named them yet; PUT names them".to_owned(),
+            "there is no such customer: no notification and no request has named them yet; use PUT to identify them"
+                .to_owned(),
         ),
         other => other.into(),
     }

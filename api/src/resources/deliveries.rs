@@ -90,10 +90,10 @@ pub async fn request(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Resu
     let note = match (&sent.body, sent.status) {
         (Some(_), _) => None,
         (None, DeliveryStatus::Pending | DeliveryStatus::Waiting) => {
-            Some("It was not attempted yet: the body is rendered, and never changed again, by the first attempt.")
+            Some("Not attempted yet: the first attempt renders the body, which never changes afterwards.")
         }
         (None, _) => Some(
-            "The delivery has ended, and its body was removed then: the event still has what the body was rendered from.",
+            "The delivery has ended, and its body was removed. The event still has the data that it was rendered from.",
         ),
     };
     Ok(Json(SentRequest {

@@ -134,7 +134,7 @@ pub async fn show(State(edge): State<Shared>, Ids(app, id): Ids<AppId, Uuid>) ->
 fn unknown(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer, and none with this name was erased: look for another of their names".to_owned(),
+            "there is no such customer, and no customer with this id was erased: try another of their ids".to_owned(),
         ),
         other => other.into(),
     }

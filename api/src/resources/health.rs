@@ -76,7 +76,7 @@ pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     match timeout(TIMEOUT, inbox).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => return Err(error.into()),
-        Err(_) => return Err(Error::Unavailable("the inbox does not answer in time".to_owned())),
+        Err(_) => return Err(Error::Unavailable("the inbox did not respond in time".to_owned())),
     }
     let is_connected = edge.dispatch.engine().is_connected();
     let temporal = if is_connected { Connection::Connected } else { Connection::Unreachable };

@@ -100,8 +100,8 @@ impl From<&CustomerPurchases> for MergedCustomer {
     }
 }
 
-const NO_PURCHASE: &str = "No purchase of this store customer is known yet. If there should be one, check the spelling, with \
-                           upper and lower case.";
+const NO_PURCHASE: &str = "No purchase of this store customer is known yet. If there should be one, check the \
+     spelling, including upper and lower case.";
 
 impl From<&Naming> for NamingPreview {
     fn from(naming: &Naming) -> Self {
@@ -138,7 +138,7 @@ pub async fn name(
     let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
         (Some(owner), None) | (None, Some(owner)) => Some(owner),
         (None, None) => {
-            draft.wrong.add("app_user_id", "the store's name of the customer, or `receipt_id` in its place");
+            draft.wrong.add("app_user_id", "the store's id of the customer, or `receipt_id` instead");
             None
         }
         (Some(_), Some(_)) => {
@@ -172,7 +172,7 @@ impl NamedCustomer {
         Some(Arc::new(move |naming| {
             let now = NamingPreview::from(naming);
             if preview.as_ref().is_some_and(|shown| *shown != now.id) {
-                return Err("one of the customers has changed since the preview, which may be shown again".to_owned());
+                return Err("one of the customers has changed since the preview: preview the change again".to_owned());
             }
             match now.merge {
                 Some(merge) if !may_merge => Err(format!(
@@ -199,7 +199,8 @@ pub fn counted(purchases: usize) -> String {
 pub fn naming_error(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { what } => Error::Missing(format!(
-            "there is no {what}: name the owner by `app_user_id`, which may be unknown, or import the purchase first"
+            "there is no {what}: identify the owner by `app_user_id`, which need not be known yet, or import the \
+             purchase first"
         )),
         storage::Error::Conflict { detail, .. } => Error::Conflict(detail),
         other => other.into(),

@@ -75,9 +75,10 @@ impl NewRate {
     pub fn mistakes(&self, now: Timestamp) -> Vec<(&'static str, String)> {
         let tomorrow: String = now.plus(DAY).to_string().chars().take(DAY_CHARS).collect();
         let is_late = self.day > tomorrow;
-        let of_day = is_late.then(|| ("day", format!("a day until tomorrow, {tomorrow}, and it is `{}`", self.day)));
+        let of_day =
+            is_late.then(|| ("day", format!("a day no later than tomorrow, {tomorrow}, but it is `{}`", self.day)));
         let is_usd = self.currency == "USD";
-        let of_usd = is_usd.then(|| ("currency", "another currency than USD, whose rate is always 1".to_owned()));
+        let of_usd = is_usd.then(|| ("currency", "a currency other than USD, whose rate is always 1".to_owned()));
         of_day.into_iter().chain(of_usd).collect()
     }
 }

@@ -158,7 +158,7 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
         wrong.add("cursor", "not to be given with this selection, which is one page");
     }
     if body.destination_id.is_none() && first.as_ref().is_some_and(is_of_states) {
-        wrong.add("destination_id", "the id of the destination to send to: these states are sent to one");
+        wrong.add("destination_id", "the id of the destination: these states are sent to one destination");
     }
     first
 }
@@ -220,7 +220,7 @@ async fn limited(
         apps.extend(app);
     }
     if matches!(apps[..], [selected, receiver] if selected != receiver) {
-        return Err(Error::invalid("destination_id", "a destination of the app of what is sent"));
+        return Err(Error::invalid("destination_id", "a destination in the same app as what is sent"));
     }
     Ok(match caller.app {
         Some(own) if receiver.is_none() => Receivers::App(own),

@@ -86,7 +86,7 @@ pub async fn list(
     let (step_micros, from) = (step * MICROS, from.micros().div_euclid(step * MICROS));
     let points = until.micros().div_euclid(step_micros) - from + 1;
     if !(1..=MAX_POINTS).contains(&points) {
-        let expected = format!("a time before `until`, at most {MAX_POINTS} steps of {step} s, and these are {points}");
+        let expected = format!("a time before `until`, at most {MAX_POINTS} steps of {step} s, but these are {points}");
         return Err(Error::invalid("from", expected));
     }
     let filter = SeriesFilter {

@@ -50,14 +50,14 @@ pub struct SignInLink {
 /// `POST /v1/sign-in-links`
 pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>) -> Result<Created<SignInLink>, Error> {
     if draft.body.role > caller.role {
-        draft.wrong.add("role", format!("at most that of the caller, `{}`", caller.role.as_str()));
+        draft.wrong.add("role", format!("at most the caller's own role, `{}`", caller.role.as_str()));
     }
     // A caller may have its own name, whatever it is.
     if draft.body.name != caller.name {
         check_name(&mut draft.wrong, &draft.body.name);
     }
     if draft.body.role == Role::Metrics {
-        draft.wrong.add("role", "one that may read");
+        draft.wrong.add("role", "a role that may read");
     }
     let NewSignInLink { name, role, app_id, lifetime_seconds } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;

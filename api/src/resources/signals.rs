@@ -46,10 +46,10 @@ pub async fn taken(call: impl Future<Output = Result<(), EngineError>>) -> Resul
     match timeout(TIMEOUT, call).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(EngineError::Rejected(reason))) => {
-            Err(Error::Upstream(format!("the workflow engine refuses: {reason}")))
+            Err(Error::Upstream(format!("the workflow engine refused it: {reason}")))
         }
         Ok(Err(EngineError::Unavailable(_) | EngineError::Exhausted(_))) | Err(_) => {
-            Err(Error::Unavailable("the workflow engine does not answer at the moment; try again".to_owned()))
+            Err(Error::Unavailable("the workflow engine is not responding; try again".to_owned()))
         }
     }
 }

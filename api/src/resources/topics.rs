@@ -55,8 +55,8 @@ pub async fn approve(
     let store = edge.store.platform(platform).await?.store;
     edge.confirm(&store, &url).await.map_err(|error| {
         Error::Upstream(format!(
-            "the store did not confirm the subscription: {error}. The topic stays pending; see that this service can \
-             reach the store, then approve again"
+            "the store did not confirm the subscription: {error}. The topic stays pending; make sure that this \
+             service can reach the store, then approve again"
         ))
     })?;
     let released = edge.store.approve_topic(id).await.map_err(already_decided)?;
@@ -100,10 +100,10 @@ async fn of_platform(edge: &Edge, platform: PlatformId, id: TopicId) -> Result<T
 
 fn not_pending(state: TopicState) -> Error {
     let why = match state {
-        TopicState::Configured => "the platform names it itself, so it needs no approval",
+        TopicState::Configured => "the platform's settings name it, so it needs no approval",
         TopicState::Pending | TopicState::Confirmed => "it needs no approval",
-        TopicState::Expired => "it was not decided about in time; ask the store to send its confirmation again",
-        TopicState::Rejected => "name it as the platform's `topic_arn` to trust it after all",
+        TopicState::Expired => "it expired without a decision; ask the store to send its confirmation again",
+        TopicState::Rejected => "set it as the platform's `topic_arn` to trust it after all",
         TopicState::Unsubscribed => "ask the store to send its confirmation again",
     };
     Error::Conflict(format!("the topic is {} now: {why}", state.as_str()))
@@ -112,7 +112,7 @@ fn not_pending(state: TopicState) -> Error {
 /// The error when another request decided about the topic at the same time.
 fn already_decided(error: storage::Error) -> Error {
     match error {
-        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was decided already: {detail}")),
+        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was already decided: {detail}")),
         other => other.into(),
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 const OTHER_SECRET: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 /// What a device without a secret is to do.
-const ADVICE: &str = "make a new id with a secret";
+const ADVICE: &str = "create a new id with a secret";
 
 /// A service and the publishable key of its platform.
 struct Stage {

@@ -216,7 +216,7 @@ async fn only_settle_run_takes_samples() {
     let answer = service.send_json("POST", &format!("/v1/platforms/{platform}/sample"), &json!({})).await;
     assert_eq!(answer.status, 409, "{}", answer.body);
     assert!(
-        answer.body["detail"].as_str().is_some_and(|why| why.contains("only `settle run` takes samples")),
+        answer.body["detail"].as_str().is_some_and(|why| why.contains("only `settle run` accepts samples")),
         "{}",
         answer.body
     );

@@ -264,7 +264,7 @@ story! {
         let first = world.move_to(app_user("c1"), "otto").await.unwrap();
         world.move_to(CustomerKey::ExternalId("otto".to_owned()), "bert").await.unwrap();
         let refused = world.store.undo_transfer(first.id, by("late")).await.unwrap_err();
-        assert!(refused.to_string().contains("has moved again"), "{refused}");
+        assert!(refused.to_string().contains("has since moved again"), "{refused}");
     }
 }
 

@@ -124,7 +124,7 @@ story! {
         let refused = world.store.new_destination(new_destination(&world.app, "after")).await.unwrap_err();
         let expected = format!("the key `{}`", world.store.key_id());
         let refused = refused.to_string();
-        assert!(refused.contains(&expected) && refused.contains("was turned out"), "{refused}");
+        assert!(refused.contains(&expected) && refused.contains("is retired"), "{refused}");
         both.new_destination(new_destination(&world.app, "after")).await.unwrap();
     }
 }
@@ -226,7 +226,7 @@ story! {
         assert_eq!(both.turn_out_older_keys().await.unwrap(), [old_id.as_str()]);
         drop(both);
         let error = Store::open(keyed(&config, OLD, &[NEW])).await.unwrap_err().to_string();
-        for part in [format!("`{old_id}`"), format!("name `{new_id}` first"), "SETTLE_KEY".to_owned()] {
+        for part in [format!("`{old_id}`"), format!("list `{new_id}` first"), "SETTLE_KEY".to_owned()] {
             assert!(error.contains(&part), "{part} in {error}");
         }
         // It may still be named, for a backup from before.
@@ -247,7 +247,7 @@ story! {
         let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
         turn(&both).await;
         both.turn_out_older_keys().await.unwrap();
-        let expected = format!("name `{}` first", both.key_id());
+        let expected = format!("list `{}` first", both.key_id());
         let refusals = [
             wrong.new_destination(new_destination(&world.app, "after")).await.map(drop),
             wrong.turn_page(TurnCursor::default()).await.map(drop),
@@ -255,7 +255,7 @@ story! {
         ];
         for refusal in refusals {
             let error = refusal.unwrap_err().to_string();
-            assert!(error.contains("was turned out") && error.contains(&expected), "{error}");
+            assert!(error.contains("is retired") && error.contains(&expected), "{error}");
         }
         Store::open(keyed(&world.config, NEW, &[])).await.unwrap();
     }

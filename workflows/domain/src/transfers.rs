@@ -40,7 +40,7 @@ impl std::str::FromStr for TransferPolicy {
             "immediate" => Ok(Self::Immediate),
             "review" => Ok(Self::Review),
             "never" => Ok(Self::Never),
-            other => Err(format!("`immediate`, `review` or `never`, and it is `{other}`")),
+            other => Err(format!("`immediate`, `review` or `never`, but it is `{other}`")),
         }
     }
 }

@@ -94,7 +94,7 @@ impl std::str::FromStr for UnknownReceipts {
         match name {
             "give_up" => Ok(Self::GiveUp),
             "believe" => Ok(Self::Believe),
-            other => Err(format!("`give_up` or `believe`, and it is `{other}`")),
+            other => Err(format!("`give_up` or `believe`, but it is `{other}`")),
         }
     }
 }

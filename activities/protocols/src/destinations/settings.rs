@@ -77,6 +77,6 @@ fn expected(property: &Value) -> String {
     });
     match all.collect::<Vec<_>>().split_last() {
         Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => "a text".to_owned(),
+        _ => "text".to_owned(),
     }
 }

@@ -55,8 +55,8 @@ pub fn acknowledge(write: &mut Write<'_>, id: AlarmId, by: &str, note: &str) -> 
 fn changed(alarm: &Alarm, seen: Timestamp) -> Option<String> {
     let Alarm { last_at, acknowledged_at, acknowledged_by, .. } = alarm;
     if *last_at != seen {
-        return Some(format!("the alarm was raised again at {last_at}: read it again first"));
+        return Some(format!("the alarm was raised again at {last_at}: read it first, then acknowledge it"));
     }
     let by = acknowledged_by.as_deref().unwrap_or("somebody");
-    acknowledged_at.map(|at| format!("{by} acknowledged it already, at {at}"))
+    acknowledged_at.map(|at| format!("{by} already acknowledged it, at {at}"))
 }

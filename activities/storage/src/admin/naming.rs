@@ -263,7 +263,7 @@ fn called_otherwise(called: &str, wanted: &str) -> Error {
 fn nobody(owner: &Owner) -> Error {
     match owner {
         Owner::AppUser(_) => {
-            let detail = "the app has no platform yet, so no store could know this customer: make the platform first";
+            let detail = "the app has no platform yet, so no store can know this customer: create a platform first";
             Error::Conflict { what: "app_user_id", detail: detail.to_owned() }
         }
         Owner::Receipt(_) => Error::Missing { what: "purchase with this `receipt_id` in the app" },

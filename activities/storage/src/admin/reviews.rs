@@ -82,7 +82,7 @@ impl Store {
     /// Leaves the purchases, now and at each later login of the same user, under every policy. What moved before stays moved.
     ///
     /// # Errors
-    /// [`Error::Conflict`] if it was refused already.
+    /// [`Error::Conflict`] if it was already refused.
     pub async fn refuse_transfer(&self, id: ReviewId, author: Author) -> Result<Answered, Error> {
         self.change("transfer.refuse", move |write| {
             let review = answer(write, id, false, &author)?;
@@ -105,7 +105,7 @@ fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) 
     transfers::lock_both(write, review.from_user_id, review.to_user_id)?;
     let review = reviews::find(write.connection, id)?;
     if review.is_approved == Some(approves) {
-        let detail = if approves { "it was approved already" } else { "it was refused already" };
+        let detail = if approves { "it was already approved" } else { "it was already refused" };
         return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
     }
     sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;

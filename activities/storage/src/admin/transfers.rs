@@ -88,7 +88,7 @@ fn move_customer(
     let named = names::named(write.connection, *app, to)?;
     let target = named.unwrap_or(new);
     if target == from {
-        let detail = format!("it belongs to `{to}` already");
+        let detail = format!("it already belongs to `{to}`");
         return Err(Error::Conflict { what: "customer", detail });
     }
     users::create(write, *app, target)?;
@@ -120,10 +120,10 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
     let (from, to) = lock_both(write, transfer.to, transfer.from)?;
     let refused = |detail: String| Err(Error::Conflict { what: "transfer", detail });
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {
-        return refused(format!("it was undone by the transfer {by}"));
+        return refused(format!("it was already undone by the transfer {by}"));
     }
     if !still_owned(write, transfer.app_id, &from, Some(&transfer.moved.customers))? {
-        return refused("a customer that it moved has moved again since: use `settle customer move`".to_owned());
+        return refused("a customer that it moved has since moved again: use `settle customer move`".to_owned());
     }
     let request = Move {
         app: transfer.app_id,

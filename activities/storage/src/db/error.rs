@@ -56,7 +56,7 @@ pub enum Error {
         detail: String,
     },
     /// A device does not prove itself. Its app must send the device's secret, or make a new device.
-    #[error("the device does not prove itself")]
+    #[error("the device is not verified")]
     Unproved(#[source] Unproved),
     /// This process lacks a key that values are encrypted or hashed with, so it cannot say whether something is there. The
     /// operator must restart it with the key; trying again at another process helps.
@@ -77,17 +77,17 @@ pub enum Error {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unproved {
     #[error(
-        "`Settle-Device-Secret` is missing: send the secret with which the device was created. A device without one may \
-         call `events` alone: make a new id with a secret"
+        "`Settle-Device-Secret` is missing: send the secret with which the device was created. A device without one \
+         may call only `events`: create a new id with a secret"
     )]
     Missing,
     /// The device was created without a secret.
-    #[error("the device was created without a secret and may call `events` alone: make a new id with a secret")]
+    #[error("the device was created without a secret and may call only `events`: create a new id with a secret")]
     Never,
     /// The request shows another secret than that of the device.
     #[error(
-        "`Settle-Device-Secret` is not the secret with which the device was created; if that is lost, make a new id with a \
-         secret"
+        "`Settle-Device-Secret` is not the secret with which the device was created; if it is lost, create a new id \
+         with a secret"
     )]
     Other,
 }

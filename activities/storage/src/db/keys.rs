@@ -48,8 +48,8 @@ fn retired(connection: &mut AnyConnection, id: &str) -> Result<Error, Error> {
     let present: Vec<String> = sql(KEYS).values(connection)?;
     let present: Vec<&str> = present.iter().map(String::as_str).collect();
     Ok(Error::corrupt(format!(
-        "the key `{id}`, the first one of SETTLE_KEY, was turned out and encrypts nothing any more: name {} first, and \
-         `{id}` not at all; to turn the key once more, make another one (`openssl rand -hex 32`)",
+        "the key `{id}`, the first one of SETTLE_KEY, is retired and must not encrypt again: list {} first and omit \
+         `{id}`; to rotate the key again, create another one (`openssl rand -hex 32`)",
         listed(&present)
     )))
 }

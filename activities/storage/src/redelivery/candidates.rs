@@ -113,7 +113,7 @@ fn cut<R: Into<Candidate>>(
 /// destination that keeps profiles.
 pub fn suitable(connection: &mut AnyConnection, selection: &Selection) -> Result<Destination, Error> {
     let Some(id) = selection.receivers.destination() else {
-        return Err(Error::Unsuitable("states are sent to one destination: name it".to_owned()));
+        return Err(Error::Unsuitable("states are sent to one destination: set `destination_id`".to_owned()));
     };
     let destination = destinations::find(connection, id)?.ok_or(Error::Missing { what: "destination" })?;
     let destination = destination.destination();

@@ -130,7 +130,7 @@ fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfR
     let row: Option<Answered> = sql(ANSWER).bind(place.run.as_str()).bind(place.cursor.as_str()).first(connection)?;
     let Some(row) = row else { return Ok(None) };
     if row.request_digest != place.request_digest {
-        let detail = "a run of this name requested something else: name it otherwise".to_owned();
+        let detail = "another run with this name requested something else: choose another name".to_owned();
         return Err(Error::Conflict { what: "run", detail });
     }
     let answer = serde_json::from_str(&row.answer);

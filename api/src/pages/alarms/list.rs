@@ -18,7 +18,7 @@ const PATH: &str = "/ui/audit-log";
 
 pub const FILTERS: &[Filter<AuditEntryView>] = &[
     Filter::new("operation", "Operation (such as destination.update)", FilterKind::Drawn),
-    Filter::new("subject", "Of which id", FilterKind::Drawn),
+    Filter::new("subject", "Id of the changed item", FilterKind::Drawn),
 ];
 
 const COLUMNS: &[Column<AuditEntryView>] = &[
@@ -50,14 +50,14 @@ pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
         api: "/v1/audit-log",
         command: "settle audit-log",
         nouns: ["entry", "entries"],
-        order: "the newest first",
+        order: "newest first",
         live: "audit_log",
         fixed: None,
         ids: &["id", "subject", "key_id"],
         filters: FILTERS,
         columns: COLUMNS,
         head: ListHead::Tabs("Alarms and audit log", vec![tab("Alarms", SCREEN.path), tab("Audit log", PATH)]),
-        nothing: ("Nobody changed anything yet.", None),
+        nothing: ("No changes yet.", None),
     }
 }
 

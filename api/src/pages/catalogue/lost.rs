@@ -17,17 +17,15 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
         Change::SetProduct(sku, after) => match before.products.get(sku) {
             Some(product) => {
                 let lost = product.entitlements.iter().filter(|id| !after.entitlements.contains(id));
-                named("It does not give these entitlements any more", &lost.cloned().collect::<Vec<_>>())
-                    .into_iter()
-                    .collect()
+                named("It no longer gives these entitlements", &lost.cloned().collect::<Vec<_>>()).into_iter().collect()
             }
             None => Vec::new(),
         },
         Change::DeleteEntitlement(id) => {
             match before.products.values().filter(|one| one.entitlements.contains(id)).count() {
                 0 => vec!["No product gives it.".to_owned()],
-                1 => vec!["It is taken from 1 product, and its customers lose it.".to_owned()],
-                count => vec![format!("It is taken from {count} products, and their customers lose it.")],
+                1 => vec!["It will be removed from 1 product, and its customers will lose it.".to_owned()],
+                count => vec![format!("It will be removed from {count} products, and their customers will lose it.")],
             }
         }
         Change::SetEntitlement(..) => Vec::new(),
@@ -37,9 +35,9 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
 
 fn product_deleted(product: &Product, purchases: i64) -> Vec<String> {
     if product.entitlements.is_empty() {
-        return vec!["Its name and prices are deleted. It gives no entitlement.".to_owned()];
+        return vec!["Its name and prices will be deleted. It gives no entitlements.".to_owned()];
     }
-    let deleted = format!("Its name, prices and entitlements ({}) are deleted.", list(&product.entitlements));
+    let deleted = format!("Its name, prices and entitlements ({}) will be deleted.", list(&product.entitlements));
     let whose = match purchases {
         0 => return vec![deleted],
         1 => "The customer with this purchase loses".to_owned(),
@@ -60,7 +58,7 @@ fn replaced(before: &Catalogue, after: &Catalogue) -> Vec<String> {
             verbs.into_iter().zip(lists).flat_map(move |(verb, names)| named(&format!("{kind}s {verb}"), &names))
         })
         .collect();
-    if all.is_empty() { vec!["Nothing differs from what is there.".to_owned()] } else { all }
+    if all.is_empty() { vec!["This is identical to the current catalogue.".to_owned()] } else { all }
 }
 
 /// The names that are deleted, added and changed.
@@ -113,15 +111,15 @@ mod tests {
             (
                 Change::DeleteProduct(name("month")),
                 3,
-                "entitlements (gold, silver) are deleted. Customers with these 3",
+                "entitlements (gold, silver) will be deleted. Customers with these 3",
             ),
             (Change::DeleteProduct(name("month")), 1, "The customer with this purchase loses those entitlements"),
-            (Change::DeleteProduct(name("tip")), 0, "It gives no entitlement."),
-            (Change::DeleteEntitlement(name("gold")), 0, "taken from 2 products, and their customers lose it."),
-            (Change::DeleteEntitlement(name("silver")), 0, "taken from 1 product, and its customers lose it."),
-            (Change::SetProduct(name("month"), Product::default()), 0, "any more: gold, silver."),
+            (Change::DeleteProduct(name("tip")), 0, "It gives no entitlements."),
+            (Change::DeleteEntitlement(name("gold")), 0, "removed from 2 products, and their customers will lose it."),
+            (Change::DeleteEntitlement(name("silver")), 0, "removed from 1 product, and its customers will lose it."),
+            (Change::SetProduct(name("month"), Product::default()), 0, "gives these entitlements: gold, silver."),
             (Change::Replace(other), 0, "Products deleted: tip. Products added: week. Products changed: year."),
-            (Change::Replace(catalogue()), 0, "Nothing differs"),
+            (Change::Replace(catalogue()), 0, "identical to the current"),
         ] {
             let shown = sentences(&catalogue(), &change, purchases).join(" ");
             assert!(shown.contains(expected), "{expected}: {shown}");

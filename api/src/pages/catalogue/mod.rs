@@ -201,8 +201,8 @@ impl ChangeForm {
                 return Ok(());
             }
             let detail = match kind {
-                Some(_) if shown.is_empty() => "it exists already, and can be changed from the catalogue",
-                _ => "somebody else changed it after this form was opened",
+                Some(_) if shown.is_empty() => "it already exists; open it in the catalogue to change it",
+                _ => "someone else changed it after you opened this form",
             };
             Err(detail.to_owned())
         })
@@ -212,7 +212,7 @@ impl ChangeForm {
     fn id(&self, kind: Kind) -> Result<String, Error> {
         self.sent.reason().map_err(|wrong| Error::Invalid(vec![wrong]))?;
         let id = self.sent.get(kind.field()).filter(|id| id.chars().count() <= 200);
-        id.map(str::to_owned).ok_or_else(|| Error::invalid(kind.field(), "a text of at most 200 letters"))
+        id.map(str::to_owned).ok_or_else(|| Error::invalid(kind.field(), "text of at most 200 characters"))
     }
 
     /// Back at the catalogue after a change; before it, the count with the form that makes it; or what is wrong.

@@ -91,7 +91,7 @@ async fn rows(
 /// A new app concerns all of them: a sign-in of one app creates none.
 pub fn refuse_sign_in_of_app(_: &Shared, visit: &Visit, _: &Sent, _: &mut Map<String, Value>) -> Result<(), Error> {
     match visit.sign_in.app_id {
-        Some(_) => Err(Error::Forbidden("this concerns all apps, and the sign-in is of one".to_owned())),
+        Some(_) => Err(Error::Forbidden("this affects all apps, but your sign-in is limited to one".to_owned())),
         None => Ok(()),
     }
 }

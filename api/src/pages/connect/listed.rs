@@ -40,10 +40,10 @@ impl PlatformRow {
             last: facts.accepted().map(|one| Moment::ago(one.last_at)),
             state: match next {
                 None => Badge::new(Tone::Good, "connected"),
-                Some(Step::Topic) if facts.pending() > 0 => Badge::new(Tone::Warn, "topic waits for approval"),
+                Some(Step::Topic) if facts.pending() > 0 => Badge::new(Tone::Warn, "topic waiting for approval"),
                 Some(_) => Badge::new(Tone::Busy, "not connected yet"),
             },
-            next: next.map_or("see the newest event", Step::next),
+            next: next.map_or("see the latest event", Step::next),
         }
     }
 }

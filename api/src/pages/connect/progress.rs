@@ -50,7 +50,7 @@ impl Step {
             Self::App => "create an app",
             Self::Platform => "choose a store",
             Self::Console => "copy the URL into the store's console",
-            Self::Topic => "decide about the topic",
+            Self::Topic => "approve or reject the topic",
             Self::Sample => "send a sample",
             Self::Destination => "add a destination",
             Self::First => "wait for the first event",
@@ -180,7 +180,7 @@ fn settled(last: Option<&ReceivedNotification>, newest: Option<&PurchaseExplanat
             tick((Tone::Bad, "not settled"), title, Some(format!("{}{why}", other.as_str().replace('_', " "))), None)
         }
         (None, Some(WaitingFor::Window)) => {
-            let sentence = "each further notification starts it anew; it closes".to_owned();
+            let sentence = "each new notification restarts it; it closes".to_owned();
             tick((Tone::Busy, "window open"), title, Some(sentence), one.window_ends_at.map(Moment::until))
         }
         (None, _) => tick((Tone::Warn, "waits"), title, Some(waits(one, of.now)), None),
@@ -194,10 +194,10 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
     match (at, standing.and_then(|standing| standing.unverified_since)) {
         (Some(at), None) => tick(DONE, title, None, Some(Moment::ago(at))),
         (_, Some(since)) => {
-            tick((Tone::Warn, "the store does not answer"), title, Some("since".to_owned()), Some(Moment::at(since)))
+            tick((Tone::Warn, "no response from the store"), title, Some("since".to_owned()), Some(Moment::at(since)))
         }
         (None, None) if !can_verify => {
-            let sentence = "the platform has no secret of the store that is accepted, so that nothing is verified";
+            let sentence = "the platform has no valid shared key, so nothing is verified";
             tick((Tone::Warn, "off"), title, Some(sentence.to_owned()), None)
         }
         (None, None) => tick(OPEN, title, None, None),
@@ -238,7 +238,7 @@ fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
         });
     }
     if all.len() == 1 {
-        all.push(tick(OPEN, delivery, Some("no destination wants it".to_owned()), None));
+        all.push(tick(OPEN, delivery, Some("no destination is subscribed to it".to_owned()), None));
     }
     all
 }
@@ -268,9 +268,9 @@ pub fn unreachable(url: &url::Url) -> Option<&'static str> {
         None => true,
     };
     if is_private {
-        return Some("This address is not on the internet, so that no store can reach it");
+        return Some("This address is not public, so no store can reach it");
     }
-    (url.scheme() != "https").then_some("Stores send to HTTPS alone, and this URL is plain HTTP")
+    (url.scheme() != "https").then_some("Stores send only to HTTPS, but this URL is plain HTTP")
 }
 
 #[cfg(test)]

@@ -171,8 +171,8 @@ impl<'a> ConsolePage<'a> {
                 .map(|count| (Badge::new(Tone::Warn, "decision needed"), count)),
             topics_path: of.path(visit, "/topics"),
             unverified: match value["verification"]["state"].as_str() {
-                Some("off") => Some("No secret of the store is stored"),
-                Some("refused") => Some("The store refuses the secret"),
+                Some("off") => Some("No shared key is set"),
+                Some("refused") => Some("The store rejects the shared key"),
                 _ => None,
             }
             .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),
@@ -183,11 +183,14 @@ impl<'a> ConsolePage<'a> {
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
             notice: match visit.query("done").as_deref() {
-                Some("nothing") => Some("Nothing is different: nothing was changed."),
+                Some("nothing") => Some("There were no changes to save."),
                 Some("settings") => Some("The platform was changed."),
-                Some("rotate-ingress-key") => Some("The URL is a new one: put it into the store's console now."),
-                Some("retire-old-ingress-key") => Some("The URL before ends within a second."),
-                Some("retry-parked") => Some("The parked purchases are verified again."),
+                Some("rotate-ingress-key") => Some(
+                    "The URL has changed. Paste the new one into the store's console \
+                     now.",
+                ),
+                Some("retire-old-ingress-key") => Some("The previous URL stops working within a second."),
+                Some("retry-parked") => Some("The parked purchases are being verified again."),
                 _ => None,
             },
             frame,
@@ -205,9 +208,12 @@ impl<'a> ConsolePage<'a> {
 fn unsigned(platform: &Platform) -> Option<(Badge, &'static str, PlatformId)> {
     let is_open = platform.unsigned_login_at.is_some() && !platform.has_login_secret;
     let moves = match platform.transfers() {
-        TransferPolicy::Immediate => "whoever has a receipt with its store's customer gets the purchases by a login",
-        TransferPolicy::Review => "a login gets another customer's purchases after a person's answer",
-        TransferPolicy::Never => "no login gets another customer's purchases",
+        TransferPolicy::Immediate => {
+            "anyone who has a receipt and the store's id of its customer can take over the \
+             purchases by logging in"
+        }
+        TransferPolicy::Review => "a login takes over another customer's purchases only after a person approves it",
+        TransferPolicy::Never => "no login can take over another customer's purchases",
     };
     is_open.then(|| (Badge::new(Tone::Warn, "unsigned logins"), moves, platform.id))
 }
@@ -218,18 +224,19 @@ fn actions(frame: &Frame, visit: &Visit, of: &Connected, has_old: bool, mistakes
     let rotate = action(
         "rotate-ingress-key",
         "New URL",
-        "Makes a new notification URL. The one before takes messages for 72 hours, so that nothing is lost until the new \
-         one is in the store's console.",
+        "Creates a new notification URL. The previous one keeps working for 72 hours, so nothing is lost while you \
+         update the store's console.",
     );
     let retire_old = action(
         "retire-old-ingress-key",
         "End the old URL",
-        "Ends the URL before the present one within a second: what the store still sends there is lost.",
+        "The previous URL will stop working within a second. Anything that the store still sends there will be lost.",
     );
     let parked = action(
         "retry-parked",
         "Verify parked purchases",
-        "Verifies again the purchases whose receipt the store did not know, or which belong to another customer.",
+        "Retries the verification of purchases whose receipt the store did not know or that belong to another \
+         customer.",
     );
     let retire_old = has_old.then(|| (Role::Operator, retire_old.irrevocable()));
     let all = [Some((Role::Operator, rotate.irrevocable())), retire_old, Some((Role::Support, parked))];
@@ -284,8 +291,8 @@ impl<'a> TopicsPage<'a> {
             rows: topics.into_iter().map(row).collect(),
             pending: of.facts.pending(),
             notice: match visit.query("done").as_deref() {
-                Some("approve") => Some("The topic may send: what waited for it is released."),
-                Some("reject") => Some("The topic is rejected: what waited for it is refused."),
+                Some("approve") => Some("The topic is approved. The notifications that waited for it are released."),
+                Some("reject") => Some("The topic is rejected. The notifications that waited for it are refused."),
                 _ => None,
             },
             console_path: of.path(visit, ""),
@@ -298,12 +305,12 @@ impl<'a> TopicsPage<'a> {
 
 fn topic_state(state: TopicState) -> Badge {
     match state {
-        TopicState::Configured => Badge::new(Tone::Good, "named in the settings"),
-        TopicState::Confirmed => Badge::new(Tone::Good, "may send"),
-        TopicState::Pending => Badge::new(Tone::Warn, "waits for approval"),
+        TopicState::Configured => Badge::new(Tone::Good, "approved in the settings"),
+        TopicState::Confirmed => Badge::new(Tone::Good, "approved"),
+        TopicState::Pending => Badge::new(Tone::Warn, "waiting for approval"),
         TopicState::Rejected => Badge::new(Tone::Bad, "rejected"),
-        TopicState::Expired => Badge::new(Tone::Idle, "not decided in time"),
-        TopicState::Unsubscribed => Badge::new(Tone::Idle, "ended at the store"),
+        TopicState::Expired => Badge::new(Tone::Idle, "expired"),
+        TopicState::Unsubscribed => Badge::new(Tone::Idle, "unsubscribed"),
     }
 }
 
@@ -318,10 +325,16 @@ fn topic_actions(frame: &Frame, visit: &Visit, of: &Connected, topic: &Topic, mi
     let approve = action(
         "approve",
         "Approve",
-        "Confirms the subscription at the store, and releases the notifications that wait for it: each is settled when its \
-         window is over.",
+        "Confirms the subscription with the store and releases the waiting notifications. Each is settled when its \
+         window ends.",
     );
-    let reject = action("reject", "Reject", "Refuses what this topic sends, and what waits for it.").irrevocable();
+    let reject = action(
+        "reject",
+        "Reject",
+        "Refuses everything that this topic sends, including the notifications \
+         that wait for it.",
+    )
+    .irrevocable();
     match topic.state {
         TopicState::Pending => vec![approve, reject],
         TopicState::Configured | TopicState::Confirmed => vec![reject],

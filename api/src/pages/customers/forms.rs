@@ -99,15 +99,16 @@ pub fn name(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistake
     let what = "If another customer already has this id, you see both before anything is merged. If this customer already \
                 has a different id, nothing is changed.";
     let own = customer.external_id.as_deref().unwrap_or_default();
-    let action = Action::new(path(app, customer.user_id), "name", "Name the customer", what, mistakes);
+    let action = Action::new(path(app, customer.user_id), "name", "Set customer id", what, mistakes);
     let action = action.with(Input::text(field, "").of("hidden").value(value));
     let action = action.with(Input::text("external_id", "Your id (login)").value(own).required());
-    Some(action.with(Input::text("analytics_device_id", "Id of the device in analytics (optional)")))
+    Some(action.with(Input::text("analytics_device_id", "Analytics device id (optional)")))
 }
 
 /// The form that moves purchases to another customer; none where nothing can be named that moves.
 pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistakes: &Mistakes) -> Option<Action> {
-    let all = customer.external_id.iter().map(|id| (format!("{ALL}/{id}"), "All of this customer".to_owned()));
+    let all =
+        customer.external_id.iter().map(|id| (format!("{ALL}/{id}"), "All of the customer's purchases".to_owned()));
     let of_store = customer.app_user_ids.iter().map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
     let of_receipts =
         purchases.iter().map(|one| (format!("receipt_id/{}", one.receipt_id), format!("Receipt {}", one.receipt_id)));
@@ -119,17 +120,17 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     if choices.is_empty() {
         return None;
     }
-    let what = "The purchases belong to the customer with the other id from then on. An id that nobody has makes a new \
-                customer. What gives access is announced by the transfer events; a move can be undone.";
+    let what = "The purchases will belong to the customer with the other id. An unused id creates a new customer. \
+         Transfer events announce the change of access. You can undo a move.";
     let action = Action::new(format!("{}/move", path(app, customer.user_id)), "move", "Move purchases", what, mistakes);
-    let action = action.with(Input::choice("from", "What moves", &choices));
+    let action = action.with(Input::choice("from", "What to move", &choices));
     Some(action.with(Input::text("external_id", "To the customer with your id").required()))
 }
 
 /// The form that takes a transfer back, if that is possible.
 pub fn undo(visit: &Visit, of: UserId, transfer: &Transfer, mistakes: &Mistakes) -> Option<Action> {
     let id = transfer.transfer_id;
-    let what = "Its purchases belong to their former owner again, by another transfer.";
+    let what = "Another transfer returns its purchases to their former owner.";
     let path = visit.to(&format!("/ui/transfers/{id}/undo?of={of}"));
     let action = Action::new(path, format!("undo-{id}"), "Undo", what, mistakes).about(&id.to_string());
     Some(action).filter(|_| transfer.can_undo)

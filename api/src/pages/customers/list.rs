@@ -46,14 +46,14 @@ pub fn payments(visit: &Visit) -> List<PaymentView> {
         api: "/v1/payments",
         command: "settle payment",
         nouns: ["payment", "payments"],
-        order: "the newest first",
+        order: "newest first",
         live: "purchases",
         fixed: None,
         ids: &["event_id", "collapse_key", "transaction_id"],
         filters: FILTERS,
         columns: COLUMNS,
         head: ListHead::Title,
-        nothing: ("No payment was recorded yet.", Some((visit.to(SCREEN.path), "search for a customer"))),
+        nothing: ("No payments yet.", Some((visit.to(SCREEN.path), "search for a customer"))),
     }
 }
 
@@ -72,7 +72,7 @@ const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "Payment of the new plan",
+        EntryKind::PlanChange => "Payment for the new plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
         EntryKind::Correction => "Price corrected",
@@ -93,10 +93,10 @@ fn source(source: &str) -> &'static str {
 const fn unknown(why: UnknownPrice) -> &'static str {
     match why {
         UnknownPrice::ProductUnknown => "the store never showed the product",
-        UnknownPrice::Promotion => "a promotion has a price of its own",
+        UnknownPrice::Promotion => "the promotion has its own price",
         UnknownPrice::NotListed => "the catalogue has no price for that country",
         UnknownPrice::NoRate => "no exchange rate for that day",
-        UnknownPrice::PlanChanged => "the plan changed at once",
+        UnknownPrice::PlanChanged => "the plan changed immediately",
         UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
         UnknownPrice::Implausible => "the device reported an implausible price",
     }

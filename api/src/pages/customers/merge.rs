@@ -80,7 +80,7 @@ impl<'a> MergePage<'a> {
             present: merge.to.purchases,
             owned: counted(merge.to.purchases),
             events: merge.events.iter().map(|(name, number)| format!("{number} {name}")).collect(),
-            sides: [side("The customer that you name", &merge.from), side("The customer with this id", &merge.to)],
+            sides: [side("This customer", &merge.from), side("The customer who has the id", &merge.to)],
             fields: REPEATED.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect(),
             reason: text("reason"),
             wrong_reason: refused.wrong("reason"),

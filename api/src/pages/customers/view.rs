@@ -90,7 +90,7 @@ pub struct Entitlement {
 pub const fn title(environment: domain::Environment) -> &'static str {
     match environment {
         domain::Environment::Production => "Access",
-        domain::Environment::Sandbox => "Access by test purchases",
+        domain::Environment::Sandbox => "Access from test purchases",
     }
 }
 
@@ -110,9 +110,9 @@ impl Environment {
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
             none: match own.map(|one| one.is_active).max() {
-                None => "No purchase was made with money.",
-                Some(Some(true)) => "The catalogue has no entitlement for the products that are active.",
-                Some(_) => "No purchase gives access now: the reason stands beside each below.",
+                None => "No real purchases.",
+                Some(Some(true)) => "The catalogue has no entitlements for the active products.",
+                Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
             },
             skus: access.active_skus.iter().map(Code::short).collect(),
             paid_usd: access.paid_usd.clone(),
@@ -129,7 +129,7 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
     let all = [
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
-        (journey.in_grace_period, "in grace"),
+        (journey.in_grace_period, "in the grace period"),
         (journey.is_cancelled, "will not renew"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
@@ -246,7 +246,7 @@ impl<'a> CustomerPage<'a> {
             purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
             payments: {
                 let all = &read.payments.items;
-                (!all.is_empty()).then(|| Table::of("Payments, the newest first", COLUMNS, all, visit))
+                (!all.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, all, visit))
             },
             more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
             past: None,
@@ -350,9 +350,9 @@ fn event(visit: &Visit, one: &EventView) -> Event {
 /// What a form of this page did, in a sentence.
 fn done(visit: &Visit) -> Option<&'static str> {
     match visit.query("done")?.as_str() {
-        "named" => Some("The customer is named. The purchases concerned are settled anew within minutes."),
-        "move" => Some("The purchases are moved."),
-        "undone" => Some("The transfer is undone: the purchases belong to their former owner again."),
+        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
+        "move" => Some("The purchases were moved."),
+        "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
         _ => None,
     }
 }
@@ -376,7 +376,7 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
 fn why_moved(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => "Logged in on a device with these purchases",
-        TransferCause::Naming => "Merged: the customer was given the id of the other one",
+        TransferCause::Naming => "Merged: the customer was given the id of the other customer",
         TransferCause::Admin => "Moved",
         TransferCause::Undo => "A transfer was undone",
     };

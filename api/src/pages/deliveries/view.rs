@@ -51,7 +51,7 @@ impl<'a> DeliveryPage<'a> {
             ("Next attempt", delivery.next_due_at),
             ("Ended", delivery.finished_at),
         ];
-        let what = "Its event is sent to this destination again, with a new id; of a purchase's states the newest.";
+        let what = "Sends the event to this destination again with a new id. For a purchase, the latest state is sent.";
         let path = format!("/ui/events/{}/resend", delivery.event_id);
         let to = Input::text("destination_id", "").of("hidden").value(&delivery.destination_id.to_string());
         let resend = Action::new(path, "resend", "Resend", what, &Mistakes::default()).with(to).with(run.clone());

@@ -25,7 +25,7 @@ pub fn creation(form: &Form, sent: &Sent) -> Map<String, Value> {
 /// 409 when somebody else changed it after the form was opened: what that person changed would be lost.
 pub fn changes(form: &Form, sent: &Sent, stored: &Value) -> Result<Map<String, Value>, Error> {
     if sent.get(BASED_ON).is_some_and(|based_on| based_on != digest(form, stored)) {
-        let detail = "somebody else changed it after you opened the form. Open it again; what you entered is below";
+        let detail = "someone else changed it after you opened the form. Open it again; what you entered is below";
         return Err(Error::Conflict(detail.to_owned()));
     }
     let mut body = Map::new();

@@ -109,7 +109,7 @@ fn a_new_webhook_wants_every_event_and_is_on() {
     assert_eq!((every.value.as_str(), every.is_on, shown(&groups, "enabled").is_on), ("*", true, true));
     assert!(every.label.contains("not destination.*"), "{}", every.label);
     let listed = super::groups(&form("amplitude"), Entered::New, &Known::default());
-    assert_eq!(shown(&listed, "events").choices[0].choices[0].label, "All of the 13 listed events");
+    assert_eq!(shown(&listed, "events").choices[0].choices[0].label, "All 13 listed events");
 }
 
 #[test]
@@ -124,9 +124,9 @@ fn a_wildcard_is_a_choice_with_what_it_includes() {
     let names: Vec<&str> = of_webhooks.iter().map(|(name, ..)| name.as_str()).collect();
     assert_eq!(names, ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"]);
     let on: Vec<_> = of_webhooks.iter().filter(|(.., is_on)| *is_on).map(|(_, label, _)| label.as_str()).collect();
-    assert_eq!(on, ["user.*: 15 types, and those that are added later"]);
+    assert_eq!(on, ["user.*: 15 types, and types added later"]);
     let listed = first("amplitude");
-    assert_eq!(listed[1].1, "user.*: 11 types of the listed ones", "the documented form has it where it is stored");
+    assert_eq!(listed[1].1, "user.*: 11 types from the list", "the documented form has it where it is stored");
     assert_eq!(listed.len(), 2);
 }
 

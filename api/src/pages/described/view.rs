@@ -167,10 +167,10 @@ fn is_lost(field: &Field, entered: Entered<'_>) -> bool {
 fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
     let again = match (is_lost(field, entered), field.input) {
         (false, _) => "",
-        (true, "headers") => " Enter the headers again: they are not sent back.",
-        (true, _) => " Enter it again: it is not sent back.",
+        (true, "headers") => " Enter the headers again: settle does not show secrets.",
+        (true, _) => " Enter it again: settle does not show secrets.",
     };
-    let empty = if known.is_change && is_hidden(field) { " Empty: it stays as it is." } else { "" };
+    let empty = if known.is_change && is_hidden(field) { " Leave empty to keep it." } else { "" };
     format!("{}{again}{empty}", field.help)
 }
 
@@ -254,8 +254,8 @@ fn is_open(choices: &[Choice]) -> bool {
 /// What a wildcard stands for.
 fn wildcard(name: &str, choices: &[Choice]) -> String {
     let (wildcards, more) = match is_open(choices) {
-        true => (Wildcards::Everything, ", and those that are added later"),
-        false => (Wildcards::Listed, " of the listed ones"),
+        true => (Wildcards::Everything, ", and types added later"),
+        false => (Wildcards::Listed, " from the list"),
     };
     let chosen = [name.to_owned()];
     let types = choices.iter().filter(|choice| event::chooses(&chosen, wildcards, &choice.value)).count();
@@ -266,16 +266,16 @@ fn wildcard(name: &str, choices: &[Choice]) -> String {
 fn every(choices: &[Choice]) -> String {
     if !is_open(choices) {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
-        return format!("All of the {offered} listed events");
+        return format!("All {offered} listed events");
     }
-    "Every event about purchases, customers and devices, including types that are added later (not destination.* and not \
+    "Every event about purchases, customers and devices, including types added later (but not destination.* or \
      user.erased)"
         .to_owned()
 }
 
 /// A stored value that cannot be chosen any more.
 fn gone(value: &str) -> Chosen {
-    Chosen { value: value.to_owned(), label: value.to_owned(), help: "This does not exist any more.", is_on: true }
+    Chosen { value: value.to_owned(), label: value.to_owned(), help: "This no longer exists.", is_on: true }
 }
 
 /// The group of a choice; those that are not offered first are together.

@@ -148,7 +148,7 @@ async fn post_delete(edge: Acting, parts: Parts, Stored(before): Stored<Destinat
     let is_named = sent.get("name") == Some(before.name.trim());
     let confirmed = match (sent.reason(), is_named) {
         (Err(wrong), _) => Err(Error::Invalid(vec![wrong])),
-        (Ok(_), false) => Err(Error::invalid("name", "the name of the destination, letter by letter")),
+        (Ok(_), false) => Err(Error::invalid("name", "the exact name of the destination")),
         (Ok(_), true) => destinations::delete(edge, Id(before.id)).await.map(drop),
     };
     match confirmed {

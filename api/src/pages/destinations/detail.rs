@@ -86,22 +86,22 @@ fn finals(
     let rotate = action(
         "rotate-secret",
         "New secret",
-        "A new secret is made and shown once. Until the old one ends, requests carry a signature of each.",
+        "Creates a new secret and shows it once. Until the old one expires, requests are signed with both.",
     );
     let rotate = rotate
-        .with(Input::choice("overlap_hours", "How long the old one signs too", &hours))
-        .with(Input::text("secret", "Secret (empty: a new one is made)").of("password"))
+        .with(Input::choice("overlap_hours", "How long the old secret stays valid", &hours))
+        .with(Input::text("secret", "Secret (leave empty to create one)").of("password"))
         .with(Input::text(BASED_ON, "").of("hidden").value(version));
     let pending = match pending {
         0 => String::new(),
-        1 => " 1 delivery that is still pending is never sent.".to_owned(),
-        pending => format!(" {} deliveries that are still pending are never sent.", amount(*pending)),
+        1 => " 1 pending delivery will never be sent.".to_owned(),
+        pending => format!(" {} pending deliveries will never be sent.", amount(*pending)),
     };
     let what = format!(
         "Deletes the destination with its settings and secrets.{pending} What was sent stays in the ledger. This \
          cannot be undone."
     );
     let delete = action("delete", "Delete", &what);
-    let delete = delete.with(Input::text("name", "Its name, to confirm").required()).irrevocable();
+    let delete = delete.with(Input::text("name", "Type its name to confirm").required()).irrevocable();
     signs.then_some(rotate).into_iter().chain([delete]).collect()
 }

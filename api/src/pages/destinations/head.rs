@@ -63,12 +63,12 @@ impl Head {
 /// What was taken, by the name of the action in the address.
 pub fn notice(action: &str) -> Option<&'static str> {
     match action {
-        "enable" => Some("It is being enabled."),
-        "disable" => Some("It is being disabled."),
-        "probe" => Some("It is being tried."),
-        "retry" => Some("What is pending is being sent."),
-        "settings" => Some("The settings are changed."),
-        "nothing" => Some("Nothing was different, so nothing was changed."),
+        "enable" => Some("The destination is being enabled."),
+        "disable" => Some("The destination is being disabled."),
+        "probe" => Some("A pending delivery is being sent as a try."),
+        "retry" => Some("The pending deliveries are being sent."),
+        "settings" => Some("The settings were saved."),
+        "nothing" => Some("There were no changes to save."),
         _ => None,
     }
 }

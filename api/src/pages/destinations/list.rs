@@ -45,15 +45,15 @@ pub fn deliveries(visit: &Visit, destination: &Destination, shown: ShownState) -
         api: "/v1/deliveries",
         command: "settle delivery list",
         nouns: ["delivery", "deliveries"],
-        order: "the newest first",
+        order: "newest first",
         live: "deliveries",
         fixed: Some(("destination_id", destination.id.to_string())),
         ids: &["id", "event_id", "collapse_key", "destination_id"],
         filters: FILTERS,
         columns: COLUMNS,
         nothing: (
-            "Nothing was queued for it yet. It gets the chosen events that are recorded from now on.",
-            Some((head.page(RESEND, visit), "send it earlier ones")),
+            "No deliveries yet. The destination receives the subscribed events recorded from now on.",
+            Some((head.page(RESEND, visit), "send it earlier events")),
         ),
         head: ListHead::Destination(Box::new(head)),
     }

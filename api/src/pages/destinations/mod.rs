@@ -150,7 +150,7 @@ async fn create(
     Stored(app): Stored<App>,
 ) -> Result<Response, Error> {
     let form = sent.get("kind").and_then(form_of);
-    let form = form.ok_or_else(|| Error::invalid("kind", "a kind of destination"))?;
+    let form = form.ok_or_else(|| Error::invalid("kind", "a type of destination"))?;
     let app_id = app.id;
     let mut body = creation(&form, &sent);
     body.insert("kind".to_owned(), Value::from(form.name));

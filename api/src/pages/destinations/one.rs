@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}", show).summary("How a destination stands."),
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/deliveries", sent)
-            .summary("What was sent to a destination, the newest first."),
+            .summary("What was sent to a destination, newest first."),
         Route::page(Role::Read, "GET", "/ui/destinations/{destination_id}/settings", settings)
             .summary("The settings of a destination, without secrets."),
     ]

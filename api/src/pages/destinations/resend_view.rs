@@ -18,7 +18,7 @@ const FIELDS: [&str; 3] = ["which", "from", "until"];
 /// The name of the filter with a time range.
 pub const RANGE: &str = "range";
 /// What to do where nothing of a destination's states is sent.
-const LOST: &str = "If its receiver lost what it got, count the newest states of all purchases.";
+const LOST: &str = "If the receiver lost data, resend all purchases.";
 
 /// What is sent again: a selection of the API.
 pub struct Filter {
@@ -36,37 +36,37 @@ static FILTERS: [Filter; 5] = [
     Filter {
         name: "failed",
         title: "Resend failed…",
-        what: "All failed deliveries, unless they arrived since",
+        what: "All failed deliveries that did not succeed later",
         unit: ["failed delivery", "failed deliveries"],
-        advice: "To send what arrived too, resend a time range.",
+        advice: "To include delivered events, resend a time range.",
     },
     Filter {
         name: RANGE,
         title: "Resend a time range…",
-        what: "All chosen events that were recorded in a time, also those that arrived",
+        what: "All subscribed events recorded in a time range, including delivered ones",
         unit: ["event", "events"],
-        advice: "Choose a longer time, or choose more events in its settings: those are sent from then on.",
+        advice: "Choose a longer range, or subscribe to more events in the settings. Those are sent from then on.",
     },
     Filter {
         name: "behind",
         title: "Resend latest states…",
-        what: "The newest states that it did not acknowledge, each as one event",
+        what: "The latest states that it did not acknowledge, one event for each purchase",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
     Filter {
         name: "missing",
         title: "Send missing…",
-        what: "The newest state of each purchase that was never queued for it: what it needs to begin with",
+        what: "The latest state of each purchase that was never queued for it, for a new destination",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
     Filter {
         name: "all",
         title: "Resend all purchases…",
-        what: "The newest state of every purchase, each as one event",
+        what: "The latest state of every purchase, one event for each",
         unit: ["purchase", "purchases"],
-        advice: "A purchase has a state to send once it was settled and an event of it was recorded.",
+        advice: "A purchase has a state to send once it has been settled and an event has been recorded.",
     },
 ];
 
@@ -92,7 +92,7 @@ impl Filter {
     fn describe(&self, sent: &Sent) -> String {
         let entered = |name| sent.get(name).map(entered_instant).unwrap_or_default();
         if self.name == RANGE {
-            return format!("Events that were recorded from {} until {}", entered("from"), entered("until"));
+            return format!("Events recorded from {} until {}", entered("from"), entered("until"));
         }
         self.what.to_owned()
     }
@@ -138,7 +138,7 @@ impl<'a> ResendPage<'a> {
             let instant = |name, label| Input::text(name, label).of("datetime-local").required();
             action.with(instant("from", "From (UTC)")).with(instant("until", "Until (UTC)"))
         };
-        let missing = "This destination is not subscribed to purchase.updated, so there is no newest state to send.";
+        let missing = "This destination is not subscribed to purchase.updated, so there is no latest state to send.";
         let actions: Vec<Action> =
             FILTERS.iter().filter(|filter| may && filter.suits(destination)).map(action).collect();
         Self {
@@ -264,6 +264,6 @@ mod tests {
         let first = Progress::before(&sent, false);
         assert_eq!((first.checked, first.next_cursor), (0, None), "a count begins at the beginning");
         let what = Filter::of(&sent).describe(&sent);
-        assert_eq!(what, "Events that were recorded from 2026-01-31T12:00:00Z until x");
+        assert_eq!(what, "Events recorded from 2026-01-31T12:00:00Z until x");
     }
 }

@@ -124,9 +124,9 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     let has_more = !node.then.is_empty() && !head.tabs.is_empty();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
-        "pending" => list("All that is pending", "pending"),
+        "pending" => list("All pending deliveries", "pending"),
         "failed" => Some(("Resend", head.page(RESEND, visit))),
-        "skipped" => list("All that was not sent", "skipped"),
+        "skipped" => list("All deliveries not sent", "skipped"),
         _ => None,
     };
     Note {
@@ -142,8 +142,8 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let moments = [
         ("Oldest pending", explanation.pending.first().map(|one| one.delivery.created_at)),
         ("Failing since", view.health.first_failure_at),
-        ("Tried last", view.health.opened_at.and(view.health.probed_at)),
-        ("Pauses until", view.health.paused_until.filter(|until| *until > explanation.now)),
+        ("Last attempt", view.health.opened_at.and(view.health.probed_at)),
+        ("Paused until", view.health.paused_until.filter(|until| *until > explanation.now)),
         ("Last success", view.health.last_success_at),
         ("Last failure", view.health.last_failure_at),
     ];
@@ -187,26 +187,30 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
         all.push(if notes.takes_sample { test.with(sample()) } else { test });
         if is_shown("retry", health.pending > 0) {
             let are = if health.pending == 1 { "delivery is" } else { "deliveries are" };
-            let what = format!("{} {are} pending, and sent at once: waits and a pause end.", amount(health.pending));
-            all.push(action("retry", "Send what is pending now", &what));
+            let what =
+                format!("{} {are} pending and will be sent now, ending waits and a pause.", amount(health.pending));
+            all.push(action("retry", "Send pending deliveries now", &what));
         }
         if is_shown("probe", destination.state == State::Open) {
-            let what = "Check now whether it answers. Sends one pending delivery instead of waiting for the next try.";
+            let what = "Checks now whether the destination responds: sends one pending delivery without waiting for \
+                 the next attempt.";
             all.push(action("probe", "Try now", what));
         }
     }
     if frame.may(Role::Operator) && destination.enabled {
-        let what = "Nothing is sent any more. Purchases are still settled, and what is pending stays pending.";
+        let what = "Stops sending. Purchases are still settled, and pending deliveries stay pending.";
         all.push(action("disable", "Disable", what));
     } else if frame.may(Role::Operator) {
-        let choices =
-            [("", "All of it"), ("true", "Of each purchase the newest state; pending user.* events are skipped")];
-        let what = "It is sent to again, first what is pending.";
-        all.push(action("enable", "Enable", what).with(Input::choice(
-            "newest_only",
-            "Send of what is pending",
-            &choices,
-        )));
+        let choices = [
+            ("", "All pending deliveries"),
+            (
+                "true",
+                "Only the latest state of each purchase; pending user.* events \
+                 are skipped",
+            ),
+        ];
+        let what = "Resumes sending, starting with the pending deliveries.";
+        all.push(action("enable", "Enable", what).with(Input::choice("newest_only", "What to send first", &choices)));
     }
     all
 }
@@ -215,7 +219,7 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
 fn sample() -> Input {
     let none = std::iter::once(("", "No event"));
     let types: Vec<_> = none.chain(types().into_iter().map(|name| (name, name))).collect();
-    Input::choice("event_type", "With a made-up event", &types)
+    Input::choice("event_type", "With a sample event", &types)
 }
 
 #[cfg(test)]

@@ -37,7 +37,7 @@ const COLUMNS: &[Column<EventView>] = &[
         let id = customer(&one.body).map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
         Cell::from(about).under(page.map(|page| CellPart::link(page, id)).into_iter().collect())
     }),
-    Column::new("State after it", |one, _| state(&one.body)),
+    Column::new("State afterwards", |one, _| state(&one.body)),
     Column::new("Environment", |one, _| Cell::or(one.environment.map(|environment| environment.as_str()), "–")),
     Column::new("Recorded", |one, _| one.created_at.into()),
 ];
@@ -51,7 +51,7 @@ pub fn events(visit: &Visit) -> List<EventView> {
         api: "/v1/events",
         command: "settle event list",
         nouns: ["event", "events"],
-        order: "the newest first",
+        order: "newest first",
         live: "events",
         fixed: None,
         ids: &["id", "collapse_key", "app_id", "user_id"],
@@ -59,9 +59,9 @@ pub fn events(visit: &Visit) -> List<EventView> {
         columns: COLUMNS,
         head: ListHead::Title,
         nothing: (
-            "No event was recorded yet. Events announce what a purchase became: the first ones follow the first \
-             notification, when its window has passed.",
-            Some((visit.to("/ui/connect"), "see how far each store is connected")),
+            "No events yet. Events announce what changed about a purchase. The first ones follow the first \
+             notification, after its window ends.",
+            Some((visit.to("/ui/connect"), "see which stores are connected")),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Events: what was announced, the newest first, and one event with its body, its causes, and who got it or did not.
+//! Events: what was announced, newest first, and one event with its body, its causes, and who got it or did not.
 
 pub mod list;
 mod view;
@@ -30,7 +30,7 @@ pub const SCREEN: Screen = Screen { name: "Events", path: "/ui/events", icon: "e
 
 fn routes() -> Vec<Route> {
     vec![
-        Route::page(Role::Read, "GET", "/ui/events", list).summary("Events, the newest first."),
+        Route::page(Role::Read, "GET", "/ui/events", list).summary("Events, newest first."),
         Route::page(Role::Read, "GET", "/ui/events/{event_id}", show)
             .summary("One event: its body, its causes, who got it, who did not and why."),
         Route::page(

@@ -88,7 +88,8 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
         return Vec::new();
     }
     let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
-    let what = "It is sent again, to one destination or to all that choose it; of a purchase's states the newest.";
+    let what = "Sends the event again, to one destination or to all subscribed ones. For a purchase, the latest state \
+         is sent.";
     let path = format!("/ui/events/{}/resend", detail.id);
     let action = Action::new(path, "resend", "Resend", what, mistakes);
     vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]

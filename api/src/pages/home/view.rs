@@ -194,7 +194,7 @@ impl<'a> HomePage<'a> {
             Tone::Busy => "Under way",
             Tone::Idle => "Ready",
             Tone::Warn => "Needs attention",
-            Tone::Bad => "Needs a person",
+            Tone::Bad => "Action needed",
         };
         let query = frame.app.as_ref().map_or_else(String::new, |app| format!("?app_id={app}"));
         let window = |one: &storage::OpenWindow| Window {

@@ -49,7 +49,7 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
         }
     }
     if cursor.is_some() {
-        let end = "The file ends here, and there may be more: choose a narrower filter, or use the API.";
+        let end = "The file ends here, but there may be more rows. Narrow the filter, or use the API.";
         let row = (0..list.ids.len() + list.columns.len()).map(|at| if at == 0 { end } else { "" });
         writer.write_record(row).map_err(|_| Error::Internal)?;
     }

@@ -16,7 +16,7 @@ pub const FILTERS: &[Filter<PurchaseView>] = &[
     Filter::new("platform_id", "Platform", FilterKind::Drawn),
     Filter::new("state", "State", FilterKind::Shown(|state| state_for_people(state).to_owned())),
     Filter::new("held", "held", FilterKind::Drawn),
-    Filter::new("failing", "delivery fails", FilterKind::Drawn),
+    Filter::new("failing", "delivery failing", FilterKind::Drawn),
 ];
 
 const COLUMNS: &[Column<PurchaseView>] = &[
@@ -56,7 +56,7 @@ pub fn purchases(visit: &Visit) -> List<PurchaseView> {
         api: "/v1/purchases",
         command: "settle purchase list",
         nouns: ["purchase", "purchases"],
-        order: "the last settled first",
+        order: "last settled first",
         live: "purchases notifications",
         fixed: None,
         ids: &["collapse_key", "app_id", "platform_id", "receipt_id"],
@@ -64,9 +64,9 @@ pub fn purchases(visit: &Visit) -> List<PurchaseView> {
         columns: COLUMNS,
         head: ListHead::Title,
         nothing: (
-            "No purchase is settled yet. A purchase is known from its first notification on, and settled when its \
-             window has passed.",
-            Some((visit.to("/ui/connect"), "see how far each store is connected")),
+            "No purchases settled yet. settle learns of a purchase from its first notification and settles it when \
+             the window ends.",
+            Some((visit.to("/ui/connect"), "see which stores are connected")),
         ),
     }
 }

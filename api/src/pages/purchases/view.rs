@@ -85,7 +85,7 @@ impl<'a> DetailPage<'a> {
             },
             is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
             payments: {
-                let table = || Table::of("Payments, the newest first", COLUMNS, payments, visit);
+                let table = || Table::of("Payments, newest first", COLUMNS, payments, visit);
                 (!payments.is_empty()).then(table)
             },
             summary: Sentence::new(&capital(&tree.summary)),
@@ -216,7 +216,7 @@ fn resent(facts: &PurchaseExplanation) -> String {
         (false, false) => format!("Failed events are sent too: {}.", names.join(", ")),
         (false, true) => format!("Failed events are sent too: {}, and older ones.", names.join(", ")),
     };
-    format!("Sends purchase.updated with the newest state, where it is subscribed to. {others}")
+    format!("Sends purchase.updated with the latest state to each subscribed destination. {others}")
 }
 
 fn notice(action: &str) -> Option<&'static str> {

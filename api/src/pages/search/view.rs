@@ -54,9 +54,9 @@ impl PlatformView {
 fn trust(topics: &[Topic]) -> Badge {
     let is = |states: &[TopicState]| topics.iter().any(|topic| states.contains(&topic.state));
     if is(&[TopicState::Configured, TopicState::Confirmed]) {
-        Badge::new(Tone::Good, "may send")
+        Badge::new(Tone::Good, "approved")
     } else if is(&[TopicState::Pending]) {
-        Badge::new(Tone::Warn, "topic waits for approval")
+        Badge::new(Tone::Warn, "topic waiting for approval")
     } else {
         Badge::new(Tone::Idle, "no topic yet")
     }

@@ -116,7 +116,7 @@ async fn by_key(
     refusals.proved(address, &key);
     if caller.role < Role::Read {
         drop(refused("role", Error::Unauthorized));
-        return wrong(StatusCode::FORBIDDEN, "This key reads the metrics, and nothing else.".to_owned());
+        return wrong(StatusCode::FORBIDDEN, "This key can only read the metrics.".to_owned());
     }
     let person = person(&edge, &caller, name.clone());
     let secret = secret(&edge);
@@ -193,7 +193,7 @@ async fn arrived(State(edge): State<Shared>, headers: HeaderMap, uri: Uri) -> Re
 async fn sign_out(State(edge): State<Shared>, headers: HeaderMap, uri: Uri, sent: Sent) -> Result<Response, Error> {
     if let Some(visit) = Visit::of(&edge, &headers, &uri).await? {
         if !sent.get(super::form::TOKEN).is_some_and(|token| visit.proves(token)) {
-            let detail = "the form is of another sign-in: load the page again".to_owned();
+            let detail = "this form belongs to another sign-in; reload the page".to_owned();
             return Err(refused("form", Error::Forbidden(detail)));
         }
         finish(&edge, &visit.sign_in).await?;

@@ -36,10 +36,10 @@ impl LinkPage {
     pub fn gone(end: LinkEnd) -> Self {
         let why = match end {
             LinkEnd::Unknown => "There is no such link.",
-            LinkEnd::Taken => "It was used already.",
-            LinkEnd::Expired => "Its time is over.",
-            LinkEnd::KeyRevoked => "The key that it was made with was revoked or has expired.",
-            LinkEnd::TokenReplaced => "The admin token that it was made with was replaced.",
+            LinkEnd::Taken => "It has already been used.",
+            LinkEnd::Expired => "It has expired.",
+            LinkEnd::KeyRevoked => "The key that created it was revoked or has expired.",
+            LinkEnd::TokenReplaced => "The admin token that created it was replaced.",
         };
         Self { files: Files::all(), code: String::new(), person: None, why, command: command() }
     }

@@ -12,8 +12,8 @@ use storage::{ApiKey, Role, SignIn};
 
 /// What a role may do, beside what the roles before it may.
 const ROLES: [(Role, &str); 5] = [
-    (Role::Metrics, "metrics: read the metrics, and nothing else"),
-    (Role::Read, "read: see everything but secrets"),
+    (Role::Metrics, "metrics: read the metrics and nothing else"),
+    (Role::Read, "read: see everything except secrets"),
     (Role::Support, "support: help customers, resend events"),
     (Role::Operator, "operator: change platforms, destinations and the catalogue"),
     (Role::Admin, "admin: create apps and keys, invite people, erase customers"),
@@ -28,10 +28,10 @@ const KEY_DAYS: [u32; 3] = [30, 90, 365];
 
 /// The form that invites a person.
 pub fn invite(frame: &Frame, visit: &Visit, longest: Duration, mistakes: &Mistakes) -> Action {
-    let what = "Creates a link that signs one person in, once and within ten minutes.";
+    let what = "Creates a link that signs in one person. It works once and expires after ten minutes.";
     let shorter = LIFETIMES.iter().filter(|one| **one < longest);
     let shorter = shorter.map(|one| (one.as_secs().to_string(), compact(*one)));
-    let choices = std::iter::once((String::new(), format!("{}, the longest", compact(longest)))).chain(shorter);
+    let choices = std::iter::once((String::new(), format!("{} (maximum)", compact(longest)))).chain(shorter);
     Action::new(visit.to(SCREEN.path), "invite", "Invite", what, mistakes)
         .with(Input::text("name", "Name").required())
         .with(role(Role::Read))
@@ -41,7 +41,7 @@ pub fn invite(frame: &Frame, visit: &Visit, longest: Duration, mistakes: &Mistak
 
 /// The form that creates a key.
 pub fn create_key(frame: &Frame, visit: &Visit, mistakes: &Mistakes) -> Action {
-    let what = "Give each person and program a key of its own, with the least role that does.";
+    let what = "Give each person and program its own key, with the lowest role that is enough.";
     let day = |days: u32| {
         let text = visit.now.plus(DAY.saturating_mul(days)).to_string();
         let day = text.split('T').next().unwrap_or_default();
@@ -59,7 +59,7 @@ pub fn create_key(frame: &Frame, visit: &Visit, mistakes: &Mistakes) -> Action {
 /// The form that signs a person out.
 pub fn sign_out(visit: &Visit, one: &SignIn, mistakes: &Mistakes) -> Action {
     let path = visit.to(&format!("{}/sign-ins/{}/end", SCREEN.path, one.id));
-    let what = format!("Signs {} out at once. To come back they need another link or a key.", one.name);
+    let what = format!("Signs {} out immediately. To sign in again, they need another link or a key.", one.name);
     Action::new(path, format!("end-{}", one.id), "Sign out", &what, mistakes).about(&one.name).irrevocable()
 }
 
@@ -68,7 +68,7 @@ pub fn revoke(visit: &Visit, key: &ApiKey, mistakes: &Mistakes) -> Action {
     let path = visit.to(&format!("{KEYS}/{}/revoke", key.id));
     let own = if visit.sign_in.key_id == Some(key.id) { "Your own sign-in is one of them. " } else { "" };
     let what = format!(
-        "Requests with {} are refused at once, and all sign-ins that began with it end. {own}This cannot be undone.",
+        "Requests with {} are refused immediately, and all sign-ins started with it end. {own}This cannot be undone.",
         key.name
     );
     Action::new(path, format!("revoke-{}", key.id), "Revoke", &what, mistakes).about(&key.name).irrevocable()

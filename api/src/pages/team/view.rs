@@ -69,7 +69,7 @@ impl<'a> PeoplePage<'a> {
             people,
             actions,
             secrets: link(visit, once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("end")).then_some("The person is signed out."),
+            notice: (visit.query("done").as_deref() == Some("end")).then_some("The person was signed out."),
             detail: mistakes.refused.detail,
         }
     }
@@ -81,17 +81,15 @@ fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     let person = once.sent.get("name").unwrap_or_default();
     let role = once.sent.get("role").unwrap_or_default();
     let reach = match visit.origin.as_str() {
-        "" => " Put the address of this page before it.",
+        "" => " Put the address of this dashboard in front of it.",
         // A browser takes the cookie without TLS from this very machine alone.
-        origin if origin.starts_with("http://") => {
-            " Its address is that of this page, which this machine alone reaches."
-        }
+        origin if origin.starts_with("http://") => " It works only on this machine, as this dashboard does.",
         _ => "",
     };
     Some(Once {
         label: format!("Link for {person}, with the role {role}"),
         value: format!("{}{path}", visit.origin),
-        note: Some(Sentence::new(&format!("It works once, until {expires}. Send it to that person alone.{reach}"))),
+        note: Some(Sentence::new(&format!("It works once, until {expires}. Send it only to that person.{reach}"))),
     })
 }
 
@@ -144,7 +142,7 @@ impl<'a> KeysPage<'a> {
             keys,
             actions,
             secrets: created(once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("revoke")).then_some("The key is revoked."),
+            notice: (visit.query("done").as_deref() == Some("revoke")).then_some("The key was revoked."),
             detail: mistakes.refused.detail,
         }
     }
@@ -153,7 +151,7 @@ impl<'a> KeysPage<'a> {
 /// The key that was just created.
 fn created(once: &ShownOnce) -> Option<Once> {
     let (key, name, role) = (once.text("key")?, once.text("name")?, once.text("role")?);
-    let note = "It is the bearer token of requests to the API, and `SETTLE_ADMIN_TOKEN` of the command line.";
+    let note = "Use it as the bearer token for the API, or as `SETTLE_ADMIN_TOKEN` for the command line.";
     Some(Once {
         label: format!("Key {name}, with the role {role}"),
         value: key.to_owned(),

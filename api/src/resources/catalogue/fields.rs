@@ -127,7 +127,7 @@ fn duplicate_price(prices: &[Price]) -> Option<String> {
     let place = country.as_ref().map_or_else(|| "without a country".to_owned(), |country| format!("of {country}"));
     let time = since.map_or_else(|| "without `since`".to_owned(), |since| format!("since {since}"));
     Some(format!(
-        "one price per country, and one at most without a country, or several with another `since` each; \
-         two {place} are {time}"
+        "one price per country and at most one without a country, or several with different `since`; two {place} are \
+         {time}"
     ))
 }

@@ -195,7 +195,10 @@ fn check_entitlements(catalogue: &storage::Catalogue, product: &storage::Product
         return Ok(());
     };
     let meant = did_you_mean(wrong, catalogue.entitlements.keys().map(String::as_str));
-    Err(Error::invalid("entitlements", format!("entitlements of the app, and `{wrong}` is none; set it first{meant}")))
+    Err(Error::invalid(
+        "entitlements",
+        format!("entitlements of the app; `{wrong}` is not one, so set it first{meant}"),
+    ))
 }
 
 /// Cuts a page out of a list in memory, which is sorted by id. The cursor is the last id of the previous page.

@@ -91,7 +91,7 @@ pub async fn enable(
 ) -> Result<Enabled, Error> {
     let (newest_only, dry_run) = (draft.body.newest_only.unwrap_or(false), draft.body.dry_run.unwrap_or(false));
     if dry_run && !newest_only {
-        draft.wrong.add("dry_run", "`newest_only`: true beside it, since only that skips anything");
+        draft.wrong.add("dry_run", "`newest_only`: true as well, since nothing is skipped without it");
     }
     let admin = draft.finish()?.action.admin(&edge);
     let edge = edge.signed(admin.clone());
@@ -113,7 +113,9 @@ pub async fn disable(edge: Acting, Stored(destination): Stored<Destination>, Bod
 /// `POST …/probe`: sends a probe now, without waiting for the next one. 409 for a disabled destination.
 pub async fn probe(edge: Acting, Stored(destination): Stored<Destination>, Body(action): Body<Action>) -> Answer {
     if !destination.enabled {
-        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is pending".to_owned()));
+        return Err(Error::Conflict(
+            "the destination is disabled: enable it to send its pending deliveries".to_owned(),
+        ));
     }
     let (app, id, admin) = (destination.app_id, destination.id, action.admin(&edge));
     let signaled = send(&edge, id, DestinationSignal::Probe(admin.clone())).await?;
@@ -129,7 +131,9 @@ pub async fn retry(
     Body(action): Body<Action>,
 ) -> Result<Accepted<Retrying>, Error> {
     if !destination.enabled {
-        return Err(Error::Conflict("the destination is disabled: enable it, which sends what is pending".to_owned()));
+        return Err(Error::Conflict(
+            "the destination is disabled: enable it to send its pending deliveries".to_owned(),
+        ));
     }
     let id = destination.id;
     let pending = edge.store.health(id).await?.pending;

@@ -46,7 +46,7 @@ pub fn check(settings: &DestinationSettings, has: impl Fn(&str) -> bool, bound: 
     if let (Some(rate), Some(bound)) = (settings.rate.filter(|_| has("rate")), bound)
         && rate > bound
     {
-        wrong.add("rate", format!("a whole number from 1 to {bound}, and it is {rate}"));
+        wrong.add("rate", format!("a whole number from 1 to {bound}, but it is {rate}"));
     }
     if let Some(Err(expected)) =
         settings.schedule.as_ref().filter(|_| has("schedule")).map(|waits| check_schedule(waits))
@@ -61,7 +61,7 @@ pub async fn check_platforms(edge: &Edge, app: AppId, filter: &Filter, wrong: &m
         match edge.store.platform(*id).await {
             Ok(platform) if platform.app_id == app => {}
             Ok(_) | Err(storage::Error::Missing { .. }) => {
-                let expected = format!("the id of a platform of this app, and `{id}` is none");
+                let expected = format!("the id of a platform of this app, but `{id}` is not one");
                 wrong.add(&format!("filter.platforms[{at}]"), expected);
             }
             Err(error) => return Err(error.into()),

@@ -167,7 +167,7 @@ impl Switch {
     ) -> Result<Self, Error> {
         let newest_only = newest_only.unwrap_or(false);
         if newest_only && enabled != Some(true) {
-            wrong.add("newest_only", "`enabled`: true beside it, since it selects what is sent then");
+            wrong.add("newest_only", "`enabled`: true as well, since it selects what is sent after enabling");
         }
         if newest_only && before.enabled {
             let detail = "the destination is enabled, so its events are on their way: disable it first";
@@ -190,8 +190,8 @@ impl Switch {
             let SkippedEvents { skipped, more } = edge.store.skip_user_events(id, SKIPPED_AT_ONCE).await?;
             if more {
                 let detail = format!(
-                    "{skipped} `user.*` events ended as skipped and there may be more, so it is still disabled: \
-                     send this again, or POST /v1/destinations/{id}/enable, which continues by itself"
+                    "{skipped} `user.*` events were skipped and there may be more, so the destination is still \
+                     disabled: repeat this request, or POST /v1/destinations/{id}/enable, which continues by itself"
                 );
                 return Err(Error::Unavailable(detail));
             }

@@ -73,8 +73,8 @@ pub async fn rotate_version(
     // In this order: secrets that change in between are not those of the version, or are refused when they are replaced.
     let secret = edge.store.destination_secret(destination.id).await?;
     if edge.store.destination_secret_version(destination.id).await? != based_on {
-        let detail = "its secrets were changed after you opened the form, and the newest are in use. Open the form \
-                      again to replace them";
+        let detail = "its secrets were changed after you opened the form, and the new ones are in use. Open the form \
+             again to replace them";
         return Err(Error::Conflict(detail.to_owned()));
     }
     replace(edge, destination, secret, draft).await

@@ -112,7 +112,7 @@ pub async fn logout(
     Ok(Json(LoggedOutDevice { device_user_id: edge.store.logout(place, device, secret).await? }))
 }
 
-const RANDOM_ID: &str = "a random UUID (version 4) that the app made at its first launch";
+const RANDOM_ID: &str = "a random UUID (version 4) that the app generated at its first launch";
 
 /// The device of a request, which is counted.
 fn place(edge: &Edge, platform: &Platform, device: DeviceId) -> Result<DevicePlace, Error> {
@@ -132,7 +132,7 @@ async fn prove(
     expected: Expected<'_>,
 ) -> Result<bool, Error> {
     let Some(secret) = edge.store.login_secret(platform.id).await? else { return Ok(false) };
-    let token = token.ok_or(Error::LoginToken("it is missing, and this platform takes signed logins alone"))?;
+    let token = token.ok_or(Error::LoginToken("it is missing, and this platform accepts only signed logins"))?;
     token::check(token.expose_secret(), &secret, expected).map_err(Error::LoginToken)?;
     Ok(true)
 }

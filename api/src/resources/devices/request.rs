@@ -86,7 +86,7 @@ pub struct Reception {
 pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked, Error> {
     let Draft { body: DeviceEvents { device, sent_at, events }, mut wrong } = draft;
     if !wrong.has("device.id") && !is_random(device.id) {
-        wrong.add("device.id", "a random UUID (version 4) that the app made at its first launch");
+        wrong.add("device.id", "a random UUID (version 4) that the app generated at its first launch");
     }
     wrong.finish()?;
     let (mut reports, mut rejected) = (Vec::with_capacity(events.len()), Vec::new());

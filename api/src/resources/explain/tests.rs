@@ -223,7 +223,7 @@ fn a_delivery_shows_its_final_status() {
     assert!(failed.contains(&format!("settle resend event {ID} --destination {ID}")), "{failed}");
     for (why, text) in [
         (Skipped::MayBeCounted, "cannot be resent: the destination may have it and would no longer recognize it"),
-        (Skipped::Pruned, "cannot be resent: its body was pruned"),
+        (Skipped::Pruned, "cannot be resent: retention removed its body"),
         (Skipped::AlreadyPending, "but queued again since"),
     ] {
         let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Failed) }, &hook());
@@ -233,7 +233,10 @@ fn a_delivery_shows_its_final_status() {
     let mut again = sending(DeliveryStatus::Delivered);
     (again.delivery.n, again.delivery.pruned_at) = (1, Some(at(99)));
     let text = sentence(&again, &hook());
-    assert!(text.starts_with(", sent again (the 2nd time): delivered") && text.contains("pruned at"), "{text}");
+    assert!(
+        text.starts_with(", sent again (the 2nd time): delivered") && text.contains("removed its attempts at"),
+        "{text}"
+    );
     for (n, time) in [(3, "the 4th time"), (10, "the 11th time"), (20, "the 21st time"), (111, "the 112th time")] {
         again.delivery.n = n;
         assert!(sentence(&again, &hook()).contains(time), "{time}");
@@ -350,7 +353,7 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");
     }
     let pruned = ReceivedNotification { pruned_at: Some(at(9)), ..notification(Some(Outcome::Settled), None) };
-    assert!(sentence(&pruned).ends_with("its body was pruned at 2027-01-15T08:00:09.000000Z"));
+    assert!(sentence(&pruned).ends_with("retention removed its body at 2027-01-15T08:00:09.000000Z"));
 }
 
 #[test]

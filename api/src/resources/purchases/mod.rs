@@ -90,7 +90,7 @@ pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Resul
     let (status, status_error) = match answered {
         Ok(Ok(status)) => (status, None),
         Ok(Err(error)) => (None, Some(error.to_string())),
-        Err(_) => (None, Some("the workflow engine does not answer".to_owned())),
+        Err(_) => (None, Some("the workflow engine is not responding".to_owned())),
     };
     Ok(Json(PurchaseDetail {
         collapse_key: purchase.collapse_key,

@@ -216,7 +216,7 @@ impl Cells<'_> {
     fn text(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
         if text.is_empty() || text.len() > MAX_BYTES || text.chars().any(char::is_control) {
-            self.note(column, format!("a text of 1 to {MAX_BYTES} bytes without control characters"));
+            self.note(column, format!("text of 1 to {MAX_BYTES} bytes without control characters"));
         }
         text
     }
@@ -224,7 +224,7 @@ impl Cells<'_> {
     fn kind(&mut self, column: usize) -> SaleKind {
         let text = self.cell(column).to_owned();
         text.parse().unwrap_or_else(|expected: String| {
-            self.note(column, format!("{expected}, and it is `{text}`"));
+            self.note(column, format!("{expected}, but it is `{text}`"));
             SaleKind::Charge
         })
     }
@@ -235,7 +235,7 @@ impl Cells<'_> {
         match text.parse::<Decimal>() {
             Ok(price) => price.abs().to_string(),
             Err(_) => {
-                self.note(column, format!("a decimal such as 9.99, and it is `{text}`"));
+                self.note(column, format!("a decimal such as 9.99, but it is `{text}`"));
                 String::new()
             }
         }
@@ -244,7 +244,7 @@ impl Cells<'_> {
     fn currency(&mut self, column: usize) -> String {
         let text = self.cell(column).to_ascii_uppercase();
         if text.len() != 3 || !text.bytes().all(|byte| byte.is_ascii_uppercase()) {
-            self.note(column, format!("three letters of ISO 4217, such as EUR, and it is `{text}`"));
+            self.note(column, format!("three letters of ISO 4217, such as EUR, but it is `{text}`"));
         }
         text
     }
@@ -252,7 +252,7 @@ impl Cells<'_> {
     fn time(&mut self, column: usize) -> Timestamp {
         let text = self.cell(column).to_owned();
         time(&text).unwrap_or_else(|| {
-            self.note(column, format!("a time such as `2026-01-31 12:00:00 UTC`, and it is `{text}`"));
+            self.note(column, format!("a time such as `2026-01-31 12:00:00 UTC`, but it is `{text}`"));
             Timestamp::default()
         })
     }

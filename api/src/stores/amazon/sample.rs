@@ -86,7 +86,7 @@ pub struct Sent {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoSample {
     /// This process takes no samples.
-    #[error("only `settle run` takes samples, unless it was started with `--no-demo`")]
+    #[error("only `settle run` accepts samples, and only without `--no-demo`")]
     NotTrusted,
     #[error("the sample was refused: {0}")]
     Refused(&'static str),

@@ -161,7 +161,7 @@ async fn very_many_are_skipped_by_its_workflow_or_the_next_request() {
     let enable = json!({ "enabled": true, "newest_only": true });
     let first = service.send_json("PATCH", &path, &enable).await;
     assert_eq!(first.status, 503, "{}", first.body);
-    assert!(first.body["detail"].to_string().contains("send this again"), "{}", first.body);
+    assert!(first.body["detail"].to_string().contains("repeat this request"), "{}", first.body);
     assert_eq!(service.get(&path).await.body["enabled"], false, "it would get old events");
     let count = || service.count("deliveries WHERE status = 'skipped'");
     assert_eq!(count(), VERY_MANY - 1);

@@ -47,7 +47,7 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     assert!(shown.text.contains("DE EUR 4.49 2026-03-01"), "{}", shown.text);
     let again = visitor.post(&service, &format!("{page}/product"), &product).await;
     assert_eq!(again.status, 409, "a new product replaces none: {}", again.text);
-    assert!(again.text.contains("it exists already"), "{}", again.text);
+    assert!(again.text.contains("it already exists"), "{}", again.text);
     let based_on = based_on(&shown.text);
     let removal = [("sku", "com.example.gold"), ("based_on", based_on.as_str()), ("reason", "ticket 3")];
     let counted_removal = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
@@ -66,8 +66,8 @@ async fn a_wrong_product_names_the_line_of_its_price() {
     let hostile = "\"'><script>alert(1)</script>";
     for (part, fields, expected) in [
         ("product", vec![("sku", "a"), ("prices", "* USD 1\nDE euro 2"), ("reason", "r")], "in line 2"),
-        ("product", vec![("sku", "a"), ("prices", "* USD 1")], "why, in at most 1000 letters"),
-        ("product", vec![("sku", ""), ("reason", "r")], "a text of at most 200 letters"),
+        ("product", vec![("sku", "a"), ("prices", "* USD 1")], "a reason of at most 1000 characters"),
+        ("product", vec![("sku", ""), ("reason", "r")], "text of at most 200 characters"),
         ("entitlement", vec![("ref", "a"), ("reason", "r")], "name"),
         ("whole", vec![("catalogue", "{"), ("reason", "r")], "a JSON object"),
         ("whole", vec![("catalogue", hostile), ("reason", "r")], "a JSON object"),
@@ -82,7 +82,7 @@ async fn a_wrong_product_names_the_line_of_its_price() {
     let old = [("catalogue", "{\"products\":[],\"entitlements\":[]}"), ("based_on", "old"), ("reason", "r")];
     let stale = visitor.post(&service, &format!("{page}/whole"), &old).await;
     assert_eq!(stale.status, 409);
-    assert!(stale.text.contains("somebody else changed it") && stale.text.contains("value=\"r\""), "{}", stale.text);
+    assert!(stale.text.contains("someone else changed it") && stale.text.contains("value=\"r\""), "{}", stale.text);
     assert_eq!(based_on(&stale.text), "old", "sent again, it is still refused");
     assert_eq!(service.get(&format!("/v1/apps/{app}/catalogue")).await.body["products"], json!([]));
 }
@@ -112,7 +112,7 @@ async fn of_two_forms_of_the_same_product_one_is_taken() {
     let (one, other) = tokio::join!(change("one"), change("other"));
     let (won, lost) = if one.status == 303 { ("one", other) } else { ("other", one) };
     assert_eq!(lost.status, 409, "{}", lost.text);
-    assert!(lost.text.contains("somebody else changed it") && lost.text.contains("ticket 1"), "{}", lost.text);
+    assert!(lost.text.contains("someone else changed it") && lost.text.contains("ticket 1"), "{}", lost.text);
     assert_eq!(service.get(&path).await.body["name"], won);
     let removal = [("sku", "gold"), ("based_on", &based_on), ("reason", "ticket 2"), ("confirmed", "yes")];
     let stale = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
@@ -131,7 +131,7 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
         let purchases = rows::purchases(platform, &app).numbered(from, until).sql("collapse_key", "'k' || i");
         service.raw(&purchases.sql("receipt_id", "'r' || i").sql("term_sku", "'sku' || i"));
         let shown = visitor.get(&service, &page).await;
-        assert_eq!(shown.text.contains("The 1000 most bought; there are more."), has_more, "{until}");
+        assert_eq!(shown.text.contains("Only the 1000 most bought are shown."), has_more, "{until}");
         let listed = service.get(&format!("/v1/apps/{app}/catalogue/unmapped")).await;
         assert_eq!(listed.body["items"].as_array().map(Vec::len), Some(1000));
     }
@@ -152,7 +152,7 @@ async fn an_alarm_is_acknowledged_with_a_note() {
     let done = visitor.post(&service, &path, &[("reason", "it is Amazon's")]).await;
     assert_eq!((done.status, done.header("location")), (303, "/ui/alarms?done=acknowledge"));
     let open = visitor.get(&service, "/ui/alarms").await;
-    assert!(open.text.contains("No alarm is open"), "{}", open.text);
+    assert!(open.text.contains("No open alarms"), "{}", open.text);
     let all = visitor.get(&service, "/ui/alarms?which=all").await;
     assert!(all.text.contains("it is Amazon&#39;s"), "{}", all.text);
     let entries = entries_of(&service, "alarm.acknowledge").await;
@@ -184,7 +184,7 @@ async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
     assert_eq!(post(&now, "I saw both").await.status, 303);
     let late = post(&now, "me too").await;
     assert_eq!(late.status, 409, "it is not in the list of open ones, and shown all the same");
-    assert!(late.text.contains("admin token acknowledged it already"), "{}", late.text);
+    assert!(late.text.contains("admin token already acknowledged it"), "{}", late.text);
     assert_eq!(read().await["note"], "I saw both");
     let long = post(&now, &"字".repeat(900)).await;
     assert_eq!(long.status, 400, "{}", long.text);

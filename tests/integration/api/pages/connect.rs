@@ -52,8 +52,11 @@ async fn unsigned_logins_are_shown_with_what_they_move() {
     has_not(&visitor.get(&service, &console).await, &[warning]);
     service.store.note_unsigned_login(platform).await.expect("a platform");
     let usual = visitor.get(&service, &console).await;
-    has(&usual, &[warning, "anyone can log in as any customer", "gets the purchases by a login", "sign-logins"]);
-    for (policy, moves) in [("review", "after a person&#39;s answer"), ("never", "no login gets")] {
+    has(
+        &usual,
+        &[warning, "anyone can log in as any customer", "take over the purchases by logging in", "sign-logins"],
+    );
+    for (policy, moves) in [("review", "after a person approves it"), ("never", "no login can take over")] {
         service.send_json("PATCH", &path, &json!({ "transfers": policy })).await;
         has(&visitor.get(&service, &console).await, &[warning, moves]);
     }
@@ -66,7 +69,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let service = Service::start("connect").await;
     let visitor = signed_in(&service).await;
     has(&visitor.get(&service, "/ui/").await, &["href=\"/ui/connect\""]);
-    has(&visitor.get(&service, "/ui/connect").await, &["Begin with an app", "Create the app"]);
+    has(&visitor.get(&service, "/ui/connect").await, &["Start with an app", "Create the app"]);
     let app = visitor.post(&service, "/ui/connect", &[("name", "reader"), REASON]).await;
     assert_eq!(app.status, 303, "{}", app.text);
     let path = app.header("location").to_owned();
@@ -113,7 +116,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     }
     let destinations = visitor.get(&service, &format!("{console}/destinations")).await;
     let app_id = stored["app_id"].as_str().expect("an id");
-    has(&destinations, &["No destination yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
+    has(&destinations, &["No destinations yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
     let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks" });
     let hook = service.send_json("POST", &format!("/v1/apps/{app_id}/destinations"), &hook).await;
     let hook = hook.body["id"].as_str().expect("an id").to_owned();
@@ -124,7 +127,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
 /// The steps of the first event are ticked off as it goes its way.
 async fn first_event(service: &Service, visitor: &Visitor, console: &str, id: PlatformId, hook: &str) {
     let first = format!("{console}/first");
-    has(&visitor.get(service, &first).await, &["Nothing has arrived yet", "not yet"]);
+    has(&visitor.get(service, &first).await, &["Nothing received yet", "not yet"]);
     let (key, _) = accept(&service.store, id, "receipt", Fate::Open).await;
     has(&visitor.get(service, &first).await, &["window open", &format!("/ui/purchases/{key}")]);
     let [event, delivery] = [0; 2].map(|_| api::clock::random_uuid());
@@ -166,7 +169,7 @@ async fn a_wrong_form_keeps_what_was_entered_but_no_secret() {
     assert_eq!(empty.status, 400);
     has(&empty, &["id=\"wrong-name\"", "id=\"wrong-reason\""]);
     let settings = format!("/ui/connect/platforms/{platform}/settings");
-    has(&visitor.get(&service, &settings).await, &["value=\"com.example.settle\"", "it stays as it is"]);
+    has(&visitor.get(&service, &settings).await, &["value=\"com.example.settle\"", "Leave empty to keep it."]);
     let stored = [("name", "fire"), ("package_name", "com.example.settle"), ("environment", "production")];
     let change =
         |window: &'static str| stored.into_iter().chain([("window_seconds", window), REASON]).collect::<Vec<_>>();
@@ -217,7 +220,7 @@ async fn the_last_step_sends_a_sample_under_run_alone() {
     let first = format!("{console}/first");
     let visitor = signed_in(&service).await;
     has(&visitor.get(&service, &console).await, &["The URL for the store", "Sample"]);
-    has(&visitor.get(&service, &first).await, &[BUTTON, "Nothing has arrived yet"]);
+    has(&visitor.get(&service, &first).await, &[BUTTON, "Nothing received yet"]);
     has_not(&with_role(&service, "support").await.get(&service, &first).await, &[BUTTON]);
     let elsewhere = format!("/ui/connect/platforms/{elsewhere}/first");
     has_not(&signed_in(&other).await.get(&other, &elsewhere).await, &[BUTTON]);
@@ -253,7 +256,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     assert!(same(service.store.ingress_key(platform).await.expect("a key")), "nothing was changed yet");
     let sample = visitor.post(&service, &format!("{console}/sample"), &[REASON]).await;
     assert_eq!(sample.status, 409, "{}", sample.text);
-    has(&sample, &["takes samples"]);
+    has(&sample, &["accepts samples"]);
     let rotated = visitor.post(&service, &format!("{console}/rotate-ingress-key"), &[REASON]).await;
     assert_eq!(
         (rotated.status, rotated.header("location")),
@@ -274,7 +277,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
     let late = visitor.post(&service, &format!("{console}/topics/{topic}/approve"), &[REASON]).await;
     assert_eq!(late.status, 409, "{}", late.text);
     has(&late, &["the topic is rejected now"]);
-    has(&visitor.get(&service, &format!("{console}/delete")).await, &["what it sends is lost"]);
+    has(&visitor.get(&service, &format!("{console}/delete")).await, &["anything it sends is lost"]);
     let deleted = visitor.post(&service, &format!("{console}/delete"), &[REASON]).await;
     assert_eq!(
         (deleted.status, deleted.header("location")),
@@ -320,7 +323,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
     for path in ["/ui/connect".to_owned(), format!("/ui/connect/apps/{app}")] {
         let page = visitor.get(&service, &path).await;
         let count = |text: &str| page.text.matches(text).count();
-        assert_eq!((count("wait for the first event"), count("see the newest event")), (1, 1), "{}", page.text);
+        assert_eq!((count("wait for the first event"), count("see the latest event")), (1, 1), "{}", page.text);
     }
     let console = format!("/ui/connect/platforms/{quiet}");
     has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/ui/purchases/{key}")]);

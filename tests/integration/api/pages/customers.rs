@@ -40,7 +40,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
     let service = Service::start("customers").await;
     let (app, user) = customer(&service, "anna@example.com", "u1").await;
     let visitor = signed_in(&service).await;
-    has(&visitor.get(&service, "/ui/customers").await, &["Id of the customer"]);
+    has(&visitor.get(&service, "/ui/customers").await, &["Customer id</label>"]);
     let page = format!("/ui/customers/{app}/{user}");
     for q in ["anna@example.com", "u1", "receipt-1", user.as_str(), " anna@example.com "] {
         let found = visitor.post(&service, "/ui/customers", &[("q", q)]).await;
@@ -107,7 +107,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     let page = format!("/ui/customers/{app}/{user}");
     has(
         &visitor.get(&service, &page).await,
-        &["without a name", "Name the customer", "name=\"app_user_id\" value=\"u1\""],
+        &["not identified", "Set customer id", "name=\"app_user_id\" value=\"u1\""],
     );
     let wrong = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "")]).await;
     assert_eq!(wrong.status, 400, "{}", wrong.text);
@@ -124,14 +124,14 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
         named.text
     );
     let shown = visitor.get(&service, &format!("{page}?done=named")).await;
-    has(&shown, &["The customer is named", "&#60;script&#62;"]);
+    has(&shown, &["The customer id is set", "&#60;script&#62;"]);
     assert!(!shown.text.contains("<script>alert"), "{}", shown.text);
     let again = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "otto"), REASON]).await;
     assert_eq!(again.status, 409, "{}", again.text);
     has(&again, &["Nothing was changed", "value=\"otto\""]);
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
-    assert!(!reader.get(&service, &page).await.text.contains("Name the customer"));
+    assert!(!reader.get(&service, &page).await.text.contains("Set customer id"));
 }
 
 /// A customer of the store without a name, beside the one of `customer`; the page of the new one.
@@ -209,7 +209,10 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     assert_eq!(visitor.post(&service, &page, &fields).await.status, 303);
     let target = format!("/ui/customers/{app}/{anna}");
     let shown = visitor.get(&service, &target).await;
-    has(&shown, &["Merged: the customer was given the id of the other one by admin token", "ticket 4711", ">Undo<"]);
+    has(
+        &shown,
+        &["Merged: the customer was given the id of the other customer by admin token", "ticket 4711", ">Undo<"],
+    );
     let undo = shown.text.split("action=\"/ui/transfers/").nth(1).and_then(|rest| rest.split('"').next());
     let undo = format!("/ui/transfers/{}", undo.expect("a form").replace("&#38;", "&"));
     let undone = visitor.post(&service, &undo, &[REASON]).await;
@@ -226,7 +229,7 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     );
     let again = visitor.post(&service, &undo, &[REASON]).await;
     assert_eq!(again.status, 409);
-    has(&again, &["Nothing was changed", "was undone by"]);
+    has(&again, &["Nothing was changed", "already undone by"]);
     let shown = visitor.get(&service, &target).await;
     has(&shown, &["undone", "A transfer was undone by admin token"]);
 }
@@ -248,7 +251,7 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
     let moved = visitor.post(&service, &format!("{page}/move"), &fields).await;
     assert_eq!((moved.status, moved.header("location")), (303, format!("{page}?done=move").as_str()), "{}", moved.text);
     let shown = visitor.get(&service, &format!("{page}?done=move")).await;
-    has(&shown, &["The purchases are moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
+    has(&shown, &["The purchases were moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
     assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "otto");
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
@@ -285,7 +288,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     has(&shown, &bought);
     has(&shown, &["Billing: pending, 2 attempts failed: the endpoint answered 500; next attempt at"]);
     has(&shown, &["First payment</a>", "Refund</a>", "-7.99", "Sales report", "t-4711", "Paid in total: 2.00 USD"]);
-    let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a day?</h2>", "Ids</h2>"];
+    let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
     assert!(places.is_sorted(), "{places:?}");
     let listed = service.get(&format!("/v1/payments?user_id={user}")).await.body;
@@ -302,7 +305,7 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     let (app, user) = customer(&service, "anna", "u1").await;
     let visitor = signed_in(&service).await;
     let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
-    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "Until that time"]);
+    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "announced in this environment by then"]);
     has(&on("1970-01-01").await, &["No access was announced", "/ui/purchases/"]);
     has(&on("2999-01-01").await, &["at the end of 2999-01-01"]);
     has(&on("yesterday").await, &["Expected a day such as 2026-10-03", "value=\"yesterday\""]);
@@ -334,7 +337,7 @@ async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
         why.as_str().expect("a sentence").split('`').next().unwrap_or_default().chars().skip(1).collect();
     has(&recorded, &[&first]);
     let never = visitor.get(&service, &path("user.subscription.renewed")).await;
-    has(&never, &["was recorded of this customer", "could not get it", "/ui/purchases/"]);
+    has(&never, &["was recorded for this customer", "could not receive one", "/ui/purchases/"]);
     let unknown = visitor.get(&service, &path("%3Cscript%3Ealert(1)")).await;
     assert_eq!(unknown.status, 200);
     assert!(!unknown.text.contains("<script>alert"), "{}", unknown.text);

@@ -71,7 +71,7 @@ async fn pages_of_events_lead_to_older_ones_with_the_filter() {
     service.platform().await;
     let visitor = signed_in(&service).await;
     let empty = visitor.get(&service, "/ui/events").await.text;
-    assert!(empty.contains("No event was recorded yet") && empty.contains("href=\"/ui/connect\""), "{empty}");
+    assert!(empty.contains("No events yet") && empty.contains("href=\"/ui/connect\""), "{empty}");
     let receipts: Vec<String> = (0..51).map(|number| format!("receipt-{number}")).collect();
     service.seed(&receipts.iter().map(String::as_str).collect::<Vec<_>>()).await;
     service.seed_events();
@@ -128,7 +128,7 @@ async fn the_last_row_of_a_cut_file_names_the_limit() {
     let file = signed_in(&service).await.get(&service, "/ui/purchases?as=csv").await.text;
     let last = file.lines().last().unwrap_or_default();
     assert_eq!(file.lines().count(), 1 + 10_000 + 1, "{last}");
-    assert!(last.starts_with("\"The file ends here, and there may be more"), "{last}");
+    assert!(last.starts_with("\"The file ends here, but there may be more"), "{last}");
 }
 
 #[tokio::test]
@@ -155,12 +155,12 @@ async fn an_event_shows_who_got_it_who_did_not_and_why() {
     is_harmless(&Answer { status: 200, ..wrong }, "a mistake");
     let unaddressed = visitor.post(&service, &format!("{path}/resend"), &[("reason", "ticket 4711")]).await;
     assert_eq!(unaddressed.status, 400, "no destination is chosen at first");
-    assert!(unaddressed.text.contains("Expected one destination, or all"), "{}", unaddressed.text);
+    assert!(unaddressed.text.contains("Expected one destination or all"), "{}", unaddressed.text);
     let fields = [("destination_id", "all"), ("reason", "ticket 4711")];
     let again = visitor.post(&service, &format!("{path}/resend"), &fields).await;
     assert_eq!(again.status, 303, "{}", again.text);
     let result = visitor.get(&service, again.header("location")).await.text;
-    assert!(result.contains("queued again"), "{}: {result}", again.header("location"));
+    assert!(result.contains("queued."), "{}: {result}", again.header("location"));
     assert_eq!(visitor.get(&service, "/ui/events/6b275a67-0bbb-4f3a-99b9-6600bf711993").await.status, 404);
 }
 

@@ -98,7 +98,7 @@ async fn a_conflict_is_shown_at_the_form_with_what_was_entered() {
     let form = [("name", "Accounting"), ("url", "https://example.com/hooks"), ("based_on", based_on.as_str()), REASON];
     let refused = desk.post(&path, &form).await;
     assert_eq!((refused.status, refused.text.contains("value=\"Accounting\"")), (409, true), "{}", refused.text);
-    assert!(refused.text.contains("Nothing was changed: somebody else changed it after you opened the form. Open it"));
+    assert!(refused.text.contains("Nothing was changed: someone else changed it after you opened the form. Open it"));
     assert!(!refused.text.contains("href=\"#settings\""), "{}", refused.text);
 }
 
@@ -109,7 +109,7 @@ async fn without_states_no_state_is_offered_to_be_sent() {
     let created = desk.service.send_json("POST", &format!("/v1/apps/{}/destinations", desk.app), &body).await;
     let path = format!("/ui/destinations/{}", created.body["id"].as_str().expect("an id"));
     let page = desk.get(&format!("{path}/resend")).await;
-    assert!(page.contains("is not subscribed to purchase.updated, so there is no newest state to send"), "{page}");
+    assert!(page.contains("is not subscribed to purchase.updated, so there is no latest state to send"), "{page}");
     for which in ["behind", "missing", "all"] {
         assert!(!page.contains(&format!("value=\"{which}\"")), "{page}");
     }

@@ -45,7 +45,7 @@ async fn an_invited_person_signs_in_once_with_the_role() {
     let invited = send(&service, "POST", "/ui/team", &headers, body).await;
     assert_eq!((invited.status, invited.header("location")), (201, ""), "{}", invited.text);
     assert_eq!(invited.header("cache-control"), "no-store");
-    for part in ["Link for Anna, with the role support", "It works once, until <time", "this machine alone"] {
+    for part in ["Link for Anna, with the role support", "It works once, until <time", "only on this machine"] {
         assert!(invited.text.contains(part), "{part}: {}", invited.text);
     }
     let link = hidden_copy(&invited.text, &format!("http://127.0.0.1:8081{LINK}"));
@@ -79,7 +79,7 @@ async fn a_wrong_invitation_is_open_with_what_was_entered() {
     let fields = [("role", "metrics"), ("name", "Anna (x)"), REASON];
     let unfit = admin.post(&service, "/ui/team", &fields).await;
     assert_eq!(unfit.status, 400, "{}", unfit.text);
-    for part in ["Role: expected one that may read", "Name: expected no brackets", "value=\"Anna (x)\""] {
+    for part in ["Role: expected a role that may read", "Name: expected no brackets", "value=\"Anna (x)\""] {
         assert!(unfit.text.contains(part), "{part}: {}", unfit.text);
     }
     for answer in [wrong, unfit] {
@@ -117,7 +117,7 @@ async fn a_key_of_the_page_works_until_it_is_revoked() {
     assert_eq!((revoked.status, revoked.header("location")), (303, "/ui/team/keys?done=revoke"), "{}", revoked.text);
     assert_eq!(by_key(&service, &key, "GET", "/v1/purchases", &Value::Null).await, 401);
     let page = admin.get(&service, "/ui/team/keys?done=revoke").await.text;
-    assert!(page.contains("The key is revoked.") && !page.contains("help desk</th>"), "{page}");
+    assert!(page.contains("The key was revoked.") && !page.contains("help desk</th>"), "{page}");
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ pub const DEVICE_VERSION: &str = "1.0";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Device {
     /// A random UUID that the app makes at its first launch and keeps; another installation has another one.
-    #[schemars(extend("x-expected" = "a random UUID (version 4) that the app made at its first launch"))]
+    #[schemars(extend("x-expected" = "a random UUID (version 4) that the app generated at its first launch"))]
     pub id: DeviceId,
     /// When the app was first launched, by the device's clock.
     pub first_launch: Timestamp,

@@ -112,9 +112,7 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
         None => NOT_YET.contains(&choice),
     };
     let silent = chosen.iter().filter(|choice| is_silent(choice));
-    silent
-        .map(|choice| format!("`{choice}` is not sent yet: nothing that settle connects to today causes it"))
-        .collect()
+    silent.map(|choice| format!("`{choice}` is not sent yet: no store that settle connects to causes it")).collect()
 }
 
 /// Every documented type of an event about purchases, users or destinations, whether or not we send it.

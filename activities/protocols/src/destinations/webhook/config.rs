@@ -235,7 +235,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
 
 fn check(url: &Url) -> Result<(), String> {
     if !["https", "http"].contains(&url.scheme()) {
-        return Err(format!("an https:// URL, and it is {}://", url.scheme()));
+        return Err(format!("an https:// URL, but it is {}://", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL without user name and password: requests are signed instead".to_owned());

@@ -65,7 +65,7 @@ pub fn change(headers: &mut Headers, value: &Value) -> Result<(), Vec<Invalid>> 
                 Ok(()) => drop(headers.insert(lower, text.clone())),
                 Err(expected) => wrong.push(Invalid::new(&field(at, name), expected)),
             },
-            _ => wrong.push(Invalid::new(&field(at, name), "a text, or null to remove it")),
+            _ => wrong.push(Invalid::new(&field(at, name), "text, or null to remove it")),
         }
     }
     if headers.len() > MAX_HEADERS {

@@ -142,13 +142,13 @@ impl Catalogue {
         for (sku, product) in &self.products {
             if let Some(wrong) = product.entitlements.iter().find(|ref_id| !self.entitlements.contains_key(*ref_id)) {
                 let detail =
-                    format!("product `{sku}` lists `{wrong}`, which is no entitlement of the app; set it first");
+                    format!("product `{sku}` lists `{wrong}`, which is not an entitlement of the app; set it first");
                 return refused("entitlements", detail);
             }
         }
         for (what, count) in [("entitlements", self.entitlements.len()), ("products", self.products.len())] {
             if count > MAX_LISTED {
-                return refused(what, format!("there would be {count}, and an app has at most {MAX_LISTED}"));
+                return refused(what, format!("there would be {count}, but an app can have at most {MAX_LISTED}"));
             }
         }
         Ok(())

@@ -53,7 +53,7 @@ impl DestinationRow {
         if is_same_secret && self.settings == *settings {
             return Ok(());
         }
-        Err(Error::Conflict { what: "destination", detail: "somebody else changed it meanwhile: try again".to_owned() })
+        Err(Error::Conflict { what: "destination", detail: "someone else changed it meanwhile: try again".to_owned() })
     }
 
     pub fn open_secret(&self, secrets: &Secrets) -> Result<SecretString, Error> {

@@ -94,7 +94,7 @@ pub fn transfer(of: &Transfer) -> String {
         (TransferCause::Login, _) => "the customer logged in on a device whose receipt the store confirmed".to_owned(),
         (TransferCause::Naming, _) => "the customer was given the id of another customer".to_owned(),
         (TransferCause::Undo, Some(undone)) => format!("transfer {undone} was undone"),
-        (TransferCause::Admin | TransferCause::Undo, _) => "moved by hand".to_owned(),
+        (TransferCause::Admin | TransferCause::Undo, _) => "moved manually".to_owned(),
     };
     let undone = of.undone_by.map_or_else(String::new, |by| format!("; undone since by transfer {by}"));
     format!("transfer {} from {from} to {to}: {why}{by}{undone}", of.id)
@@ -188,7 +188,7 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
         view.is_of_device().then(|| ", reported by a device".to_owned()),
         Some(format!(": {}", fate(notification, now))),
         view.reason.as_ref().map(|reason| format!(" ({reason})")),
-        notification.pruned_at.map(|at| format!("; its body was pruned at {at}")),
+        notification.pruned_at.map(|at| format!("; retention removed its body at {at}")),
     ])
 }
 

@@ -116,7 +116,7 @@ pub fn event(event: &EventFacts) -> String {
         event.occurred_at.filter(|_| !is_transfer).map(|at| format!(", store time {at}")),
         event.user_revision.map(|revision| format!(", user revision {revision}")),
         event.payment.as_ref().map(payment),
-        event.pruned_at.map(|at| format!("; its body was pruned at {at}")),
+        event.pruned_at.map(|at| format!("; retention removed its body at {at}")),
     ])
 }
 
@@ -143,11 +143,11 @@ fn payment(payment: &PaymentFacts) -> String {
     }
     let why = match payment.unknown_because.as_deref() {
         Some("product_unknown") => ": the store never showed the product",
-        Some("promotion") => ": a promotion has a price of its own",
+        Some("promotion") => ": the promotion has its own price",
         Some("not_listed") => ": the catalogue lists none (`settle product set --help`)",
-        Some("no_rate") => " in USD: no rate of that day (`settle app rates --help`)",
-        Some("unconfirmed") => ": a promotion may have held for it, or a trial that the store never showed",
-        Some("plan_changed") => ": the plan changed since, at once",
+        Some("no_rate") => " in USD: no exchange rate for that day (`settle app rates --help`)",
+        Some("unconfirmed") => ": a promotion may have applied, or a trial that the store never showed",
+        Some("plan_changed") => ": the plan has since changed immediately",
         _ => "",
     };
     format!("; {what}, price unknown{why}")
@@ -176,7 +176,7 @@ fn shortened(text: &str, max_chars: usize) -> String {
 pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String {
     let view = &one.delivery;
     let again = if view.n > 0 { format!(", sent again ({})", nth(view.n)) } else { String::new() };
-    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; its attempts were pruned at {at}"));
+    let pruned = view.pruned_at.map_or_else(String::new, |at| format!("; retention removed its attempts at {at}"));
     format!("to {}{again}: {}{pruned}", label(&addressee.destination), delivery_state(one, addressee, now))
 }
 
@@ -200,7 +200,7 @@ fn delivery_state(one: &Sending, addressee: &Addressee, now: Timestamp) -> Strin
         DeliveryStatus::Skipped => format!("not sent: {why}"),
         DeliveryStatus::Waiting => {
             let until = view.created_at.plus(LONGEST_WAIT);
-            format!("waiting for the customer's id until {until}, and sent as soon as it is set: {why}")
+            format!("waiting for the customer's id until {until}, and will be sent as soon as it is set: {why}")
         }
         DeliveryStatus::Failed => format!("failed{at}: {why}. Not retried{}", resend(one)),
         DeliveryStatus::Pending => pending_because(one, addressee, now),
@@ -217,12 +217,12 @@ fn resend(one: &Sending) -> String {
         Some(Skipped::AlreadyPending) => return ", but queued again since".to_owned(),
         Some(Skipped::Superseded) => "a newer state of the purchase replaces it",
         Some(Skipped::NotChosen) => "the destination is no longer subscribed to it",
-        Some(Skipped::Acknowledged) => "it, or a newer state, was delivered",
+        Some(Skipped::Acknowledged) => "this or a newer state was delivered",
         Some(Skipped::Counted) => "the destination has it, so it might be counted twice",
         Some(Skipped::MayBeCounted) => {
             "the destination may have it and would no longer recognize it, so it might be counted twice"
         }
-        Some(Skipped::Pruned) => "its body was pruned",
+        Some(Skipped::Pruned) => "retention removed its body",
         Some(Skipped::Operators) => "an event about a destination is sent once",
         Some(Skipped::Deleted) => "the destination was deleted",
         Some(Skipped::Unknown) => "no event of its purchase was recorded",

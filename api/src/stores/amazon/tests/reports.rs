@@ -70,8 +70,8 @@ fn every_wrong_cell_is_named_and_nothing_is_used() {
             line("2026-11-10", "Charge", "1").replace(",EUR,", ",Euro,"),
             "line 3, column `Marketplace Currency`: expected",
         ),
-        (line("2026-11-10", "Charge", "1").replace(",T1,", ",,"), "line 3, column `Transaction Id`: expected a text"),
-        (line("2026-11-10", "Charge", "1").replace("gold.monthly", ""), "line 3, column `Vendor SKU`: expected a text"),
+        (line("2026-11-10", "Charge", "1").replace(",T1,", ",,"), "line 3, column `Transaction Id`: expected text"),
+        (line("2026-11-10", "Charge", "1").replace("gold.monthly", ""), "line 3, column `Vendor SKU`: expected text"),
     ];
     let good = line("2026-11-10", "Charge", "1");
     for (bad, expected) in rows {
