@@ -119,7 +119,7 @@ fn a_first_local_webhook_is_refused_once_with_the_line_to_start() {
     let refused = desk.run(&create);
     let line =
         "start settle with `SETTLE_DESTINATIONS_ALLOW_HTTP=true SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8`";
-    check_failure(&refused, &["--url", "scheme is not allowed", "the host's address", line]);
+    check_failure(&refused, &["--url", "a public https:// URL; for a receiver on this machine", line]);
     let desk = desk.restarted();
     let created = stdout_of(&desk.run(&create));
     let id = desk.answer(&["destination", "list", "--app", &app])["items"][0]["id"].clone();

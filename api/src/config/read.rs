@@ -323,7 +323,10 @@ fn admin_listen(listen: SocketAddr, raw: &Raw) -> Result<Option<SocketAddr>, Inv
         (Some(text), false) => {
             let address: SocketAddr = parsed("admin_listen", text, "an address with a port, such as 127.0.0.1:8081")?;
             if address == listen && address.port() != 0 {
-                return Err(invalid("admin_listen", "an address other than `listen`; to share it, set only `admin_on_listen`"));
+                return Err(invalid(
+                    "admin_listen",
+                    "an address other than `listen`; to share it, set only `admin_on_listen`",
+                ));
             }
             Ok(Some(address))
         }
@@ -387,7 +390,8 @@ fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
     let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
         let least = Duration::from_secs(60);
         let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
-        parsed.ok_or_else(|| invalid(field, format!("a duration from 1m to {}, such as {default}", times::compact(max))))
+        parsed
+            .ok_or_else(|| invalid(field, format!("a duration from 1m to {}, such as {default}", times::compact(max))))
     };
     let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
     Ok(Ui {
@@ -451,7 +455,8 @@ fn disk_reserve(text: Option<&str>) -> Result<Reserve, Invalid> {
     if text == "off" {
         return Ok(Reserve::Bytes(0));
     }
-    let bytes = sizes::bytes(text).ok_or_else(|| invalid("devices.disk_reserve", "a size such as 500MiB or 20GiB, or `off`"))?;
+    let bytes = sizes::bytes(text)
+        .ok_or_else(|| invalid("devices.disk_reserve", "a size such as 500MiB or 20GiB, or `off`"))?;
     Ok(Reserve::Bytes(bytes))
 }
 

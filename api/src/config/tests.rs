@@ -80,7 +80,10 @@ fn lists_in_the_environment_are_separated_by_commas() {
 fn a_wrong_flag_is_named_in_place_of_the_variable() {
     let flags = Flags { window: Some("5".to_owned()), ..Flags::default() };
     let wrong = load(&flags, &variables(&[("SETTLE_WINDOW", "5s")])).expect_err("no unit");
-    assert!(wrong.to_string().starts_with("setting `window` (--window): expected a duration of whole seconds"), "{wrong}");
+    assert!(
+        wrong.to_string().starts_with("setting `window` (--window): expected a duration of whole seconds"),
+        "{wrong}"
+    );
     let elsewhere = load(&flags, &variables(&[("SETTLE_LISTEN", "nowhere")])).expect_err("no address");
     assert!(elsewhere.to_string().contains("SETTLE_LISTEN"), "{elsewhere}");
 }
