@@ -9,7 +9,7 @@ use crate::pages::destinations::state;
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::text::escaped;
+use crate::pages::text::{capital, escaped};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
@@ -179,7 +179,7 @@ impl<'a> AppPage<'a> {
 pub struct StoreChoice {
     path: String,
     name: &'static str,
-    label: &'static str,
+    label: String,
     summary: &'static str,
 }
 
@@ -209,7 +209,7 @@ impl<'a> PlatformPage<'a> {
         let choice = |form: &Form| StoreChoice {
             path: of_app(visit, app.id, &format!("{path}?store={}", form.name)),
             name: form.name,
-            label: form.label,
+            label: capital(form.label),
             summary: form.summary,
         };
         Self {

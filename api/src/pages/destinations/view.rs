@@ -199,6 +199,8 @@ pub struct OncePage<'a> {
     frame: &'a Frame,
     name: String,
     path: String,
+    /// The step of connecting that comes next, if connecting led to the form.
+    connect_path: Option<String>,
     secrets: Vec<Once>,
     warnings: &'a [String],
     guide: Vec<GuideStep>,
@@ -221,6 +223,7 @@ impl<'a> OncePage<'a> {
             frame,
             name: text("name"),
             path: visit.to(&format!("/ui/destinations/{id}")),
+            connect_path: super::connected_from(visit).map(|id| visit.to(&format!("/ui/connect/platforms/{id}/first"))),
             secrets,
             warnings: &created.warnings,
             actions: vec![test(visit, &id, &Config::test_notes(form.name, &values), &Mistakes::default())],
