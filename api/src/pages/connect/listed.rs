@@ -5,7 +5,7 @@ use super::progress::{Facts, Step};
 use crate::pages::cell::Cell;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
-use crate::pages::destinations::state;
+use crate::pages::destinations::{lasts_since, state};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
@@ -129,7 +129,7 @@ pub fn destination(visit: &Visit, one: &ShownDestination) -> DestinationRow {
         path: page(""),
         name: one.name.clone(),
         kind: one.kind.clone(),
-        state: state(one.shown_state, one.since, page),
+        state: state(one.shown_state, lasts_since(one.shown_state, one.since, one.created_at), page),
     }
 }
 

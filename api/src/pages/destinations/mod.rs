@@ -13,7 +13,7 @@ mod state;
 mod view;
 
 pub use head::Head;
-pub use state::state;
+pub use state::{lasts_since, state};
 
 use super::Screen;
 use super::change::{Refused, reasoned};

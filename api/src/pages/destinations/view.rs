@@ -93,7 +93,7 @@ fn row(one: &DestinationOverview, visit: &Visit, forms: &[Form]) -> DestinationL
         path: page(""),
         name: named.name.clone(),
         kind: forms.iter().find(|form| form.name == named.kind).map_or("", |form| form.label),
-        state: state(one.shown_state, named.since, page),
+        state: state(one.shown_state, lasts_since(one.shown_state, named.since, named.created_at), page),
         pending: amount(one.pending),
         oldest: one.oldest_pending_at.map(Moment::ago),
         failed: amount(one.failed),
