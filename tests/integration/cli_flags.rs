@@ -91,6 +91,26 @@ fn every_list_takes_the_name_of_an_app() {
 }
 
 #[test]
+fn without_an_app_a_list_has_those_of_all() {
+    let desk = Desk::open("cli-all-apps");
+    for app in ["mine", "demo"] {
+        let url = "https://example.com/hooks";
+        desk.id(&["destination", "create", "--app", app, "--name", "backend", "--url", url]);
+    }
+    let listed = desk.answer(&["destination", "list"]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(3), "with the demo's receiver: {listed}");
+    let printed = stdout_of(&desk.run(&["destination", "list"]));
+    assert!(printed.contains("mine") && printed.contains("demo"), "each with its app: {printed}");
+    let ambiguous = desk.run(&["destination", "show", "backend"]);
+    assert!(stderr_of(&ambiguous).contains("several destinations are named"), "{}", stderr_of(&ambiguous));
+    let shown = desk.answer(&["destination", "show", "backend", "--app", "mine"]);
+    assert_eq!(shown["app_id"], *desk.app, "{shown}");
+    assert_eq!(desk.run(&["destination", "list", "--limit", "1"]).status.code(), Some(2), "pages are those of an app");
+    let created = stdout_of(&desk.run(&["app", "create", "Radio"]));
+    assert!(created.contains("Next: connect its store with `settle platform create --app "), "{created}");
+}
+
+#[test]
 fn what_lists_show_is_taken_as_a_filter() {
     let desk = Desk::open("cli-shown");
     desk.seed(2);

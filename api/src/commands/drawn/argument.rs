@@ -43,6 +43,8 @@ pub struct Flag {
     positional: bool,
     /// Has to be typed, though the API does not require it.
     required: bool,
+    /// Need not be typed, though the API requires it.
+    optional: bool,
     /// Cannot be typed.
     hidden: bool,
     /// The field without which it cannot be typed.
@@ -336,7 +338,7 @@ impl Argument {
             None => arg,
         };
         let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
-        let is_required = is_typed && self.flag.default.is_none();
+        let is_required = is_typed && self.flag.default.is_none() && !self.flag.optional;
         let arg = arg.required(is_required);
         Some(if self.is_positional() { arg } else { arg.long(self.name()) })
     }
