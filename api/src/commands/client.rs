@@ -340,11 +340,11 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
         (None, None) => format!("the service responded with {status}"),
     };
     if status == StatusCode::UNAUTHORIZED {
-        line.push_str(&format!(
-            " (the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
-             its data directory with --data)",
+        line = format!(
+            "the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
+             its data directory with --data",
             service.origin().ascii_serialization()
-        ));
+        );
     }
     if !status.is_client_error() {
         return anyhow!(line);

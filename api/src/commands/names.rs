@@ -3,7 +3,7 @@
 
 use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
-use crate::extract::near::did_you_mean;
+use crate::near::did_you_mean;
 use anyhow::bail;
 use domain::{CollapseKey, DeliveryId};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@ use super::names::{self, Text};
 use super::run::demo;
 use super::{data, table};
 use crate::clock;
-use crate::extract::near::did_you_mean;
+use crate::near::did_you_mean;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::sample::{self, TOPIC_ARN, TYPES};
 use crate::stores::amazon::signer::{Header, Sample, Signer};
@@ -227,11 +227,14 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
         return client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await;
     }
     let Some(app) = app else { return demo_platform(client).await };
-    let mut all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
-    match (all.pop(), all.len()) {
-        (Some(only), 0) => Ok(only),
-        (Some(_), _) => bail!("the app has several platforms: name one with --platform"),
-        (None, _) => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+    let all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
+    match all.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+        several => {
+            let names: Vec<String> = several.iter().map(|one| format!("`{}`", table::field(one, "name"))).collect();
+            bail!("the app has several platforms: choose one with --platform ({})", names.join(", "))
+        }
     }
 }
 

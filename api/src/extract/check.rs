@@ -3,9 +3,9 @@
 //! The schemas are those of `/openapi.json`, so documentation and checks agree.
 
 use super::formats;
-use super::near::did_you_mean;
 use super::shape::{admits_null, choices, is_required, present, type_of};
 use crate::error::{Error, Field, cut};
+use crate::near::did_you_mean;
 use serde_json::{Map, Value};
 
 /// Maximum number of wrong fields in one answer.

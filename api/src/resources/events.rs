@@ -3,9 +3,9 @@
 use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::near::did_you_mean;
 use crate::extract::{Id, Query};
 use crate::keys::Caller;
+use crate::near::did_you_mean;
 use axum::Json;
 use axum::extract::State;
 use domain::event::{PROFILE_UPDATED, REVENUE_ADJUSTED};

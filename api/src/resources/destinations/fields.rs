@@ -2,8 +2,8 @@
 
 use crate::edge::Edge;
 use crate::error::Error;
-use crate::extract::near::near;
 use crate::extract::{FieldErrors, Patch};
+use crate::near::near;
 use domain::AppId;
 use protocols::destinations::check_schedule;
 use schemars::JsonSchema;
