@@ -152,6 +152,18 @@ fn a_mistyped_entitlement_is_refused_with_the_one_meant() {
 }
 
 #[test]
+fn a_probable_mistake_is_a_warning() {
+    let desk = Desk::open("cli-warnings");
+    let set = stdout_of(&desk.run(&["product", "set", "month", "--app", "mine", "--price", "XXX:9.99"]));
+    assert!(set.contains("Done.") && set.contains("\nWarning: `XXX` is not a currency of ISO 4217.\n"), "{set}");
+    let right = desk.answer(&["product", "set", "month", "--app", "mine", "--price", "USD:9.99"]);
+    assert!(right.get("warnings").is_none(), "{right}");
+    let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
+    let created = stdout_of(&desk.run(&create));
+    assert!(created.contains("Warning: `hello` has no dot, but package names are like"), "{created}");
+}
+
+#[test]
 fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let folder = Folder::new("cli-price");
     let refused = ran(&folder, &["product", "set", "month", "--app", "a", "--price", "USD:9,99"]);
