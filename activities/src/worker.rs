@@ -23,7 +23,7 @@ use workflows::{Claims, Destination, DeviceStream, Purchase, Sweep, contract};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A worker could not be built: a defect of this build.
-    #[error("a worker cannot be built: {0}")]
+    #[error("cannot create a worker: {0}")]
     Unbuilt(String),
     /// Another installation has the namespace. The operator must act.
     #[error(transparent)]

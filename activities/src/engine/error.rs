@@ -9,10 +9,10 @@ pub enum TemporalError {
     #[error("Temporal is not available at the moment: {0}")]
     Unavailable(String),
     /// A limit of Temporal's own is reached. Try again, with fewer calls at once.
-    #[error("Temporal takes no more calls at the moment: {0}")]
+    #[error("Temporal accepts no more calls at the moment: {0}")]
     Exhausted(String),
     /// Temporal will never accept this request.
-    #[error("Temporal refused it: {0}")]
+    #[error("Temporal refused the request: {0}")]
     Rejected(String),
 }
 

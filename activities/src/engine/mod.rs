@@ -94,7 +94,7 @@ impl Engine {
     /// When those settings are wrong, with the setting's name.
     pub fn start(identity: &str, installation: OrgId) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
-            .map_err(|error| format!("Temporal's settings (TEMPORAL_*): {error}"))?;
+            .map_err(|error| format!("invalid Temporal settings (TEMPORAL_*): {error}"))?;
         Ok(Self::connect_in_background(identity, installation, Server::External(Box::new(connection)), options))
     }
 

@@ -32,9 +32,9 @@ const MAX_STEPS: u32 = 5;
 /// Why an installation must not use a namespace: it belongs to another one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Temporal's namespace `{namespace}` at {address} belongs to {holder}, and this database is the installation {own}: \
-     in one namespace they would take each other's work. Name another namespace in TEMPORAL_NAMESPACE. If the other \
-     one is gone for good, end its sweep and start again: \
+    "Temporal's namespace `{namespace}` at {address} belongs to {holder}, but this database is the installation {own}: \
+     both would take each other's work. Choose another namespace with TEMPORAL_NAMESPACE. If the other installation \
+     is gone for good, terminate its sweep and start again: \
      `temporal workflow terminate --address {address} --namespace {namespace} --workflow-id {sweep}`",
     sweep = contract::SWEEP
 )]

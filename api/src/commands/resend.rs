@@ -88,7 +88,7 @@ Next: `settle delivery list --status failed` shows what still failed.")]
         #[command(flatten)]
         scope: Scope,
     },
-    /// Send the newest state of each purchase for which the destination has an older one.
+    /// Send the newest states that the destination has not acknowledged.
     #[command(after_help = "\
 Example:
   settle resend behind --destination ID --dry-run      (only counts)
@@ -102,8 +102,8 @@ Next: `settle destination show ID` shows what is still pending.")]
 Example:
   settle resend missing --destination ID --dry-run      (only counts)
   settle resend missing --destination ID
-Next: `settle destination show ID` shows what is still pending. `settle resend behind --destination ID` replaces older
-states that it has.")]
+Next: `settle destination show ID` shows what is still pending. `settle resend behind --destination ID` sends states that
+it has not acknowledged.")]
     Missing(One),
     /// Send the newest state of every purchase, for a receiver that lost its table.
     #[command(after_help = "\

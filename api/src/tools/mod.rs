@@ -78,5 +78,5 @@ fn finished(program: &str, ran: std::io::Result<Output>) -> Result<String, Strin
     let stderr = String::from_utf8_lossy(&output.stderr);
     let stderr: Vec<&str> = stderr.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let stderr: String = stderr.join("; ").chars().take(500).collect();
-    Err(format!("`{program}` ended with {}: {stderr}", output.status))
+    Err(format!("`{program}` exited with {}: {stderr}", output.status))
 }

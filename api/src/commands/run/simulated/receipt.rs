@@ -19,7 +19,7 @@ pub const PRODUCTS: [(&str, &str, &str, bool); 4] = [
     (MONTHLY, "Demo Gold, monthly (simulated)", "9.99", true),
     (YEARLY, "Demo Gold, yearly (simulated)", "99.99", true),
     (COINS, "Demo Coins (simulated)", "1.99", false),
-    (LIFETIME, "Demo Gold, for ever (simulated)", "149.99", true),
+    (LIFETIME, "Demo Gold, lifetime (simulated)", "149.99", true),
 ];
 /// The entitlement of the products.
 pub const ENTITLEMENT: &str = "gold";
