@@ -128,9 +128,9 @@ async fn report(store: &Store, findings: &Findings) -> Result<(), Error> {
     tracing::error!(
         violations = findings.violations(),
         rules = findings.names(),
-        "the tables do not agree: see `settle check`"
+        "the tables are inconsistent: see `settle check`"
     );
-    let detail = format!("the tables do not agree, by the rules {}: see `settle check`", findings.names());
+    let detail = format!("the tables violate the rules {}: see `settle check`", findings.names());
     store.alarm(None, "check", &detail).await
 }
 

@@ -201,7 +201,7 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
     let both = desk.run(&["resend", "failed", "--app", &desk.app, "--destination", &other]);
-    assert!(stderr_of(&both).contains("`app_id`: expected not to be given with"), "{}", stderr_of(&both));
+    assert!(stderr_of(&both).contains("`app_id`: expected to be absent with"), "{}", stderr_of(&both));
 }
 
 #[test]

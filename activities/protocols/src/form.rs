@@ -122,14 +122,14 @@ pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("Th
 /// The fields that every kind of destination has behind its own.
 pub const LIMITS: [Entry; 5] = [
     Entry::new("filter.platforms", "Platforms", Input::Platforms)
-        .help("Only events of these; all when none is chosen.")
+        .help("Only events from these. Select none for all.")
         .folded(),
     Entry::new("filter.environments", "Environments", Input::Environments)
-        .help("Only events of purchases in these; both when none is chosen.")
+        .help("Only events of purchases in these. Select none for both.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
-        .help("Leave empty for the default of this kind of destination.")
+        .help("Leave empty for the default of this type of destination.")
         .folded(),
     Entry::new("concurrency", "Concurrent requests", Input::Number).help("Leave empty for 32.").folded(),
     Entry::new("schedule", "Retry waits", Input::Waits)

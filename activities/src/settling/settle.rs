@@ -15,8 +15,8 @@ const FAILURES: u32 = 5;
 /// While the database is not available, which has alarms of its own, only each failure of this number raises one.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
 /// That alarm. It names no purchase, so that there is one such alarm, which is counted.
-const FAILS: &str = "a purchase cannot be settled, and is tried again and again: what is stored of it cannot be read, or the \
-                     database refuses it; the log names the purchase and the reason";
+const FAILS: &str = "a purchase cannot be settled and is retried: its stored data is unreadable, or the database \
+     refuses it; the log names the purchase and the reason";
 
 /// Which attempt of `settle` this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

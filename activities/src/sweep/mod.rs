@@ -38,9 +38,9 @@ const OTHERS: i64 = 50;
 /// Number of missed windows in one sweep that is worth an alarm.
 const MANY_MISSED: usize = 50;
 /// The alarm. It names no number, so that there is one such alarm, which is counted.
-const MISSED: &str = "many windows ended, and their purchases were not settled: Temporal lost runs, or Temporal or the \
-                      workers are too slow; the sweep wakes these purchases, at most 50 a second. If this goes on, see \
-                      whether Temporal and the workers are well";
+const MISSED: &str = "many windows ended, but their purchases were not settled: Temporal lost runs, or Temporal or \
+     the workers are too slow; the sweep wakes these purchases, at most 50 per second. If this continues, check \
+     Temporal and the workers";
 /// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
 /// yet, as the time in which so many are woken.
 const IN_PROGRESS: Duration = Duration::from_secs(10);

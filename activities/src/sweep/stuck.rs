@@ -11,12 +11,11 @@ use tokio::time::Instant;
 
 const MAX_CONCURRENT: usize = 8;
 // The details of the alarms. They name no purchase, so that there is one such alarm, which is counted.
-const TERMINATED: &str = "the run of a purchase made no progress, because its workflow task failed again and again; it \
-                          was ended, and another one started; the log and the Temporal UI name the purchase";
-const HAS_SIGNALS: &str = "the run of a purchase makes no progress, because its workflow task fails again and again; it \
-                           was not ended, because it has signals of admins, which may not be executed yet; the log and \
-                           the Temporal UI name the purchase. Repair what fails, or terminate the run and send the \
-                           signals again";
+const TERMINATED: &str = "the run of a purchase made no progress because its workflow task kept failing; it was ended \
+     and a new run was started; the log and the Temporal UI name the purchase";
+const HAS_SIGNALS: &str = "the run of a purchase makes no progress because its workflow task keeps failing; it was \
+     not ended, because it holds signals from admins that may not have been executed; the log and the Temporal UI \
+     name the purchase. Fix the cause, or terminate the run and send the signals again";
 
 /// Ends those of the runs of these purchases that are stuck, and raises an alarm for each. After `budget` no further run is
 /// examined; one that is being ended is not abandoned before its alarm.

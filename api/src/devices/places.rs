@@ -49,8 +49,7 @@ impl Places {
             return Err(Error::TooMany { what: "this address", wait: RETRY_AFTER });
         }
         let permit = self.free.clone().try_acquire_owned();
-        let permit =
-            permit.map_err(|_| Error::Unavailable("too many devices report at the moment; try again".to_owned()))?;
+        let permit = permit.map_err(|_| Error::Unavailable("too many devices are reporting; try again".to_owned()))?;
         networks(address).for_each(|network| *taken.entry(network).or_default() += 1);
         drop(taken);
         Ok(RequestPlace { places: self.clone(), address, _permit: permit })

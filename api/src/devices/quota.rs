@@ -244,8 +244,8 @@ fn detail(kind: Kind, bound: i64, number: i64) -> String {
     let began = Timestamp::from_micros(number.saturating_mul(day_micros())).to_string();
     let date = began.split('T').next().unwrap_or_default();
     format!(
-        "the devices of this platform used up their {bound} {} of {date} (`{}`): until the next day (UTC) they are answered \
-         429; raise it if they are right",
+        "the devices of this platform used up their {bound} {} for {date} (`{}`): until the next day (UTC) they get \
+         429; raise the limit if the traffic is legitimate",
         kind.name(),
         kind.setting()
     )

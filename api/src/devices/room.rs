@@ -100,8 +100,8 @@ impl Room {
 
 /// Raises the alarm about the reserve. Returns whether it is stored.
 async fn raise(store: &Store) -> bool {
-    let detail = "less of the disk is free than `devices.disk_reserve`: devices are answered 503, and notifications are \
-                  accepted until it is full; make room";
+    let detail = "less of the disk is free than `devices.disk_reserve`: devices get 503, and notifications are \
+         accepted until the disk is full; free some space";
     if let Err(error) = store.alarm(None, "disk_reserve", detail).await {
         tracing::error!(error = chain(&error), alarm.kind = "disk_reserve", "an alarm could not be stored");
         return false;

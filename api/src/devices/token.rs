@@ -52,7 +52,9 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
         return Err("it is longer than 4096 bytes");
     }
     let Some(Claims { sub, exp, device_id }) = signed(token, secret) else {
-        return Err("it is no JSON Web Token with `sub` and `exp`, signed with HS256 by the platform's login secret");
+        return Err(
+            "it is not a JSON Web Token with `sub` and `exp`, signed with HS256 by the platform's login secret",
+        );
     };
     let left_seconds = exp.saturating_sub(expected.now.micros() / 1_000_000);
     if left_seconds < -LEEWAY_SECONDS {
@@ -65,7 +67,7 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
         return Err("its `sub` is not the `external_id`");
     }
     if device_id.is_some_and(|id| id != expected.device) {
-        return Err("its `device_id` is another device");
+        return Err("its `device_id` names another device");
     }
     Ok(())
 }
@@ -150,11 +152,14 @@ mod tests {
             (token(json!({ "sub": "anna", "exp": NOW - 61 })), "its `exp` has passed"),
             (token(json!({ "sub": "anna", "exp": NOW + 25 * 3600 })), "its `exp` is more"),
             (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": device(2) })), "its `device_id`"),
-            (token(json!({ "sub": "anna" })), "it is no JSON Web Token"),
-            (token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })), "it is no JSON Web Token"),
-            (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "it is no JSON Web Token"),
-            (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "it is no JSON Web Token"),
-            ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(), "it is no JSON Web Token"),
+            (token(json!({ "sub": "anna" })), "it is not a JSON Web Token"),
+            (token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })), "it is not a JSON Web Token"),
+            (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "it is not a JSON Web Token"),
+            (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "it is not a JSON Web Token"),
+            (
+                "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(),
+                "it is not a JSON Web Token",
+            ),
             ("a".repeat(MAX_BYTES + 1), "it is longer"),
         ] {
             let wrong = checked(&token).expect_err("a wrong token");

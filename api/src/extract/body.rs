@@ -104,7 +104,7 @@ async fn whole<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Err
         // The type of the rejection is opaque: only its status shows that the body is too large.
         StatusCode::PAYLOAD_TOO_LARGE => Error::too_large(limit),
         _ if is_crowded(&rejection) => Error::Unavailable(Crowded.to_string()),
-        _ => Error::invalid("body", "a body that arrives whole"),
+        _ => Error::invalid("body", "a complete body"),
     })
 }
 

@@ -58,9 +58,9 @@ impl FieldErrors {
         }
         match self.budget.fields {
             0 => {}
-            1 => self
-                .fields
-                .push(Field::new("…", format!("nothing else, and more is wrong than these {MAX_WRONG} fields"))),
+            1 => {
+                self.fields.push(Field::new("…", format!("nothing else; more than these {MAX_WRONG} fields are wrong")))
+            }
             _ => self.fields.push(Field::new(field, expected)),
         }
         self.is_cut = self.budget.fields <= 1;

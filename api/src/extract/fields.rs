@@ -62,7 +62,7 @@ pub fn part<T: Fields>(mut fields: Map<String, Value>, wrong: &mut FieldErrors) 
     let body = serde_json::from_value(Value::Object(fields));
     let refuse = |error: &serde_json::Error| {
         if wrong.is_empty() {
-            wrong.add("body", format!("fields that fit together ({})", check::shown(&error.to_string())));
+            wrong.add("body", format!("fields that are valid together ({})", check::shown(&error.to_string())));
         }
     };
     body.inspect_err(refuse).ok()

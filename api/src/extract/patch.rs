@@ -38,7 +38,7 @@ impl<T: Serialize + DeserializeOwned> Patch<T> {
             merge(&mut value, &self.fields);
             serde_json::from_value(value)
         });
-        merged.map_err(|error| Error::invalid("body", format!("fields that fit together ({error})")))
+        merged.map_err(|error| Error::invalid("body", format!("fields that are valid together ({error})")))
     }
 }
 

@@ -90,7 +90,7 @@ fn parsed<T: FromStr<Err: Display>>(text: &str) -> Result<T, Error> {
 }
 
 fn no_path<T>(_: T) -> Error {
-    Error::Missing("the path is not readable text".to_owned())
+    Error::Missing("the path is not valid UTF-8".to_owned())
 }
 
 impl<T: JsonSchema> Input for Id<T> {

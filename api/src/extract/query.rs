@@ -37,7 +37,7 @@ impl<T: Fields, S: Send + Sync> FromRequestParts<S> for Query<T> {
         for (name, value) in url::form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes()) {
             let value = typed::<T>(&name, value.into_owned());
             if fields.insert(name.clone().into_owned(), value).is_some() {
-                return Err(Error::invalid(&name, "to be given once"));
+                return Err(Error::invalid(&name, "a single value"));
             }
         }
         checked(fields).map(Self)

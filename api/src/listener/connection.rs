@@ -86,7 +86,7 @@ async fn answer(
 }
 
 /// What is wrong with a request in a place that is left to health checks. The next connection may have another place.
-const FULL: &str = "every connection of this address has a request under way; try again";
+const FULL: &str = "all connections of this address are busy; try again";
 
 /// Whether a request has one host (RFC 9112 3.2); one of HTTP/1.0 may have none.
 fn has_one_host<T>(request: &Request<T>) -> bool {

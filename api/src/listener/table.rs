@@ -86,7 +86,7 @@ pub enum Refused {
 
 /// The bytes of a body that cannot be read: those that are worked on fill the memory for bodies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the bodies of other requests fill the memory for bodies")]
+#[error("other requests fill the memory for request bodies")]
 pub struct Crowded;
 
 #[derive(Debug)]

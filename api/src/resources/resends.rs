@@ -152,10 +152,10 @@ fn selected(body: &mut Resend, wrong: &mut FieldErrors) -> Option<RedeliverySele
         wrong.add("body", ONE_OF);
     }
     if body.now == Some(true) && first == Some(RedeliverySelector::NeverQueued) {
-        wrong.add("now", "not to be given with `missing`: what was never queued does not wait");
+        wrong.add("now", "to be absent with `missing`: what was never queued does not wait");
     }
     if body.cursor.is_some() && first.as_ref().is_some_and(has_one_page) {
-        wrong.add("cursor", "not to be given with this selection, which is one page");
+        wrong.add("cursor", "to be absent with this selection, which is one page");
     }
     if body.destination_id.is_none() && first.as_ref().is_some_and(is_of_states) {
         wrong.add("destination_id", "the id of the destination: these states are sent to one destination");
@@ -177,9 +177,9 @@ const fn has_one_page(selector: &RedeliverySelector) -> bool {
 
 fn receivers(body: &Resend, wrong: &mut FieldErrors) -> Receivers {
     match (body.app_id, body.destination_id) {
-        (Some(_), Some(_)) => wrong.add("app_id", "not to be given with `destination_id`, which is of one app"),
+        (Some(_), Some(_)) => wrong.add("app_id", "to be absent with `destination_id`, which is of one app"),
         (Some(_), None) if body.event_id.is_some() || body.collapse_key.is_some() => {
-            wrong.add("app_id", "not to be given with `event_id` or `collapse_key`, which are of one app");
+            wrong.add("app_id", "to be absent with `event_id` or `collapse_key`, which are of one app");
         }
         _ => {}
     }

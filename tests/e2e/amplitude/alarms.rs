@@ -20,7 +20,7 @@ pub async fn a_costly_failure_is_retried_and_raises_an_alarm(own: &mut Analysts)
     for (name, fault, class, alarm) in [
         ("fewer", Fault::Fewer(1), "too_few", Some(few)),
         ("miscounted", Fault::Miscounted(1), "too_few", Some(few)),
-        ("forbidden", Fault::Status(403), "forbidden", Some("Amplitude's firewall refuses us")),
+        ("forbidden", Fault::Status(403), "forbidden", Some("Amplitude's firewall rejected the request")),
         ("odd", Fault::Status(400), "refused", None),
         ("project", Fault::ProjectThrottled, "throttled", None),
     ] {

@@ -207,7 +207,7 @@ story! {
         for (reason, percent) in reasons.iter().zip(["50 %", "70 %", "90 %"]) {
             assert!(reason.contains(percent) && reason.contains("answered 500"), "{reason}");
         }
-        assert!(reasons[3].starts_with("nothing went well for 121 h"), "{reasons:?}");
+        assert!(reasons[3].starts_with("no request succeeded for 121 h"), "{reasons:?}");
         assert_eq!((shown.reason.as_deref(), PATIENCE), (Some(reasons[3]), HOUR * 120));
 
         world.pass(HOUR_MS);

@@ -234,7 +234,7 @@ story! {
         let left = world.store.lease(lane("d")).await.unwrap();
         assert!(matches!(left, storage::LeaseResult::Idle(storage::Idle::Closed { .. })), "the refund is not sent: {left:?}");
         let why = world.raw().texts("SELECT last_error AS value FROM deliveries WHERE event_type = 'revenue.adjusted'");
-        assert_eq!(why, ["the payment's delivery failed here, so that nothing was earned that could change"]);
+        assert_eq!(why, ["the payment's delivery to this destination failed, so there is no revenue to adjust"]);
         let differing = world.differing().await;
         assert_eq!(differing, [(Some("initial".to_owned()), Differs::Failed), (Some("refund".to_owned()), Differs::Skipped)]);
     }

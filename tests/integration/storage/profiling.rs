@@ -196,7 +196,7 @@ story! {
         assert_eq!(world.drain(world.key("r1"), to).await, [], "it is never sent again");
         let closed = world.raw().texts("SELECT status || ': ' || last_error AS value FROM deliveries WHERE attempts > 1 \
              OR status = 'superseded'");
-        assert_eq!(closed, ["superseded: a newer state of the user stands for it"]);
+        assert_eq!(closed, ["superseded: a newer state of the user replaces it"]);
         assert_eq!(world.broken(1000).await, []);
     }
 }

@@ -30,10 +30,10 @@ pub enum Failure {
     /// No TLS connection could be made.
     #[error("no TLS connection could be made: check the certificate, its chain and its name")]
     Tls,
-    #[error("no answer came in time")]
+    #[error("no response came in time")]
     Timeout,
     /// The connection ended before an answer came.
-    #[error("the connection ended before an answer came")]
+    #[error("the connection closed before a response came")]
     Reset,
 }
 

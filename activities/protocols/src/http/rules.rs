@@ -44,7 +44,7 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
     }
     match (reasons.is_empty(), variables.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => Err(format!("an address that can be delivered to: {}", reasons.join("; "))),
+        (false, true) => Err(format!("an address that settle can deliver to: {}", reasons.join("; "))),
         (false, false) => Err(format!("a public https:// URL; {purpose} start settle with `{}`", variables.join(" "))),
     }
 }

@@ -35,8 +35,8 @@ struct OtherLineage;
 const ALARM: NewAlarm<'_> = NewAlarm {
     about: About::All,
     kind: "epoch_raised",
-    detail: "the database was restored, or failed over to another server: what it recorded last may be lost; \
-             see \"Backup and restore\" in the guide to operating",
+    detail: "the database was restored or failed over to another server: its latest records may be lost; see \"Backup \
+         and restore\" in the guide to operating",
 };
 
 /// The stored lineage and the present one. They are equal on a server that does not show its lineage.

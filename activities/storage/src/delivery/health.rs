@@ -204,7 +204,7 @@ fn failed(write: &mut Write<'_>, request: Request<'_>, pause: Option<Duration>) 
     let assessment = health.failed(failure, write.now()?);
     let reason = match assessment.state {
         State::Disabled => {
-            format!("nothing went well for {}: {error}", time_without_success(&assessment.health, write.now()?))
+            format!("no request succeeded for {}: {error}", time_without_success(&assessment.health, write.now()?))
         }
         _ => error,
     };
@@ -313,7 +313,7 @@ fn conclude(
     let Some(now) = destinations::find(write.connection, before.id)? else { return Ok(events) };
     let now = now.destination();
     if assessment.notices.contains(&Notice::Disabled) {
-        close_alarm(write, now.id, "it is disabled, which has an alarm of its own")?;
+        close_alarm(write, now.id, "it was disabled, which raised its own alarm")?;
         alarm(write, &now, &format!("it is disabled: {}", reason.unwrap_or_default()))?;
     }
     for notice in &assessment.notices {
@@ -324,7 +324,7 @@ fn conclude(
                 let since = time_without_success(&assessment.health, write.now()?);
                 let over = format!("{percent} % of the time after which it is disabled");
                 let error = reason.unwrap_or_default();
-                (DESTINATION_FAILING, Some(format!("nothing went well for {since}, {over}: {error}")))
+                (DESTINATION_FAILING, Some(format!("no request succeeded for {since}, {over}: {error}")))
             }
             Notice::Recovered => (DESTINATION_RECOVERED, None),
             Notice::Disabled => (DESTINATION_DISABLED, reason),
@@ -345,7 +345,7 @@ const FAILING: &str = "destination_failing";
 
 /// The detail of that alarm. It has no cause and no name: these change, and the alarm stays the same.
 fn keeps_failing(id: DestinationId) -> String {
-    format!("requests to it keep failing; `settle explain destination {id}` shows why")
+    format!("requests to this destination keep failing; `settle explain destination {id}` shows why")
 }
 
 /// Closes the alarm that a destination fails, if it is open.

@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const LONGEST_WAIT: Duration = DAY.saturating_mul(30);
 
 /// Why a delivery that waited too long is skipped. Its first word is for programs.
-const NO_LOGIN: &str = "no_login: the customer had no external id within 30 days";
+const NO_LOGIN: &str = "no_login: the customer got no external id within 30 days";
 
 const ANY_EXPIRED: Sql = statement! {hot "deliveries_waiting_since", "
     SELECT seq AS value

@@ -64,8 +64,9 @@ pub fn move_customers(
     entry.record(write, &Actor::named(&format!("device {}", place.device)), OPERATION)?;
     if before.unwrap_or(0) >= MANY {
         let detail = format!(
-            "devices moved purchases of more than {MANY} named customers to others within a day: `settle audit-log` \
-             lists each, `settle customer undo` takes one back, and with `--transfers review` a person answers first"
+            "logins on devices moved purchases of more than {MANY} identified customers to others within a day: \
+             `settle audit-log` lists each transfer, `settle customer undo` undoes one, and with `--transfers review` \
+             a person approves each first"
         );
         alarms::raise(write, About::Platform(place.platform), "many_transfers", &detail)?;
     }

@@ -118,8 +118,8 @@ impl Review {
 /// The text of the alarm: ids alone, since names may be erased.
 fn detail(id: ReviewId, from: UserId, to: UserId) -> String {
     format!(
-        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason WHY` \
-         gives them what those receipts bought, `settle customer refuse {id} --reason WHY` leaves it; nothing moves without \
-         an answer"
+        "the user {to} logged in on a device with receipts of the user {from}: `settle customer approve {id} --reason \
+         WHY` moves what those receipts bought, `settle customer refuse {id} --reason WHY` does not; nothing moves \
+         until you decide"
     )
 }

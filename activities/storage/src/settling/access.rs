@@ -132,11 +132,11 @@ impl PriceRow {
 pub fn alarm(write: &mut Write<'_>, platform: PlatformId, doubt: PriceDoubt) -> Result<(), Error> {
     let detail = match doubt {
         PriceDoubt::ForeignCurrency => {
-            "a device reported a price in another currency than its marketplace's: the price of the catalogue counts"
+            "a device reported a price in a currency other than its marketplace's: the catalogue price is used"
         }
         PriceDoubt::Implausible => {
-            "a device reported a price far outside of the catalogue's: the price of the purchase is unknown until a sales \
-             report has it"
+            "a device reported a price far from the catalogue price: the price of the purchase is unknown until a \
+             sales report contains it"
         }
     };
     alarms::raise(write, About::Platform(platform), "device_price", detail)

@@ -361,7 +361,7 @@ impl Settling<'_> {
             && self.record.newest_waiting().is_some();
         let platform = About::Platform(self.origin.platform_id);
         if begins {
-            let detail = "the store cannot be reached: notifications wait until it answers, at most a day";
+            let detail = "the store cannot be reached: notifications wait until it responds, for at most a day";
             alarms::raise(write, platform, "verification_waits", detail)?;
         }
         if decision.outcomes.iter().any(|(_, outcome)| *outcome == Outcome::Abandoned) {
@@ -420,10 +420,10 @@ const NOTE_LAG: Sql = statement! {"
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {
-        Lag::Behind => "the store did not show it yet; the store's answer two hours after it decides".to_owned(),
+        Lag::Behind => "the store did not show it yet; the store's response two hours later decides".to_owned(),
         Lag::CaughtUp => format!("the store showed it at {}", write.now()?),
         Lag::Overruled => {
-            format!("the store showed otherwise two hours after it, and its answer of {} counts", write.now()?)
+            format!("the store showed otherwise two hours later, and its response of {} counts", write.now()?)
         }
     };
     sql(NOTE_LAG).bind(reason).bind(record.collapse_key).bind(since).later(write.connection)

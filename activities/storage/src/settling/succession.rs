@@ -43,9 +43,9 @@ const UNLINKED: Sql = statement! {"
 "};
 
 /// The detail of the alarm. It names no purchase, so that a platform has one such alarm, which is counted.
-const ALARM: &str = "a subscription ended by an immediate change of plan, and no notification names its new receipt, so \
-     that SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if the new receipt is known elsewhere, import it with \
-     `settle app import`; it is then linked and sku_change is sent. After a week without it expired is sent";
+const ALARM: &str = "a subscription ended by an immediate change of plan, but no notification names its new receipt, \
+     so SUBSCRIPTION_MODIFIED_IMMEDIATE was lost: if you know the new receipt, import it with `settle app import`; \
+     settle then links it and sends sku_change. After a week without it, settle sends expired";
 
 /// Links a replaced purchase to its successor and rechecks the successor, if no notification names it and it is known
 /// already. Returns whether it did: the decision is outdated then, since it did not know the successor.

@@ -225,8 +225,8 @@ impl Store {
                 return Ok(false);
             }
             rechecks::recheck_platform(write, platform, RecheckReason::NoUsableSecret)?;
-            let detail = "the store refuses the shared secret: set the right one on the platform; until then \
-                          its purchases are announced unverified";
+            let detail = "the store rejects the shared key: set the right one on the platform; until then its \
+                 purchases are announced unverified";
             alarms::raise(write, About::Platform(platform), "secret_refused", detail)?;
             Ok(true)
         })

@@ -356,7 +356,7 @@ mod tests {
         for url in
             ["http://127.0.0.1:8080/", "https://localhost/", "https://10.0.0.7/", "http://[::1]:8080/", "https://box/"]
         {
-            assert!(why(url).is_some_and(|why| why.contains("internet")), "{url}");
+            assert!(why(url).is_some_and(|why| why.contains("not public")), "{url}");
         }
         assert!(why("http://settle.example.com/").is_some_and(|why| why.contains("HTTPS")));
         assert_eq!(why("https://settle.example.com/"), None);

@@ -13,13 +13,13 @@ const MAX_ANSWER_BYTES: usize = super::certificate::MAX_CERTIFICATE_BYTES;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchError {
     /// No answer, or not 200; a later attempt may succeed.
-    #[error("SNS did not answer as it should: {0}")]
+    #[error("SNS returned an unexpected response: {0}")]
     Unavailable(String),
     /// The answer is longer than the limit.
-    #[error("SNS answered more than {MAX_ANSWER_BYTES} bytes")]
+    #[error("SNS responded with more than {MAX_ANSWER_BYTES} bytes")]
     TooLong,
     /// The URL is not one of SNS, so it was not requested.
-    #[error("the URL is not one of SNS (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)")]
+    #[error("the URL is not an SNS URL (expected https://sns.REGION.amazonaws.com/?Action=ConfirmSubscription…)")]
     Forbidden,
 }
 

@@ -18,40 +18,45 @@ pub fn form() -> Form {
 
 fn entries() -> Vec<Entry> {
     let shown = [
-        NAME.help("Such as Fire TV."),
-        Entry::new("package_name", "Package name", Input::Text).help("The app's package name, for example com.example.radio."),
+        NAME.help("For example Fire TV."),
+        Entry::new("package_name", "Package name", Input::Text)
+            .help("The app's package name, for example com.example.radio."),
         Entry::new("environment", "Environment", Input::Select)
             .help("Production takes real payments; sandbox is for test purchases.")
             .choices(&[("production", "Production"), ("sandbox", "Sandbox")]),
         Entry::new("shared_secret", "Shared key", Input::Password).help(
-            "From the page Shared Key of your developer account. With it each purchase is verified with Amazon; it can be \
-             set later.",
+            "From the Shared Key page of your developer account. settle needs it to verify purchases with Amazon. You \
+             can set it later.",
         ),
     ];
     let folded = [
         Entry::new("topic_arn", "Topic", Input::Text)
-            .help("The ARN of the topic that may send, if you know it: then it needs no approval."),
+            .help("The ARN of Amazon's topic, if you know it. The topic then needs no approval."),
         Entry::new("window_seconds", "Quiet window in seconds", Input::Number),
         Entry::new("max_wait_seconds", "Longest wait in seconds", Input::Number),
-        Entry::new("device_events_per_day", "Events of devices in a day", Input::Number),
-        Entry::new("device_bytes_per_day", "Bytes of devices in a day", Input::Number),
-        Entry::new("new_devices_per_day", "New devices in a day", Input::Number),
-        Entry::new("new_users_per_day", "New customers in a day", Input::Number),
-        Entry::new("product_ref", "Name of a subscription's product", Input::Select)
-            .choices(&[("term", "The SKU of the term"), ("parent", "The parent's SKU")]),
-        Entry::new("flush_on_revoke", "Settle a refund or revocation at once, without the quiet window", Input::Switch),
-        Entry::new("unknown_receipts", "Receipts that Amazon never knows", Input::Select)
-            .choices(&[("give_up", "Give them up after a day"), ("believe", "Believe the notifications after a day")]),
+        Entry::new("device_events_per_day", "Device events per day", Input::Number),
+        Entry::new("device_bytes_per_day", "Device bytes per day", Input::Number),
+        Entry::new("new_devices_per_day", "New devices per day", Input::Number),
+        Entry::new("new_users_per_day", "New customers per day", Input::Number),
+        Entry::new("product_ref", "Product id of a subscription", Input::Select)
+            .choices(&[("term", "The term's SKU"), ("parent", "The parent's SKU")]),
+        Entry::new(
+            "flush_on_revoke",
+            "Settle refunds and revocations immediately, without the quiet window",
+            Input::Switch,
+        ),
+        Entry::new("unknown_receipts", "Receipts unknown to Amazon", Input::Select)
+            .choices(&[("give_up", "Give up after a day"), ("believe", "Trust the notifications after a day")]),
         Entry::new("transfers", "A login on a device with another customer's receipts", Input::Select)
             .help(
-                "At once: whoever has a receipt with its Amazon user and logs in counts as that customer. What nobody has \
-                 logged in for always moves.",
+                "Immediately: anyone who logs in with a receipt and its Amazon user id gets that customer's \
+                 purchases. Purchases that nobody has logged in for always move.",
             )
             .choices(&[
-                ("", "At once; after a person's answer while logins are signed"),
-                ("immediate", "Moves the purchases at once"),
-                ("review", "Moves them after a person's answer"),
-                ("never", "Moves nothing"),
+                ("", "Immediately; after approval while logins are signed"),
+                ("immediate", "Move the purchases immediately"),
+                ("review", "Move them after a person approves"),
+                ("never", "Do not move them"),
             ]),
     ];
     shown.into_iter().chain(folded.map(Entry::folded)).collect()
@@ -77,7 +82,7 @@ fn guide() -> Vec<Step> {
             place: "settle",
             ..step(
                 "Copy the URL for Appstore notifications",
-                "Amazon must reach it over HTTPS, with a certificate of a public authority. It contains a secret.",
+                "Amazon must reach it over HTTPS, with a certificate from a public authority. It contains a secret.",
             )
         },
         Step {
@@ -97,7 +102,7 @@ fn guide() -> Vec<Step> {
             )
         },
         step(
-            "See that it is verified",
+            "Check that it is verified",
             "The console shows Verified. If it does not within two days, press Resend there.",
         ),
     ]

@@ -50,7 +50,8 @@ pub const STORE: &str = "amazon";
 /// The alarm about a message of another app: its kind and detail. The detail has nothing that the sender wrote.
 const FOREIGN_PACKAGE: (&str, &str) = (
     "foreign_package",
-    "a notification is of another app than the platform's: `settle notification show MESSAGE_ID` shows its package name",
+    "a notification belongs to another app than the platform's: `settle notification show MESSAGE_ID` shows its \
+     package name",
 );
 
 /// The AWS account that owns a topic: twelve digits.

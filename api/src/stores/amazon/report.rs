@@ -88,9 +88,9 @@ impl fmt::Display for Wrong {
 pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let whole = |expected: &str| vec![Wrong { line: 1, column: "", expected: expected.to_owned() }];
     if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(&[0x1f, 0x8b]) {
-        return Err(whole("CSV, and the file is compressed: unpack it first"));
+        return Err(whole("CSV, but the file is compressed: unpack it first"));
     }
-    let text = std::str::from_utf8(bytes).map_err(|_| whole("CSV in UTF-8, and the file is in another encoding"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| whole("CSV in UTF-8, but the file is in another encoding"))?;
     let text = text.trim_start_matches('\u{feff}');
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).flexible(true).trim(csv::Trim::All).from_reader(text.as_bytes());
@@ -98,7 +98,7 @@ pub fn read(bytes: &[u8]) -> Result<Report, Vec<Wrong>> {
     let places = match records.next() {
         Some(Ok(header)) => places(&header)?,
         Some(Err(error)) => return Err(whole(&format!("CSV ({error})"))),
-        None => return Err(whole("a line with the names of the columns, and the file is empty")),
+        None => return Err(whole("a line with the names of the columns, but the file is empty")),
     };
     let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let line_of = |position: Option<&csv::Position>| position.map_or(0, |position| line(text, &ends, position));

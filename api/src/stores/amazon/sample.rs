@@ -28,22 +28,22 @@ const NOT_MINTED: Refusal = Refusal::Invalid("the receipt of the sample was not 
 
 /// Every type that Amazon can send, with its meaning.
 pub const TYPES: &[(&str, &str)] = &[
-    ("SUBSCRIPTION_PURCHASED", "it began, paid or in a trial"),
-    ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "a trial became paid"),
-    ("SUBSCRIPTION_RENEWED", "it renewed"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "renewal was switched off"),
-    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "renewal was switched on"),
-    ("SUBSCRIPTION_SCHEDULED_TO_END", "a reminder that it will end"),
-    ("SUBSCRIPTION_IN_GRACE_PERIOD", "a payment failed, grace began"),
-    ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "the payment was repaired"),
+    ("SUBSCRIPTION_PURCHASED", "subscription started, paid or in a trial"),
+    ("SUBSCRIPTION_CONVERTED_FREE_TRIAL_TO_PAID", "trial converted to paid"),
+    ("SUBSCRIPTION_RENEWED", "subscription renewed"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_OFF", "auto-renewal turned off"),
+    ("SUBSCRIPTION_AUTO_RENEWAL_ON", "auto-renewal turned on"),
+    ("SUBSCRIPTION_SCHEDULED_TO_END", "reminder that the subscription will end"),
+    ("SUBSCRIPTION_IN_GRACE_PERIOD", "payment failed, grace period started"),
+    ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "payment recovered"),
     ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "plan changed immediately (see --related)"),
-    ("SUBSCRIPTION_MODIFIED_DEFERRED", "new plan at the next renewal"),
-    ("SUBSCRIPTION_CANCELLED", "it was cancelled"),
-    ("SUBSCRIPTION_EXPIRED", "it ended"),
-    ("CONSUMABLE_PURCHASED", "a consumable was bought"),
-    ("CONSUMABLE_CANCELLED", "a consumable was cancelled"),
-    ("ENTITLEMENT_PURCHASED", "an entitlement was bought"),
-    ("ENTITLEMENT_CANCELLED", "an entitlement was cancelled"),
+    ("SUBSCRIPTION_MODIFIED_DEFERRED", "plan change at the next renewal"),
+    ("SUBSCRIPTION_CANCELLED", "subscription cancelled"),
+    ("SUBSCRIPTION_EXPIRED", "subscription expired"),
+    ("CONSUMABLE_PURCHASED", "consumable bought"),
+    ("CONSUMABLE_CANCELLED", "consumable cancelled"),
+    ("ENTITLEMENT_PURCHASED", "entitlement bought"),
+    ("ENTITLEMENT_CANCELLED", "entitlement cancelled"),
 ];
 
 /// The customer of a sample that names none.

@@ -75,10 +75,8 @@ pub(super) async fn end(received: Received<'_>) -> Result<&'static str, Refusal>
     }
     let marked = received.intake.store.mark_unsubscribed(platform, received.arn.text).await;
     marked.map_err(|error| storage_failed(&error))?;
-    let detail = format!(
-        "the subscription of topic {} was ended; have it confirmed anew in Amazon's console",
-        received.arn.text
-    );
+    let detail =
+        format!("the subscription of topic {} was ended; confirm it again in Amazon's console", received.arn.text);
     raise(received.intake.store, platform, "topic_unsubscribed", &detail).await;
     Ok("unsubscription noted")
 }

@@ -22,7 +22,7 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     let entitlement = [("ref", "gold"), ("name", "Gold"), ("reason", "ticket 1")];
     let counted = visitor.post(&service, &format!("{page}/entitlement"), &entitlement).await;
     assert_eq!(counted.status, 200);
-    assert!(counted.text.contains("This concerns 0 purchases"), "{}", counted.text);
+    assert!(counted.text.contains("This affects 0 purchases"), "{}", counted.text);
     assert_eq!(service.get(&format!("/v1/apps/{app}/entitlements")).await.body["items"], json!([]), "not made yet");
     let confirmed: Vec<_> = entitlement.into_iter().chain([("confirmed", "yes")]).collect();
     let done = visitor.post(&service, &format!("{page}/entitlement"), &confirmed).await;

@@ -110,7 +110,7 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     );
     let approved = visitor.post(&service, &format!("{topics}/{topic}/approve"), &[REASON]).await;
     assert_eq!((approved.status, approved.header("location")), (303, format!("{topics}?done=approve").as_str()));
-    has(&visitor.get(&service, &topics).await, &["may send", "Next: add a destination"]);
+    has(&visitor.get(&service, &topics).await, &["approved", "Next: add a destination"]);
     let audit_log = service.get("/v1/audit-log").await.body;
     for operation in ["app.create", "platform.create", "topic.approve"] {
         let entry =
@@ -349,7 +349,7 @@ async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
     has(&visitor.get(&service, &format!("{console}/first")).await, &[&format!("/ui/purchases/{key}")]);
     let nothing = visitor.post(&service, "/ui/search", &[("q", "it's nowhere")]).await;
     has(&nothing, &["No results for", &format!("href=\"{console}\""), &format!("href=\"{console}/topics\"")]);
-    has(&nothing, &["may send", "settle search &#39;it&#39;\\&#39;&#39;s nowhere&#39;"]);
+    has(&nothing, &["approved", "settle search &#39;it&#39;\\&#39;&#39;s nowhere&#39;"]);
     has_not(&nothing, &["no topic yet", "none yet"]);
 }
 

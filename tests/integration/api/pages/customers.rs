@@ -326,7 +326,7 @@ async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
     has(&first, &["<option value=\"purchase.updated\" selected>"]);
     assert!(!first.text.contains("<option value=\"destination."), "{}", first.text);
     let recorded = visitor.get(&service, &path("purchase.updated")).await;
-    has(&recorded, &["What <strong>Billing</strong> got", "?mark="]);
+    has(&recorded, &["to <strong>Billing</strong>:", "?mark="]);
     let tree = {
         let event = service.get("/v1/events").await.body["items"][0]["id"].clone();
         service.get(&format!("/v1/explain/events/{}", event.as_str().expect("an id"))).await.body

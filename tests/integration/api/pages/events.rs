@@ -98,7 +98,7 @@ async fn a_list_is_a_file_of_all_that_its_filter_finds() {
     assert_eq!((file.status, file.header("content-type")), (200, "text/csv; charset=utf-8"));
     assert_eq!(file.header("content-disposition"), "attachment; filename=\"events.csv\"");
     let lines: Vec<&str> = file.text.lines().collect();
-    let head = "\u{feff}id,collapse_key,app_id,user_id,Event,About,State after it,Environment,Recorded";
+    let head = "\u{feff}id,collapse_key,app_id,user_id,Event,About,State afterwards,Environment,Recorded";
     assert_eq!((lines[0], lines.len()), (head, 511));
     let event = &service.get("/v1/events?type=purchase.updated&limit=1").await.body["items"][0];
     let text = |name: &str| event[name].as_str().unwrap_or_default();

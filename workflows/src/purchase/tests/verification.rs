@@ -6,7 +6,7 @@ fn again(seconds: u64) -> Verified {
     Verified {
         verification: None,
         next_query_in: Duration::from_secs(seconds),
-        why: Some("no answer came in time".to_owned()),
+        why: Some("no response came in time".to_owned()),
     }
 }
 
@@ -143,7 +143,7 @@ fn a_due_purchase_settles_without_notifications() {
 fn status_shows_why_it_waits_and_until_when() {
     let mut state = pending();
     let status = Status::of(Some(key()), &state);
-    let wanted = "verification: no answer came in time; queried again at 1970-01-01T00:02:30.000000Z";
+    let wanted = "verification: no response came in time; queried again at 1970-01-01T00:02:30.000000Z";
     assert!(status.details().contains(wanted), "{}", status.details());
     assert_eq!(status.window_ends_at, None);
     let start = state.begin(SettlingMode::Due, at(AGAIN));

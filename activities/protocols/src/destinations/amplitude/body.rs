@@ -99,7 +99,7 @@ fn capped(body: &str) -> Option<u64> {
 fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered> {
     let settings = config::read(&destination.settings).map_err(|wrong| Rendered::Refuse { why: wrong.to_string() })?;
     if unsent.event_type == USER_ERASED {
-        let why = "it is for webhooks: an integration with a `secret_key` gets a request to delete the user";
+        let why = "it is sent to webhooks only; an integration with a `secret_key` gets a request to delete the user";
         return Err(Rendered::Skip { why: why.into() });
     }
     let needs_data = unsent.event_type.starts_with("user.") || unsent.event_type == REVENUE_ADJUSTED;
@@ -147,7 +147,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
 /// `send`: otherwise it is skipped, since the external id will cause a new one.
 fn identify(settings: &Settings, unsent: &Unsent) -> Result<String, Rendered> {
     if !unsent.user_state.is_object() {
-        return Err(Rendered::Skip { why: "its platform is in another environment by now".into() });
+        return Err(Rendered::Skip { why: "its platform has since moved to another environment".into() });
     }
     let identity = identity::of(settings, unsent).map_err(|rendered| match rendered {
         Rendered::Wait { why } => Rendered::Skip { why },

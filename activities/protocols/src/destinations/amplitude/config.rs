@@ -113,7 +113,7 @@ fn not_allowed() -> Invalid {
 pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
     let is_covered = read(settings).is_ok_and(|settings| settings.keys.has(Key::Sandbox));
     (!is_covered).then_some(
-        "the app has a sandbox platform, and without a `sandbox_api_key` the events of its purchases are skipped",
+        "the app has a sandbox platform, but without a `sandbox_api_key` the events of its purchases are skipped",
     )
 }
 
@@ -121,7 +121,7 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {
-        what: "It searches for a user who does not exist, to check both keys. No event is sent.",
+        what: "Searches for a user who does not exist, to check both keys. No event is sent.",
         takes_sample: false,
         lacks: (!has_key).then_some("Secret Key"),
     }
@@ -169,7 +169,7 @@ fn apply(
 }
 
 fn no_endpoint() -> Invalid {
-    Invalid::new("endpoint", "`standard` or `eu`, the region of the project: it is never guessed")
+    Invalid::new("endpoint", "`standard` or `eu`, the region of the project")
 }
 
 /// Checks that there is an API key, and that production and sandbox events have different ones.

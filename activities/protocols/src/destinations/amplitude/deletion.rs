@@ -46,7 +46,7 @@ pub fn judge(reply: &Reply) -> Result<(), String> {
         Reply::Answer { status: 401 | 403, .. } => {
             Err("Amplitude does not accept the API key with this `secret_key`".to_owned())
         }
-        Reply::Answer { status: 429, .. } => Err("Amplitude is asked too often".to_owned()),
+        Reply::Answer { status: 429, .. } => Err("Amplitude is throttling requests".to_owned()),
         Reply::Answer { status, .. } => Err(format!("Amplitude answered {status}")),
         Reply::Failure { message, .. } => Err(format!("no answer: {message}")),
     }

@@ -25,7 +25,7 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
         Err(wrong) => return Rendered::Refuse { why: wrong.to_string() },
     };
     let Ok(body) = serde_json::from_str(&event.body).map(without_receipts) else {
-        return Rendered::Refuse { why: "the body of the event was removed because of its age".to_owned() };
+        return Rendered::Refuse { why: "retention removed the body of the event".to_owned() };
     };
     let key = Key::of(event.environment);
     if !settings.keys.has(key) {

@@ -16,7 +16,7 @@ pub fn form() -> Form {
             .help("The API key of the project that receives production events. Enter this key, the Sandbox API Key, or both.")
             .alternative(),
         Entry::new("user_id", "User ID", Input::Select)
-            .help("Which id names a customer in Amplitude. Most apps use the External ID.")
+            .help("Which id identifies a customer in Amplitude. Most apps use the External ID.")
             .choices(&[("external_id", "External ID"), ("user_id", "settle User ID")]),
         EVENTS,
         Entry::new("sandbox_api_key", "Sandbox API Key", Input::Password)
@@ -29,31 +29,31 @@ pub fn form() -> Form {
             .folded(),
         unnamed::entry(),
         Entry::new("min_id_length", "Minimum length of an id", Input::Number)
-            .help("As it is set in your Amplitude project.")
+            .help("As set in your Amplitude project.")
             .folded(),
         Entry::new("prefix", "Prefix of user properties", Input::Text).folded(),
         Entry::new("partner_id", "Partner ID", Input::Text).folded(),
         Entry::new("user_properties", "User properties", Input::Select)
-            .choices(&[("documented", "The documented eight"), ("extended", "Six more")])
+            .choices(&[("documented", "The documented eight"), ("extended", "The documented eight and six more")])
             .folded(),
     ];
     Form {
         name: super::KIND,
         label: "Amplitude",
-        summary: "Events and user properties, to a project of Amplitude by its HTTP V2 API.",
+        summary: "Sends events and user properties to an Amplitude project through its HTTP V2 API.",
         entries: documented.into_iter().chain(others).chain(LIMITS).collect(),
         events: domain::event::listed(),
         guide: vec![
             Step {
                 title: "Open the project",
-                text: "In Amplitude: Organization Settings, then Projects, then the project that the events are for.",
+                text: "In Amplitude: Organization Settings, then Projects, then the project that receives the events.",
                 place: "Amplitude",
                 copy: None,
                 url: Some("https://app.amplitude.com/"),
             },
             Step {
                 title: "Copy the API Key",
-                text: "Copy the API Key, and the Secret Key if the connection is to be tested, into this form.",
+                text: "Copy the API Key into this form. To test the connection, copy the Secret Key too.",
                 place: "Amplitude",
                 copy: None,
                 url: None,

@@ -25,9 +25,10 @@ const FORBIDDEN: [&str; 14] = [
 /// user.
 const MAX_ID_LENGTH: usize = 1024;
 /// The remedy for any refused id, as part of an error.
-const OTHER_ID: &str = "set the integration to name customers by settle's own id (`--user-id user_id`), and resend";
+const OTHER_ID: &str = "set the integration to identify customers by settle's own id (`--user-id user_id`), then \
+     resend";
 /// The remedy for an id that is too short, as part of an error.
-const LOWER: &str = "lower it (`--min-id-length`) if the project takes such ids";
+const LOWER: &str = "lower it (`--min-id-length`) if the project accepts such ids";
 
 /// The user and the device that an event belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub struct Identity {
 pub fn of(settings: &Settings, unsent: &Unsent) -> Result<Identity, Rendered> {
     let (Some(user), Some(first)) = (unsent.user_id, unsent.first_user_id) else {
         return Err(Rendered::Skip {
-            why: "it is about no customer, and Amplitude takes events of customers only".into(),
+            why: "it is not about a customer, and Amplitude accepts only events about customers".into(),
         });
     };
     let user_id = match (settings.user_id, unsent.external_id.as_deref()) {
@@ -77,7 +78,7 @@ fn usable(id: &str, min_id_length: u64) -> Result<&str, Rendered> {
 /// never changes.
 fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     if FORBIDDEN.contains(&id.trim().to_lowercase().as_str()) {
-        let why = "is one that Amplitude refuses, because it stands for nobody";
+        let why = "is one that Amplitude rejects because it identifies nobody";
         return Some(("forbidden", format!("the customer's external id {why}: {OTHER_ID}")));
     }
     let length = id.chars().count();

@@ -64,13 +64,13 @@ pub fn describe_test(config: &Config, reply: &Reply) -> Result<String, String> {
             return Ok(format!("Amplitude knows the `{}` and the `secret_key`{rest}", key.name()));
         }
         Reply::Answer { status: 200, .. } => {
-            "the search for a user was answered 200, but not by Amplitude: is a proxy in the way?".to_owned()
+            "the search for a user was answered 200, but not by Amplitude: check for a proxy in between".to_owned()
         }
         Reply::Answer { status: 401, .. } => "Amplitude does not know the key with this `secret_key`".to_owned(),
-        Reply::Answer { status: 403, .. } => "Amplitude does not let us in: the keys lack the right, or a firewall or \
-                                              region is in the way"
+        Reply::Answer { status: 403, .. } => "Amplitude denied access: the keys lack permission, or a firewall or the \
+             region blocks the request"
             .to_owned(),
-        Reply::Answer { status: 429, .. } => "Amplitude throttles us: try again in a minute".to_owned(),
+        Reply::Answer { status: 429, .. } => "Amplitude is throttling requests: try again in a minute".to_owned(),
         Reply::Answer { status, .. } => format!("Amplitude answered {status} to a search for a user"),
         // No key was tried: nothing answered.
         Reply::Failure { message, .. } => return Err(message.clone()),
@@ -179,17 +179,17 @@ impl Case<'_> {
     /// A wrong URL, or a proxy that drops bodies. The events are retried by the schedule, so that an operator can
     /// correct it meanwhile.
     fn misdirected(&self) -> DeliveryResult {
-        let why = "Amplitude got no request of ours: the path is another, or the body was lost on the way";
+        let why = "Amplitude received no usable request: the path is wrong, or the body was lost on the way";
         let alarm = format!("{why}. Check the endpoint's URL, and proxies");
         DeliveryResult { alarm: Some(alarm), ..self.failure(Reason::new(AttemptClass::Misdirected, why), None) }
     }
 
     /// The request is malformed: a defect that only a new version of settle can correct. Its events fail for good.
     fn defect(&self) -> DeliveryResult {
-        let why = "Amplitude cannot read our request";
+        let why = "Amplitude could not parse the request";
         let result = self
             .all(EndpointSignal::Failure { pause: None }, |one| failed(one, Reason::new(AttemptClass::Defect, why)));
-        DeliveryResult { alarm: Some(format!("{why}: this is a defect of settle")), ..result }
+        DeliveryResult { alarm: Some(format!("{why}: this is a bug in settle")), ..result }
     }
 
     /// Whether the answer names an event of the request, or throttles its user.
@@ -221,9 +221,11 @@ impl Case<'_> {
     fn judge_named(&self, status: u16, answer: &Answer) -> DeliveryResult {
         let (class, why, pause_ms) = match (answer.is_over_quota, answer.is_throttled) {
             (true, _) => (AttemptClass::Quota, "the customer has used up a day's events at Amplitude", Some(HOUR_MS)),
-            (false, true) => {
-                (AttemptClass::Throttled, "the customer has too many events at Amplitude just now", Some(THROTTLE_MS))
-            }
+            (false, true) => (
+                AttemptClass::Throttled,
+                "the customer has too many events at Amplitude at the moment",
+                Some(THROTTLE_MS),
+            ),
             (false, false) => (AttemptClass::NotTaken, "another event of the same request was refused", None),
         };
         let reason = Reason::without_step(class, why);
@@ -251,7 +253,7 @@ impl Case<'_> {
     /// An undocumented refusal. Halving the request finds the refused event, which is then retried alone until
     /// [`MAX_REFUSALS`].
     fn refused(&self) -> DeliveryResult {
-        let why = "Amplitude refused the event for a reason that it does not document";
+        let why = "Amplitude rejected the event for an undocumented reason";
         if let [one] = self.sent {
             let is_last = one.refusals.saturating_add(1) >= MAX_REFUSALS;
             let reason = Reason::new(AttemptClass::Refused, why);
@@ -263,7 +265,7 @@ impl Case<'_> {
 
     /// Amplitude's firewall refuses us, or it does not serve the region. The events are retried slowly.
     fn forbidden(&self) -> DeliveryResult {
-        let why = "Amplitude's firewall refuses us, or it does not serve the region (403)";
+        let why = "Amplitude's firewall rejected the request, or Amplitude does not serve the region (403)";
         let reason = Reason::new(AttemptClass::Forbidden, why);
         let slow = |one: &Attempt| match self.wait_ms(one) {
             Some(wait_ms) => self.later(one, wait_ms.max(REFUSED_MS), reason),
@@ -276,10 +278,10 @@ impl Case<'_> {
         if self.sent.len() > 1 {
             return self.halved(Reason::without_step(
                 AttemptClass::TooLarge,
-                "the request was too large, and is sent in halves",
+                "the request was too large and is sent in halves",
             ));
         }
-        let why = "Amplitude finds a single event too large";
+        let why = "Amplitude rejected a single event as too large";
         DeliveryResult {
             alarm: Some(why.to_owned()),
             ..self.all(EndpointSignal::Neutral, |one| failed(one, Reason::new(AttemptClass::TooLarge, why)))
@@ -290,7 +292,7 @@ impl Case<'_> {
     /// pauses and recoveries can alternate quickly and would soon use up all steps.
     fn throttled(&self) -> DeliveryResult {
         let pause_ms = self.retry_after.unwrap_or_default().clamp(THROTTLE_MS, HOUR_MS);
-        let why = "Amplitude takes no more events of the project just now (429)";
+        let why = "Amplitude accepts no more events of the project at the moment (429)";
         let reason = Reason::without_step(AttemptClass::Throttled, why);
         self.all(EndpointSignal::Failure { pause: Some(duration(pause_ms)) }, |one| self.later(one, pause_ms, reason))
     }
@@ -324,7 +326,7 @@ impl Case<'_> {
         let passed_ms = one.first_tried_at.map_or(0, |first| self.at.millis_since(first).max(0));
         let left_ms = millis(GIVES_UP_AFTER).saturating_sub(MARGIN_MS).saturating_sub(passed_ms);
         if left_ms <= 0 {
-            let why = format!("{}; and after seven days Amplitude would count it twice", reason.why);
+            let why = format!("{}; after seven days Amplitude would count it twice", reason.why);
             return failed(one, Reason { why: &why, ..reason });
         }
         retry(one, wait_ms.min(left_ms), reason)

@@ -38,6 +38,6 @@ pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rend
             let is_whole = config::has_device_receipts(&destination.settings);
             Rendered::Body(if is_whole { body } else { device::without_receipts(body) }.to_string())
         }
-        Err(_) => Rendered::Refuse { why: "the body of the event was removed because of its age".to_owned() },
+        Err(_) => Rendered::Refuse { why: "retention removed the body of the event".to_owned() },
     }
 }

@@ -80,7 +80,7 @@ pub fn change(
     let old = before.signature.versions();
     let mut wrong = unknown(fields);
     for name in schemas().on_creation.iter().filter(|name| fields.contains_key(**name)) {
-        wrong.push(Invalid::new(name, "no change here: it is replaced by a rotation"));
+        wrong.push(Invalid::new(name, "no change here: rotate it instead"));
     }
     let (settings, more) = apply(before, &mut secrets, fields, allowed);
     wrong.extend(more);

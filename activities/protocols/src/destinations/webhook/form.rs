@@ -8,16 +8,16 @@ pub fn form() -> Form {
     let own = [
         unnamed::entry(),
         Entry::new("headers", "Headers", Input::Headers)
-            .help("Sent with every request; the values are secrets.")
+            .help("Sent with every request. Values are stored as secrets.")
             .folded(),
         Entry::new("signature", "Signature", Input::Select)
             .choices(&[("v1", "Shared secret (v1)"), ("v1a", "Public key (v1a)"), ("v1,v1a", "Both")])
             .folded(),
         Entry::new("secret", "Shared secret", Input::Password)
-            .help("Leave it empty: a new one is made and shown once.")
+            .help("Leave empty to create a new one, which is shown once.")
             .folded(),
         Entry::new("private_key", "Private key", Input::Password)
-            .help("Leave it empty: a new one is made, and its public half is shown.")
+            .help("Leave empty to create a new one. settle shows its public half.")
             .folded(),
         Entry::new("device_batch", "Device events per request", Input::Number).folded(),
         Entry::new("device_receipts", "Send the receipts that devices report", Input::Switch)
@@ -33,7 +33,7 @@ pub fn form() -> Form {
     Form {
         name: super::KIND,
         label: "Webhook",
-        summary: "Signed requests with events, to an HTTPS address of yours.",
+        summary: "Sends signed requests with events to your HTTPS address.",
         entries: first.into_iter().chain(own).chain(LIMITS).collect(),
         events: &[],
         guide: vec![
@@ -46,14 +46,15 @@ pub fn form() -> Form {
             },
             Step {
                 title: "Verify a request",
-                text: "Requests are signed as Standard Webhooks describe it: a library for your language verifies them.",
+                text: "Requests are signed according to Standard Webhooks. Verify them with its library for your \
+                     language.",
                 place: "your endpoint",
                 copy: None,
                 url: Some("https://www.standardwebhooks.com/"),
             },
             Step {
                 title: "Send a test",
-                text: "A request that carries no event: its header `webhook-test` is `true`. Answer it with 2xx.",
+                text: "This sends a request without an event, with the header `webhook-test: true`. Respond with 2xx.",
                 place: "settle",
                 copy: None,
                 url: None,

@@ -12,7 +12,7 @@ const USER_AGENT: &str = concat!("settle/", env!("CARGO_PKG_VERSION"));
 /// The names of the headers that every request has.
 const STANDARD: [&str; 5] = ["content-type", "user-agent", "webhook-id", "webhook-signature", "webhook-timestamp"];
 pub const TEST_NOTES: TestNotes = TestNotes {
-    what: "A signed request that carries no event of anybody, or a made-up one. Its result is shown at once.",
+    what: "Sends a signed request without an event, or with a sample event, and shows the result.",
     takes_sample: true,
     lacks: None,
 };

@@ -95,7 +95,7 @@ const fn is_gone(reply: &Reply) -> bool {
 fn describe(status: u16) -> String {
     let more = match status {
         300..=399 => ": redirects are not followed",
-        GONE => ": it wants no events any more",
+        GONE => ": it wants no more events",
         _ => "",
     };
     format!("the endpoint answered {status}{more}")

@@ -30,7 +30,7 @@ pub fn request(settings: &Settings, receipt: &Receipt) -> Result<Request, Answer
     };
     let base = settings.base.as_ref().map_or(AMAZON_URL, |base| base.as_str().trim_end_matches('/'));
     let url = format!("{base}{environment}/version/1.0/verifyReceiptId/developer/{secret}/user/{user}/receiptId/{id}");
-    let url = url.parse().map_err(|_| Answer::Retry(Retry::new("invalid_url", "the store's address is no URL")))?;
+    let url = url.parse().map_err(|_| Answer::Retry(Retry::new("invalid_url", "the store's address is not a URL")))?;
     let headers = [("accept", "application/json"), ("user-agent", USER_AGENT)];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     // Amazon's address is guarded like any other; one that the operator configured may be in any network.

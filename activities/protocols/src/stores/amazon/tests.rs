@@ -94,8 +94,8 @@ fn every_status_has_its_meaning() {
         assert_eq!((retry.class, retry.is_strange, retry.is_throttled), ("unexpected_status", true, false));
         assert!(retry.why.contains(&status.to_string()) && !retry.why.contains(SECRET), "{}", retry.why);
     }
-    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no answer came in time".to_owned() };
-    let expected = Answer::Retry(Retry::new("timeout", "no answer came in time"));
+    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no response came in time".to_owned() };
+    let expected = Answer::Retry(Retry::new("timeout", "no response came in time"));
     assert_eq!(answer(&failure, RECEIPT, at()), expected);
 }
 

@@ -14,7 +14,7 @@ use domain::health::Health;
 use domain::user::PROFILE_UPDATED;
 use domain::{EventId, Timestamp, UserId};
 
-const NEWER_PROFILE: &str = "a newer state of the user stands for it";
+const NEWER_PROFILE: &str = "a newer state of the user replaces it";
 
 /// When a delivery is due at a destination with this health.
 pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {

@@ -265,12 +265,12 @@ fn displace(write: &mut Write<'_>, platform: PlatformId, network: &str) -> Resul
 
 fn warn(write: &mut Write<'_>, platform: PlatformId, bound: &str) -> Result<(), Error> {
     let detail = if bound == "platform" {
-        "as many receipts wait for their verification as may: those of the networks that reported the most give way, or are \
-         dropped; their events are stored"
+        "too many receipts are waiting for verification: those from the networks that reported the most are dropped; \
+         their events are stored"
             .to_owned()
     } else {
         format!(
-            "a {bound} reported more receipts than may wait for their verification: the further ones were dropped, their \
+            "a {bound} reported more receipts than may wait for verification: the excess ones were dropped; their \
              events are stored"
         )
     };

@@ -117,9 +117,9 @@ fn not_counted_because(queued: &[QueuedRow]) -> Option<&'static str> {
     match () {
         () if is(DeliveryStatus::Delivered) || is(DeliveryStatus::Pending) || is(DeliveryStatus::Waiting) => None,
         () if is(DeliveryStatus::Failed) => {
-            Some("the payment's delivery failed here, so that nothing was earned that could change")
+            Some("the payment's delivery to this destination failed, so there is no revenue to adjust")
         }
-        () => Some("the payment was not sent here, so that nothing was earned that could change"),
+        () => Some("the payment was not sent to this destination, so there is no revenue to adjust"),
     }
 }
 

@@ -94,14 +94,14 @@ fn ids_that_amplitude_refuses_are_refused_and_not_repeated() {
         let unsent = Unsent { external_id: Some(id.to_owned()), ..unsent(TransitionKind::Expired.event_type()) };
         render(&integration(more).0, &unsent)
     };
-    let nobody = "the customer's external id is one that Amplitude refuses, because it stands for nobody: set the \
-                  integration to name customers by settle's own id (`--user-id user_id`), and resend";
+    let nobody = "the customer's external id is one that Amplitude rejects because it identifies nobody: set the \
+         integration to identify customers by settle's own id (`--user-id user_id`), then resend";
     for id in forbidden {
         assert_eq!(why(&render(json!({"min_id_length": 1}), id)), ("refuse", nobody), "{id}");
     }
     let short = "the customer's external id is shorter than the `min_id_length` of 5: lower it (`--min-id-length`) if \
-                 the project takes such ids, or set the integration to name customers by settle's own id (`--user-id \
-                 user_id`), and resend";
+         the project accepts such ids, or set the integration to identify customers by settle's own id (`--user-id \
+         user_id`), then resend";
     assert_eq!(why(&render(json!({}), "4711")), ("refuse", short));
     assert_eq!(why(&render(json!({}), "äöüß")), ("refuse", short));
     assert_eq!(why(&render(json!({}), "47110")), ("body", ""));

@@ -328,10 +328,10 @@ fn server_failures_are_retried_by_schedule() {
     // A 400 of a proxy is not Amplitude's answer: it costs nothing but time.
     let result = judge_reply(&answer(400, "<html>"), &[Attempt { number: 6, refusals: 5, ..events(1)[0].clone() }]);
     assert_eq!(summary(&result), rows(&[("client_error", "36000000", true)]));
-    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no answer came in time".to_owned() };
+    let failure = Reply::Failure { class: AttemptClass::Timeout, message: "no response came in time".to_owned() };
     let result = judge_reply(&failure, &events(2));
     assert_eq!((summary(&result), result.endpoint_signal), (rows(&[("timeout", "5000", true); 2]), FAILURE));
-    assert_eq!(result.events[0].error.as_deref(), Some("no answer came in time"));
+    assert_eq!(result.events[0].error.as_deref(), Some("no response came in time"));
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn a_410_disables_the_endpoint_and_the_event_stays_pending() {
         let (result, endpoint_signal) = judge_one(&answer(410, Some("7200")), event(event_type, number, 4));
         assert!(matches!(result.verdict, Verdict::Retry { delay } if delay >= Duration::from_secs(5)), "{result:?}");
         assert_eq!((result.class, result.counts), (AttemptClass::Gone, false));
-        let reason = "the endpoint answered 410: it wants no events any more".to_owned();
+        let reason = "the endpoint answered 410: it wants no more events".to_owned();
         assert_eq!(endpoint_signal, EndpointSignal::Gone { reason });
     }
 }
