@@ -28,22 +28,37 @@ const EVENTS: [(&str, &str, Option<&str>); 4] = [
     ("destination.disabled", "disabled", Some("the endpoint answered 410")),
 ];
 
-/// A destination that fails, and one that receives the events about it. The world's own destination chose `*`.
+/// A destination that fails, one that receives the events about it, and one that receives those about alarms. The world's
+/// own destination chose `*`.
 struct Pair {
     failing: Receiver,
     failing_id: String,
     watching: Receiver,
+    alarmed: Receiver,
 }
 
 impl Pair {
-    /// Adds both to the world's app. The failing one chose operators' events too; the other one fails its first
+    /// Adds them to the world's app. The failing one chose operators' events too; the one that watches it fails its first
     /// request.
     async fn join(world: &World) -> Self {
-        let (failing, watching) = (Receiver::start().await, Receiver::start().await);
-        let failing_id = add(world, &failing, &["user.*", "destination.*"]).await;
+        let [failing, watching, alarmed] = [Receiver::start().await, Receiver::start().await, Receiver::start().await];
+        let failing_id = add(world, &failing, &["user.*", "destination.*", "alarm.*"]).await;
         add(world, &watching, &["destination.*"]).await;
+        add(world, &alarmed, &["alarm.*"]).await;
         watching.answer_next(1, &Reply::Status(500));
-        Self { failing, failing_id, watching }
+        Self { failing, failing_id, watching, alarmed }
+    }
+
+    /// Waits until exactly these events about the alarm that the destination fails were acknowledged: their types, and
+    /// who closed it.
+    async fn wait_alarms(&self, wanted: &[(&str, Option<&str>)]) {
+        wait::until(SOON, &format!("{wanted:?}"), async || {
+            let all = self.alarmed.all();
+            let about = all.iter().filter(|one| one.body["alarm"]["kind"] == "destination_failing");
+            let found: Vec<_> = about.map(|one| (one.event_type(), one.body["closed_by"].as_str())).collect();
+            if found == wanted { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
     }
 
     /// Waits until the first `count` of [`EVENTS`] were acknowledged.
@@ -91,10 +106,12 @@ async fn each_health_change_of_a_destination_is_announced_once() {
     }
     world.wait_state(&pair.failing_id, "open").await;
     pair.wait_received(2).await;
+    pair.wait_alarms(&[("alarm.opened", None)]).await;
 
     pair.failing.answer(Reply::Status(200));
     world.request(&format!("/v1/destinations/{}/probe", pair.failing_id), &json!({})).await;
     pair.wait_received(3).await;
+    pair.wait_alarms(&[("alarm.opened", None), ("alarm.closed", Some("settle"))]).await;
     for receipt_id in &receipts {
         pair.wait_events(receipt_id, &[PURCHASED]).await;
     }
@@ -138,6 +155,17 @@ async fn refuse_until_failed(world: &mut World, pair: &Pair) {
 /// Checks that each operators' event is signed, valid, true and came once, and that no other destination received one.
 async fn check(world: &World, pair: &Pair) {
     pair.watching.check();
+    pair.alarmed.check();
+    pair.alarmed.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
+    for body in pair.alarmed.all().iter().map(|one| &one.body) {
+        assert_eq!(
+            body["alarm"]["about"].is_string(),
+            body["alarm"]["destination_id"] == pair.failing_id.as_str(),
+            "{body}"
+        );
+    }
+    let of_failing: Vec<_> = pair.failing.all();
+    assert!(of_failing.iter().all(|one| !one.event_type().starts_with("alarm.")), "none about itself");
     pair.watching.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
     let received = pair.watching.all();
     let acked: Vec<&Value> = received.iter().filter(|one| one.is_acked()).map(|one| &one.body).collect();

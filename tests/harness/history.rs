@@ -3,11 +3,12 @@
 use super::temporal::Temporal;
 use super::wait;
 use super::world::SOON;
+use futures::{StreamExt, stream};
 use prost_types::FieldMask;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use temporalio_client::grpc::WorkflowService;
-use temporalio_client::tonic::IntoRequest;
+use temporalio_client::tonic::{Code, IntoRequest};
 use temporalio_client::{Client, UntypedWorkflow, UntypedWorkflowHandle};
 use temporalio_common::protos::temporal::api::common::v1::{
     FastForwardConfig, Payload, Payloads, TimeSkippingConfig, WorkflowExecution, WorkflowType,
@@ -24,7 +25,7 @@ use temporalio_common::protos::temporal::api::workflowservice::v1::{
 };
 
 /// How long the list of workflows may lag behind the workflows themselves.
-const VISIBLE: Duration = Duration::from_secs(180);
+const VISIBLE: Duration = Duration::from_secs(600);
 /// Time limit for one page of that list, on a busy server of which hundreds of runs were just terminated.
 const LISTED: Duration = Duration::from_secs(60);
 
@@ -240,17 +241,20 @@ impl Temporal {
         wait::until(VISIBLE, "these runs to be terminated", async || {
             let mut open = self.list(OPEN).await;
             open.retain(|run| id(run).is_some_and(|id| all.contains(&id)));
-            for run in &open {
+            let terminate = |run: WorkflowExecutionInfo| async move {
                 let request = TerminateWorkflowExecutionRequest {
                     namespace: self.namespace().to_owned(),
-                    workflow_execution: run.execution.clone(),
+                    workflow_execution: run.execution,
                     reason: "a test".to_owned(),
                     ..Default::default()
                 };
-                // It may have ended meanwhile.
-                drop(self.service().terminate_workflow_execution(request.into_request()).await);
-            }
-            if open.is_empty() { Ok(()) } else { Err(format!("{} open", open.len())) }
+                self.service().terminate_workflow_execution(request.into_request()).await.err()
+            };
+            let refused = stream::iter(open.clone()).map(terminate).buffer_unordered(16);
+            // It may have ended meanwhile.
+            let refused = refused.filter_map(async |error| error.filter(|error| error.code() != Code::NotFound));
+            let refused: Vec<_> = refused.collect().await;
+            if open.is_empty() { Ok(()) } else { Err(format!("{} open, refused: {refused:?}", open.len())) }
         })
         .await;
     }

@@ -58,6 +58,8 @@ const MAX_SCANNED: i64 = 10_000;
 /// Number of sessions that one transaction ends, and the time for all of them in a sweep.
 const SESSIONS_AT_ONCE: i64 = 200;
 const SESSION_BUDGET: Duration = Duration::from_secs(2);
+/// Maximum number of alarms about which one sweep records events.
+const ALARMS_AT_ONCE: i64 = 100;
 /// Number of refused claims that one sweep removes.
 const CLAIMS_AT_ONCE: i64 = 1000;
 const SCAN_BUDGET: Duration = Duration::from_secs(2);
@@ -105,8 +107,8 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
 /// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of overdue purchases and of late destinations, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
-/// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and the
-/// verification of their claims, and goes on to erase customers.
+/// destinations, removes old bodies, and records events about alarms. Between these it ends sessions of devices, starts
+/// streams of their events and the verification of their claims, and goes on to erase customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     if let Err(error) = expire_topics(store).await {
@@ -125,6 +127,7 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     give_up_unnamed(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
+    announce_alarms(context).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
     Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_erased })
 }
@@ -267,6 +270,16 @@ async fn start_claims(context: &Context) {
     match found.await {
         Ok(found) => found.into_iter().for_each(|id| context.engine.verify_claims(id)),
         Err(error) => tracing::warn!(error = %error, "claims of devices were not swept; the next sweep does"),
+    }
+}
+
+/// Records events about the alarms that were opened or closed, and starts their deliveries.
+async fn announce_alarms(context: &Context) {
+    match context.store.announce_alarms(ALARMS_AT_ONCE).await {
+        Ok(queued_for) => queued_for.into_iter().for_each(|id| context.engine.supervise(id)),
+        Err(error) => {
+            tracing::warn!(error = %error, "events about alarms were not recorded; the next sweep tries again")
+        }
     }
 }
 

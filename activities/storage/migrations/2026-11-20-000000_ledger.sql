@@ -969,12 +969,15 @@ CREATE TABLE alarms (
     -- When a person acknowledged it, who, and what they noted. NULL again once it is raised again.
     acknowledged_at BIGINT,
     acknowledged_by TEXT,
-    note TEXT
+    note TEXT,
+    -- Whether its last event is that it was opened. The sweep records an event where that is not so any more.
+    announced_open BOOLEAN NOT NULL DEFAULT FALSE
 );
 CREATE UNIQUE INDEX alarms_id ON alarms (id);
 CREATE UNIQUE INDEX alarms_same ON alarms (kind, detail, COALESCE(platform_id, destination_id, ''));
 CREATE INDEX alarms_order ON alarms (last_at, seq);
 CREATE INDEX alarms_open ON alarms (last_at, seq) WHERE acknowledged_at IS NULL;
+CREATE INDEX alarms_unannounced ON alarms (seq) WHERE announced_open <> (acknowledged_at IS NULL);
 
 -- What happened in each minute, as all processes counted it. Rows of some days ago are removed.
 CREATE TABLE minutes (

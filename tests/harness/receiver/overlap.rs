@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn subjects(request: &Received) -> Vec<&str> {
     let devices = request.bodies().into_iter().filter_map(|body| body["data"]["device"]["id"].as_str());
     let devices: BTreeSet<&str> = devices.collect();
-    if devices.is_empty() { vec![request.receipt_id()] } else { devices.into_iter().collect() }
+    if !devices.is_empty() {
+        return devices.into_iter().collect();
+    }
+    vec![request.body["alarm"]["id"].as_str().unwrap_or_else(|| request.receipt_id())]
 }
 
 /// Pairs of requests about one purchase, or from one device, where the first was answered only after the second had

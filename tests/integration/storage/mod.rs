@@ -5,6 +5,7 @@
 
 mod accepting;
 mod aging;
+mod alarm_events;
 mod analytics_devices;
 mod arriving;
 mod audit_log;

@@ -108,6 +108,11 @@ impl CollapseKey {
     pub fn of(platform: PlatformId, receipt_id: &str) -> Self {
         Self(Uuid::new_v5(&platform.uuid(), receipt_id.as_bytes()))
     }
+
+    /// The events about an alarm, of which each app that it concerns gets its own.
+    pub fn of_alarm(alarm: AlarmId, app: AppId) -> Self {
+        Self(Uuid::new_v5(&app.uuid(), alarm.uuid().as_bytes()))
+    }
 }
 
 impl EventId {

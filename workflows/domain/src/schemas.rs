@@ -6,7 +6,10 @@
 use crate::device::{
     DEVICE_VERSION, DeviceBody, DeviceEventKind, ImpressionData, SessionEndData, SessionStartData, TransactionData,
 };
-use crate::event::{DestinationBody, NOT_YET, OPERATORS, PURCHASE_UPDATED, PURCHASE_VERSION, PurchaseBody};
+use crate::event::{
+    ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, NOT_YET, PURCHASE_UPDATED, PURCHASE_VERSION,
+    PurchaseBody,
+};
 use crate::transition::TransitionKind;
 use crate::user::{ErasedBody, TRANSFERS, USER_ERASED, UserBody};
 use schemars::generate::SchemaSettings;
@@ -18,16 +21,19 @@ use serde_json::{Value, json};
 pub const USER_VERSION: &str = "1.0";
 /// The version of the flat shape of `destination.*`.
 pub const DESTINATION_VERSION: &str = "1.0";
+/// The version of the flat shape of `alarm.*`.
+pub const ALARM_VERSION: &str = "1.0";
 
 /// Type, version and schema of each documented event, those that no connected store causes today included.
 pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let purchase = (PURCHASE_UPDATED, PURCHASE_VERSION, named::<PurchaseBody<'_>>(PURCHASE_UPDATED));
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS).chain(NOT_YET);
     let users = of_users.map(|name| (name, USER_VERSION, of_user(name)));
-    let operators = OPERATORS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
+    let destinations = ABOUT_DESTINATIONS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
+    let alarms = ABOUT_ALARMS.map(|name| (name, ALARM_VERSION, typed::<AlarmBody>(name)));
     let erased = (USER_ERASED, USER_VERSION, typed::<ErasedBody>(USER_ERASED));
     let about_users = users.chain([erased]);
-    std::iter::once(purchase).chain(about_users).chain(operators).chain(devices()).collect()
+    std::iter::once(purchase).chain(about_users).chain(destinations).chain(alarms).chain(devices()).collect()
 }
 
 /// Type, version and schema of each event of a device.

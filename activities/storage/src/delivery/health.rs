@@ -242,7 +242,7 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
 
 /// Whether operators were notified of failed deliveries within [`EXHAUSTED_EVERY`].
 fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
-    let last = operators::last(write.connection, id, DESTINATION_EXHAUSTED)?;
+    let last = operators::last(write.connection, operators::lane_of(id), DESTINATION_EXHAUSTED)?;
     let now = write.now()?;
     Ok(last.is_some_and(|last| now < last.created_at.plus(EXHAUSTED_EVERY)))
 }

@@ -1,5 +1,6 @@
 //! Delivery: leases lanes, finishes requests, and updates the health of destinations.
 
+pub mod alarm_events;
 pub mod class;
 pub mod destination_lock;
 pub mod destination_need;

@@ -29,7 +29,7 @@ pub struct OperatorEvents {
 }
 
 row! {
-    /// The last event of one type about a destination.
+    /// The last event of one type for operators, with one collapse key.
     pub struct Last {
         pub revision: i64,
         pub created_at: Timestamp,
@@ -61,9 +61,9 @@ const LAST: Sql = statement! {hot "events_of_key", "
     LIMIT 1
 "};
 
-/// The last event of a type about a destination.
-pub fn last(connection: &mut AnyConnection, id: DestinationId, event_type: &str) -> Result<Option<Last>, Error> {
-    sql(LAST).bind(lane_of(id)).bind(event_type).first(connection)
+/// The last event of a type with this collapse key.
+pub fn last(connection: &mut AnyConnection, key: CollapseKey, event_type: &str) -> Result<Option<Last>, Error> {
+    sql(LAST).bind(key).bind(event_type).first(connection)
 }
 
 /// Records an event about a destination, whose health is locked. Its revision counts the events of one type.
@@ -72,8 +72,8 @@ pub fn announce(
     concerned: &Destination,
     notice: &OperatorNotice,
 ) -> Result<OperatorEvents, Error> {
-    let revision = last(write.connection, concerned.id, notice.event_type)?.map_or(1, |last| last.revision + 1);
     let key = lane_of(concerned.id);
+    let revision = last(write.connection, key, notice.event_type)?.map_or(1, |last| last.revision + 1);
     let event = Event {
         id: EventId::of(key, write.epoch()?, revision, notice.event_type, 0),
         event_type: notice.event_type.to_owned(),

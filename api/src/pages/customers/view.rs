@@ -17,7 +17,7 @@ use crate::resources::standing::Reached;
 use crate::resources::transfers::Transfer;
 use askama::Template;
 use domain::CollapseKey;
-use domain::event::{group, types};
+use domain::event::{is_for_operators, types};
 use domain::user::{ActiveEntitlement, Journey};
 use storage::{App, EventView, Role, TransferCause};
 
@@ -218,9 +218,6 @@ pub struct CustomerPage<'a> {
     refused: Refused,
 }
 
-/// The group of the events about destinations, of which no customer is the subject.
-const ABOUT_DESTINATIONS: &str = "destination";
-
 impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let read = &of.read;
@@ -262,7 +259,7 @@ impl<'a> CustomerPage<'a> {
                 all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
             },
             types: {
-                let all = types().into_iter().filter(|name| group(name) != ABOUT_DESTINATIONS);
+                let all = types().into_iter().filter(|name| !is_for_operators(name));
                 all.map(|name| choice(name.to_owned(), name.to_owned(), &event_type)).collect()
             },
             why: answers.map(|answers| why(visit, answers)),
@@ -298,7 +295,7 @@ impl<'a> CustomerPage<'a> {
 /// The type that is chosen at first: that of the newest event about the customer.
 fn newest_type(of: &Portrait) -> &str {
     let all = of.events.items.iter().map(|one| one.event_type.as_str());
-    let mut about_customers = all.filter(|name| group(name) != ABOUT_DESTINATIONS);
+    let mut about_customers = all.filter(|name| !is_for_operators(name));
     about_customers.next().unwrap_or("user.subscription.purchased")
 }
 

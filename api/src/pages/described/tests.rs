@@ -109,7 +109,7 @@ fn a_new_webhook_wants_every_event_and_is_on() {
     let groups = groups(&form("webhook"), Entered::New, &Known::default());
     let every = &shown(&groups, "events").choices[0].choices[0];
     assert_eq!((every.value.as_str(), every.is_on, shown(&groups, "enabled").is_on), ("*", true, true));
-    assert!(every.label.contains("not destination.*"), "{}", every.label);
+    assert!(every.label.contains("not alarm.*, destination.*"), "{}", every.label);
     let listed = super::groups(&form("amplitude"), Entered::New, &Known::default());
     let every = &shown(&listed, "events").choices[0].choices[0];
     assert_eq!((every.label.as_str(), every.is_on), ("All 13 listed events", true));
@@ -125,7 +125,7 @@ fn a_wildcard_is_a_choice_with_what_it_includes() {
     };
     let of_webhooks = first("webhook");
     let names: Vec<&str> = of_webhooks.iter().map(|(name, ..)| name.as_str()).collect();
-    assert_eq!(names, ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"]);
+    assert_eq!(names, ["*", "alarm.*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"]);
     let on: Vec<_> = of_webhooks.iter().filter(|(.., is_on)| *is_on).map(|(_, label, _)| label.as_str()).collect();
     assert_eq!(on, ["user.*: 15 types, and types added later"]);
     let listed = first("amplitude");

@@ -270,7 +270,7 @@ fn every(choices: &[Choice]) -> String {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
         return format!("All {offered} listed events");
     }
-    "Every event about purchases, customers and devices, including types added later (but not destination.* or \
+    "Every event about purchases, customers and devices, including types added later (but not alarm.*, destination.* or \
      user.erased)"
         .to_owned()
 }

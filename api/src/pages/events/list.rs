@@ -6,12 +6,14 @@ use crate::pages::customers;
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Code, Moment};
 use crate::pages::visit::Visit;
-use domain::event::{choices, group};
+use domain::event::{choices, group, is_for_operators};
 use serde_json::Value;
 use storage::EventView;
 
 /// The group of the events about destinations: their `collapse_key` is the id of the destination.
 const ABOUT_DESTINATIONS: &str = "destination";
+/// The group of the events about alarms, which have one page.
+const ABOUT_ALARMS: &str = "alarm";
 /// The group of the events of devices, which are listed by themselves.
 const OF_DEVICES: &str = "device";
 
@@ -30,9 +32,10 @@ const COLUMNS: &[Column<EventView>] = &[
         CellPart::link(visit.to(&format!("/ui/events/{}", one.id)), one.event_type.as_str()).into()
     }),
     Column::new("About", |one, visit| {
-        let (about, screen) = subject(&one.event_type);
-        let product = one.body.pointer("/data/product_ref_id").and_then(Value::as_str).unwrap_or(about);
-        let about = CellPart::link(visit.to(&format!("/ui/{screen}/{}", one.collapse_key)), product);
+        let (about, path) = subject(&one.event_type, &one.collapse_key.to_string());
+        let name = ["/data/product_ref_id", "/destination/name", "/alarm/about"].iter();
+        let name = name.filter_map(|place| one.body.pointer(place)?.as_str()).next().unwrap_or(about);
+        let about = CellPart::link(visit.to(&path), name);
         let page = one.app_id.zip(one.user_id).map(|(app, user)| visit.to(&customers::path(app, user)));
         let id = customer(&one.body).map_or_else(|| "Customer".into(), |id| CellPart::from(Code::short(id)));
         Cell::from(about).under(page.map(|page| CellPart::link(page, id)).into_iter().collect())
@@ -66,14 +69,18 @@ pub fn events(visit: &Visit) -> List<EventView> {
     }
 }
 
-/// The page of the purchase of an event, unless it is about a destination.
+/// The page of the purchase of an event, unless it is for operators.
 fn purchase(one: &EventView) -> Option<String> {
-    (group(&one.event_type) != ABOUT_DESTINATIONS).then(|| format!("/ui/purchases/{}", one.collapse_key))
+    (!is_for_operators(&one.event_type)).then(|| format!("/ui/purchases/{}", one.collapse_key))
 }
 
-/// What an event is about, and the screen of that.
-pub fn subject(event_type: &str) -> (&'static str, &'static str) {
-    if group(event_type) == ABOUT_DESTINATIONS { ("Destination", "destinations") } else { ("Purchase", "purchases") }
+/// What an event is about, and the page of that.
+pub fn subject(event_type: &str, key: &str) -> (&'static str, String) {
+    match group(event_type) {
+        ABOUT_DESTINATIONS => ("Destination", format!("/ui/destinations/{key}")),
+        ABOUT_ALARMS => ("Alarm", "/ui/alarms".to_owned()),
+        _ => ("Purchase", format!("/ui/purchases/{key}")),
+    }
 }
 
 /// What a purchase, a customer or a destination was after an event.
@@ -93,7 +100,7 @@ fn state(body: &Value) -> Cell {
             let names: Vec<&str> = all.iter().filter_map(|one| one["name"].as_str()).collect();
             format!("has {}", names.join(", ")).into()
         }
-        (None, None) => Cell::or(body["state"].as_str(), "–"),
+        (None, None) => Cell::or(body["state"].as_str().or(body.pointer("/alarm/detail").and_then(Value::as_str)), "–"),
     };
     cell.under(price.into_iter().collect())
 }

@@ -58,8 +58,8 @@ impl<'a> EventPage<'a> {
         let (event, changes) = event(tree, visit);
         let (because, causes) = causes(tree, visit);
         let about = text(tree, "collapse_key").map(|key| {
-            let (about, screen) = subject(&event.name);
-            let mark = with_query(&format!("/ui/{screen}/{key}"), &[("mark", &detail.id.to_string())]);
+            let (about, path) = subject(&event.name, key);
+            let mark = with_query(&path, &[("mark", &detail.id.to_string())]);
             (about, visit.to(&mark))
         });
         let actions = actions(frame, detail, &mistakes);

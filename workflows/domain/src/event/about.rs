@@ -1,6 +1,9 @@
 //! What each type of event is about, for people: its group and one sentence.
 
-use super::choice::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, NOT_YET};
+use super::choice::{
+    ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
+    DESTINATION_RECOVERED, NOT_YET,
+};
 use super::{PURCHASE_UPDATED, choices};
 use crate::device::DeviceEventKind;
 use crate::transition::TransitionKind;
@@ -10,7 +13,7 @@ use crate::user::{TRANSFERS, USER_ERASED};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     pub event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device` or `destination`.
+    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device`, `destination` or `alarm`.
     pub group: &'static str,
     /// What it announces, in one sentence.
     pub summary: &'static str,
@@ -29,6 +32,7 @@ pub fn group(event_type: &str) -> &'static str {
         ("user.", "user"),
         ("device.", "device"),
         ("destination.", "destination"),
+        ("alarm.", "alarm"),
     ];
     prefixes.into_iter().find(|(prefix, _)| event_type.starts_with(prefix)).map_or("purchase", |(_, group)| group)
 }
@@ -48,6 +52,8 @@ pub fn summary(event_type: &str) -> &'static str {
         DESTINATION_EXHAUSTED => "An event was given up: the last attempt to deliver it failed.",
         DESTINATION_RECOVERED => "A destination takes requests again.",
         DESTINATION_DISABLED => "A destination was disabled, because it failed for too long or is gone.",
+        ALARM_OPENED => "Something needs a person: an alarm was raised.",
+        ALARM_CLOSED => "An alarm was closed: a person acknowledged it, or its cause is gone.",
         name if NOT_YET.contains(&name) => "A subscription was paused; no connected store causes it today.",
         name if TRANSFERS.first() == Some(&name) => "A purchase left a customer for another one.",
         name if TRANSFERS.contains(&name) => "A purchase came to a customer from another one.",
@@ -96,7 +102,7 @@ mod tests {
         for (event_type, ..) in crate::schemas::all() {
             assert!(!summary(event_type).is_empty(), "{event_type}");
         }
-        for group in ["purchase", "journey", "subscription", "user", "device", "destination"] {
+        for group in ["purchase", "journey", "subscription", "user", "device", "destination", "alarm"] {
             assert!(all.iter().any(|one| one.group == group), "{group}");
         }
     }

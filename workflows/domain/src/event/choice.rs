@@ -17,8 +17,16 @@ pub const DESTINATION_RECOVERED: &str = "destination.recovered";
 pub const DESTINATION_DISABLED: &str = "destination.disabled";
 
 /// Events for operators, about another destination.
-pub(crate) const OPERATORS: [&str; 4] =
+pub(crate) const ABOUT_DESTINATIONS: [&str; 4] =
     [DESTINATION_FAILING, DESTINATION_EXHAUSTED, DESTINATION_RECOVERED, DESTINATION_DISABLED];
+
+/// An alarm was raised, or raised again after it was closed.
+pub const ALARM_OPENED: &str = "alarm.opened";
+/// An alarm was closed: a person acknowledged it, or its cause is gone.
+pub const ALARM_CLOSED: &str = "alarm.closed";
+
+/// Events for operators, about an alarm.
+pub(crate) const ABOUT_ALARMS: [&str; 2] = [ALARM_OPENED, ALARM_CLOSED];
 
 /// The type of the event that carries a changed profile when no chosen event carries it. It cannot be chosen: only
 /// integrations that keep profiles receive it.
@@ -38,12 +46,13 @@ pub fn is_implied(event_type: &str) -> bool {
     IMPLIED.contains(&event_type)
 }
 
-/// Whether events of this type are about another destination, for operators, and not about a purchase.
+/// Whether events of this type are about another destination or an alarm, for operators, and not about a purchase.
 pub fn is_for_operators(event_type: &str) -> bool {
-    OPERATORS.contains(&event_type)
+    ABOUT_DESTINATIONS.contains(&event_type) || ABOUT_ALARMS.contains(&event_type)
 }
 
-const WILDCARDS: [&str; 6] = ["*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
+const WILDCARDS: [&str; 7] =
+    ["*", "alarm.*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
 
 /// The events that the documented form of an analytics integration offers: its wildcards stand for these.
 const LISTED: [&str; 13] = [
@@ -72,7 +81,7 @@ pub enum Wildcards {
     Listed,
 }
 
-/// Whether a destination that chose `chosen` receives events of this type. Events for operators have a wildcard of
+/// Whether a destination that chose `chosen` receives events of this type. Events for operators have wildcards of
 /// their own: `*` does not include them.
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
@@ -81,7 +90,7 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
     let is_listed = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
     let is_open = is_listed && !BY_NAME.contains(&event_type);
     chosen.iter().any(|choice| match choice.strip_suffix('*') {
-        Some("") => is_open && !OPERATORS.contains(&event_type),
+        Some("") => is_open && !is_for_operators(event_type),
         Some(prefix) => is_open && event_type.starts_with(prefix),
         None => choice == event_type,
     })
@@ -115,7 +124,7 @@ pub fn unsent_choices(chosen: &[String]) -> Vec<String> {
     silent.map(|choice| format!("`{choice}` is not sent yet: no store that settle connects to causes it")).collect()
 }
 
-/// Every documented type of an event about purchases, users or destinations, whether or not we send it.
+/// Every documented type of an event about purchases, users, destinations or alarms, whether or not we send it.
 pub fn types() -> Vec<&'static str> {
     let reported = device_types();
     choices().into_iter().filter(|name| !name.ends_with('*') && !reported.contains(name)).collect()
@@ -134,7 +143,7 @@ pub const fn listed() -> &'static [&'static str] {
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
-    let sent = of_users.chain([PURCHASE_UPDATED]).chain(OPERATORS).chain(BY_NAME);
+    let sent = of_users.chain([PURCHASE_UPDATED]).chain(ABOUT_DESTINATIONS).chain(ABOUT_ALARMS).chain(BY_NAME);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(device_types()).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()

@@ -1,10 +1,11 @@
-//! The bodies of events about purchases and destinations, and which events a destination chose.
+//! The bodies of events about purchases, destinations and alarms, and which events a destination chose.
 //!
 //! The shape is the vendor documentation's example of `purchase.updated`, version 2.0; we only add fields to it. The
 //! bodies of `user.*` are in [`crate::user`]. Signing, headers and other destinations' shapes are not here.
 
 mod about;
 mod access;
+mod alarms;
 mod changes;
 mod choice;
 mod currency;
@@ -19,18 +20,20 @@ pub(crate) mod tests;
 
 pub use about::{About, about_all, group, summary};
 pub use access::{ClaimType, DeviceAccess, MAX_DEVICES};
+pub use alarms::AlarmEvent;
 pub use changes::{Change, changes};
 pub use choice::{
-    DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, PROFILE_UPDATED,
-    REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types, is_for_operators, is_implied, listed,
-    types, unsent_choices,
+    ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
+    DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types,
+    is_for_operators, is_implied, listed, types, unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
 
-pub(crate) use choice::{NOT_YET, OPERATORS};
+pub(crate) use alarms::AlarmBody;
+pub(crate) use choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS, NOT_YET};
 pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
 #[cfg(test)]

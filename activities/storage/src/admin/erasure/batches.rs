@@ -310,9 +310,10 @@ fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Err
     Ok(batch.removed(changed, &seqs))
 }
 
-/// Operator events about the app's destinations: `collapse_key` holds the destination's id.
-const EVENTS_OF_DESTINATIONS: Clause = clause! {&[EVENTS.select], "
-    collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?) AND seq > ?
+/// Operator events of the app: about its destinations, whose `collapse_key` holds the destination's id, and about alarms.
+const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], "
+    (collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)
+        OR event_type IN ('alarm.opened', 'alarm.closed') AND app_id = ?) AND seq > ?
     ORDER BY seq
     LIMIT ?
     FOR UPDATE
@@ -324,11 +325,12 @@ const HEALTH_OF_DESTINATIONS: Clause = clause! {&[HEALTH.select], "
 "};
 const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
 
-/// What destinations answered, as operators see it, a batch of their events at a time; then all transfers.
+/// What destinations answered and what alarms say, as operators see it, a batch of their events at a time; then all
+/// transfers.
 fn destinations_and_transfers(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let who = batch.who;
-    let rows =
-        EVENTS.of(EVENTS_OF_DESTINATIONS).bind(who.app).bind(batch.after).bind(batch.limit).all(write.connection)?;
+    let select = EVENTS.of(EVENTS_FOR_OPERATORS).bind(who.app).bind(who.app).bind(batch.after).bind(batch.limit);
+    let rows = select.all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);
     let pending = deliveries_of(write, &changed)?;

@@ -166,13 +166,14 @@ const BROKEN_EVENTS: Sql = statement! {"
 
 const EVENTS_CHECKS: &[Check] = checks! {BROKEN_EVENTS:
     an_event_is_of_something: "an event announces a revision that its purchase has reached, or is about a destination \
-        that exists, or about a user who was erased",
+        that exists, about an alarm, or about a user who was erased",
         "NOT EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = e.collapse_key
                 AND p.revision >= e.revision)
             AND NOT EXISTS (SELECT 1 FROM destinations x WHERE x.id = e.collapse_key
                 AND e.event_type LIKE 'destination.%')
             AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = e.collapse_key
-                AND e.event_type = 'user.erased')";
+                AND e.event_type = 'user.erased')
+            AND e.event_type NOT LIKE 'alarm.%'";
     a_user_event_names_its_user: "a user.* event, and a profile, names a user and a revision that they reached; a \
         user.erased has no revision",
         "(e.event_type LIKE 'user.%' OR e.event_type = 'profile.updated')

@@ -3,7 +3,7 @@
 
 use super::phrases::{count, environments, error_beside, label, response, sentence, subscription};
 use domain::Timestamp;
-use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, is_for_operators, is_implied};
+use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, group, is_for_operators, is_implied};
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
 use serde_json::Value;
 use storage::{
@@ -99,7 +99,7 @@ pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
     let subscribed = format!("subscribed to {}", subscription(events));
     let why = if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
-        format!("{subscribed}; `*` does not include events about destinations")
+        format!("{subscribed}; `*` does not include events about destinations and alarms")
     } else if chooses(events, Wildcards::Everything, event_type) {
         format!("{subscribed}; for {kind}, a wildcard does not include it")
     } else {
@@ -183,10 +183,14 @@ pub fn delivery(one: &Sending, addressee: &Addressee, now: Timestamp) -> String 
 /// The sentence about a delivery among those of its destination.
 pub fn delivery_of(of: &DestinationExplanation, one: &Sending) -> String {
     let DeliveryView { event_type, event_id, collapse_key, .. } = &one.delivery;
-    let about = if is_for_operators(event_type) { "about destination" } else { "of purchase" };
     let receipt = of.receipts.get(collapse_key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    let about = match group(event_type) {
+        "alarm" => String::new(),
+        "destination" => format!(" about destination {collapse_key}"),
+        _ => format!(" of purchase {collapse_key}{receipt}"),
+    };
     let state = delivery_state(one, &of.addressee, of.now);
-    format!("{event_type} {event_id} {about} {collapse_key}{receipt}: {state}")
+    format!("{event_type} {event_id}{about}: {state}")
 }
 
 /// The state of a delivery, with the reason.

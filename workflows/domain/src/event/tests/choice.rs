@@ -1,8 +1,9 @@
 //! Which events destinations can choose, and what a choice includes.
 
-use crate::event::choice::OPERATORS;
+use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 use crate::event::{
-    DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators, unsent_choices,
+    ALARM_OPENED, DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators,
+    unsent_choices,
 };
 use crate::transition::TransitionKind;
 use crate::user::USER_ERASED;
@@ -20,6 +21,7 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
     assert!(!chooses(&[], Wildcards::Everything, PURCHASE_UPDATED));
     assert!(!chosen("*", DESTINATION_FAILING), "what is for operators is chosen by its own wildcard");
     assert!(chosen("destination.*", DESTINATION_FAILING));
+    assert!(chosen("alarm.*", ALARM_OPENED) && !chosen("*", ALARM_OPENED) && !chosen("destination.*", ALARM_OPENED));
 }
 
 #[test]
@@ -32,8 +34,8 @@ fn the_event_of_an_erased_user_is_chosen_by_its_name_alone() {
 }
 
 #[test]
-fn only_events_about_destinations_are_for_operators() {
-    assert!(is_for_operators(DESTINATION_FAILING));
+fn only_events_about_destinations_and_alarms_are_for_operators() {
+    assert!(is_for_operators(DESTINATION_FAILING) && is_for_operators(ALARM_OPENED));
     assert!(!is_for_operators(PURCHASE_UPDATED));
     assert!(TransitionKind::ALL.iter().all(|what| !is_for_operators(what.event_type())));
 }
@@ -66,11 +68,12 @@ fn an_unknown_event_name_is_answered_with_the_list() {
 
 #[test]
 fn everything_that_we_can_send_can_be_chosen_by_its_name() {
-    for event_type in TransitionKind::ALL.iter().map(|what| what.event_type()).chain(OPERATORS) {
+    let of_users = TransitionKind::ALL.iter().map(|what| what.event_type());
+    for event_type in of_users.chain(ABOUT_DESTINATIONS).chain(ABOUT_ALARMS) {
         assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
     }
     let listed = check_choice(&["none".to_owned()]).unwrap_err();
-    assert_eq!(listed.split(", ").count(), 6 + 25, "{listed}");
+    assert_eq!(listed.split(", ").count(), 7 + 27, "{listed}");
 }
 
 #[test]
