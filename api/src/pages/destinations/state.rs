@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_destination_that_never_failed_is_not_healthy_since_its_creation() {
+    fn a_destination_that_never_failed_is_healthy_since_no_event() {
         let [created, later] = [1, 2].map(Timestamp::from_micros);
         assert!(lasts_since(ShownState::Healthy, created, created).is_none());
         assert!(lasts_since(ShownState::Healthy, later, created).is_some(), "it recovered");
