@@ -106,6 +106,9 @@ fn without_an_app_a_list_has_those_of_all() {
     let shown = desk.answer(&["destination", "show", "backend", "--app", "mine"]);
     assert_eq!(shown["app_id"], *desk.app, "{shown}");
     assert_eq!(desk.run(&["destination", "list", "--limit", "1"]).status.code(), Some(2), "pages are those of an app");
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = stderr_of(&desk.run(&["platform", "show", nobody]));
+    assert!(unknown.contains(&format!("no platform `{nobody}`; `settle platform list` shows all")), "{unknown}");
     let created = stdout_of(&desk.run(&["app", "create", "Radio"]));
     assert!(created.contains("Next: connect its store with `settle platform create --app "), "{created}");
 }

@@ -295,6 +295,14 @@ impl Refused {
         }
         self
     }
+
+    /// Names the id that the service does not know, and the command that lists the known ones.
+    pub fn missing(mut self, what: &str, id: &str) -> Self {
+        if self.line.ends_with(&format!("there is no such {what}")) {
+            self.line = format!("{}: there is no {what} `{id}`; `settle {what} list` shows all", self.title);
+        }
+        self
+    }
 }
 
 /// Posts a body to an address that needs no token, such as a notification URL.

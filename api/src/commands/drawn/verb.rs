@@ -227,7 +227,7 @@ impl Verb {
             "GET" => client.get(&path, &query).await,
             method => client.change(method, &path, &query, &Value::Object(body)).await,
         };
-        let answer = answer.map_err(|error| in_flags(error, &arguments))?;
+        let answer = answer.map_err(|error| in_flags(missing(error, &arguments, &typed), &arguments))?;
         let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
         let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
         self.print(client, Exchange { answer, typed, is_filtered }).await
@@ -296,6 +296,19 @@ fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
     let arg = arg.help("Reset these flags to their defaults");
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
+}
+
+/// A refusal that names the typed id which the service does not know.
+fn missing(error: anyhow::Error, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Error {
+    let named = arguments.iter().find(|one| one.place == Place::Path);
+    let id = named.and_then(|one| Some((one.field.strip_suffix("_id")?, typed.get(&one.field)?.as_str()?)));
+    match error.downcast::<Refused>() {
+        Ok(refused) => match id {
+            Some((what, id)) => refused.missing(what, id).into(),
+            None => refused.into(),
+        },
+        Err(error) => error,
+    }
 }
 
 /// A refusal in the words of the flags that were typed.
