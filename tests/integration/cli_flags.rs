@@ -176,6 +176,9 @@ fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let refused = ran(&folder, &["platform", "update", "id", "--window", "2h"]);
     let text = stderr_of(&refused);
     assert!(text.contains("--window") && text.contains("1s to 1h"), "{text}");
+    let refused = ran(&folder, &["sample", "--count", "0"]);
+    let text = stderr_of(&refused);
+    assert!(text.contains("--count") && text.contains("expected a whole number from 1 to 100000"), "{text}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
 use super::run::demo;
-use super::{data, table};
+use super::{data, settings, table};
 use crate::clock;
 use crate::near::did_you_mean;
 use crate::stores::amazon::envelope::Version;
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
     /// Number of notifications, all about one purchase [default: the number of types].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| settings::number(text, 1..=100_000))]
     count: Option<u32>,
     /// Spread them evenly over this time instead of sending all at once.
     #[arg(long, value_parser = times::duration, default_value = "0s")]
