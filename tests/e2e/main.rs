@@ -34,6 +34,7 @@ mod search;
 mod secrets;
 mod seeds;
 mod shutdown;
+mod slack;
 mod storm;
 mod sweep;
 mod traces;

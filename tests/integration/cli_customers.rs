@@ -53,6 +53,19 @@ fn owner(desk: &Desk, store: &str) -> Output {
 }
 
 #[test]
+fn a_customer_is_named_by_any_id_where_settles_is_expected() {
+    let desk = Desk::open("cli-any-id");
+    let named = desk.answer(&name(&desk, "anna", "u1"));
+    let user = named["user_id"].as_str().expect("an id");
+    for id in ["anna", user] {
+        assert_eq!(desk.answer(&["customer", "transfers", id])["items"], json!([]), "{id}");
+        assert_eq!(desk.answer(&["payment", "--external-id", id])["items"], json!([]), "{id}");
+    }
+    let unknown = desk.run(&["payment", "--user", "otto"]);
+    assert!(stderr_of(&unknown).contains("no customer has the id `otto`"), "{}", stderr_of(&unknown));
+}
+
+#[test]
 fn a_name_of_another_customer_merges_no_two_by_mistake() {
     let desk = Desk::open("cli-merge");
     let first = stdout_of(&desk.run(&name(&desk, "anna", "u1")));

@@ -5,6 +5,7 @@ use super::confirm::{Confirm, Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{names, table};
 use clap::{Args, FromArgMatches};
+use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -251,8 +252,22 @@ const PURCHASES: [table::Column; 6] = [
     ("announced", "announced_at"),
 ];
 
-/// Prints a state: where it is from, the customer, the entitlements and the purchases.
+/// Prints a state: the entitlements and the purchases, then where it is from and the customer.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
+    if state["active_entitlements"].is_array() {
+        let items = json!({ "items": state["active_entitlements"] });
+        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+        table::line("");
+    }
+    let items = purchases_then(state);
+    let is_shown = |column: &&table::Column| column.1 != "state" || items.iter().any(|one| !one["state"].is_null());
+    let columns: Vec<table::Column> = PURCHASES.iter().filter(is_shown).copied().collect();
+    table::list(
+        &json!({ "items": items }),
+        &columns,
+        "No purchases in this environment; `--environment sandbox` shows test purchases.",
+    );
+    table::line("");
     if let Some(note) = state["announcement"]["note"].as_str() {
         table::line(note);
     }
@@ -261,15 +276,36 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
         about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices"));
     }
     table::fields(&about);
-    table::line("");
-    if state["active_entitlements"].is_array() {
-        let items = json!({ "items": state["active_entitlements"] });
-        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+}
+
+/// The purchases of a state. At a time in the past, one whose end had passed was not active, although it was announced
+/// as active.
+fn purchases_then(state: &Value) -> Vec<Value> {
+    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    let at = time(&state["at"]);
+    let mut all = state["purchases"].as_array().cloned().unwrap_or_default();
+    for one in &mut all {
+        let has_passed = time(&one["expires_at"]).zip(at).is_some_and(|(end, at)| end <= at);
+        if has_passed && one["is_active"] == true {
+            one["is_active"] = false.into();
+        }
     }
-    table::line("");
-    table::list(
-        &json!({ "items": state["purchases"] }),
-        &PURCHASES,
-        "No purchases in this environment; `--environment sandbox` shows test purchases.",
-    );
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::purchases_then;
+    use serde_json::json;
+
+    #[test]
+    fn a_purchase_is_active_only_until_its_end() {
+        let state = |at: &str| {
+            let purchase = json!({ "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
+            purchases_then(&json!({ "at": at, "purchases": [purchase] }))[0]["is_active"].clone()
+        };
+        assert_eq!((state("2026-10-03T00:00:00Z"), state("2026-10-20T00:00:00Z")), (json!(true), json!(false)));
+        let now = json!({ "at": null, "purchases": [{ "is_active": true, "expires_at": "2020-01-01T00:00:00Z" }] });
+        assert_eq!(purchases_then(&now)[0]["is_active"], true, "the state of now is the store's");
+    }
 }

@@ -21,8 +21,9 @@ pub fn unfold(command: Command) -> Command {
     command.mut_subcommands(unfold)
 }
 
-/// The error, with the command that lists the apps where `--app` is missing, and without a secret that was typed.
-pub fn with_tip(mut error: Error) -> Error {
+/// The error, with the command that lists the apps where `--app` is missing, or the place of a command that was typed
+/// elsewhere, and without a secret that was typed.
+pub fn with_tip(mut error: Error, command: &Command) -> Error {
     let is_secret = |name: &str| name.contains("@FILE");
     if matches!(error.get(ContextKind::InvalidArg), Some(ContextValue::String(name)) if is_secret(name)) {
         error.insert(ContextKind::InvalidValue, ContextValue::String("…".to_owned()));
@@ -37,7 +38,24 @@ pub fn with_tip(mut error: Error) -> Error {
         let tip = StyledStr::from(as_started("`settle app list` shows the apps and their ids"));
         error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
     }
+    let elsewhere = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(name)) => elsewhere(command, name),
+        _ => None,
+    };
+    if let Some(place) = elsewhere {
+        error.remove(ContextKind::SuggestedSubcommand);
+        let tip = StyledStr::from(as_started(&format!("`settle {place}` is the command")));
+        error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+    }
     error
+}
+
+/// The only command of this name below another one, as it is typed.
+fn elsewhere(command: &Command, name: &str) -> Option<String> {
+    let all = command.get_subcommands().flat_map(|above| above.get_subcommands().map(move |below| (above, below)));
+    let mut found = all.filter(|found| found.1.get_name() == name);
+    let (above, below) = found.next()?;
+    found.next().is_none().then(|| format!("{} {}", above.get_name(), below.get_name()))
 }
 
 fn unfolded(help: &str) -> String {

@@ -113,7 +113,7 @@ impl Cli {
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let line = in_front::behind_the_command(line.into_iter().map(Into::into).collect());
-        let matches = command.try_get_matches_from_mut(line).map_err(help::with_tip)?;
+        let matches = command.try_get_matches_from_mut(line).map_err(|error| help::with_tip(error, &command))?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {
             (Some(_), Some(flag)) => {

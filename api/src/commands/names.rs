@@ -5,6 +5,7 @@ use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
 use crate::near::did_you_mean;
 use anyhow::bail;
+use domain::notification::SAMPLE_RECEIPT;
 use domain::{CollapseKey, DeliveryId};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -50,6 +51,7 @@ pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
 pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Result<String> {
     let kind = match field {
         "collapse_key" => return collapse_key(client, named.text).await,
+        "user_id" => return user_id(client, named).await,
         "app_id" => "app",
         "platform_id" => "platform",
         "destination_id" => "destination",
@@ -147,7 +149,7 @@ async fn name(client: &Client, named: Named, id: &str) -> Option<String> {
     Some(table::field(&found, "name")).filter(|name| !name.is_empty())
 }
 
-/// Resolves a collapse key or receipt id to the collapse key.
+/// Resolves a collapse key, a receipt id, or the name of a sample to the collapse key.
 pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String> {
     if text.parse::<CollapseKey>().is_ok() {
         return Ok(text.to_owned());
@@ -155,11 +157,23 @@ pub async fn collapse_key(client: &Client, text: &str) -> anyhow::Result<String>
     let found = client.get("/v1/purchases", &[("receipt_id", Some(text.to_owned()))]).await?;
     match table::items(&found) {
         [one] => Ok(table::field(one, "collapse_key")),
-        [] => bail!("`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"),
+        [] => match of_sample(client, text).await? {
+            Some(key) => Ok(key),
+            None => bail!("`{text}` is neither a collapse key nor a known receipt: see `settle purchase list`"),
+        },
         _ => bail!(
             "several platforms have a receipt `{text}`: use the collapse key (see `settle purchase list --receipt`)"
         ),
     }
+}
+
+/// The collapse key of the only purchase of `settle sample --receipt NAME`: its receipt begins with the name.
+async fn of_sample(client: &Client, name: &str) -> anyhow::Result<Option<String>> {
+    let wanted = json!({ "q": format!("{SAMPLE_RECEIPT}{name}.") });
+    let found = client.post("/v1/search", &wanted).await?;
+    let mut keys = table::items(&found).iter().filter(|hit| hit["kind"] == "purchase");
+    let only = keys.next().filter(|_| keys.next().is_none());
+    Ok(only.map(|hit| table::field(hit, "collapse_key")))
 }
 
 /// Resolves the id of an event, or that of one of its deliveries (`webhook-id`), to the event's id.
@@ -171,5 +185,27 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
         Ok(delivery) => Ok(table::field(&delivery, "event_id")),
         Err(error) if error.is::<Refused>() => Ok(text.to_owned()),
         Err(error) => Err(error),
+    }
+}
+
+/// The id of the only customer with this id: settle's, the app's own or a store's.
+async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
+    let mut wanted = json!({ "q": text });
+    if let Some(app) = app {
+        wanted["app_id"] = app.into();
+    }
+    let found = client.post("/v1/search", &wanted).await?;
+    let is_user =
+        |hit: &&Value| hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by);
+    let mut users: Vec<String> =
+        table::items(&found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
+    users.dedup();
+    let is_own = text.parse::<CollapseKey>().is_ok() && (users.is_empty() || users.iter().any(|user| user == text));
+    let mut users = users.into_iter();
+    match (users.next(), users.next()) {
+        _ if is_own => Ok(text.to_owned()),
+        (Some(user), None) => Ok(user),
+        (Some(_), Some(_)) => bail!("several customers have the id `{text}`: use settle's id of one"),
+        (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
     }
 }

@@ -80,7 +80,9 @@ fn affected(exchange: &Exchange) -> String {
 
 fn affected_purchases(answer: &Value, is_dry: bool) -> String {
     let count = table::field(answer, "purchases");
-    let sentence = if is_dry {
+    let sentence = if count == "0" && !is_dry {
+        "Done. This affects no purchase.".to_owned()
+    } else if is_dry {
         format!("Nothing was changed. This would affect {count} purchases.")
     } else {
         format!("Done. This affects {count} purchases, which will be re-settled gradually.")

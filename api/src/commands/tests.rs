@@ -12,6 +12,18 @@ fn the_tree_of_commands_is_sound() {
     Cli::command().debug_assert();
 }
 
+#[test]
+fn a_command_that_is_typed_elsewhere_is_named() {
+    for (line, part) in [
+        ("settle import-sales", "app import-sales` is the command"),
+        ("settle product import-sales", "app import-sales` is the command"),
+        ("settle customer nonsense", "unrecognized subcommand"),
+    ] {
+        let refused = Cli::read(line.split(' ')).unwrap_err().to_string();
+        assert!(refused.contains(part) && !refused.contains("erase"), "{line}: {refused}");
+    }
+}
+
 /// A command with all visible subcommands, each with its full path.
 fn tree(command: &clap::Command, above: &str) -> Vec<(String, clap::Command)> {
     let path = format!("{above} {}", command.get_name()).trim_start().to_owned();

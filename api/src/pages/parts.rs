@@ -149,14 +149,37 @@ impl Code {
         &self.whole
     }
 
-    /// An id, of which the beginning is shown.
+    /// An id: of a UUID and a long id the beginning is shown, and more of an e-mail address.
     pub fn short(text: impl ToString) -> Self {
-        const SHOWN: usize = 13;
+        const UUID: usize = 36;
+        const MAX_WHOLE: usize = 32;
         let whole = text.to_string();
-        let shown = match whole.char_indices().nth(SHOWN) {
-            Some((end, _)) if whole.chars().count() > SHOWN + 3 => format!("{}…", &whole[..end]),
+        let is_uuid = whole.len() == UUID && uuid::Uuid::parse_str(&whole).is_ok();
+        let is_whole = !is_uuid && whole.chars().count() <= MAX_WHOLE;
+        let max = if whole.contains('@') { MAX_WHOLE - 1 } else { 13 };
+        let shown = match whole.char_indices().nth(max) {
+            Some((end, _)) if !is_whole => format!("{}…", &whole[..end]),
             _ => whole.clone(),
         };
         Self { whole, shown }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Code;
+
+    #[test]
+    fn only_a_long_id_is_shortened_and_a_uuid() {
+        for (whole, shown) in [
+            ("quinn@example.com", "quinn@example.com"),
+            ("radio.gold.monthly", "radio.gold.monthly"),
+            ("b5448337-463f-57b6-8732-3fe49979f505", "b5448337-463f…"),
+            ("sample.tina-test.4UQYAViQ0dJlQ3k4fsdxNO4oWiprtZk", "sample.tina-t…"),
+            ("a.very.long.name.of.a.person@mail.example.com", "a.very.long.name.of.a.person@ma…"),
+        ] {
+            let code = Code::short(whole);
+            assert_eq!((code.whole(), code.shown.as_str()), (whole, shown));
+        }
     }
 }

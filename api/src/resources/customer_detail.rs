@@ -51,7 +51,8 @@ pub struct Access {
     pub active_skus: Vec<String>,
     /// Where the customer stands; null when nothing is known.
     pub customer_journey_state: Option<Journey>,
-    /// What the customer paid by now in USD, less what was refunded; null when no amount is known.
+    /// What the customer paid by now in USD, less what was refunded; null when no amount is known, and of test
+    /// purchases, for which nothing is paid.
     pub paid_usd: Option<String>,
 }
 
@@ -92,11 +93,10 @@ impl ReadCustomer {
         let customer = edge.store.customer_of(app, user).await.map_err(unknown_customer)?;
         let of = async |environment| {
             let state = edge.store.customer_state(app, CustomerName::User(user), environment).await;
-            let paid_usd = edge.store.paid_usd(user, environment).await?;
-            state.map_err(unknown_customer).map(|state| (state, paid_usd))
+            state.map_err(unknown_customer)
         };
-        let (real, paid) = of(Environment::Production).await?;
-        let (test, paid_in_sandbox) = of(Environment::Sandbox).await?;
+        let (real, test) = (of(Environment::Production).await?, of(Environment::Sandbox).await?);
+        let paid = edge.store.paid_usd(user, Environment::Production).await?;
         let first = |limit| Page { cursor: None, limit };
         let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
         let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
@@ -118,7 +118,7 @@ impl ReadCustomer {
             user_revision: real.user_revision,
             devices: real.state.as_ref().map(|state| state.devices.clone()).unwrap_or_default(),
             production: Access::of(real.state, paid),
-            sandbox: Access::of(test.state, paid_in_sandbox),
+            sandbox: Access::of(test.state, None),
             purchases: counted,
             standings: standings.into_iter().map(|(_, standing)| standing).collect(),
         };

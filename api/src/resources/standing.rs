@@ -2,9 +2,11 @@
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
 use domain::payment::EntryKind;
+use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use storage::{DeliveryStatus, DeliveryView, Destination, PaymentView, PurchaseView};
 
 /// How a purchase stands.
@@ -69,14 +71,14 @@ pub struct Known<'a> {
 impl Standing {
     /// How a purchase stands, and whether it gives access.
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
-        let record = view.data.get("data").and_then(|data| Record::deserialize(data).ok()).unwrap_or_default();
-        let state = State::ALL.iter().find(|state| state.as_str() == view.state).copied().unwrap_or(State::Unknown);
+        let (record, state) = (Record::of(view), state(view));
         let refunded = refunded(view, known.payments);
         let is_refunded = refunded.is_some();
+        let is_test = record.environment == Some(Environment::Sandbox);
         let mut sentences = vec![record.bought(), refunded, record.runs(state)];
+        sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
         sentences.push(Some(record.access(is_active)));
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
-        let is_test = record.environment == Some(Environment::Sandbox);
         sentences.push(is_test.then(|| "It is a test purchase: nothing was paid".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
         let reached = known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).filter_map(|one| {
@@ -93,7 +95,87 @@ impl Standing {
     }
 }
 
+/// Sentences about subscriptions that were paid with money, give the same entitlement, and renew: each of them is
+/// charged. `counted` has the purchases of the customer.
+pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -> Vec<String> {
+    let is_counted = |view: &&PurchaseView| {
+        let found = counted.iter().find(|one| one.collapse_key == view.collapse_key);
+        found.is_some_and(|one| one.is_active == Some(true) && one.environment == Environment::Production)
+    };
+    let renews = |view: &&PurchaseView| matches!(state(view), State::Trial | State::Active | State::Grace);
+    let views = views.iter().filter(is_counted).filter(renews);
+    let mut renewing: Vec<Record> = views.map(Record::of).filter(Record::is_subscription).collect();
+    renewing.sort_by_key(|record| record.expires_at);
+    let entitlements: BTreeSet<&str> =
+        renewing.iter().flat_map(|record| record.entitlements.iter().map(|one| one.name.as_str())).collect();
+    let sentences: BTreeSet<String> = entitlements.into_iter().filter_map(|name| together(&renewing, name)).collect();
+    sentences.into_iter().collect()
+}
+
+/// The sentence about the subscriptions that give an entitlement; `None` where fewer than two do.
+fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
+    let gives = |record: &&Record| record.entitlements.iter().any(|one| one.name == entitlement);
+    let text = |record: &Record| match record.expires_at {
+        Some(at) => format!("{} on {at}", record.product()),
+        None => record.product(),
+    };
+    let mut all: Vec<String> = renewing.iter().filter(gives).map(text).collect();
+    let last = all.pop().filter(|_| !all.is_empty())?;
+    let begin = match all.len() {
+        1 => "Two subscriptions are active at the same time, and both will renew".to_owned(),
+        others => format!("{} subscriptions are active at the same time, and all will renew", others + 1),
+    };
+    Some(format!("{begin}: {} and {last}.", all.join(", ")))
+}
+
+/// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
+/// an entitlement ended. `counted` has the purchases of the customer.
+pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environment: Environment) -> Option<String> {
+    let is_counted = |view: &&PurchaseView| {
+        counted.iter().any(|one| one.collapse_key == view.collapse_key && one.environment == environment)
+    };
+    let ends = views.iter().filter(is_counted).filter_map(|view| Record::of(view).end(state(view)));
+    ends.max().map(|(_, sentence)| sentence)
+}
+
+/// The state of a purchase.
+fn state(view: &PurchaseView) -> State {
+    State::ALL.iter().find(|state| state.as_str() == view.state).copied().unwrap_or(State::Unknown)
+}
+
 impl Record {
+    /// What the newest record of a purchase has; nothing before the first.
+    fn of(view: &PurchaseView) -> Self {
+        view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default()
+    }
+
+    fn is_subscription(&self) -> bool {
+        self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some()
+    }
+
+    /// When its access ended, and that it did, in a sentence.
+    fn end(&self, state: State) -> Option<(Timestamp, String)> {
+        let (what, at) = match state {
+            State::Expired => ("ended", self.expires_at?),
+            State::Revoked => ("was revoked", self.revoked_at?),
+            _ => return None,
+        };
+        (!self.entitlements.is_empty()).then(|| (at, format!("{} {what} {at}.", self.product())))
+    }
+
+    /// The newest payment of a purchase, with its amount where that is known.
+    fn last_payment(&self, view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
+        let own = || payments.iter().filter(|one| one.collapse_key == view.collapse_key);
+        let last = own().find(|one| one.kind.is_payment())?;
+        let is_corrected = own().any(|one| one.kind == EntryKind::Correction && one.number == last.number);
+        let paid =
+            last.price.as_ref().zip(last.currency.as_ref()).map(|(price, currency)| format!("{price} {currency}"));
+        // The record has the price after a correction.
+        let paid = if is_corrected { self.price() } else { paid.or_else(|| self.price()) };
+        let paid = paid.map_or_else(String::new, |paid| format!("{paid} on "));
+        Some(format!("Last payment: {paid}{}", last.occurred_at))
+    }
+
     fn product(&self) -> String {
         let names: Vec<&str> = self.entitlements.iter().map(|one| one.name.as_str()).collect();
         let term = match self.current_term_length.as_deref() {
@@ -132,13 +214,11 @@ impl Record {
             State::Unknown => return None,
             State::Trial => format!("In a free trial{until}, then it is paid for"),
             State::TrialOff => format!("Cancelled{cancelled}: the free trial runs{until} and does not renew"),
-            State::Active if self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some() => {
-                match &self.pending_sku_ref_id {
-                    Some(next) => format!("Renews{end} as `{next}`"),
-                    None if end.is_empty() => "It renews; the date is not known yet".to_owned(),
-                    None => format!("Renews{end}"),
-                }
-            }
+            State::Active if self.is_subscription() => match &self.pending_sku_ref_id {
+                Some(next) => format!("Renews{end} as `{next}`"),
+                None if end.is_empty() => "It renews; the date is not known yet".to_owned(),
+                None => format!("Renews{end}"),
+            },
             State::Active => "It does not expire".to_owned(),
             State::Off => format!("Cancelled{cancelled}: paid{until}, and does not renew"),
             State::Grace => {
@@ -152,12 +232,13 @@ impl Record {
     }
 
     /// Why it ended.
-    fn because(&self) -> &'static str {
+    fn because(&self) -> String {
+        let on = self.canceled_at.map_or_else(String::new, |at| format!(" on {at}"));
         match self.expiration_reason.as_deref() {
-            Some("customer") => ", because the customer cancelled",
-            Some("store") => ", because it was not paid or the store's customer service ended it",
-            Some("replaced") => ", because another plan replaced it",
-            _ => "",
+            Some("customer") => format!(", because the customer cancelled{on}"),
+            Some("store") => ", because it was not paid or the store's customer service ended it".to_owned(),
+            Some("replaced") => ", because another plan replaced it".to_owned(),
+            _ => String::new(),
         }
     }
 
@@ -203,7 +284,7 @@ fn reached(one: &DeliveryView) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Record;
+    use super::{Record, together};
     use domain::State;
 
     fn record(fields: serde_json::Value) -> Record {
@@ -239,12 +320,41 @@ mod tests {
                 sentence.map(|part| runs.as_deref().and_then(|text| text.get(..part.len())).unwrap_or_default());
             assert_eq!((runs.is_some(), begin), (sentence.is_some(), sentence), "{runs:?}");
         }
-        assert!(known.runs(State::Expired).unwrap().ends_with(", because the customer cancelled"));
+        let expired = known.runs(State::Expired).unwrap();
+        assert!(expired.contains(", because the customer cancelled on 2026-12-01T00:00:00"), "{expired}");
         assert_eq!(record(serde_json::json!({})).runs(State::Active).unwrap(), "It does not expire");
         for state in State::ALL {
             let text = record(serde_json::json!({})).runs(*state).unwrap_or_default();
             assert!(!text.contains("  ") && !text.ends_with(' '), "{text:?}");
         }
+    }
+
+    #[test]
+    fn subscriptions_of_one_entitlement_that_renew_are_a_sentence() {
+        let renews = |term: &str, end: &str| {
+            let gold = serde_json::json!([{ "name": "Gold" }]);
+            record(serde_json::json!({ "entitlements": gold, "current_term_length": term, "expires_at": end }))
+        };
+        let (month, year) = (renews("P1M", "2026-12-03T16:20:00Z"), renews("P1Y", "2027-11-10T08:05:00Z"));
+        let (other, week) = (record(serde_json::json!({})), renews("P1W", "2026-12-01T00:00:00Z"));
+        let two = together(&[month, other, year], "Gold").unwrap();
+        assert!(
+            two.starts_with("Two subscriptions are active at the same time, and both will renew: Gold monthly on ")
+        );
+        assert!(two.contains(" and Gold yearly on 2027-11-10T08:05:00"), "{two}");
+        assert_eq!((together(&[week], "Gold"), together(&[], "Gold")), (None, None));
+        let three = [(); 3].map(|()| renews("P1M", "2026-12-03T16:20:00Z"));
+        assert!(together(&three, "Gold").unwrap().starts_with("3 subscriptions are active at the same time, and all "));
+    }
+
+    #[test]
+    fn an_end_of_access_is_a_sentence_with_its_time() {
+        let ends = serde_json::json!({ "entitlements": [{ "name": "Gold" }], "expires_at": "2026-10-15T18:30:00Z" });
+        let (_, sentence) = record(ends.clone()).end(State::Expired).unwrap();
+        assert!(sentence.starts_with("Gold ended 2026-10-15T18:30:00"), "{sentence}");
+        assert!(record(ends).end(State::Active).is_none());
+        let coins = record(serde_json::json!({ "expires_at": "2026-10-15T18:30:00Z" }));
+        assert!(coins.end(State::Expired).is_none(), "without an entitlement it gave no access");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod amplitude;
 mod redaction;
 pub mod schedule;
 mod schemas;
+pub mod sentence;
 mod settings;
 mod unnamed;
 pub mod webhook;

@@ -208,7 +208,7 @@ mod tests {
         };
         let common = ["name", "event", "platform", "environment", "rate", "schedule", "without-external-id"];
         assert!(common.into_iter().all(|name| heading(name).is_none()));
-        let webhook = ["url", "header", "remove-header", "signature", "secret", "private-key", "device-batch"];
+        let webhook = ["url", "body", "header", "remove-header", "signature", "secret", "private-key", "device-batch"];
         assert!(webhook.into_iter().all(|name| heading(name) == Some("Webhook")));
         let amplitude = ["endpoint", "api-key", "secret-key", "user-id", "min-id-length", "prefix", "partner-id"];
         assert!(amplitude.into_iter().all(|name| heading(name) == Some("Amplitude")));
@@ -217,6 +217,9 @@ mod tests {
     #[test]
     fn the_help_states_what_is_typed() {
         let command = Fields::augment_args(Command::new("create"));
+        let body = command.get_arguments().find(|arg| arg.get_long() == Some("body")).expect("a flag");
+        let choices: Vec<String> = body.get_possible_values().iter().map(|one| one.get_name().to_owned()).collect();
+        assert_eq!(choices, ["event", "slack"]);
         for (name, part) in [("schedule", "`5s,5m,1h`"), ("environment", "`sandbox`"), ("rate", "at most 90")] {
             let arg = command.get_arguments().find(|arg| arg.get_long() == Some(name)).expect("a flag");
             let help = arg.get_help().expect("a help").to_string();

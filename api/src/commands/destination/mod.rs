@@ -133,12 +133,30 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
     let code = show(client, &created);
     if !client.json {
         let id = table::field(&created, "id");
+        if let Some(note) = revenue_left_out(&created) {
+            table::line(&note);
+        }
         table::line(&format!(
             "Next: `settle destination test {id}`; if it succeeds, `settle resend missing --destination {id}` sends \
              the purchases from before."
         ));
     }
     Ok(code)
+}
+
+/// The event of another plan's first payment, which a wildcard of an integration does not include.
+const PLAN_CHANGED: &str = "user.subscription.sku_change";
+
+/// That an integration gets no event of some payments; `None` for a destination that counts no revenue.
+fn revenue_left_out(created: &Value) -> Option<String> {
+    let counts_revenue = !created["has_sandbox_api_key"].is_null();
+    let is_chosen = created["events"].as_array().is_some_and(|events| events.iter().any(|one| *one == PLAN_CHANGED));
+    (counts_revenue && !is_chosen).then(|| {
+        format!(
+            "Note: `{PLAN_CHANGED}` has the revenue of another plan's first payment, and no wildcard includes it. \
+             Subscribe to it by name with `--event`."
+        )
+    })
 }
 
 async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow::Result<ExitCode> {
@@ -156,4 +174,18 @@ async fn retry(client: &Client, Retry { id, reason }: Retry) -> anyhow::Result<E
 
 fn path(id: &str) -> String {
     format!("/v1/destinations/{}", segment(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PLAN_CHANGED, revenue_left_out};
+    use serde_json::json;
+
+    #[test]
+    fn an_integration_without_changes_of_plan_lacks_revenue() {
+        let integration = |events: &[&str]| json!({ "events": events, "has_sandbox_api_key": false });
+        assert!(revenue_left_out(&integration(&["*"])).is_some_and(|note| note.contains(PLAN_CHANGED)));
+        assert_eq!(revenue_left_out(&integration(&["*", PLAN_CHANGED])), None);
+        assert_eq!(revenue_left_out(&json!({ "events": ["*"] })), None);
+    }
 }

@@ -34,6 +34,8 @@ pub struct Stated {
 #[serde(deny_unknown_fields, default)]
 pub struct Flag {
     name: Option<String>,
+    /// Another name of it.
+    alias: Option<String>,
     /// What stands for its value in the help.
     value: Option<String>,
     help: Option<String>,
@@ -341,6 +343,10 @@ impl Argument {
         let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
         let is_required = is_typed && self.flag.default.is_none() && !self.flag.optional;
         let arg = arg.required(is_required);
+        let arg = match &self.flag.alias {
+            Some(alias) => arg.visible_alias(alias.clone()),
+            None => arg,
+        };
         Some(if self.is_positional() { arg } else { arg.long(self.name()) })
     }
 

@@ -104,6 +104,7 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle platform update p --window 2h",
         "settle platform update p --clear topic-arn",
         "settle purchase list --state nonsense",
+        "settle payment --app a",
     ] {
         assert!(Cli::read(line.split(' ')).is_err(), "{line}");
     }
@@ -112,6 +113,9 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle purchase list --held --platform TV",
         "settle platform update p --clear max-wait,shared-secret --transfers default",
         "settle product set sku --app a --dry-run",
+        "settle product create sku --app a",
+        "settle customer merge --app a --external-id e --receipt r",
+        "settle payment --app a --external-id e",
     ] {
         assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
     }

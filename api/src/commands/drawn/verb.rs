@@ -59,6 +59,9 @@ pub struct Planned<'a> {
 #[serde(deny_unknown_fields)]
 pub struct Verb {
     pub name: String,
+    /// Other names of it.
+    #[serde(default)]
+    aliases: Vec<String>,
     /// The method and path of its route; absent where a hook runs it.
     pub call: Option<String>,
     /// Other calls, each by the field that is typed for it.
@@ -145,7 +148,7 @@ impl Verb {
             Hook::Own(augment, _) => Some(augment),
             _ => None,
         });
-        let command = Command::new(name.to_owned());
+        let command = Command::new(name.to_owned()).visible_aliases(self.aliases.iter().cloned());
         let command = match own {
             Some(augment) => augment(command),
             None => self.augment(command),

@@ -72,7 +72,7 @@ const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "Payment for the new plan",
+        EntryKind::PlanChange => "First payment of another plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
         EntryKind::Correction => "Price corrected",

@@ -10,7 +10,7 @@ use domain::time::DAY;
 use domain::user::CustomerPurchase;
 use domain::{Environment, Timestamp};
 use std::time::Duration;
-use storage::{AnnouncementStatus, CustomerName, CustomerStatus};
+use storage::{AnnouncementStatus, CustomerName, CustomerStatus, Past};
 
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
@@ -32,8 +32,8 @@ pub struct PastAccess {
 pub struct PastPurchase {
     pub path: String,
     pub sku: String,
-    pub gives: &'static str,
-    pub until: Option<Moment>,
+    /// What it gave at that time.
+    pub gives: Sentence,
 }
 
 /// What the customer had at the end of the day in the address, if there is one.
@@ -48,13 +48,10 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
     };
     let mut environments = Vec::new();
     for environment in Environment::ALL {
-        let seen = storage::Past { at: at.min(visit.now), environment: *environment };
+        let seen = Past { at: at.min(visit.now), environment: *environment };
         let name = CustomerName::User(portrait.user());
-        environments.push(access(
-            *environment,
-            edge.store.customer_state_at(portrait.app.id, name, seen).await?,
-            visit,
-        ));
+        let status = edge.store.customer_state_at(portrait.app.id, name, seen).await?;
+        environments.push(access(seen, status, visit));
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
     Ok(Some(PastDay { on, wrong: None, environments: std::iter::once(first).chain(others).collect() }))
@@ -66,23 +63,32 @@ fn end_of_day(day: &str) -> Option<Timestamp> {
     Some(begin.plus(DAY.saturating_sub(Duration::from_micros(1))))
 }
 
-fn access(environment: Environment, status: CustomerStatus, visit: &Visit) -> PastAccess {
-    let entitlements = status.state.map(|state| state.active_entitlements).unwrap_or_default();
+fn access(seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
+    let state = status.state.map(|state| (state.active_entitlements, Some(state.active_skus)));
+    let (entitlements, skus) = state.unwrap_or_default();
     let purchase = |one: CustomerPurchase| PastPurchase {
         path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
+        gives: Sentence::new(&gave(&one, seen.at, skus.as_deref())),
         sku: one.sku.unwrap_or_else(|| "product not known".to_owned()),
-        gives: match one.is_active {
-            Some(true) => "gave access",
-            Some(false) => "gave no access",
-            None => "not known",
-        },
-        until: one.expires_at.map(Moment::at),
     };
     PastAccess {
-        title: super::view::title(environment),
+        title: super::view::title(seen.environment),
         entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(Moment::at))).collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(note(status.announcement.map_or(AnnouncementStatus::NothingAnnounced, |one| one.status))),
+    }
+}
+
+/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
+fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>) -> String {
+    let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
+    match (one.is_active, one.expires_at) {
+        (None, _) => "not known".to_owned(),
+        (Some(false), Some(end)) if end <= at => format!("ended {end}"),
+        (Some(false), _) => "gave no access".to_owned(),
+        (Some(true), _) if !has_entitlement => "gave no access, because the product had no entitlement".to_owned(),
+        (Some(true), Some(end)) => format!("gave access until {end}"),
+        (Some(true), None) => "gave access".to_owned(),
     }
 }
 
@@ -94,7 +100,36 @@ impl PastAccess {
 
 #[cfg(test)]
 mod tests {
-    use super::end_of_day;
+    use super::{end_of_day, gave};
+    use domain::user::CustomerPurchase;
+    use domain::{CollapseKey, Environment, Timestamp};
+
+    #[test]
+    fn a_purchase_gave_access_until_its_end_by_an_entitlement() {
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let (before, end, after) =
+            (time("2026-10-03T00:00:00Z"), time("2026-10-15T18:30:00Z"), time("2026-10-20T00:00:00Z"));
+        let purchase = |is_active, expires_at| CustomerPurchase {
+            collapse_key: CollapseKey::new(uuid::Uuid::from_u128(1)),
+            state: None,
+            is_active,
+            expires_at,
+            sku: Some("gold".to_owned()),
+            environment: Environment::Production,
+            announced_at: None,
+        };
+        let (gold, none): ([String; 1], [String; 0]) = (["gold".to_owned()], []);
+        for (is_active, expires_at, at, skus, text) in [
+            (Some(true), Some(end), before, Some(&gold[..]), format!("gave access until {end}")),
+            (Some(false), Some(end), after, Some(&none[..]), format!("ended {end}")),
+            (Some(false), Some(end), before, None, "gave no access".to_owned()),
+            (Some(true), None, after, None, "gave access".to_owned()),
+            (None, None, after, None, "not known".to_owned()),
+        ] {
+            assert_eq!(gave(&purchase(is_active, expires_at), at, skus), text);
+        }
+        assert!(gave(&purchase(Some(true), None), after, Some(&none[..])).starts_with("gave no access, because"));
+    }
 
     #[test]
     fn a_day_ends_before_the_next_one() {

@@ -11,9 +11,9 @@ use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
-use crate::resources::customer_detail::{Access, CustomerDetail, PurchaseStanding, ReadCustomer};
+use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::Reached;
+use crate::resources::standing::{Reached, last_end, renewing_together};
 use crate::resources::transfers::Transfer;
 use askama::Template;
 use domain::CollapseKey;
@@ -75,7 +75,7 @@ pub struct Environment {
     stands: Vec<Badge>,
     entitlements: Vec<Entitlement>,
     /// Why there is no access.
-    none: &'static str,
+    none: Sentence,
     skus: Vec<Code>,
     paid_usd: Option<String>,
 }
@@ -95,13 +95,12 @@ pub const fn title(environment: domain::Environment) -> &'static str {
 }
 
 impl Environment {
-    fn of(environment: domain::Environment, access: &Access, detail: &CustomerDetail) -> Self {
+    fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer) -> Self {
         let entitlement = |one: &ActiveEntitlement| Entitlement {
             name: one.name.clone(),
             reference: Code::short(&one.entitlement_ref_id),
             until: one.expiration.map(Moment::at),
         };
-        let own = detail.purchases.iter().filter(|one| one.environment == environment);
         Self {
             title: title(environment),
             stands: {
@@ -109,11 +108,7 @@ impl Environment {
                 all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-            none: match own.map(|one| one.is_active).max() {
-                None => "No real purchases.",
-                Some(Some(true)) => "The catalogue has no entitlements for the active products.",
-                Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
-            },
+            none: Sentence::new(&no_access(environment, read)),
             skus: access.active_skus.iter().map(Code::short).collect(),
             paid_usd: access.paid_usd.clone(),
         }
@@ -122,6 +117,21 @@ impl Environment {
     fn is_known(&self) -> bool {
         !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty()
     }
+}
+
+/// Why a customer has no access in an environment, in a sentence.
+fn no_access(environment: domain::Environment, read: &ReadCustomer) -> String {
+    let all = &read.detail.purchases;
+    let own = || all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
+    let because = match own().max() {
+        None if all.is_empty() => "No purchase is known.",
+        None => "Only test purchases are known.",
+        Some(Some(true)) => "The catalogue has no entitlements for the active products.",
+        Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
+    };
+    // A purchase that the store has not confirmed may follow the one whose end is known.
+    let end = last_end(&read.purchases.items, all, environment).filter(|_| !own().any(|known| known.is_none()));
+    end.unwrap_or_else(|| because.to_owned())
 }
 
 /// Where a customer stands, in a few texts; none when nothing of it is so.
@@ -198,6 +208,8 @@ pub struct CustomerPage<'a> {
     device_name: Option<Code>,
     stores: Vec<Code>,
     revision: i64,
+    /// What to know before all else.
+    notices: Vec<Sentence>,
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
@@ -222,8 +234,8 @@ impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let read = &of.read;
         let (detail, customer) = (&read.detail, &read.detail.customer);
-        let production = Environment::of(domain::Environment::Production, &detail.production, detail);
-        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, detail);
+        let production = Environment::of(domain::Environment::Production, &detail.production, read);
+        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
@@ -237,6 +249,10 @@ impl<'a> CustomerPage<'a> {
             device_name: customer.analytics_device_id.as_ref().map(Code::short),
             stores: customer.app_user_ids.iter().map(Code::short).collect(),
             revision: detail.user_revision,
+            notices: {
+                let all = renewing_together(&read.purchases.items, &detail.purchases);
+                all.iter().map(|text| Sentence::new(text)).collect()
+            },
             environments: environments.into_iter().flatten().collect(),
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
             more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
@@ -288,8 +304,15 @@ impl<'a> CustomerPage<'a> {
         for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
             moved.undo = forms::undo(visit, customer.user_id, transfer, mistakes);
         }
-        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused: mistakes.refused.clone(), ..self }
+        let mut refused = mistakes.refused.clone();
+        refused.detail = refused.detail.map(|detail| on_page(&detail));
+        Self { transfers, actions: named.into_iter().chain(moved).collect(), refused, ..self }
     }
+}
+
+/// A text of the API with the form of this page for the command that does the same.
+fn on_page(detail: &str) -> String {
+    detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
 /// The type that is chosen at first: that of the newest event about the customer.

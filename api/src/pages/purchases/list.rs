@@ -9,7 +9,8 @@ use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::purchase_state;
 use crate::pages::visit::Visit;
 use crate::resources::purchases::state_for_people;
-use domain::Environment;
+use domain::{Environment, Timestamp};
+use serde_json::Value;
 use storage::PurchaseView;
 
 pub const FILTERS: &[Filter<PurchaseView>] = &[
@@ -44,7 +45,15 @@ const COLUMNS: &[Column<PurchaseView>] = &[
         let at = field(&one.data, "expires_at").and_then(|at| at.parse().ok());
         at.map_or_else(Cell::none, |at| Moment::at(at).into())
     }),
-    Column::new("Last change", |one, _| one.updated_at.into()),
+    Column::new("Last change", |one, _| {
+        // The row has when it was settled last, also without a change; its newest event has when it changed.
+        let at = one
+            .data
+            .pointer("/attributes/event_time")
+            .and_then(Value::as_str)
+            .and_then(|at| at.parse::<Timestamp>().ok());
+        at.unwrap_or(one.updated_at).into()
+    }),
 ];
 
 /// The list of purchases.

@@ -109,13 +109,15 @@ pub fn is_beginning(found: &[SearchHit]) -> bool {
 
 fn hit(found: &SearchHit) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
+    // People know a customer by the id of the app.
+    let own = Some(found.label.as_str()).filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
     let is_plain = matches!(found.found_by.as_str(), "id" | BEGINNING);
     let by = if is_plain { String::new() } else { format!("by {}", found.found_by) };
     Hit {
         kind: name(found.kind),
         path: path(found),
-        id: Code::short(&found.id),
-        label: if is_purchase { String::new() } else { found.label.clone() },
+        id: Code::short(own.unwrap_or(&found.id)),
+        label: if is_purchase || own.is_some() { String::new() } else { found.label.clone() },
         state: is_purchase.then(|| purchase_state(&found.label)),
         by,
         at: Moment::ago(found.at),

@@ -4,6 +4,7 @@ mod actions;
 mod amplitude;
 mod documented;
 mod fields;
+mod slack;
 mod webhooks;
 
 use super::edge::{Answer, Service};

@@ -128,7 +128,7 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     assert!(!shown.text.contains("<script>alert"), "{}", shown.text);
     let again = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "otto"), REASON]).await;
     assert_eq!(again.status, 409, "{}", again.text);
-    has(&again, &["Nothing was changed", "value=\"otto\""]);
+    has(&again, &["Nothing was changed", "use \u{201c}Move purchases\u{201d} on this page", "value=\"otto\""]);
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     assert!(!reader.get(&service, &page).await.text.contains("Set customer id"));
@@ -291,12 +291,41 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
     assert!(places.is_sorted(), "{places:?}");
+    assert!(!shown.text.contains("at the same time"), "one subscription is no notice: {}", shown.text);
     let listed = service.get(&format!("/v1/payments?user_id={user}")).await.body;
     let amounts: Vec<_> = listed["items"].as_array().expect("items").iter().map(|one| one["usd"].clone()).collect();
     assert_eq!(amounts, ["-7.99", "9.99"]);
     assert_eq!(service.get("/v1/payments").await.wrong_fields(), ["collapse_key"]);
     let all = visitor.get(&service, &format!("/ui/payments?user_id={user}")).await;
     has(&all, &["First payment", "settle payment --user", "As CSV"]);
+}
+
+#[tokio::test]
+async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
+    let service = Service::start("customers-twice").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    service.seed(&["receipt-2"]).await;
+    service.raw("DELETE FROM events");
+    service.seed_events();
+    let record = json!({ "data": {
+        "product_ref_id": "gold", "entitlements": [{ "name": "Gold" }], "product_type": "subscription",
+        "expires_at": "2026-12-03T16:20:00Z", "canceled_at": "2026-11-30T00:00:00Z", "expiration_reason": "customer",
+    }, "attributes": { "event_time": "2026-11-03T16:20:01Z" } });
+    service.raw(&format!("UPDATE events SET user_id = '{user}', body = '{record}'"));
+    let stands = |state: &str, life: &str| {
+        let purchase = json!({ "stage": { "life": life } });
+        service.raw(&format!("UPDATE purchases SET user_id = '{user}', state = '{state}', purchase = '{purchase}'"));
+    };
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{user}");
+    stands("active", "running");
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &["Two subscriptions are active at the same time, and both will renew: Gold on "]);
+    has(&visitor.get(&service, "/ui/purchases").await, &["Last change", "datetime=\"2026-11-03T16:20:01"]);
+    stands("expired", "expired");
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &["No access. Gold ended <time", "because the customer cancelled on <time"]);
+    assert!(!shown.text.contains("at the same time"), "{}", shown.text);
 }
 
 #[tokio::test]

@@ -1,11 +1,14 @@
 //! The body of an event: the stored body. In `purchase.updated`, the fields that differ per destination are added; in a
-//! `user.*` event that waited for the customer's external id, that id.
+//! `user.*` event that waited for the customer's external id, that id. By a setting it is a message for a chat instead.
 
 use super::config;
+use super::settings::BodyShape;
+use crate::destinations::sentence::{Sentence, sentence};
 use crate::destinations::unnamed::WithoutExternalId;
 use domain::device;
 use domain::event::{PURCHASE_UPDATED, for_destination};
 use domain::user::with_external_id;
+use serde_json::{Value, json};
 use storage::{Destination, Rendered, StreamedEvent, Unsent};
 
 /// Renders the body, which every attempt sends, or returns the reason for which the event is not sent now or ever.
@@ -23,11 +26,12 @@ pub fn render(destination: &Destination, unsent: &Unsent) -> Rendered {
         return rendered;
     }
     let body = unsent.body.clone();
-    Rendered::Body(match unsent.external_id.as_deref() {
-        _ if is_state => for_destination(body, destination.id, unsent.acked_revision).to_string(),
-        Some(external_id) if setting != WithoutExternalId::Send => with_external_id(body, external_id).to_string(),
-        _ => body.to_string(),
-    })
+    let body = match unsent.external_id.as_deref() {
+        _ if is_state => for_destination(body, destination.id, unsent.acked_revision),
+        Some(external_id) if setting != WithoutExternalId::Send => with_external_id(body, external_id),
+        _ => body,
+    };
+    Rendered::Body(shaped(config::body_shape(&destination.settings), &unsent.event_type, body).to_string())
 }
 
 /// Renders the body of an event of a device, which every attempt sends: without receipts, unless a setting wants them.
@@ -36,8 +40,78 @@ pub fn render_streamed(destination: &Destination, event: &StreamedEvent) -> Rend
         Ok(body) => {
             let body = device::for_destination(body, destination.id);
             let is_whole = config::has_device_receipts(&destination.settings);
-            Rendered::Body(if is_whole { body } else { device::without_receipts(body) }.to_string())
+            let body = if is_whole { body } else { device::without_receipts(body) };
+            let shape = config::body_shape(&destination.settings);
+            Rendered::Body(shaped(shape, &event.event_type, body).to_string())
         }
         Err(_) => Rendered::Refuse { why: "retention removed the body of the event".to_owned() },
     }
+}
+
+/// An event in this shape.
+pub fn shaped(shape: BodyShape, event_type: &str, event: Value) -> Value {
+    match shape {
+        BodyShape::Event => event,
+        BodyShape::Slack => message(&sentence(event_type, &event)),
+    }
+}
+
+/// A made-up event in this shape. A chat shows no header, so a message begins with what it is.
+pub fn sample(shape: BodyShape, event: &Value) -> Value {
+    match shape {
+        BodyShape::Event => event.clone(),
+        BodyShape::Slack => {
+            let Sentence { title, lines } = sentence(type_of(event), event);
+            message(&Sentence { title: format!("Test: {title}"), lines })
+        }
+    }
+}
+
+/// The body of a request with several bodies in this shape: an array, or one message. Messages are in a batch only when it
+/// was sent before the setting was changed.
+pub fn batch(shape: BodyShape, bodies: &[&str]) -> String {
+    match shape {
+        BodyShape::Event => format!("[{}]", bodies.join(",")),
+        BodyShape::Slack => {
+            let texts = bodies.iter().filter_map(|body| serde_json::from_str::<Value>(body).ok());
+            let texts = texts.filter_map(|body| body["text"].as_str().map(str::to_owned));
+            json!({ "text": texts.collect::<Vec<_>>().join("\n\n") }).to_string()
+        }
+    }
+}
+
+fn type_of(event: &Value) -> &str {
+    let own = event.get("event_type").or_else(|| event.pointer("/attributes/event_type"));
+    own.and_then(Value::as_str).unwrap_or_default()
+}
+
+/// A message with the title in bold, and a line for each value
+/// (<https://docs.slack.dev/messaging/formatting-message-text>).
+fn message(sentence: &Sentence) -> Value {
+    let lines = sentence.lines.iter().map(|(label, value)| format!("\n{label}: {}", escaped(value)));
+    json!({ "text": format!("*{}*{}", escaped(&sentence.title), lines.collect::<String>()) })
+}
+
+/// A text that a chat shows as it is: no link, no mention of Slack's (`<!channel>`), and none of those that Mattermost and
+/// Discord read without brackets (`@channel`).
+fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for (at, letter) in text.char_indices() {
+        match letter {
+            '&' => shown.push_str("&amp;"),
+            '<' => shown.push_str("&lt;"),
+            '>' => shown.push_str("&gt;"),
+            '@' if is_mention(text, at) => shown.push_str("@\u{200b}"),
+            letter => shown.push(letter),
+        }
+    }
+    shown
+}
+
+/// Whether the `@` at this place begins a name, or one that stands for many people. That of an e-mail address does not.
+fn is_mention(text: &str, at: usize) -> bool {
+    let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+    let name = rest.trim_start_matches('@').split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
+    let is_crowd = ["all", "channel", "everyone", "here"].iter().any(|crowd| name.eq_ignore_ascii_case(crowd));
+    is_crowd || !before.ends_with(char::is_alphanumeric)
 }

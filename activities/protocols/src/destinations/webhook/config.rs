@@ -3,7 +3,7 @@
 use super::headers;
 use super::schemas::schemas;
 use super::secrets::Secrets;
-use super::settings::Settings;
+use super::settings::{BodyShape, Settings};
 use super::signature::{Key, Version};
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
@@ -12,6 +12,7 @@ use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, Rotati
 use crate::http;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
 use url::Url;
@@ -30,7 +31,8 @@ pub struct Config {
     /// Whether the operator chose its address.
     pub(super) is_operator_url: bool,
     pub schedule: Schedule,
-    /// Maximum number of events of devices in a request; with 1, each comes by itself.
+    pub(super) body: BodyShape,
+    /// Maximum number of events of devices in a request; with 1, each comes by itself, as a message always does.
     pub device_batch: usize,
     /// Keys of the chosen versions, in the order of their signatures, and until when each signs.
     pub(super) keys: Vec<(Key, Option<Timestamp>)>,
@@ -147,8 +149,9 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     let hidden = secrets.hidden();
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
-    let device_batch = settings.device_batch;
-    Ok(Config { url, is_operator_url, schedule, device_batch, keys, headers, hidden })
+    let body = settings.body;
+    let device_batch = if body == BodyShape::Slack { 1 } else { settings.device_batch };
+    Ok(Config { url, is_operator_url, schedule, body, device_batch, keys, headers, hidden })
 }
 
 /// Redacts keys and header values in a text that the endpoint sent, even a value that is cut off at the end of the
@@ -162,6 +165,11 @@ pub fn redact(config: &Config, text: &str) -> String {
 /// What happens to events of customers without an external id, by the stored settings.
 pub fn without_external_id(settings: &Value) -> WithoutExternalId {
     settings.get(unnamed::FIELD).and_then(WithoutExternalId::parse).unwrap_or_default()
+}
+
+/// What the body of a request is, by the stored settings.
+pub fn body_shape(settings: &Value) -> BodyShape {
+    settings.get("body").and_then(|body| BodyShape::deserialize(body).ok()).unwrap_or_default()
 }
 
 /// Whether events of devices carry receipts, by the stored settings.

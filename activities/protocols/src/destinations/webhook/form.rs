@@ -27,6 +27,8 @@ pub fn form() -> Form {
     let first = [
         NAME,
         Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events."),
+        Entry::new("body", "Body", Input::Select)
+            .choices(&[("event", "The event as JSON"), ("slack", "A message for Slack and similar chats")]),
         ENABLED,
         EVENTS,
     ];

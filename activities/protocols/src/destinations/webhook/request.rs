@@ -1,5 +1,6 @@
 //! The request of one attempt: the frozen body, and the headers with its signature.
 
+use super::body;
 use super::config::Config;
 use crate::destinations::{Invalid, TestNotes};
 use crate::http::{Method, Request};
@@ -30,15 +31,15 @@ pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<R
     sign(config, at, &attempt.delivery_id.to_string(), &attempt.body)
 }
 
-/// The signed request with events of devices: one as an object, or, for a destination with batches, an array of the same
-/// bodies, with a `webhook-id` that follows from its events.
+/// The signed request with events of devices: one as an object, or, for a destination with batches, all of them in one
+/// body, with a `webhook-id` that follows from its events.
 ///
 /// # Errors
 /// There is no event, or a key cannot sign.
 pub fn streamed(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let Some(id) = batch_id(config, attempts) else { return request(config, at, attempts) };
     let bodies: Vec<&str> = attempts.iter().map(|attempt| attempt.body.as_str()).collect();
-    sign(config, at, &id.to_string(), &format!("[{}]", bodies.join(",")))
+    sign(config, at, &id.to_string(), &body::batch(config.body, &bodies))
 }
 
 /// The `webhook-id` of a batch; `None` for a destination that gets events by themselves. Several events, such as those of a
@@ -60,7 +61,10 @@ pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) ->
     let id = format!("{TEST}{}", id.strip_prefix(TEST).unwrap_or(id));
     let data = json!({"message": "A test of this endpoint. It carries no event."});
     let bare = || json!({"type": "test", "id": id, "timestamp": at, "data": data});
-    let body = sample.cloned().unwrap_or_else(bare);
+    let body = match sample {
+        Some(event) => body::sample(config.body, event),
+        None => body::shaped(config.body, "test", bare()),
+    };
     let mut request = sign(config, at, &id, &body.to_string())?;
     request.headers.push(("webhook-test".to_owned(), "true".to_owned()));
     Ok(request)

@@ -19,12 +19,15 @@ pub struct Settings {
     /// The names of its headers.
     #[schemars(extend("readOnly" = true))]
     pub headers: Vec<String>,
+    /// What the body of a request is.
+    pub body: BodyShape,
     /// Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.
     pub signature: Signature,
     /// What happens to events of customers without an external id: they are sent, wait for the id at most 30 days, or are
     /// skipped.
     pub without_external_id: WithoutExternalId,
-    /// Maximum number of events of devices in a request. If above 1, the body is always an array, even for one event.
+    /// Maximum number of events of devices in a request. If above 1, the body is always an array, even for one event. A
+    /// message is always about one event.
     #[schemars(range(min = 1, max = 100))]
     pub device_batch: usize,
     /// Whether events of devices carry the receipts that apps report, with the store's customers: whoever has both may
@@ -38,6 +41,17 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Timestamp", extend("readOnly" = true))]
     pub old_secret_signs_until: Option<Timestamp>,
+}
+
+/// What the body of a request is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BodyShape {
+    /// The event as JSON.
+    #[default]
+    Event,
+    /// A message for a chat, as Slack's incoming webhooks take it: `{"text": …}`.
+    Slack,
 }
 
 /// How requests are signed.
@@ -68,6 +82,7 @@ impl Default for Settings {
         Self {
             url: None,
             headers: Vec::new(),
+            body: BodyShape::default(),
             signature: Signature::default(),
             without_external_id: WithoutExternalId::default(),
             device_batch: 1,

@@ -128,7 +128,7 @@ fn payment(payment: &PaymentFacts) -> String {
         "renewal" => format!("renewal, payment {number}"),
         "trial_conversion" => format!("first payment after the trial, payment {number}"),
         "recovery" => format!("recovered payment {number}"),
-        "plan_change" => format!("change of plan, payment {number}"),
+        "plan_change" => format!("first payment of another plan, payment {number}"),
         "restored" => format!("refund of payment {number} reversed"),
         adjustment => format!("{adjustment} of payment {number}"),
     };

@@ -5,6 +5,7 @@ mod bodies;
 mod response;
 mod settings;
 mod signatures;
+mod slack;
 mod streamed;
 
 use super::config::{Config, create, ready};

@@ -27,8 +27,8 @@ fn a_webhook_without_success_is_disabled_after_five_days() {
 fn a_url_is_enough_and_its_secret_is_shown_once() {
     let created = created(&json!({ "url": URL }));
     let settings = json!({
-        "url": URL, "headers": [], "signature": "v1", "without_external_id": "send", "device_batch": 1,
-        "device_receipts": false,
+        "url": URL, "headers": [], "body": "event", "signature": "v1", "without_external_id": "send",
+        "device_batch": 1, "device_receipts": false,
     });
     assert_eq!(created.settings, settings);
     let shown = shown(&created.shown);

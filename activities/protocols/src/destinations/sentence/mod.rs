@@ -1,0 +1,264 @@
+//! An event as people read it: a title, and lines with labels. Shared by the kinds of destination that write to people.
+//!
+//! Plain text on single lines: each kind escapes it for its own markup.
+
+#[cfg(test)]
+mod tests;
+
+use domain::Timestamp;
+use domain::event::{DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING, DESTINATION_RECOVERED, summary};
+use domain::text::visible;
+use serde_json::Value;
+
+/// Maximum length of a title in characters. What is longer ends with an ellipsis, as a value does.
+pub const MAX_TITLE_CHARS: usize = 150;
+/// Maximum length of a value in characters.
+pub const MAX_VALUE_CHARS: usize = 300;
+/// Maximum number of items that a value lists.
+const MAX_ITEMS: usize = 5;
+/// `pending` of a `destination.*` stands for any number from here on.
+const MANY_PENDING: i64 = 100_000;
+
+/// An event as people read it. No text in it has a line break or an invisible character.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sentence {
+    /// What happened, in at most [`MAX_TITLE_CHARS`] characters and without a full stop.
+    pub title: String,
+    /// Labels and values of at most [`MAX_VALUE_CHARS`] characters. What is not known has no line.
+    pub lines: Vec<(&'static str, String)>,
+}
+
+/// Describes an event by its type and its body as a destination gets it. Of a type that it does not know, it has the name
+/// alone.
+pub fn sentence(event_type: &str, body: &Value) -> Sentence {
+    let of_type = event_type.split('.').next().unwrap_or_default();
+    match of_type {
+        "destination" => destination(event_type, body),
+        "alarm" => alarm(event_type, body),
+        "purchase" => purchase(event_type, body),
+        "user" => user(event_type, body),
+        "device" => device(event_type, body),
+        "test" => Sentence::new("A test of this destination").line("Event", Some("none".to_owned())),
+        _ => Sentence::new(event_type),
+    }
+}
+
+impl Sentence {
+    fn new(title: &str) -> Self {
+        Self { title: within(visible(title), MAX_TITLE_CHARS), lines: Vec::new() }
+    }
+
+    /// The summary of the type as its title, or the type's name. A title of the sandbox names it.
+    fn about(event_type: &str, environment: Option<&str>) -> Self {
+        let summary = summary(event_type);
+        let summary = summary.split_once(';').map_or(summary, |(first, _)| first).trim_end_matches('.');
+        let title = if summary.is_empty() { event_type } else { summary };
+        let place = if environment == Some("sandbox") { " (sandbox)" } else { "" };
+        Self::new(&format!("{title}{place}"))
+    }
+
+    /// With this line, if there is a value.
+    fn line(mut self, label: &'static str, value: Option<String>) -> Self {
+        let value = value.map(|value| visible(&value)).filter(|value| !value.is_empty());
+        self.lines.extend(value.map(|value| (label, within(value, MAX_VALUE_CHARS))));
+        self
+    }
+}
+
+fn destination(event_type: &str, body: &Value) -> Sentence {
+    let name = text(body, "/destination/name").unwrap_or_else(|| "A destination".to_owned());
+    let title = match event_type {
+        DESTINATION_FAILING => format!("{name} is failing"),
+        DESTINATION_DISABLED => format!("{name} is disabled"),
+        DESTINATION_RECOVERED => format!("{name} works again"),
+        DESTINATION_EXHAUSTED => format!("{name}: a delivery failed"),
+        _ => format!("{name}: {event_type}"),
+    };
+    let pending = body.get("pending").and_then(Value::as_i64).map(|pending| match pending {
+        MANY_PENDING.. => format!("{MANY_PENDING} deliveries or more"),
+        1 => "1 delivery".to_owned(),
+        fewer => format!("{fewer} deliveries"),
+    });
+    let failures = text(body, "/failures").filter(|failures| failures != "0");
+    Sentence::new(&title)
+        .line("Reason", text(body, "/reason"))
+        .line("Since", time(body, "/since"))
+        .line("Failures in a row", failures)
+        .line("Pending", pending)
+}
+
+fn alarm(event_type: &str, body: &Value) -> Sentence {
+    let is_closed = event_type == "alarm.closed";
+    let kind = text(body, "/alarm/kind").map(|kind| kind.replace('_', " "));
+    let parts = [text(body, "/alarm/about"), kind.or_else(|| Some(event_type.to_owned()))];
+    let about = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
+    let title = if is_closed { "Alarm closed" } else { "Alarm" };
+    let count = text(body, "/alarm/count").filter(|count| count != "1");
+    let last = time(body, "/alarm/last_at").filter(|_| count.is_some());
+    Sentence::new(&format!("{title}: {about}"))
+        .line("Detail", text(body, "/alarm/detail"))
+        .line("Raised", time(body, "/alarm/first_at"))
+        .line("Raised last", last)
+        .line("Times raised", count)
+        .line("Closed", time(body, "/created_date").filter(|_| is_closed))
+        .line("Closed by", text(body, "/closed_by"))
+        .line("Note", text(body, "/note"))
+}
+
+fn purchase(event_type: &str, body: &Value) -> Sentence {
+    let data = body.get("data").unwrap_or(&Value::Null);
+    let environment = text(data, "/environment");
+    let receipt = text(data, "/purchase_guid");
+    let transaction = text(data, "/transaction_id").filter(|transaction| Some(transaction) != receipt.as_ref());
+    Sentence::about(event_type, environment.as_deref())
+        .line("Customer", text(data, "/last_seen_external_id"))
+        .line("Product", text(data, "/product_ref_id"))
+        .line("Price", price(data, "purchase_price", "purchase_currency"))
+        .line("State", state(data))
+        .line("Next plan", next_plan(data))
+        .line("Country", text(data, "/purchase_country"))
+        .line("Platform", text(data, "/platform_type"))
+        .line("Environment", environment)
+        .line("Receipt", receipt)
+        .line("Transaction", transaction)
+}
+
+fn user(event_type: &str, body: &Value) -> Sentence {
+    let environment = text(body, "/environment");
+    Sentence::about(event_type, environment.as_deref())
+        .line("Customer", external_id(body, "external_id"))
+        .line("User", text(body, "/user_id").filter(|_| external_id(body, "external_id").is_none()))
+        .line("Active products", listed(body, "/active_skus", |sku| sku.as_str().map(str::to_owned)))
+        .line("State", journey(body))
+        .line("Next plan", next_plan(body))
+        .line("Previous plan", text(body, "/previous_sku_ref_id"))
+        .line("Expiration reason", text(body, "/expiration_reason"))
+        .line("Happened", time(body, "/occurred_at"))
+        .line("Platform", text(body, "/event_platform"))
+        .line("Environment", environment)
+        .line("Receipt", external_id(body, "receipt_id"))
+}
+
+fn device(event_type: &str, body: &Value) -> Sentence {
+    let data = body.get("data").unwrap_or(&Value::Null);
+    let system = [text(data, "/device/os/name"), text(data, "/device/os/version")];
+    let system = system.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let app = text(data, "/device/app_version").map(|version| format!("app {version}"));
+    let shown = [Some(system).filter(|system| !system.is_empty()), app].into_iter().flatten();
+    let product = |product: &Value| {
+        let price = price(product, "price", "currency").map(|price| format!(" for {price}"));
+        Some(format!("{}{}", text(product, "/sku_ref_id")?, price.unwrap_or_default()))
+    };
+    Sentence::about(event_type, None)
+        .line("Customer", text(data, "/external_id"))
+        .line("User", text(data, "/user_id").filter(|_| text(data, "/external_id").is_none()))
+        .line("Paywall", text(data, "/paywall"))
+        .line("Placement", text(data, "/placement"))
+        .line("Campaign", text(data, "/campaign"))
+        .line("Variant", text(data, "/variant"))
+        .line("Products", listed(data, "/products", product))
+        .line("Kind", text(data, "/kind"))
+        .line("Product", text(data, "/sku_ref_id"))
+        .line("Price", price(data, "purchase_price", "purchase_currency"))
+        .line("Country", text(data, "/purchase_country"))
+        .line("Closed by", text(data, "/closed_by"))
+        .line("Device", Some(shown.collect::<Vec<_>>().join(", ")))
+        .line("Platform", text(data, "/device/platform_type"))
+        .line("Happened", time(body, "/attributes/event_time"))
+        .line("Receipt", text(data, "/purchase_guid"))
+        .line("Verified", Some("no, the app reported it".to_owned()))
+}
+
+/// A purchase's state, by its record; `None` when it is not known.
+fn state(data: &Value) -> Option<String> {
+    if let Some(at) = time(data, "/revoked_at") {
+        return Some(format!("revoked {at}"));
+    }
+    let end = |what: &str| time(data, "/expires_at").map(|at| format!("{what} {at}"));
+    if !flag(data, "/is_active")? {
+        return Some(end("no access since").unwrap_or_else(|| "no access".to_owned()));
+    }
+    let now = if flag(data, "/is_in_trial_period") == Some(true) { "in a trial" } else { "active" };
+    let unpaid = time(data, "/payment_issues_began_at").map(|at| format!("payment failed {at}"));
+    let next = match flag(data, "/is_auto_renewable") {
+        Some(true) => end("renews"),
+        Some(false) | None => end("ends"),
+    };
+    Some([Some(now.to_owned()), unpaid, next].into_iter().flatten().collect::<Vec<_>>().join(", "))
+}
+
+/// A customer's state across all purchases; `None` when nothing stands out.
+fn journey(body: &Value) -> Option<String> {
+    let phrases = [
+        ("in_trial_period", "in a trial"),
+        ("in_intro_offer_period", "at an introductory price"),
+        ("in_grace_period", "payment failed, in the grace period"),
+        ("in_account_hold", "on account hold"),
+        ("in_pause", "paused"),
+        ("is_cancelled", "auto-renewal is off"),
+        ("former_subscriber", "former subscriber"),
+    ];
+    let holds = |name: &str| flag(body, &format!("/customer_journey_state/{name}")) == Some(true);
+    let found: Vec<&str> = phrases.into_iter().filter(|(name, _)| holds(name)).map(|(_, phrase)| phrase).collect();
+    (!found.is_empty()).then(|| found.join(", "))
+}
+
+/// The product of a scheduled change of plan, and when it takes effect.
+fn next_plan(record: &Value) -> Option<String> {
+    let sku = text(record, "/pending_sku_ref_id")?;
+    Some(time(record, "/pending_at").map_or_else(|| sku.clone(), |at| format!("{sku} from {at}")))
+}
+
+fn price(record: &Value, amount: &str, currency: &str) -> Option<String> {
+    let amount = text(record, &format!("/{amount}"))?;
+    let currency = text(record, &format!("/{currency}"));
+    Some(currency.map_or_else(|| amount.clone(), |currency| format!("{amount} {currency}")))
+}
+
+/// The value of this key among a customer's external ids.
+fn external_id(body: &Value, key: &str) -> Option<String> {
+    let all = body.get("external_ids").and_then(Value::as_array)?;
+    text(all.iter().find(|one| one.get("key").and_then(Value::as_str) == Some(key))?, "/value")
+}
+
+/// The first items of a list, and the number of the others.
+fn listed(body: &Value, path: &str, item: impl Fn(&Value) -> Option<String>) -> Option<String> {
+    let all = body.pointer(path).and_then(Value::as_array)?;
+    let mut shown: Vec<String> = all.iter().take(MAX_ITEMS).filter_map(item).collect();
+    let others = all.len().saturating_sub(MAX_ITEMS);
+    if others > 0 {
+        shown.push(format!("and {others} more"));
+    }
+    (!shown.is_empty()).then(|| shown.join(", "))
+}
+
+fn flag(body: &Value, path: &str) -> Option<bool> {
+    body.pointer(path).and_then(Value::as_bool)
+}
+
+/// A text or a number as a reader sees it; `None` for anything else, and when nothing of it is visible.
+fn text(body: &Value, path: &str) -> Option<String> {
+    let text = match body.pointer(path)? {
+        Value::String(text) => visible(text),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    (!text.is_empty()).then(|| within(text, MAX_VALUE_CHARS))
+}
+
+/// An instant to the minute, in UTC; a text that is none stays as it is.
+fn time(body: &Value, path: &str) -> Option<String> {
+    let text = text(body, path)?;
+    let Ok(at) = text.parse::<Timestamp>() else { return Some(text) };
+    let at = at.to_string();
+    Some(format!("{} UTC", at.get(..16).unwrap_or(&at).replace('T', " ")))
+}
+
+/// A text of at most this many characters; what is cut off is replaced by an ellipsis.
+fn within(text: String, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text;
+    }
+    let cut: String = text.chars().take(most.saturating_sub(1)).collect();
+    format!("{}…", cut.trim_end())
+}
