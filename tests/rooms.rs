@@ -36,6 +36,7 @@ const API: House = House {
         "clock",
         "times",
         "sizes",
+        "near",
         "error",
         "operation",
         "answer",

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod keys;
 mod listener;
 pub mod metrics;
+mod near;
 pub mod openapi;
 mod operation;
 pub mod pages;

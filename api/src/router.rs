@@ -104,7 +104,10 @@ async fn known_host(State(edge): State<Shared>, request: Request, next: Next) ->
 /// The error for an unknown path.
 const fn no_path(surface: Surface) -> &'static str {
     match surface {
-        Surface::Public => "there is no such path here; /openapi.json at the address of `admin_listen` lists all",
+        Surface::Public => {
+            "there is no such path here: this address is for stores and devices. Use the address of `admin_listen` for \
+             the API, by default the next port"
+        }
         Surface::All => "there is no such path; /openapi.json lists them",
     }
 }

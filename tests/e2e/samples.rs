@@ -116,7 +116,8 @@ async fn samples_are_verified_tests_on_every_platform() {
     assert!(printed().contains("as a test purchase\nIts events will go to: Backend.\n"), "{}", printed());
     let (secret, _) = own.platform("secret", &json!({ "shared_secret": SECRET })).await;
     let (pinned, url) = own.platform("pinned", &json!({ "shared_secret": SECRET, "topic_arn": TOPIC })).await;
-    assert!(printed().contains("the app has several platforms"), "{}", printed());
+    let several = "the app has several platforms: choose one with --platform (`bare`, `secret`, `pinned`)";
+    assert!(printed().contains(several), "{}", printed());
     for platform in [&bare, &secret, &pinned] {
         let bought = own.settled(&["--platform", platform, "--receipt", "mine"], 1).await;
         assert_eq!((&bought["platform_id"], &bought["state"]), (&json!(platform), &json!("active")), "{bought}");

@@ -123,7 +123,7 @@ fn wrong_usage_ends_with_2() {
 #[test]
 fn a_missing_app_names_the_command_that_lists_them() {
     let folder = Folder::new("no-app");
-    for line in [["destination", "list"], ["platform", "list"], ["product", "list"], ["entitlement", "list"]] {
+    for line in [["product", "list"], ["entitlement", "list"]] {
         let output = ran(&folder, &line);
         assert_eq!(output.status.code(), Some(2), "{line:?}");
         let text = stderr_of(&output);

@@ -91,6 +91,29 @@ fn every_list_takes_the_name_of_an_app() {
 }
 
 #[test]
+fn without_an_app_a_list_has_those_of_all() {
+    let desk = Desk::open("cli-all-apps");
+    for app in ["mine", "demo"] {
+        let url = "https://example.com/hooks";
+        desk.id(&["destination", "create", "--app", app, "--name", "backend", "--url", url]);
+    }
+    let listed = desk.answer(&["destination", "list"]);
+    assert_eq!(listed["items"].as_array().map(Vec::len), Some(3), "with the demo's receiver: {listed}");
+    let printed = stdout_of(&desk.run(&["destination", "list"]));
+    assert!(printed.contains("mine") && printed.contains("demo"), "each with its app: {printed}");
+    let ambiguous = desk.run(&["destination", "show", "backend"]);
+    assert!(stderr_of(&ambiguous).contains("several destinations are named"), "{}", stderr_of(&ambiguous));
+    let shown = desk.answer(&["destination", "show", "backend", "--app", "mine"]);
+    assert_eq!(shown["app_id"], *desk.app, "{shown}");
+    assert_eq!(desk.run(&["destination", "list", "--limit", "1"]).status.code(), Some(2), "pages are those of an app");
+    let nobody = "00000000-0000-4000-8000-000000000000";
+    let unknown = stderr_of(&desk.run(&["platform", "show", nobody]));
+    assert!(unknown.contains(&format!("no platform `{nobody}`; `settle platform list` shows all")), "{unknown}");
+    let created = stdout_of(&desk.run(&["app", "create", "Radio"]));
+    assert!(created.contains("Next: connect its store with `settle platform create --app "), "{created}");
+}
+
+#[test]
 fn what_lists_show_is_taken_as_a_filter() {
     let desk = Desk::open("cli-shown");
     desk.seed(2);
@@ -132,6 +155,18 @@ fn a_mistyped_entitlement_is_refused_with_the_one_meant() {
 }
 
 #[test]
+fn a_probable_mistake_is_a_warning() {
+    let desk = Desk::open("cli-warnings");
+    let set = stdout_of(&desk.run(&["product", "set", "month", "--app", "mine", "--price", "XXX:9.99"]));
+    assert!(set.contains("Done.") && set.contains("\nWarning: `XXX` is not a currency of ISO 4217.\n"), "{set}");
+    let right = desk.answer(&["product", "set", "month", "--app", "mine", "--price", "USD:9.99"]);
+    assert!(right.get("warnings").is_none(), "{right}");
+    let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
+    let created = stdout_of(&desk.run(&create));
+    assert!(created.contains("Warning: `hello` has no dot, but package names are like"), "{created}");
+}
+
+#[test]
 fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let folder = Folder::new("cli-price");
     let refused = ran(&folder, &["product", "set", "month", "--app", "a", "--price", "USD:9,99"]);
@@ -141,6 +176,9 @@ fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let refused = ran(&folder, &["platform", "update", "id", "--window", "2h"]);
     let text = stderr_of(&refused);
     assert!(text.contains("--window") && text.contains("1s to 1h"), "{text}");
+    let refused = ran(&folder, &["sample", "--count", "0"]);
+    let text = stderr_of(&refused);
+    assert!(text.contains("--count") && text.contains("expected a whole number from 1 to 100000"), "{text}");
 }
 
 #[test]

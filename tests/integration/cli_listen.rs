@@ -1,6 +1,6 @@
 //! `settle listen`, and what it forwards.
 
-use super::cli::{log, logged, settle, stderr_of, stdout_of};
+use super::cli::{check_failure, log, logged, ran, settle, stderr_of, stdout_of};
 use super::cli_settings::Desk;
 use serde_json::Value;
 use std::net::TcpStream;
@@ -92,4 +92,16 @@ fn only_a_url_of_http_is_forwarded_to() {
     let refused = settle(&folder, &line).output().expect("settle starts");
     assert_eq!(refused.status.code(), Some(1));
     assert!(stderr_of(&refused).contains("http://127.0.0.1:3000/hooks"), "{}", stderr_of(&refused));
+}
+
+#[test]
+fn a_wrong_secret_or_kind_names_its_flag() {
+    let folder = Folder::new("cli-listen-wrong");
+    std::fs::write(folder.path().join("secret"), "c2VjcmV0").expect("a file");
+    let refused = ran(&folder, &["listen", "--secret", "@secret"]);
+    check_failure(&refused, &["--secret", "not a webhook secret"]);
+    let typed = ["destination", "create", "--app", "a", "--name", "b", "--kind", "webhok"];
+    let refused = ran(&folder, &typed);
+    let text = stderr_of(&refused);
+    assert!(text.contains("--kind") && text.contains("did you mean `webhook`?"), "{text}");
 }

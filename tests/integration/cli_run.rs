@@ -179,6 +179,10 @@ fn temporal_has_the_ports_of_the_last_start() {
     drop(usual);
     assert!(!first.contains(":8233"), "{first}");
     assert_eq!(ui(), first);
+    let printed = log(&folder);
+    for part in ["Webhooks     to this machine are refused unless", "SETTLE_DESTINATIONS_ALLOW_HTTP=true"] {
+        assert!(printed.contains(part), "`{part}` is missing: {printed}");
+    }
 }
 
 #[test]
@@ -289,7 +293,7 @@ fn what_the_demo_needs_holds_for_no_other_app() {
             let create = ["destination", "create", "--app", app, "--name", "local", "--url", url];
             let refused = call(&folder, &create);
             assert_eq!(refused.status.code(), Some(1), "{url}: {}", stdout_of(&refused));
-            assert!(stderr_of(&refused).contains("destinations.al"), "{}", stderr_of(&refused));
+            assert!(stderr_of(&refused).contains("SETTLE_DESTINATIONS_ALLOW"), "{}", stderr_of(&refused));
         }
     }
     let own = answer(&folder, &["destination", "list", "--app", &demo])["items"][0].clone();

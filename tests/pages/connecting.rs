@@ -112,6 +112,9 @@ async fn an_integration_is_created_from_its_documentation() {
     stage.fill("URL", "EU Residency").await;
     stage.fill("API Key", "0123456789abcdef0123456789abcdef").await;
     stage.fill("User ID", "External ID").await;
+    let every =
+        "const every = document.querySelector(\"input[name=events][value='*']\"); every.click(); return every.checked";
+    assert_eq!(stage.browser.run(every).await, false, "all listed events are chosen at first");
     for group in ["journey", "subscription"] {
         let script = format!(
             "const group = [...document.querySelectorAll('.boxes')].find((one) => one.innerText.toLowerCase().startsWith({group:?}));

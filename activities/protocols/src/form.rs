@@ -53,12 +53,14 @@ pub struct Entry {
     pub choices: &'static [(&'static str, &'static str)],
     /// The group of fields in which it is; empty for those that are always shown.
     pub group: &'static str,
+    /// Whether it or another field is needed, so that neither is called optional.
+    pub is_alternative: bool,
 }
 
 impl Entry {
     /// A field that is always shown.
     pub const fn new(name: &'static str, label: &'static str, input: Input) -> Self {
-        Self { name, label, input, help: None, choices: &[], group: "" }
+        Self { name, label, input, help: None, choices: &[], group: "", is_alternative: false }
     }
 
     #[must_use]
@@ -69,6 +71,12 @@ impl Entry {
     #[must_use]
     pub const fn choices(self, choices: &'static [(&'static str, &'static str)]) -> Self {
         Self { choices, ..self }
+    }
+
+    /// The field as one of several, of which one is needed.
+    #[must_use]
+    pub const fn alternative(self) -> Self {
+        Self { is_alternative: true, ..self }
     }
 
     /// The field among those that are folded away.

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::confirm::{Question, YES};
-use super::drawn::{Hook, Planned};
+use super::drawn::{Exchange, Hook, Planned};
 use super::import::{self, Import};
 use super::rates::{self, Rates};
 use super::sales::{self, Sales};
@@ -11,6 +11,7 @@ use clap::{Args, FromArgMatches};
 use serde_json::{Map, Value};
 
 pub const HOOKS: &[(&str, Hook)] = &[
+    ("create", Hook::Print(print_created)),
     (
         "import",
         Hook::Own(Import::augment_args, |matches, client| {
@@ -31,6 +32,12 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ),
     ("delete", Hook::Before(|client, planned| Box::pin(confirm_deletion(client, planned)))),
 ];
+
+fn print_created(_: &Client, Exchange { answer: app, .. }: &Exchange) {
+    table::fields(app);
+    let id = table::field(app, "id");
+    table::line(&format!("Next: connect its store with `settle platform create --app {id} …`."));
+}
 
 /// Asks whether an app is to be deleted, with what belongs to it.
 async fn confirm_deletion(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {

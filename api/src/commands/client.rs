@@ -295,6 +295,14 @@ impl Refused {
         }
         self
     }
+
+    /// Names the id that the service does not know, and the command that lists the known ones.
+    pub fn missing(mut self, what: &str, id: &str) -> Self {
+        if self.line.ends_with(&format!("there is no such {what}")) {
+            self.line = format!("{}: there is no {what} `{id}`; `settle {what} list` shows all", self.title);
+        }
+        self
+    }
 }
 
 /// Posts a body to an address that needs no token, such as a notification URL.
@@ -340,11 +348,11 @@ fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
         (None, None) => format!("the service responded with {status}"),
     };
     if status == StatusCode::UNAUTHORIZED {
-        line.push_str(&format!(
-            " (the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
-             its data directory with --data)",
+        line = format!(
+            "the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \
+             its data directory with --data",
             service.origin().ascii_serialization()
-        ));
+        );
     }
     if !status.is_client_error() {
         return anyhow!(line);

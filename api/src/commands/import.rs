@@ -4,7 +4,7 @@ use super::client::{Client, segment};
 use super::names::{self, Text};
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow};
-use super::table;
+use super::{settings, table};
 use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
 use anyhow::{Context, bail};
 use indicatif::ProgressBar;
@@ -25,7 +25,7 @@ pub struct Import {
     #[arg(long, value_name = "ID")]
     platform: String,
     /// Maximum number of new purchases per second, each of which is verified with the store.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=500))]
+    #[arg(long, default_value_t = 5, value_parser = |text: &str| settings::number(text, 1..=500))]
     rate: u32,
     /// Wait until all are settled.
     #[arg(long)]

@@ -5,6 +5,7 @@ use super::receiver::{self, Receiver, Style};
 use super::secret::Source;
 use super::stop::Stop;
 use super::{settings, sockets, table};
+use anyhow::Context;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use url::Url;
@@ -39,7 +40,7 @@ pub struct Options {
 
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
-    let webhook = receiver::webhook(&options.secret.read()?)?;
+    let webhook = receiver::webhook(&options.secret.read()?).context("--secret")?;
     let listener = sockets::bind("--listen", options.listen)?;
     let stop = Stop::on_signals()?;
     let style = if options.json { Style::Json } else { Style::Line };

@@ -3,7 +3,7 @@
 
 use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
-use crate::extract::near::did_you_mean;
+use crate::near::did_you_mean;
 use anyhow::bail;
 use domain::notification::SAMPLE_RECEIPT;
 use domain::{CollapseKey, DeliveryId};
@@ -88,6 +88,25 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
             bail!("no {kind} has the id or name `{text}`{meant}")
         }
     }
+}
+
+/// Where the path of a list has the id of its app.
+pub const OF_APP: &str = "{app_id}";
+/// The name of the app of each item, in a list of all apps.
+pub const APP: &str = "app";
+
+/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON.
+pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
+    let mut items = Vec::new();
+    let apps = every(client, "/v1/apps").await?;
+    for app in &apps {
+        let id = table::field(app, "id");
+        let mut list = every(client, &path.replace(OF_APP, &segment(&id))).await?;
+        let named = list.iter_mut().filter_map(Value::as_object_mut).filter(|_| !client.json && apps.len() > 1);
+        named.for_each(|item| drop(item.insert(APP.to_owned(), app["name"].clone())));
+        items.append(&mut list);
+    }
+    Ok(json!({ "items": items, "next_cursor": null }))
 }
 
 /// All items of a list.

@@ -29,7 +29,10 @@ fn order() -> Vec<&'static str> {
 }
 
 fn print_created(_: &Client, Exchange { answer: platform, .. }: &Exchange) {
-    table::fields(platform);
+    let mut shown = platform.clone();
+    let warnings = shown.as_object_mut().and_then(|fields| fields.remove("warnings"));
+    table::fields(&shown);
+    table::warnings(&warnings.unwrap_or_default());
     let (id, url) = (table::field(platform, "id"), table::field(platform, "notification_url"));
     if url.parse::<Url>().is_ok_and(|url| is_of_this_machine(&url)) {
         table::line(

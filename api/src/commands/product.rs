@@ -80,13 +80,15 @@ fn affected(exchange: &Exchange) -> String {
 
 fn affected_purchases(answer: &Value, is_dry: bool) -> String {
     let count = table::field(answer, "purchases");
-    if count == "0" && !is_dry {
+    let sentence = if count == "0" && !is_dry {
         "Done. This affects no purchase.".to_owned()
     } else if is_dry {
         format!("Nothing was changed. This would affect {count} purchases.")
     } else {
         format!("Done. This affects {count} purchases, which will be re-settled gradually.")
-    }
+    };
+    let warnings = answer["warnings"].as_array().into_iter().flatten();
+    warnings.fold(sentence, |text, warning| format!("{text}\nWarning: {}.", table::raw(warning)))
 }
 
 async fn catalogue(client: &Client, app: &str) -> anyhow::Result<String> {

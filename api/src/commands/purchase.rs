@@ -1,10 +1,12 @@
 //! `settle purchase`: what the table of its verbs cannot state.
 
 use super::client::Client;
-use super::drawn::{Exchange, Hook};
+use super::drawn::{Exchange, Hook, Planned};
 use super::{explain, table};
+use crate::clock;
 use crate::resources::purchases::state_for_people;
-use serde_json::Value;
+use domain::Timestamp;
+use serde_json::{Map, Value};
 
 pub const HOOKS: &[(&str, Hook)] = &[
     ("list", Hook::Shown("state", shown)),
@@ -12,6 +14,7 @@ pub const HOOKS: &[(&str, Hook)] = &[
     ("list", Hook::WhyEmpty(|client, exchange| Box::pin(waiting(client, exchange)))),
     ("show", Hook::Humanize(humanize_state)),
     ("explain", Hook::Print(explain::print)),
+    ("hold", Hook::Before(|client, planned| Box::pin(note_earlier_hold(client, planned)))),
     ("hold", Hook::Sentence(held)),
 ];
 
@@ -51,6 +54,19 @@ async fn waiting(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<
              `settle notification list` shows all."
         )
     }))
+}
+
+/// Names the hold that a new one replaces. Without an answer there is nothing to name: the call itself fails then.
+async fn note_earlier_hold(client: &Client, planned: &Planned<'_>) -> anyhow::Result<Map<String, Value>> {
+    let path = planned.path.strip_suffix("/hold").unwrap_or(planned.path);
+    let until = match client.get(path, &[]).await {
+        Ok(purchase) => purchase["held_until"].as_str().and_then(|until| until.parse::<Timestamp>().ok()),
+        Err(_) => None,
+    };
+    if let Some(until) = until.filter(|until| *until > clock::now() && !client.json) {
+        table::line(&format!("It is held already, until {until}; the new hold replaces that one."));
+    }
+    Ok(Map::new())
 }
 
 fn held(exchange: &Exchange) -> String {

@@ -4,9 +4,9 @@ use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
 use super::run::demo;
-use super::{data, table};
+use super::{data, settings, table};
 use crate::clock;
-use crate::extract::near::did_you_mean;
+use crate::near::did_you_mean;
 use crate::stores::amazon::envelope::Version;
 use crate::stores::amazon::sample::{self, TOPIC_ARN, TYPES};
 use crate::stores::amazon::signer::{Header, Sample, Signer};
@@ -49,7 +49,7 @@ pub struct Options {
     #[arg(long, value_name = "ID", default_value = "sample-customer")]
     user: String,
     /// Number of notifications, all about one purchase [default: the number of types].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(long, value_name = "N", value_parser = |text: &str| settings::number(text, 1..=100_000))]
     count: Option<u32>,
     /// Spread them evenly over this time instead of sending all at once.
     #[arg(long, value_parser = times::duration, default_value = "0s")]
@@ -227,11 +227,14 @@ async fn platform(client: &Client, options: &Options) -> anyhow::Result<Value> {
         return client.get(&format!("/v1/platforms/{}", segment(&id)), &[]).await;
     }
     let Some(app) = app else { return demo_platform(client).await };
-    let mut all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
-    match (all.pop(), all.len()) {
-        (Some(only), 0) => Ok(only),
-        (Some(_), _) => bail!("the app has several platforms: name one with --platform"),
-        (None, _) => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+    let all = names::every(client, &format!("/v1/apps/{}/platforms", segment(&app))).await?;
+    match all.as_slice() {
+        [only] => Ok(only.clone()),
+        [] => bail!("the app has no platform yet: `{}`", options.remote.command("platform create --help")),
+        several => {
+            let names: Vec<String> = several.iter().map(|one| format!("`{}`", table::field(one, "name"))).collect();
+            bail!("the app has several platforms: choose one with --platform ({})", names.join(", "))
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use crate::config::{Config, Database, Flags, Variables, environment, load};
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use storage::{Error, Store};
 
@@ -67,6 +68,12 @@ impl Options {
     pub fn load(&self) -> anyhow::Result<Config> {
         Ok(load(&self.flags(), &environment())?)
     }
+}
+
+/// Parses a whole number within limits.
+pub fn number(text: &str, limits: RangeInclusive<u32>) -> Result<u32, String> {
+    let expected = || format!("expected a whole number from {} to {}", limits.start(), limits.end());
+    text.parse().ok().filter(|number| limits.contains(number)).ok_or_else(expected)
 }
 
 /// Parses an address to listen on.

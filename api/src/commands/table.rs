@@ -198,6 +198,13 @@ pub fn items(answer: &Value) -> &[Value] {
     answer.get("items").unwrap_or(answer).as_array().map_or(&[], Vec::as_slice)
 }
 
+/// Prints a list of warnings, one line each.
+pub fn warnings(list: &Value) {
+    for warning in list.as_array().into_iter().flatten() {
+        line(&format!("Warning: {}.", raw(warning)));
+    }
+}
+
 /// One field as text; empty when it is absent.
 pub fn field(item: &Value, path: &str) -> String {
     path.split('.').try_fold(item, |value, name| value.get(name)).map_or_else(String::new, text)

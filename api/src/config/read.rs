@@ -3,6 +3,7 @@
 use super::Rate;
 use super::Reserve;
 use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
+use crate::near::did_you_mean;
 use crate::{sizes, times};
 use config::{File, FileFormat, Value};
 use ipnet::IpNet;
@@ -260,10 +261,20 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
         config::ConfigError::At { error, key: Some(key), .. } => invalid(key, error.to_string()),
         config::ConfigError::Type { expected, .. } => invalid("config", *expected),
         other => {
+            let other = other.to_string();
+            let meant = unknown_name(&other).unwrap_or_default();
             let name = file.map_or_else(String::new, |path| format!(" in {}", path.display()));
-            invalid("config", format!("valid settings{name} ({other})"))
+            invalid("config", format!("valid settings{name} ({other}){meant}"))
         }
     }
+}
+
+/// The setting that an unknown one probably means, at the end of its error; `None` for another error. Serde lists the
+/// known ones in it.
+fn unknown_name(error: &str) -> Option<String> {
+    let mut quoted = error.split_once("unknown field ")?.1.split('`').skip(1).step_by(2);
+    let typed = quoted.next()?;
+    Some(did_you_mean(typed, quoted))
 }
 
 pub(super) fn invalid(field: &str, expected: impl Into<String>) -> Invalid {

@@ -178,7 +178,7 @@ fn origins_of_the_operators_own_are_listed() {
 fn an_unknown_setting_in_the_file_is_named() {
     let file = Toml::new("unknown", "windows = \"5s\"\n");
     let message = load(&file.flags(), &Variables::new()).expect_err("unknown").to_string();
-    assert!(message.contains("windows"), "{message}");
+    assert!(message.contains("windows") && message.ends_with("; did you mean `window`?"), "{message}");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 //! The schemas are those of `/openapi.json`, so documentation and checks agree.
 
 use super::formats;
-use super::near::did_you_mean;
 use super::shape::{admits_null, choices, is_required, present, type_of};
 use crate::error::{Error, Field, cut};
+use crate::near::did_you_mean;
 use serde_json::{Map, Value};
 
 /// Maximum number of wrong fields in one answer.
@@ -192,7 +192,9 @@ fn whole(value: &Value) -> Option<i64> {
 /// The error of a text; `None` when it fits.
 fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if !is_plain(text) {
-        return Some(format!("text of 1 to {MAX_BYTES} bytes without control characters"));
+        let most = schema["maxLength"].as_u64().map(|max| format!("{max} characters"));
+        let most = most.unwrap_or_else(|| format!("{MAX_BYTES} bytes"));
+        return Some(format!("text of 1 to {most} without control characters"));
     }
     if formats::of(schema).is_some_and(|format| !(format.fits)(text)) {
         return Some(but_is(schema, &format!("`{}`", shown(text))));

@@ -5,7 +5,6 @@ mod body;
 mod check;
 mod fields;
 pub mod formats;
-pub mod near;
 mod patch;
 mod path;
 mod query;

@@ -84,6 +84,7 @@ fn what_was_expected_follows_from_the_schema() {
         (order("name", Value::Null), "name", "text; it is required"),
         (order("name", json!(1)), "name", "text, but it is a number"),
         (order("name", json!("two\nlines")), "name", "text of 1 to 2048 bytes without control characters"),
+        (line("code", json!("")), "lines[0].code", "text of 1 to 3 characters without control characters"),
         (order("count", json!(0)), "count", "a whole number from 1 to 9, but it is 0"),
         (order("environment", json!("live")), "environment", "`production` or `sandbox`, but it is `live`"),
         (order("size", json!("huge")), "size", "`small` or `large`, but it is `huge`"),

@@ -3,9 +3,9 @@
 use super::query::Listed;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::near::did_you_mean;
 use crate::extract::{Id, Query};
 use crate::keys::Caller;
+use crate::near::did_you_mean;
 use axum::Json;
 use axum::extract::State;
 use domain::event::{PROFILE_UPDATED, REVENUE_ADJUSTED};
@@ -96,8 +96,8 @@ pub fn chosen(text: &str) -> Result<Vec<String>, String> {
         if types.len() == before {
             let meant = did_you_mean(name, known.iter().copied());
             let shown: String = name.chars().take(100).collect();
-            let known = known.join(", ");
-            return Err(format!("an event type or a group such as `user.*`; `{shown}` is neither{meant}: {known}"));
+            let known = if meant.is_empty() { format!(": {}", known.join(", ")) } else { String::new() };
+            return Err(format!("an event type or a group such as `user.*`; `{shown}` is neither{meant}{known}"));
         }
     }
     types.sort_unstable();

@@ -70,6 +70,9 @@ pub struct Field {
     pub secret: bool,
     /// Whether it must be there.
     pub required: bool,
+    /// Whether it or another field must be there.
+    #[serde(skip)]
+    pub is_alternative: bool,
     /// The fields of one group are shown together and folded away; those without a group are always shown.
     pub group: Option<&'static str>,
     /// What holds when it is absent, if that is one value.
@@ -180,6 +183,7 @@ impl Field {
             },
             secret: property["writeOnly"] == true,
             required: schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == outer)),
+            is_alternative: entry.is_alternative,
             group: Some(entry.group).filter(|group| !group.is_empty()),
             default: property["default"].clone(),
             minimum: bound("minimum"),

@@ -84,6 +84,9 @@ pub struct Platform {
     topic: TopicSummary,
     /// When it was created.
     created_at: Timestamp,
+    /// What is probably a mistake in the request that created it, each as a sentence; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// The notification URL before the present one.
@@ -140,7 +143,8 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
     };
     let platform = edge.store.new_platform(new).await?;
-    Ok(Created(view(&edge, &edge.caller, platform).await?))
+    let warnings = package_warning(&platform.settings.package_name).into_iter().collect();
+    Ok(Created(Platform { warnings, ..view(&edge, &edge.caller, platform).await? }))
 }
 
 /// `GET /v1/apps/{app_id}/platforms`
@@ -269,7 +273,7 @@ pub async fn retry_parked(
 ) -> Result<Accepted<Concerned>, Error> {
     let purchases = edge.store.retry_parked(platform.id).await?;
     edge.wake_for_persons();
-    Ok(Accepted(Concerned { purchases }))
+    Ok(Accepted(Concerned { purchases, warnings: Vec::new() }))
 }
 
 async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Result<Platform, Error> {
@@ -292,6 +296,17 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         signed_login: platform.has_login_secret,
         unsigned_login_at: platform.unsigned_login_at,
         created_at: platform.created_at,
+        warnings: Vec::new(),
+    })
+}
+
+/// The warning about a package name without a dot; no app has one.
+fn package_warning(name: &str) -> Option<String> {
+    let is_usual = name.contains('.');
+    (!is_usual).then(|| {
+        format!(
+            "`{name}` has no dot, but package names are like com.example.app; messages about another app are refused"
+        )
     })
 }
 

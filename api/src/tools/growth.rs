@@ -14,10 +14,11 @@ const LINE: Duration = Duration::from_secs(10);
 
 /// Shows the size of a folder until the sender of `stopped` is dropped.
 pub fn show(folder: &Path, stopped: &Receiver<()>) {
-    let (bar, began) = (bar(), Instant::now());
+    let (bar, began, mut largest) = (bar(), Instant::now(), 0);
     let mut line_at = began + LINE;
     while stopped.recv_timeout(POLL) == Err(RecvTimeoutError::Timeout) {
-        let so_far = so_far(size(folder), began.elapsed());
+        largest = grown(largest, folder);
+        let so_far = so_far(largest, began.elapsed());
         if !std::io::stderr().is_terminal() && Instant::now() >= line_at {
             progress(&so_far);
             line_at += LINE;
@@ -39,6 +40,11 @@ fn so_far(bytes: u64, elapsed: Duration) -> String {
     format!("{:.1} MB so far, {} s", bytes as f64 / 1_000_000.0, elapsed.as_secs())
 }
 
+/// The largest size of a folder so far in bytes: a download whose file is moved away does not go back.
+fn grown(largest: u64, folder: &Path) -> u64 {
+    largest.max(size(folder))
+}
+
 /// The size of all files below a folder in bytes. A file that is removed meanwhile counts as 0.
 fn size(folder: &Path) -> u64 {
     let mut folders: Vec<PathBuf> = vec![folder.to_owned()];
@@ -57,7 +63,7 @@ fn size(folder: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{size, so_far};
+    use super::{grown, size, so_far};
     use std::time::Duration;
 
     #[test]
@@ -69,6 +75,6 @@ mod tests {
         let found = size(&folder);
         std::fs::remove_dir_all(&folder).expect("no folder");
         assert_eq!(so_far(found, Duration::from_millis(2500)), "1.5 MB so far, 2 s");
-        assert_eq!(size(&folder), 0);
+        assert_eq!((size(&folder), grown(found, &folder)), (0, found), "progress does not go back");
     }
 }

@@ -17,10 +17,11 @@ const LOCALHOST: &str = "localhost";
 /// 127.0.0.1), and a port that is not public unless some network is allowed.
 ///
 /// # Errors
-/// All reasons for which no request can be sent to the URL, as a sentence for people, with the variables that allow it
-/// where settings can.
+/// What is expected instead, as a sentence for people: with the variables that allow the URL where settings can, else with
+/// all reasons.
 pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
     let (mut reasons, mut variables, mut wider) = (Vec::new(), Vec::new(), rules.clone());
+    let mut purpose = "for plain HTTP";
     if url.scheme() == "http" && !rules.allow_http {
         reasons.push(Failure::Scheme.to_string());
         variables.push("SETTLE_DESTINATIONS_ALLOW_HTTP=true".to_owned());
@@ -35,14 +36,16 @@ pub fn check_url(url: &Url, rules: &Rules) -> Result<(), String> {
                 // What is allowed already is nobody's business but the operator's.
                 let others = if rules.allowed_networks.is_empty() { "" } else { "…," };
                 variables.push(format!("SETTLE_DESTINATIONS_ALLOWED_NETWORKS={others}{network}"));
+                let is_local = network.addr().is_loopback();
+                purpose = if is_local { "for a receiver on this machine" } else { "for a receiver in your network" };
             }
             _ => variables.clear(),
         }
     }
     match (reasons.is_empty(), variables.is_empty()) {
         (true, _) => Ok(()),
-        (false, true) => Err(reasons.join("; ")),
-        (false, false) => Err(format!("{}: start settle with `{}`", reasons.join("; "), variables.join(" "))),
+        (false, true) => Err(format!("an address that settle can deliver to: {}", reasons.join("; "))),
+        (false, false) => Err(format!("a public https:// URL; {purpose} start settle with `{}`", variables.join(" "))),
     }
 }
 

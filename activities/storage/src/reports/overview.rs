@@ -103,6 +103,9 @@ pub struct NamedDestination {
     pub state: State,
     /// Since when.
     pub since: Timestamp,
+    /// When it was created.
+    #[serde(skip)]
+    pub created_at: Timestamp,
     /// Why.
     pub reason: Option<String>,
 }
@@ -116,6 +119,7 @@ impl Field for NamedDestination {
             name: Field::read(row, "name")?,
             state: Field::read(row, "state")?,
             since: Field::read(row, "since")?,
+            created_at: Field::read(row, "created_at")?,
             reason: Field::read(row, "reason")?,
         })
     }
@@ -198,7 +202,7 @@ const TO_APP: Clause = clause! {
 
 /// Each destination with what is pending for it: one statement, however many there are.
 const DESTINATIONS: Sql = statement! {"
-    SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.reason,
+    SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.created_at, t.reason,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
             WHERE d.destination_id = t.id AND d.status = 'pending' LIMIT {MAX_COUNTED}) x) AS pending,
         (SELECT d.created_at FROM deliveries d

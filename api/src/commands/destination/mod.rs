@@ -10,6 +10,8 @@ use crate::commands::client::{Client, segment};
 use crate::commands::drawn::{Exchange, Hook};
 use crate::commands::names::{self, Text};
 use crate::commands::table;
+use crate::near::did_you_mean;
+use crate::resources::forms::of_destinations;
 use clap::{Args, FromArgMatches};
 use flags::Fields;
 use serde_json::Value;
@@ -49,7 +51,7 @@ struct Create {
     #[arg(long)]
     app: String,
     /// The kind of destination: `webhook` or `amplitude`.
-    #[arg(long, default_value = "webhook")]
+    #[arg(long, default_value = "webhook", value_parser = kind)]
     kind: String,
     /// Create it disabled: its events stay pending until it is enabled.
     #[arg(long)]
@@ -77,6 +79,17 @@ struct Retry {
     /// The reason, which the Temporal UI shows.
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// Parses a kind of destination.
+fn kind(text: &str) -> Result<String, String> {
+    let forms = of_destinations();
+    let kinds = || forms.iter().map(|form| form.name);
+    if kinds().any(|kind| kind == text) {
+        return Ok(text.to_owned());
+    }
+    let known: Vec<String> = kinds().map(|kind| format!("`{kind}`")).collect();
+    Err(format!("expected {}{}", known.join(" or "), did_you_mean(text, kinds())))
 }
 
 async fn id_of(client: &Client, text: &str) -> anyhow::Result<String> {

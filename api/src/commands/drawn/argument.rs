@@ -45,6 +45,8 @@ pub struct Flag {
     positional: bool,
     /// Has to be typed, though the API does not require it.
     required: bool,
+    /// Need not be typed, though the API requires it.
+    optional: bool,
     /// Cannot be typed.
     hidden: bool,
     /// The field without which it cannot be typed.
@@ -317,7 +319,8 @@ impl Argument {
                 arg.ignore_case(true).value_parser(parser.map(move |typed| name_of(&known, typed)))
             }
             ArgumentKind::Number { least, most } => {
-                arg.value_parser(value_parser!(i64).range(least.unwrap_or(i64::MIN)..=most.unwrap_or(i64::MAX)))
+                let (least, most) = (*least, *most);
+                arg.value_parser(move |text: &str| whole_number(text, least, most))
             }
             ArgumentKind::Time { is_ahead: true } => arg.value_parser(|text: &str| times::instant(text, clock::now())),
             ArgumentKind::Time { is_ahead: false } => arg.value_parser(|text: &str| times::past(text, clock::now())),
@@ -338,7 +341,7 @@ impl Argument {
             None => arg,
         };
         let is_typed = self.is_required && !matches!(self.kind, ArgumentKind::Many) || self.flag.required;
-        let is_required = is_typed && self.flag.default.is_none();
+        let is_required = is_typed && self.flag.default.is_none() && !self.flag.optional;
         let arg = arg.required(is_required);
         let arg = match &self.flag.alias {
             Some(alias) => arg.visible_alias(alias.clone()),
@@ -404,6 +407,17 @@ fn name_of(known: &[PossibleValue], typed: String) -> String {
     found.map_or(typed, |choice| choice.get_name().to_owned())
 }
 
+/// Parses a whole number within limits.
+fn whole_number(text: &str, least: Option<i64>, most: Option<i64>) -> Result<i64, String> {
+    let is_within =
+        |number: &i64| least.is_none_or(|least| *number >= least) && most.is_none_or(|most| *number <= most);
+    text.parse().ok().filter(is_within).ok_or_else(|| match (least, most) {
+        (least, Some(most)) => format!("expected a whole number from {} to {most}", least.unwrap_or_default()),
+        (Some(least), None) => format!("expected a whole number, at least {least}"),
+        (None, None) => "expected a whole number".to_owned(),
+    })
+}
+
 /// Parses a duration of whole seconds within limits.
 fn whole_seconds(text: &str, least: Option<i64>, most: Option<i64>) -> Result<u64, String> {
     let duration = times::duration(text)?;
@@ -412,7 +426,13 @@ fn whole_seconds(text: &str, least: Option<i64>, most: Option<i64>) -> Result<u6
     if duration.subsec_nanos() == 0 && is_within {
         return Ok(duration.as_secs());
     }
-    Err(format!("expected a duration of whole seconds{}", between(least, most, seconds_as_typed)))
+    Err(match (least, most) {
+        (least, Some(most)) => {
+            let least = seconds_as_typed(least.unwrap_or_default());
+            format!("expected {least} to {}, in whole seconds", seconds_as_typed(most))
+        }
+        _ => "expected a duration of whole seconds, such as 90s".to_owned(),
+    })
 }
 
 fn seconds_as_typed(seconds: i64) -> String {

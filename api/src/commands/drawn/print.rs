@@ -74,7 +74,10 @@ impl Verb {
     }
 
     async fn print_list(&'static self, client: &Client, mut exchange: Exchange) -> anyhow::Result<ExitCode> {
-        let columns: Vec<Column> = self.columns.iter().map(|column| of_text(column)).collect();
+        let mut columns: Vec<Column> = self.columns.iter().map(|column| of_text(column)).collect();
+        if table::items(&exchange.answer).iter().any(|one| one.get(names::APP).is_some()) {
+            columns.insert(0, (names::APP, names::APP));
+        }
         for named in [PLATFORM, DESTINATION].into_iter().filter(|named| named.is_in(&columns)) {
             names::add(client, &mut exchange.answer, named).await;
         }

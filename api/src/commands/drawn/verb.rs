@@ -168,6 +168,7 @@ impl Verb {
         let resettable: Vec<String> = arguments.iter().filter(|one| one.is_resettable()).map(Argument::name).collect();
         let is_fixed = !self.fixed.is_empty();
         let command = if resettable.is_empty() || is_fixed { command } else { command.arg(clear(resettable)) };
+        let command = if takes_app(&arguments) { command.arg(app()) } else { command };
         let command = match self.one_of.as_slice() {
             [] => command,
             fields => command.group(ArgGroup::new("one of").args(fields).required(true)),
@@ -193,7 +194,8 @@ impl Verb {
         let call = self.call_for(|field| typed.contains_key(field));
         let (method, path) = call.with_context(|| format!("`{}` has no call", self.name))?;
         let mut body = if call == self.call() { self.fixed.clone() } else { Map::new() };
-        let (mut path, mut query, mut app) = (path.to_owned(), Vec::new(), None);
+        let (mut path, mut query) = (path.to_owned(), Vec::new());
+        let mut app = app_of(client, matches).await?;
         for (argument, mut value) in values {
             if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
                 let id = self.id_of(client, argument, names::Text { text, app: app.as_deref() }).await?;
@@ -224,10 +226,11 @@ impl Verb {
             }
         }
         let answer = match method {
+            "GET" if path.contains(names::OF_APP) => names::of_all_apps(client, &path).await,
             "GET" => client.get(&path, &query).await,
             method => client.change(method, &path, &query, &Value::Object(body)).await,
         };
-        let answer = answer.map_err(|error| in_flags(error, &arguments))?;
+        let answer = answer.map_err(|error| in_flags(missing(error, &arguments, &typed), &arguments))?;
         let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
         let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
         self.print(client, Exchange { answer, typed, is_filtered }).await
@@ -261,6 +264,30 @@ impl Verb {
 }
 
 const CLEAR: &str = "clear";
+const APP: &str = "app";
+
+/// Whether the line names what has a unique name in one app alone, and no argument is that app.
+fn takes_app(arguments: &[Argument]) -> bool {
+    let is_named = |one: &Argument| {
+        one.place == Place::Path
+            && one.is_positional()
+            && ["destination_id", "platform_id"].contains(&one.field.as_str())
+    };
+    arguments.iter().any(is_named) && arguments.iter().all(|one| one.name() != APP)
+}
+
+/// The flag with the app in which a name is searched.
+fn app() -> Arg {
+    Arg::new(APP).long(APP).value_name("APP").help("The app in which the name is searched, by its id or name")
+}
+
+/// The id of the app in which names are searched; all apps without one.
+async fn app_of(client: &Client, matches: &ArgMatches) -> anyhow::Result<Option<String>> {
+    match matches.try_get_one::<String>(APP).ok().flatten() {
+        Some(text) => Ok(Some(names::app_id(client, text).await?)),
+        None => Ok(None),
+    }
+}
 
 /// The flag with the reason of a change.
 fn reason() -> Arg {
@@ -272,6 +299,19 @@ fn clear(names: Vec<String>) -> Arg {
     let arg = Arg::new(CLEAR).long(CLEAR).value_name("FLAG");
     let arg = arg.help("Reset these flags to their defaults");
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
+}
+
+/// A refusal that names the typed id which the service does not know.
+fn missing(error: anyhow::Error, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Error {
+    let named = arguments.iter().find(|one| one.place == Place::Path);
+    let id = named.and_then(|one| Some((one.field.strip_suffix("_id")?, typed.get(&one.field)?.as_str()?)));
+    match error.downcast::<Refused>() {
+        Ok(refused) => match id {
+            Some((what, id)) => refused.missing(what, id).into(),
+            None => refused.into(),
+        },
+        Err(error) => error,
+    }
 }
 
 /// A refusal in the words of the flags that were typed.

@@ -221,6 +221,7 @@ impl Runner {
             admin_token: self.config.http.admin_token.clone(),
             window: self.demo.as_ref().map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
+            allows_local: !self.config.destinations.allowed_networks.is_empty(),
             page: None,
         }
     }

@@ -16,6 +16,8 @@ use storage::{Actor, NewLink, Person, Role, chain};
 
 /// The namespace that Temporal's command-line tool takes by itself.
 const DEFAULT_NAMESPACE: &str = "default";
+/// The variables that allow destinations on this machine.
+const LOCAL_RECEIVERS: &str = "SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true";
 /// The name of who opens the link that is printed here.
 const CONSOLE: &str = "console";
 
@@ -31,6 +33,8 @@ pub struct Welcome {
     pub window: Option<Duration>,
     /// The dev server, if this process started one.
     pub dev_server: Option<DevServer>,
+    /// Whether the settings allow any destination that is not public.
+    pub allows_local: bool,
     /// What signs in to the page.
     pub page: Option<Shared>,
 }
@@ -77,6 +81,13 @@ impl Welcome {
             || "see this server".to_owned(),
             |addresses| format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
         );
+        let local = if self.allows_local {
+            String::new()
+        } else {
+            format!(
+                "\n  Webhooks     to this machine are refused unless settle starts with\n               {LOCAL_RECEIVERS}"
+            )
+        };
         let demo = self.window.map_or_else(String::new, |window| {
             format!(
                 "\n  Demo app     window {}; simulated store; events are printed here\n\n\
@@ -98,7 +109,7 @@ impl Welcome {
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
              Temporal UI  {ui}\n  \
              Data         {data}\n  \
-             Admin token  {token}{demo}\n",
+             Admin token  {token}{local}{demo}\n",
             temporal = engine.address(),
             data = self.data.display(),
             open = self.command("open"),

@@ -5,11 +5,11 @@ use super::progress::{Facts, Step};
 use crate::pages::cell::Cell;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
-use crate::pages::destinations::state;
+use crate::pages::destinations::{lasts_since, state};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
-use crate::pages::text::escaped;
+use crate::pages::text::{capital, escaped};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
@@ -129,7 +129,7 @@ pub fn destination(visit: &Visit, one: &ShownDestination) -> DestinationRow {
         path: page(""),
         name: one.name.clone(),
         kind: one.kind.clone(),
-        state: state(one.shown_state, one.since, page),
+        state: state(one.shown_state, lasts_since(one.shown_state, one.since, one.created_at), page),
     }
 }
 
@@ -179,7 +179,7 @@ impl<'a> AppPage<'a> {
 pub struct StoreChoice {
     path: String,
     name: &'static str,
-    label: &'static str,
+    label: String,
     summary: &'static str,
 }
 
@@ -209,7 +209,7 @@ impl<'a> PlatformPage<'a> {
         let choice = |form: &Form| StoreChoice {
             path: of_app(visit, app.id, &format!("{path}?store={}", form.name)),
             name: form.name,
-            label: form.label,
+            label: capital(form.label),
             summary: form.summary,
         };
         Self {

@@ -11,7 +11,7 @@ mod steps;
 mod view;
 
 use super::Screen;
-use super::act::{above, act};
+use super::act::{above, act, upper};
 use super::visit::Visit;
 use crate::resources::{apps as api_apps, platforms, samples, topics};
 use crate::route::Route;
@@ -116,8 +116,11 @@ fn changes() -> Vec<Route> {
     ]
 }
 
-/// The page of the sample with the purchase that it is about.
+/// The page of the sample with the purchase that it is about; the last step, where the sample was sent from there.
 fn sample_page(visit: &Visit, answer: &Value) -> String {
+    if visit.query("from").as_deref() == Some("first") {
+        return visit.to(&format!("{}/first?done=sample", upper(visit.uri.path(), 1)));
+    }
     let query = visit.uri.query().map(|query| format!("{query}&")).unwrap_or_default();
     format!("{}?{query}sent={}", visit.uri.path(), answer["collapse_key"].as_str().unwrap_or_default())
 }

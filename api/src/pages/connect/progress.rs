@@ -98,7 +98,7 @@ impl Facts {
 
     /// The steps of this platform, in their order.
     pub fn steps(&self) -> Vec<Step> {
-        let all = [Step::App, Step::Platform, Step::Console, Step::Topic, Step::Sample, Step::Destination, Step::First];
+        let all = [Step::App, Step::Platform, Step::Console, Step::Topic, Step::Destination, Step::Sample, Step::First];
         all.into_iter().filter(|step| *step != Step::Sample || self.takes_samples).collect()
     }
 
@@ -106,8 +106,9 @@ impl Facts {
         let has_arrived = self.accepted().is_some();
         match step {
             Step::App | Step::Platform => true,
-            // The demo follows a topic from the beginning, and samples need no console.
-            Step::Console => has_arrived || self.has_requested() || (self.takes_samples && self.is_trusted()),
+            // The demo follows a topic from the beginning. A sample needs neither console nor topic, so that its arrival
+            // shows nothing about them.
+            Step::Console => self.has_requested() || (self.is_trusted() && (has_arrived || self.takes_samples)),
             Step::Topic => self.is_trusted(),
             Step::Sample => has_arrived,
             Step::Destination => self.has_destination,
@@ -118,6 +119,12 @@ impl Facts {
     /// The first step that is not done; `None` when all are.
     pub fn next(&self) -> Option<Step> {
         self.steps().into_iter().find(|step| !self.is_done(*step))
+    }
+
+    /// The first step after this one that is not done, else the first one before it.
+    pub fn next_after(&self, current: Step) -> Option<Step> {
+        let mut later = self.steps().into_iter().skip_while(|step| *step != current).skip(1);
+        later.find(|step| !self.is_done(*step)).or_else(|| self.next().filter(|step| *step != current))
     }
 }
 
@@ -310,12 +317,25 @@ mod tests {
         assert_eq!(facts.pending(), 1);
         assert!(!facts.steps().contains(&Step::Sample));
         facts.takes_samples = true;
+        assert_eq!(facts.next(), Some(Step::Destination), "a sample without a destination goes nowhere");
+        facts.has_destination = true;
         assert_eq!(facts.next(), Some(Step::Sample));
         facts.progress.arrivals.push(arrival(""));
-        assert_eq!((facts.next(), facts.refused().len()), (Some(Step::Destination), 1));
+        assert_eq!((facts.next(), facts.refused().len()), (Some(Step::First), 1));
         assert!(!facts.is_done(Step::First));
         facts.progress.delivered_at = Some(Timestamp::from_micros(1));
         assert!(facts.is_done(Step::First));
+    }
+
+    #[test]
+    fn a_sample_shows_nothing_about_the_console() {
+        let mut facts = Facts { takes_samples: true, has_destination: true, ..Facts::default() };
+        facts.progress.arrivals.push(arrival(""));
+        assert!(facts.is_done(Step::Sample) && !facts.is_done(Step::Console) && !facts.is_done(Step::Topic));
+        assert_eq!(facts.next(), Some(Step::Console));
+        assert_eq!(facts.next_after(Step::Destination), Some(Step::First), "not back to the console");
+        facts.progress.delivered_at = Some(Timestamp::from_micros(1));
+        assert_eq!(facts.next_after(Step::Destination), Some(Step::Console));
     }
 
     #[test]

@@ -365,11 +365,14 @@ impl<'a> DestinationsPage<'a> {
     /// The destinations of the platform's app, and the kinds that can be added.
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, forms: &[Form]) -> Self {
         let kind = |form: &Form| KindChoice {
-            path: format!("/ui/destinations/new?app_id={}&kind={}", of.app.id, form.name),
+            path: format!(
+                "/ui/destinations/new?app_id={}&kind={}&platform_id={}",
+                of.app.id, form.name, of.platform.id
+            ),
             label: form.label,
             summary: form.summary,
         };
-        let next = of.facts.next().filter(|next| *next != Step::Destination);
+        let next = of.facts.next_after(Step::Destination);
         Self {
             head: of.head(visit, Step::Destination),
             more: of.destinations.next_cursor.as_ref().map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
@@ -394,6 +397,8 @@ pub struct FirstPage<'a> {
     next: Option<(String, &'static str)>,
     /// Where a sample is sent to, if this process takes samples and the person may send one.
     sample_path: Option<String>,
+    /// Whether this page answers the sending of a sample.
+    is_sent: bool,
     reason: String,
     wrong_reason: Option<String>,
 }
@@ -415,7 +420,8 @@ impl<'a> FirstPage<'a> {
             purchase: newest
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
-            sample_path: may_send.then(|| of.path(visit, "/sample")),
+            sample_path: may_send.then(|| of.path(visit, "/sample?from=first")),
+            is_sent: visit.query("done").as_deref() == Some("sample"),
             reason: String::new(),
             wrong_reason: None,
             frame,

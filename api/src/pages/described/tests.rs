@@ -94,7 +94,9 @@ fn an_empty_secret_stays_as_it_is() {
 fn the_documented_fields_come_first_and_in_their_order() {
     let groups = groups(&form("amplitude"), Entered::New, &Known::default());
     let labels: Vec<_> = groups[0].fields.iter().map(|field| field.label).collect();
-    assert_eq!(labels, ["Enable Integration", "Name", "URL", "API Key", "User ID", "Events"]);
+    assert_eq!(labels, ["Enable Integration", "Name", "URL", "API Key", "User ID", "Events", "Sandbox API Key"]);
+    let optional = |name: &str| shown(&groups, name).is_optional;
+    assert!(!optional("api_key") && !optional("sandbox_api_key") && optional("secret_key"), "one of two is needed");
     let events = shown(&groups, "events");
     let counts: Vec<_> = events.choices.iter().map(|group| (group.title, group.choices.len())).collect();
     assert!(counts.starts_with(&[("", 1)]), "{counts:?}");
@@ -109,7 +111,8 @@ fn a_new_webhook_wants_every_event_and_is_on() {
     assert_eq!((every.value.as_str(), every.is_on, shown(&groups, "enabled").is_on), ("*", true, true));
     assert!(every.label.contains("not alarm.*, destination.*"), "{}", every.label);
     let listed = super::groups(&form("amplitude"), Entered::New, &Known::default());
-    assert_eq!(shown(&listed, "events").choices[0].choices[0].label, "All 13 listed events");
+    let every = &shown(&listed, "events").choices[0].choices[0];
+    assert_eq!((every.label.as_str(), every.is_on), ("All 13 listed events", true));
 }
 
 #[test]

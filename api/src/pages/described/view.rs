@@ -48,6 +48,8 @@ pub struct FieldView {
     pub value: String,
     pub is_on: bool,
     pub is_required: bool,
+    /// Whether it is marked as optional, outside of the fields that are folded away.
+    pub is_optional: bool,
     /// The least value; empty without one.
     pub least: String,
     /// The highest value; empty without one.
@@ -147,6 +149,7 @@ fn shown(field: &Field, entered: Entered<'_>, known: &Known) -> FieldView {
         value: if is_hidden(field) { String::new() } else { values.join(", ") },
         is_on: values.first().is_some_and(|value| value == "true"),
         is_required: field.required && !(field.secret && known.is_change),
+        is_optional: !field.required && !field.is_alternative,
         least: field.minimum.map_or_else(String::new, |least| least.to_string()),
         most: field.maximum.map_or_else(String::new, |most| most.to_string()),
         choices: choices(field, &values, known),
@@ -178,8 +181,7 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
-            // Where no event is offered before others, all of them are wanted.
-            (Value::Null, "events") if field.choices.iter().all(|choice| choice.is_offered) => vec![EVERY.to_owned()],
+            (Value::Null, "events") => vec![EVERY.to_owned()],
             (default, _) => texts(default),
         },
         Entered::Stored(_) if field.input == "headers" => Vec::new(),

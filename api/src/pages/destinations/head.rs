@@ -43,7 +43,7 @@ impl Head {
             name: destination.name.clone(),
             kind: super::form_of(&destination.kind).map_or("", |form| form.label),
             state: destination_state(shown),
-            since: lasts_since(shown, destination.since),
+            since: lasts_since(shown, destination.since, destination.created_at),
             why: (shown == ShownState::SkipsEverything).then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
             tabs: tabs.map(tab).into(),
         }

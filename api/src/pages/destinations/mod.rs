@@ -13,7 +13,7 @@ mod state;
 mod view;
 
 pub use head::Head;
-pub use state::state;
+pub use state::{lasts_since, state};
 
 use super::Screen;
 use super::change::{Refused, reasoned};
@@ -33,7 +33,7 @@ use crate::route::Route;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use domain::{AppId, DestinationId};
+use domain::{AppId, DestinationId, PlatformId};
 use serde_json::Value;
 use storage::{App, Page, Role};
 use view::{Entry, ListPage, NewPage, OncePage, Sheet};
@@ -119,7 +119,7 @@ async fn new(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Respo
     let sheet = match (form, app) {
         (Some(form), Some(app)) => {
             let groups = groups(&form, Entered::New, &known(edge, app, false).await?);
-            let path = format!("/ui/apps/{app}/destinations");
+            let path = path_of_new(&visit, app);
             let (reason, mistakes) = (String::new(), Vec::new());
             Entry::Sheet(Sheet { groups, form, path, reason, mistakes, detail: None })
         }
@@ -139,6 +139,17 @@ async fn entry(edge: &Edge, visit: &Visit, entry: Entry) -> Result<Response, Err
     };
     let frame = Frame::of(edge, visit, place).await?;
     html(&NewPage::new(&frame, visit, entry))
+}
+
+/// Where the form of a new destination is sent: with the platform whose connection led to it, if one did.
+fn path_of_new(visit: &Visit, app: AppId) -> String {
+    let platform = connected_from(visit).map_or_else(String::new, |id| format!("?platform_id={id}"));
+    format!("/ui/apps/{app}/destinations{platform}")
+}
+
+/// The platform whose connection led to a page.
+fn connected_from(visit: &Visit) -> Option<PlatformId> {
+    visit.query("platform_id")?.parse().ok()
 }
 
 /// `POST /ui/apps/{app_id}/destinations`
@@ -172,7 +183,7 @@ async fn create(
             let Refused { status, fields: mistakes, detail } = Refused::of(error)?;
             let known = known(&shared, app_id, false).await?;
             let groups = groups(&form, Entered::Sent(&sent, &mistakes), &known);
-            let path = format!("/ui/apps/{app_id}/destinations");
+            let path = path_of_new(&visit, app_id);
             let reason = sent.get("reason").unwrap_or_default().to_owned();
             let sheet = Sheet { groups, form, path, reason, mistakes, detail };
             Ok((status, entry(&shared, &visit, Entry::Sheet(sheet)).await?).into_response())

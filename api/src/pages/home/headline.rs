@@ -126,6 +126,7 @@ mod tests {
             name: "billing".to_owned(),
             state,
             since: Timestamp::from_micros(0),
+            created_at: Timestamp::from_micros(0),
             reason: None,
         };
         DestinationOverview {

@@ -5,7 +5,7 @@ use super::headline::{headline, waiting};
 use crate::pages::alarms::About;
 use crate::pages::cell::Cell;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
-use crate::pages::destinations::state;
+use crate::pages::destinations::{lasts_since, state};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::amount;
@@ -274,7 +274,7 @@ fn row(one: &DestinationOverview, visit: &Visit, hour: Option<&Requests>) -> Hea
         path: page(""),
         name: named.name.clone(),
         kind: named.kind.clone(),
-        state: state(one.shown_state, named.since, page),
+        state: state(one.shown_state, lasts_since(one.shown_state, named.since, named.created_at), page),
         pending: amount(one.pending),
         oldest: one.oldest_pending_at.map(Moment::ago),
         failed: amount(one.failed),

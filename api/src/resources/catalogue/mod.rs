@@ -2,6 +2,7 @@
 //!
 //! With `?dry_run=true`, a change only counts the purchases that it would affect.
 
+mod currencies;
 mod fields;
 
 pub use fields::{Catalogue, Product, Sku};
@@ -9,9 +10,9 @@ pub use fields::{Catalogue, Product, Sku};
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
-use crate::extract::near::did_you_mean;
 use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored};
 use crate::keys::Acting;
+use crate::near::did_you_mean;
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
@@ -26,6 +27,9 @@ use uuid::Uuid;
 pub struct Concerned {
     /// Their number; they are settled anew, a few at a time.
     pub purchases: i64,
+    /// What is probably a mistake in the change, each as a sentence; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// Something that a purchase entitles its owner to.
@@ -185,8 +189,9 @@ pub async fn change_if(
     if let Change::SetProduct(_, product) = &change {
         check_entitlements(&edge.store.catalogue(app).await?, product)?;
     }
+    let warnings = currencies::warnings(&change);
     let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
-    Ok(Concerned { purchases })
+    Ok(Concerned { purchases, warnings })
 }
 
 /// Refuses a product with an entitlement that the app has not, and names the one that was probably meant.

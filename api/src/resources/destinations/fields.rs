@@ -2,8 +2,8 @@
 
 use crate::edge::Edge;
 use crate::error::Error;
-use crate::extract::near::near;
 use crate::extract::{FieldErrors, Patch};
+use crate::near::near;
 use domain::AppId;
 use protocols::destinations::check_schedule;
 use schemars::JsonSchema;
@@ -78,14 +78,15 @@ fn wrong_choice(events: &[String]) -> Option<String> {
     Some(strange.map_or(expected, |name| instead_of(name, &choices)))
 }
 
-/// The error of an unknown event type: it proposes the nearest type, then lists all types that are sent.
+/// The error of an unknown event type: it proposes the nearest type, else lists all types that are sent. `*` is near to
+/// nothing: who mistypes a short name does not want everything.
 fn instead_of(strange: &str, choices: &[&str]) -> String {
     let is_sent = |name: &&str| domain::event::unsent_choices(&[(*name).to_owned()]).is_empty();
     let sent: Vec<&str> = choices.iter().copied().filter(is_sent).collect();
-    let meant = near(strange, sent.iter().copied());
-    let meant = meant.map_or_else(String::new, |name| format!("`{name}` (did you mean that by `{strange}`?), or "));
-    let strange = if meant.is_empty() { format!("; `{strange}` is not one") } else { String::new() };
-    format!("{meant}a type of event{strange}: {}", sent.join(", "))
+    match near(strange, sent.iter().copied().filter(|name| *name != "*")) {
+        Some(name) => format!("a type of event; `{strange}` is not one; did you mean `{name}`?"),
+        None => format!("a type of event; `{strange}` is not one: {}", sent.join(", ")),
+    }
 }
 
 #[cfg(test)]
@@ -96,16 +97,15 @@ mod tests {
     fn the_nearest_event_comes_first_and_unsent_types_are_left_out() {
         let choices = domain::event::choices();
         let typo = instead_of("user.subscription.expire", &choices);
-        assert!(
-            typo.starts_with("`user.subscription.expired` (did you mean that by `user.subscription.expire`?)"),
-            "{typo}"
-        );
+        let expected =
+            "a type of event; `user.subscription.expire` is not one; did you mean `user.subscription.expired`?";
+        assert_eq!(typo, expected);
         let strange = instead_of("everything", &choices);
         assert!(strange.starts_with("a type of event; `everything` is not one: *, "), "{strange}");
-        for expected in [typo, strange] {
-            assert!(expected.contains("purchase.updated") && expected.contains("user.*"), "{expected}");
-            assert!(expected.contains("device.impression"), "{expected}");
-            assert!(!expected.contains("paused"), "{expected}");
+        for short in ["x", "**", ""] {
+            assert!(!instead_of(short, &choices).contains("did you mean"), "{short}");
         }
+        assert!(strange.contains("purchase.updated") && strange.contains("user.*"), "{strange}");
+        assert!(strange.contains("device.impression") && !strange.contains("paused"), "{strange}");
     }
 }

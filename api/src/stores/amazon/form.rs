@@ -8,7 +8,7 @@ const CONSOLE: &str = "https://developer.amazon.com/apps-and-games/console/apps/
 pub fn form() -> Form {
     Form {
         name: super::STORE,
-        label: "Amazon Appstore",
+        label: "the Amazon Appstore",
         summary: "Real-Time Notifications of purchases in the Amazon Appstore, verified with Amazon.",
         entries: entries(),
         events: &[],

@@ -75,7 +75,10 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let path = app.header("location").to_owned();
     has(&visitor.get(&service, &path).await, &["No store is connected yet", "Next: choose a store"]);
     let new = format!("{path}/platforms/new");
-    has(&visitor.get(&service, &new).await, &["Package name", "type=\"password\"", "Real-Time Notifications"]);
+    has(
+        &visitor.get(&service, &new).await,
+        &["Connect the Amazon Appstore", "Package name", "type=\"password\"", "Real-Time Notifications"],
+    );
     let fields = [
         ("store", "amazon"),
         ("name", "fire"),
@@ -117,11 +120,24 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let destinations = visitor.get(&service, &format!("{console}/destinations")).await;
     let app_id = stored["app_id"].as_str().expect("an id");
     has(&destinations, &["No destinations yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
-    let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks" });
-    let hook = service.send_json("POST", &format!("/v1/apps/{app_id}/destinations"), &hook).await;
-    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    let hook = add_webhook(&service, &visitor, &console, app_id).await;
     has(&visitor.get(&service, &format!("{console}/destinations")).await, &[&format!("/ui/destinations/{hook}")]);
     first_event(&service, &visitor, &console, id, &hook).await;
+}
+
+/// Adds a webhook by the form to which connecting leads, and which leads back. Returns its id.
+async fn add_webhook(service: &Service, visitor: &Visitor, console: &str, app_id: &str) -> String {
+    let id = console.rsplit('/').next().expect("an id");
+    let new = format!("/ui/destinations/new?app_id={app_id}&kind=webhook&platform_id={id}");
+    let path = format!("/ui/apps/{app_id}/destinations?platform_id={id}");
+    has(&visitor.get(service, &new).await, &[&format!("action=\"{path}\"")]);
+    let url = ("url", "https://example.com/hooks");
+    let fields = [("kind", "webhook"), ("name", "Billing"), url, ("enabled", "true"), ("events", "*"), REASON];
+    let added = visitor.post(service, &path, &fields).await;
+    assert_eq!(added.status, 201, "{}", added.text);
+    has(&added, &[&format!("href=\"{console}/first\""), "Next: the first event"]);
+    let listed = service.get(&format!("/v1/apps/{app_id}/destinations")).await.body;
+    listed["items"][0]["id"].as_str().expect("an id").to_owned()
 }
 
 /// The steps of the first event are ticked off as it goes its way.
@@ -228,6 +244,10 @@ async fn the_last_step_sends_a_sample_under_run_alone() {
     assert_eq!(sent.status, 303, "{}", sent.text);
     has(&visitor.get(&service, sent.header("location")).await, &["The sample was accepted", &first]);
     has(&visitor.get(&service, &first).await, &["window open", "SUBSCRIPTION_PURCHASED", BUTTON]);
+    has(&visitor.get(&service, &first).await, &[&format!("action=\"{console}/sample?from=first\"")]);
+    let again = visitor.post(&service, &format!("{console}/sample?from=first"), &[REASON]).await;
+    assert_eq!((again.status, again.header("location")), (303, format!("{first}?done=sample").as_str()));
+    has(&visitor.get(&service, again.header("location")).await, &["The sample was accepted", BUTTON]);
     let stored = service.get(&format!("/v1/notifications?platform_id={platform}")).await.body;
     let receipt = stored["items"][0]["receipt_id"].as_str().expect("a receipt").to_owned();
     assert!(Sns::of_samples().signer().mint().expect("a mint").is_minted(&receipt), "{stored}");

@@ -1,4 +1,5 @@
-//! The form of an Amplitude integration: the documented fields in their documented order, then the others, folded.
+//! The form of an Amplitude integration: the documented fields in their documented order, then the key for tests, then the
+//! others, folded.
 
 use crate::destinations::unnamed;
 use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
@@ -12,16 +13,17 @@ pub fn form() -> Form {
             ("eu", "EU Residency Endpoint – https://api.eu.amplitude.com/2/httpapi"),
         ]),
         Entry::new("api_key", "API Key", Input::Password)
-            .help("The API key of the project that receives production events."),
+            .help("The API key of the project that receives production events. Enter this key, the Sandbox API Key, or both.")
+            .alternative(),
         Entry::new("user_id", "User ID", Input::Select)
             .help("Which id identifies a customer in Amplitude. Most apps use the External ID.")
             .choices(&[("external_id", "External ID"), ("user_id", "settle User ID")]),
         EVENTS,
-    ];
-    let others = [
         Entry::new("sandbox_api_key", "Sandbox API Key", Input::Password)
             .help("The API key of another project, for test purchases. Without it their events are skipped.")
-            .folded(),
+            .alternative(),
+    ];
+    let others = [
         Entry::new("secret_key", "Secret Key", Input::Password)
             .help("Needed to test the connection and to delete users.")
             .folded(),

@@ -228,8 +228,8 @@ fn url(value: &Value, allowed: &Allowed) -> Result<Url, Invalid> {
     Ok(url)
 }
 
-fn not_allowed(why: String) -> Invalid {
-    Invalid::new("url", format!("an address that settle can deliver to: {why}"))
+fn not_allowed(expected: String) -> Invalid {
+    Invalid::new("url", expected)
 }
 
 /// Why the settings allow no request to a stored webhook; `None` when they do.
