@@ -1,6 +1,6 @@
 //! What the list of destinations, the form of a new one and the page with its secrets show. Pure.
 
-use super::state::state;
+use super::state::{lasts_since, state};
 use crate::error::Field;
 use crate::pages::action::Action;
 use crate::pages::cell::Cell;

@@ -214,7 +214,7 @@ async fn a_mistyped_event_gets_the_nearest_name() {
         let message = expected(&answer, "events");
         match meant {
             Some(meant) => {
-                assert!(message.ends_with(&format!("`{event}` is none; did you mean `{meant}`?")), "{message}");
+                assert!(message.ends_with(&format!("`{event}` is not one; did you mean `{meant}`?")), "{message}");
             }
             None => {
                 assert!(!message.contains("did you mean"), "{message}");
