@@ -7,9 +7,12 @@
   const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a private window */ } };
   root.classList.add("scripted");
 
-  // Times: in the zone of the reader, with UTC on hover.
-  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  // Times: with their date, in the zone of the reader, which the page names once. UTC is shown on hover.
+  const date = { day: "numeric", month: "short", year: "numeric" }, clock = { hour: "2-digit", minute: "2-digit" };
+  const minute = new Intl.DateTimeFormat(undefined, { ...date, ...clock });
+  const exact = new Intl.DateTimeFormat(undefined, { ...date, ...clock, second: "2-digit" });
+  const zone = exact.resolvedOptions().timeZone;
+  for (const place of all("[data-zone]")) place.textContent = `Times in ${zone}`;
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const ago = (seconds) => {
@@ -24,10 +27,11 @@
   };
   const written = (time) => {
     const at = new Date(time.dateTime), seconds = (at - Date.now()) / 1000;
-    if (time.className === "ago") return ago(seconds);
-    if (time.className === "until") return countdown(seconds);
-    const isToday = day.format(at) === day.format(new Date());
-    return isToday ? clock.format(at) : `${day.format(at)}, ${clock.format(at)}`;
+    if (time.className === "at") return exact.format(at);
+    // The distance of a far time says less than its date.
+    if (Math.abs(seconds) >= 86400) return minute.format(at);
+    const distance = time.className === "until" ? countdown(seconds) : ago(seconds);
+    return `${minute.format(at)} (${distance})`;
   };
   const writeTimes = (from = document) => {
     for (const time of all("time[datetime]", from)) {
