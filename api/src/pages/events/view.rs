@@ -14,7 +14,7 @@ use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use askama::Template;
-use domain::event::summary;
+use domain::event::{PURCHASE_UPDATED, summary};
 use domain::{EventId, Timestamp, UserId};
 use serde_json::Value;
 use storage::{Destination, Platform, Role};
@@ -89,8 +89,12 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
         return Vec::new();
     }
     let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
-    let what = "Sends the event again, to one destination or to all subscribed ones. For a purchase, the latest state \
-         is sent.";
+    let what = match text(detail.tree, "type") {
+        Some(PURCHASE_UPDATED) => {
+            "Sends the latest state of the purchase, to one destination or to all subscribed ones."
+        }
+        _ => "Sends this event again, to one destination or to all subscribed ones.",
+    };
     let path = format!("/ui/events/{}/resend", detail.id);
     let action = Action::new(path, "resend", "Resend", what, mistakes);
     vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]
