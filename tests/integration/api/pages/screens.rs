@@ -216,6 +216,12 @@ async fn a_resend_names_what_failed_and_chooses_no_destination() {
     service.raw("UPDATE events SET event_type = 'user.subscription.renewed'");
     let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
     assert!(page.text.contains("Failed events are sent too: 1 user.subscription.renewed."), "{}", page.text);
+    service.raw("UPDATE deliveries SET status = 'pending', next_due_at = 9000000000000000, finished_at = NULL");
+    let pending = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    for part in ["1 delivery is pending, the next attempt is at <time ", ": resending is not needed. Sends "] {
+        assert!(pending.text.contains(part), "{part}: {}", pending.text);
+    }
+    assert!(!pending.text.contains("No other event has failed."), "{}", pending.text);
     let path = format!("/ui/purchases/{key}/resend");
     let unaddressed = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
     assert_eq!((unaddressed.status, unaddressed.text.contains("To: expected one destination or all")), (400, true));
