@@ -74,10 +74,12 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches?.("[data-submit]")) event.target.form.requestSubmit();
-    const boxes = event.target.closest?.(".boxes");
-    if (boxes) {
+    const field = event.target.closest?.("fieldset.field");
+    const isEvery = field?.querySelector('input[value="*"]')?.checked;
+    for (const boxes of field ? all(".boxes", field) : []) {
       const count = (selector) => all(selector, boxes).length;
-      boxes.querySelector("summary span").textContent = `${count("input:checked")} of ${count("input")} chosen`;
+      const chosen = isEvery && "every" in boxes.dataset ? "input" : "input:checked";
+      boxes.querySelector("summary span").textContent = `${count(chosen)} of ${count("input")} chosen`;
     }
   });
 
