@@ -15,7 +15,7 @@ pub struct Changed {
 
 /// The fields whose names alone say too little.
 const LABELS: &[(&str, &str)] = &[
-    ("canceled_at", "Renewal switched off"),
+    ("canceled_at", "Renewal off since"),
     ("current_term_length", "Term"),
     ("expiration_reason", "Reason of the end"),
     ("expires_at", "Ends or renews"),
@@ -42,6 +42,7 @@ const LABELS: &[(&str, &str)] = &[
 ];
 
 impl Changed {
+    /// A field of the record, by its name, with its values before and after.
     pub fn of(field: &str, before: &Value, after: &Value) -> Self {
         let label = LABELS.iter().find(|(name, _)| *name == field).map(|(_, label)| (*label).to_owned());
         let (mut texts, values) = ([plain(before), plain(after)], [before, after]);
@@ -105,7 +106,7 @@ mod tests {
         let device = json!([{ "id": id, "claim_type": "purchase", "last_active": "2026-12-01T00:00:00Z" }]);
         for (field, before, after, expected) in [
             ("is_active", json!(true), json!(false), ["Gives access", "yes", "no"]),
-            ("canceled_at", Value::Null, json!("no time"), ["Renewal switched off", "–", "no time"]),
+            ("canceled_at", Value::Null, json!("no time"), ["Renewal off since", "–", "no time"]),
             ("entitlements", json!([]), json!([{ "id": "x", "name": "Gold" }]), ["Entitlements", "none", "Gold"]),
             ("billing_cycles", json!(1), json!(2), ["Billing cycles", "1", "2"]),
             ("purchase_country", json!("a `b`"), Value::Null, ["Purchase country", "a `b`", "–"]),
