@@ -278,6 +278,22 @@ async fn a_search_finds_each_kind_of_id() {
     for part in ["No results for", "What to try", "Ids must match exactly", "fire", "no topic yet"] {
         assert!(nothing.text.contains(part), "{part}: {}", nothing.text);
     }
+    assert!(nothing.text.contains("settle app import --help"), "{}", nothing.text);
+    let created = service.send_json("POST", "/v1/keys", &json!({ "name": "sue", "role": "support" })).await;
+    let support = Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let nothing = support.post(&service, "/ui/search", &[("q", "nobody-knows-this")]).await;
+    assert!(nothing.text.contains("Ask an operator") && !nothing.text.contains("app import"), "{}", nothing.text);
+    service.raw("UPDATE purchases SET app_user_id = 'customer-at-the-store'");
+    service.raw("UPDATE events SET body = '{\"data\":{}}'");
+    let begins = support.post(&service, "/ui/search", &[("q", "rec")]).await;
+    for part in [
+        "Begins with",
+        "data-copy=\"receipt-1\"",
+        "data-copy=\"customer-at-the-store\"",
+        &format!("href=\"{purchase}\""),
+    ] {
+        assert!(begins.text.contains(part), "{part}: {}", begins.text);
+    }
     let by_api = service.send_json("POST", "/v1/search", &json!({ "q": "receipt-1" })).await;
     assert_eq!(by_api.body["items"][0]["collapse_key"], json!(key), "{}", by_api.body);
     assert!(!by_api.body.to_string().contains("receipt-1"), "ids of ours alone: {}", by_api.body);
