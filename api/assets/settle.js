@@ -8,11 +8,13 @@
   root.classList.add("scripted");
 
   // Times: with their date, in the zone of the reader, which the page names once. UTC is shown on hover.
-  const date = { day: "numeric", month: "short", year: "numeric" }, clock = { hour: "2-digit", minute: "2-digit" };
-  const minute = new Intl.DateTimeFormat(undefined, { ...date, ...clock });
-  const exact = new Intl.DateTimeFormat(undefined, { ...date, ...clock, second: "2-digit" });
-  const zone = exact.resolvedOptions().timeZone;
-  for (const place of all("[data-zone]")) place.textContent = `Times in ${zone}`;
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  for (const place of all("[data-zone]")) place.textContent = `Times in ${day.resolvedOptions().timeZone}`;
+  // Lines break between the date, the time and the distance.
+  const unbroken = (text) => text.replace(/\s/g, "\u00a0");
+  const dated = (at, clock) => `${unbroken(day.format(at))}, ${unbroken(clock.format(at))}`;
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const ago = (seconds) => {
@@ -27,11 +29,11 @@
   };
   const written = (time) => {
     const at = new Date(time.dateTime), seconds = (at - Date.now()) / 1000;
-    if (time.className === "at") return exact.format(at);
+    if (time.className === "at") return dated(at, second);
     // The distance of a far time says less than its date.
-    if (Math.abs(seconds) >= 86400) return minute.format(at);
+    if (Math.abs(seconds) >= 86400) return dated(at, minute);
     const distance = time.className === "until" ? countdown(seconds) : ago(seconds);
-    return `${minute.format(at)} (${distance})`;
+    return `${dated(at, minute)} (${unbroken(distance)})`;
   };
   const writeTimes = (from = document) => {
     for (const time of all("time[datetime]", from)) {
