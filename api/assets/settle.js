@@ -7,9 +7,14 @@
   const store = (name, value) => { try { localStorage.setItem(name, value); } catch { /* a private window */ } };
   root.classList.add("scripted");
 
-  // Times: in the zone of the reader, with UTC on hover.
+  // Times: with their date, in the zone of the reader, which the page names once. UTC is shown on hover.
   const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", year: "numeric" });
-  const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  const minute = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+  const second = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  for (const place of all("[data-zone]")) place.textContent = `Times in ${day.resolvedOptions().timeZone}`;
+  // Lines break between the date, the time and the distance.
+  const unbroken = (text) => text.replace(/\s/g, "\u00a0");
+  const dated = (at, clock) => `${unbroken(day.format(at))}, ${unbroken(clock.format(at))}`;
   const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto", style: "short" });
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const ago = (seconds) => {
@@ -24,10 +29,11 @@
   };
   const written = (time) => {
     const at = new Date(time.dateTime), seconds = (at - Date.now()) / 1000;
-    if (time.className === "ago") return ago(seconds);
-    if (time.className === "until") return countdown(seconds);
-    const isToday = day.format(at) === day.format(new Date());
-    return isToday ? clock.format(at) : `${day.format(at)}, ${clock.format(at)}`;
+    if (time.className === "at") return dated(at, second);
+    // The distance of a far time says less than its date.
+    if (Math.abs(seconds) >= 86400) return dated(at, minute);
+    const distance = time.className === "until" ? countdown(seconds) : ago(seconds);
+    return `${dated(at, minute)} (${unbroken(distance)})`;
   };
   const writeTimes = (from = document) => {
     for (const time of all("time[datetime]", from)) {
@@ -70,10 +76,12 @@
   });
   document.addEventListener("change", (event) => {
     if (event.target.matches?.("[data-submit]")) event.target.form.requestSubmit();
-    const boxes = event.target.closest?.(".boxes");
-    if (boxes) {
+    const field = event.target.closest?.("fieldset.field");
+    const isEvery = field?.querySelector('input[value="*"]')?.checked;
+    for (const boxes of field ? all(".boxes", field) : []) {
       const count = (selector) => all(selector, boxes).length;
-      boxes.querySelector("summary span").textContent = `${count("input:checked")} of ${count("input")} chosen`;
+      const chosen = isEvery && "every" in boxes.dataset ? "input" : "input:checked";
+      boxes.querySelector("summary span").textContent = `${count(chosen)} of ${count("input")} chosen`;
     }
   });
 

@@ -68,6 +68,12 @@ async fn why_a_receipt_has_no_event_is_one_click_away() {
     stage.browser.click(".search button").await;
     let purchase = format!("/ui/purchases/{}", stage.world.key("receipt-4711"));
     stage.wait_path(&purchase).await;
+    let zone = "return document.querySelector('[data-zone]').textContent ===
+        `Times in ${new Intl.DateTimeFormat().resolvedOptions().timeZone}`";
+    assert_eq!(stage.browser.run(zone).await, true, "the page names the zone of its times");
+    let undated = "return [...document.querySelectorAll('main time')].map((time) => time.textContent)
+        .filter((text) => !/\\b20[0-9]{2}\\b/.test(text))";
+    assert_eq!(stage.browser.run(undated).await, json!([]), "each time has its date");
     let story = stage.browser.text(".story").await;
     for part in ["not sent", "not subscribed to purchase.updated", "subscribed to user.subscription.expired"] {
         assert!(story.contains(part), "{part} in {story}");
@@ -99,6 +105,7 @@ async fn every_screen_works_without_scripts() {
         stage.open(&path).await;
         assert!(!stage.browser.text("main h1").await.is_empty(), "{name}");
         assert!(stage.browser.text(".who").await.contains("Sign out"), "{name}");
+        assert_eq!(stage.browser.text("[data-zone]").await, "Times in UTC", "{name}");
     }
     stage.open(&purchase).await;
     stage.browser.click(".actions details:has(#reason-hold) summary").await;

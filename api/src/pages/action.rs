@@ -2,6 +2,7 @@
 
 use super::change::Mistakes;
 use super::form::Sent;
+use super::parts::Sentence;
 use crate::error::Field;
 
 pub struct Action {
@@ -11,8 +12,8 @@ pub struct Action {
     pub title: &'static str,
     /// What distinguishes it from others of the same title, for those who do not see where it stands.
     pub about: String,
-    /// What it does, in one sentence.
-    pub what: String,
+    /// What it does, with its instants and codes as such.
+    pub what: Sentence,
     /// A page that it needs first: what it is called, and its address.
     pub link: Option<(&'static str, String)>,
     /// Whether its form is shown at once, since something in it is wrong.
@@ -58,7 +59,7 @@ impl Action {
             name: name.into(),
             title,
             about: String::new(),
-            what: what.to_owned(),
+            what: Sentence::new(what),
             link: None,
             is_open,
             is_final: false,

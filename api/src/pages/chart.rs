@@ -119,7 +119,8 @@ impl Spark {
 fn sums(all: &[Counted<'_>]) -> String {
     let sum = |one: &Counted<'_>| {
         let total: i64 = one.points.items.iter().map(|point| point.count).sum();
-        format!("{} {}", amount(total), one.name)
+        let name = if total == 1 { one.name.trim_end_matches('s') } else { one.name };
+        format!("{} {name}", amount(total))
     };
     format!("{} in the last hour", all.iter().map(sum).collect::<Vec<_>>().join(", "))
 }
@@ -206,10 +207,11 @@ mod tests {
     #[test]
     fn numbers_stand_beside_the_picture_and_in_the_table() {
         let (good, bad) = (series(&[0, 4, 0]), series(&[0, 1, 2]));
-        let chart = Chart::counts("a", "A", &[counted("delivered", &good), counted("failed", &bad)]);
-        assert_eq!(chart.numbers, "4 delivered, 3 failed in the last hour");
+        let chart = Chart::counts("a", "A", &[counted("delivered", &good), counted("failed attempts", &bad)]);
+        assert_eq!(chart.numbers, "4 delivered, 3 failed attempts in the last hour");
+        assert_eq!(sums(&[counted("failed attempts", &series(&[0, 1]))]), "1 failed attempt in the last hour");
         assert_eq!(chart.most, "5", "the highest sum of a step");
-        assert_eq!(chart.legend.iter().map(|key| key.name).collect::<Vec<_>>(), ["delivered", "failed"]);
+        assert_eq!(chart.legend.iter().map(|key| key.name).collect::<Vec<_>>(), ["delivered", "failed attempts"]);
         let rows: Vec<_> = chart.rows.iter().map(|(_, values)| values.join(" ")).collect();
         assert_eq!(rows, ["0 2", "4 1"], "the newest first, empty ones left out");
         assert_eq!(chart.shapes[0].path, "M200 64v-51h160v51z");

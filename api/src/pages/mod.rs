@@ -12,6 +12,7 @@ mod assets;
 mod catalogue;
 mod cell;
 mod change;
+mod changed;
 mod chart;
 mod connect;
 mod customers;

@@ -10,7 +10,7 @@ use askama::Template;
 use askama::filters::HtmlSafe;
 use domain::Timestamp;
 
-/// An instant, in UTC. The script shows it in the reader's zone.
+/// An instant, in UTC. The script shows it in the reader's zone, always with its date; the layout names the zone.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/moment.html")]
 pub struct Moment {
@@ -27,6 +27,7 @@ impl Moment {
         Self { machine: time.to_string(), shown: plain(time), form: "at" }
     }
 
+    /// With how long ago it was, within a day.
     pub fn ago(time: Timestamp) -> Self {
         Self { form: "ago", ..Self::at(time) }
     }
@@ -36,7 +37,7 @@ impl Moment {
         &self.machine
     }
 
-    /// How long until then, counted down.
+    /// With how long it is until then, counted down within a day.
     pub fn until(time: Timestamp) -> Self {
         Self { form: "until", ..Self::at(time) }
     }

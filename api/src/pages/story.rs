@@ -1,6 +1,7 @@
 //! The story of a purchase or of an event, from the tree of its explanation. The sentences are those of the explanation;
 //! here they only get their place. Pure.
 
+use crate::pages::changed::Changed;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, delivery_status};
 use crate::pages::visit::Visit;
@@ -42,12 +43,6 @@ pub struct Cause {
     pub message: Code,
     /// Whether this is what was searched.
     pub is_marked: bool,
-}
-
-pub struct Changed {
-    pub field: String,
-    pub before: String,
-    pub after: String,
 }
 
 pub struct Event {
@@ -294,17 +289,7 @@ fn answer(node: &Node) -> Option<String> {
 
 fn changes(node: &Node) -> Vec<Changed> {
     let all = node.facts.get("changes").and_then(Value::as_array).into_iter().flatten();
-    let shown = |value: Option<&Value>| match value {
-        None | Some(Value::Null) => "–".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    all.map(|one| Changed {
-        field: one.get("field").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        before: shown(one.get("before")),
-        after: shown(one.get("after")),
-    })
-    .collect()
+    all.map(|one| Changed::of(one["field"].as_str().unwrap_or_default(), &one["before"], &one["after"])).collect()
 }
 
 fn below<'n>(node: &'n Node, what: &'static str) -> impl Iterator<Item = &'n Node> {

@@ -93,7 +93,8 @@ pub async fn request(State(edge): State<Shared>, Id(id): Id<DeliveryId>) -> Resu
             Some("Not attempted yet: the first attempt renders the body, which never changes afterwards.")
         }
         (None, _) => Some(
-            "The delivery has ended, and its body was removed. The event still has the data that it was rendered from.",
+            "The body is stored only while the delivery is pending. The event still has the data that it was rendered \
+             from.",
         ),
     };
     Ok(Json(SentRequest {

@@ -209,18 +209,19 @@ impl Record {
         let at = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" {at}"));
         let on = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" on {at}"));
         let until = self.expires_at.map_or_else(String::new, |at| format!(" until {at}"));
-        let (end, cancelled) = (at(self.expires_at), on(self.canceled_at));
+        let off_since = self.canceled_at.map_or_else(String::new, |at| format!(" since {at}"));
+        let end = at(self.expires_at);
         Some(match state {
             State::Unknown => return None,
             State::Trial => format!("In a free trial{until}, then it is paid for"),
-            State::TrialOff => format!("Cancelled{cancelled}: the free trial runs{until} and does not renew"),
+            State::TrialOff => format!("Renewal is off{off_since}: the free trial runs{until}, then it ends"),
             State::Active if self.is_subscription() => match &self.pending_sku_ref_id {
                 Some(next) => format!("Renews{end} as `{next}`"),
                 None if end.is_empty() => "It renews; the date is not known yet".to_owned(),
                 None => format!("Renews{end}"),
             },
             State::Active => "It does not expire".to_owned(),
-            State::Off => format!("Cancelled{cancelled}: paid{until}, and does not renew"),
+            State::Off => format!("Renewal is off{off_since}: paid{until}, then it ends"),
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
                 format!("The payment failed{since}: the store tries again, and access stays{until}")
@@ -312,7 +313,7 @@ mod tests {
         for (state, sentence) in [
             (State::Unknown, None),
             (State::Active, Some("Renews 2026-12-23T10:00:00")),
-            (State::Off, Some("Cancelled on 2026-12-01T00:00:00")),
+            (State::Off, Some("Renewal is off since 2026-12-01T00:00:00")),
             (State::Expired, Some("Ended 2026-12-23T10:00:00")),
         ] {
             let runs = known.runs(state);

@@ -10,6 +10,7 @@ use crate::pages::visit::Visit;
 use crate::resources::deliveries::SentRequest;
 use crate::resources::explain::node::Node;
 use askama::Template;
+use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use storage::{DeliveryView, Role};
 
@@ -51,7 +52,10 @@ impl<'a> DeliveryPage<'a> {
             ("Next attempt", delivery.next_due_at),
             ("Ended", delivery.finished_at),
         ];
-        let what = "Sends the event to this destination again with a new id. For a purchase, the latest state is sent.";
+        let what = match delivery.event_type.as_str() {
+            PURCHASE_UPDATED => "Sends the latest state of the purchase to this destination, with a new id.",
+            _ => "Sends this event to this destination again, with a new id.",
+        };
         let path = format!("/ui/events/{}/resend", delivery.event_id);
         let to = Input::text("destination_id", "").of("hidden").value(&delivery.destination_id.to_string());
         let resend = Action::new(path, "resend", "Resend", what, &Mistakes::default()).with(to).with(run.clone());

@@ -116,6 +116,19 @@ fn a_new_webhook_wants_every_event_and_is_on() {
 }
 
 #[test]
+fn the_choice_of_all_is_counted_in_each_of_its_groups() {
+    let counts = |events: &[&str]| {
+        let stored = json!({ "events": events });
+        let groups = groups(&form("amplitude"), Entered::Stored(&stored), &Known::default());
+        let all = &shown(&groups, "events").choices;
+        let of = |title| all.iter().find(|group| group.title == title).map(|one| (one.included, one.is_every));
+        (of("subscription"), of("others").is_some_and(|(included, is_every)| included == 0 && !is_every))
+    };
+    assert_eq!(counts(&["*"]), (Some((8, true)), true));
+    assert_eq!(counts(&["user.subscription.renewed"]), (Some((1, true)), true));
+}
+
+#[test]
 fn a_wildcard_is_a_choice_with_what_it_includes() {
     let stored = json!({ "events": ["user.*"] });
     let first = |kind: &str| {

@@ -63,8 +63,12 @@ pub struct FieldView {
 pub struct ChoiceGroup {
     /// What they are called; empty without a name.
     pub title: &'static str,
-    /// How many of them are chosen.
+    /// How many of them are chosen by name.
     pub chosen: usize,
+    /// How many of them are chosen, also by the choice of all.
+    pub included: usize,
+    /// Whether the choice of all stands for each of them.
+    pub is_every: bool,
     pub choices: Vec<Chosen>,
 }
 
@@ -223,8 +227,19 @@ fn choices(field: &Field, values: &[String], known: &Known) -> Vec<ChoiceGroup> 
                 group.chosen += count;
                 group.choices.push(chosen);
             }
-            None => groups.push(ChoiceGroup { title, chosen: count, choices: vec![chosen] }),
+            None => {
+                let choices = vec![chosen];
+                groups.push(ChoiceGroup { title, chosen: count, included: 0, is_every: false, choices });
+            }
         }
+    }
+    let every = [EVERY.to_owned()];
+    let wildcards = if is_open(&field.choices) { Wildcards::Everything } else { Wildcards::Listed };
+    let is_included = |one: &Chosen| field.input == "events" && event::chooses(&every, wildcards, &one.value);
+    for group in &mut groups {
+        group.is_every = group.choices.iter().all(is_included);
+        let has_all = group.is_every && values.iter().any(|value| value == EVERY);
+        group.included = if has_all { group.choices.len() } else { group.chosen };
     }
     groups
 }

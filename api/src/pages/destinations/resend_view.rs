@@ -10,7 +10,7 @@ use crate::pages::requeued::Requeued;
 use crate::pages::text::entered_instant;
 use crate::pages::visit::Visit;
 use askama::Template;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, Wildcards};
 use storage::{Destination, Role, ShownState};
 
 /// The fields of a filter, which each step hands on.
@@ -26,6 +26,8 @@ pub struct Filter {
     pub name: &'static str,
     title: &'static str,
     what: &'static str,
+    /// When to choose it.
+    when: &'static str,
     /// What is checked, one and several.
     unit: [&'static str; 2],
     /// What to do where none of it is sent.
@@ -37,6 +39,7 @@ static FILTERS: [Filter; 5] = [
         name: "failed",
         title: "Resend failed…",
         what: "All failed deliveries that did not succeed later",
+        when: "Choose this after an outage, or after the receiver was repaired.",
         unit: ["failed delivery", "failed deliveries"],
         advice: "To include delivered events, resend a time range.",
     },
@@ -44,6 +47,7 @@ static FILTERS: [Filter; 5] = [
         name: RANGE,
         title: "Resend a time range…",
         what: "All subscribed events recorded in a time range, including delivered ones",
+        when: "Choose this if the receiver lost the events of a known time.",
         unit: ["event", "events"],
         advice: "Choose a longer range, or subscribe to more events in the settings. Those are sent from then on.",
     },
@@ -51,13 +55,15 @@ static FILTERS: [Filter; 5] = [
         name: "behind",
         title: "Resend latest states…",
         what: "The latest states that it did not acknowledge, one event for each purchase",
+        when: "Choose this to let the receiver catch up without the events in between.",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
     Filter {
         name: "missing",
         title: "Send missing…",
-        what: "The latest state of each purchase that was never queued for it, for a new destination",
+        what: "The latest state of each purchase that was never queued for it",
+        when: "Choose this for a new destination.",
         unit: ["purchase", "purchases"],
         advice: LOST,
     },
@@ -65,6 +71,7 @@ static FILTERS: [Filter; 5] = [
         name: "all",
         title: "Resend all purchases…",
         what: "The latest state of every purchase, one event for each",
+        when: "Choose this if the receiver lost everything.",
         unit: ["purchase", "purchases"],
         advice: "A purchase has a state to send once it has been settled and an event has been recorded.",
     },
@@ -86,6 +93,12 @@ impl Filter {
             "missing" => has_states || destination.profile.is_some(),
             _ => true,
         }
+    }
+
+    /// What it selects for a destination: without states, what was never queued is profiles.
+    fn what(&self, destination: &Destination) -> &'static str {
+        let is_of_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
+        if is_of_profiles { "The profile of each customer that it does not have" } else { self.what }
     }
 
     /// What it selects, as a sentence.
@@ -110,7 +123,8 @@ pub struct ResendPage<'a> {
     head: Head,
     actions: Vec<Action>,
     missing: Option<&'static str>,
-    settings: String,
+    /// The page where it is subscribed to what is missing; none where that is no event that it usually receives.
+    settings: Option<String>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -127,8 +141,8 @@ impl<'a> ResendPage<'a> {
         let head = Head::new(visit, destination, shown, RESEND);
         let may = frame.may(Role::Support);
         let action = |filter: &Filter| {
-            let Filter { name, title, what, .. } = *filter;
-            let what = format!("{what}.");
+            let Filter { name, title, when, .. } = *filter;
+            let what = format!("{}. {when}", filter.what(destination));
             let mut action = Action::new(place(&head.action("resend"), name), name, title, &what, &mistakes);
             action.path = head.action("resend");
             let action = action.with(Input::text("which", "").of("hidden").value(name));
@@ -146,7 +160,7 @@ impl<'a> ResendPage<'a> {
             mistakes: labelled(&actions, mistakes.refused.fields),
             actions,
             missing: (may && !destination.chose(PURCHASE_UPDATED)).then_some(missing),
-            settings: head.page(SETTINGS, visit),
+            settings: (destination.wildcards == Wildcards::Everything).then(|| head.page(SETTINGS, visit)),
             head,
             detail: mistakes.refused.detail,
         }

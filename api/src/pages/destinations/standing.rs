@@ -4,7 +4,7 @@ use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
-use crate::pages::cell::Fact;
+use crate::pages::cell::{Cell, Fact};
 use crate::pages::change::Mistakes;
 use crate::pages::chart::{Chart, Counted};
 use crate::pages::frame::Frame;
@@ -19,7 +19,7 @@ use domain::event::types;
 use domain::health::State;
 use protocols::destinations::Config;
 use serde_json::Value;
-use storage::{Addressee, DestinationExplanation, Role};
+use storage::{Addressee, DestinationExplanation, HealthView, Role};
 
 /// What was delivered and failed in a span of time.
 pub struct Rate {
@@ -51,7 +51,7 @@ impl Rate {
 pub fn hour(series: &[SeriesPoints]) -> Option<[Chart; 2]> {
     let [delivered, failed, latency] = series else { return None };
     let one = |name, tone, points| Counted { name, tone, points };
-    let counts = [one("delivered", "good", delivered), one("failed", "bad", failed)];
+    let counts = [one("delivered", "good", delivered), one("failed attempts", "bad", failed)];
     let sent = Chart::counts("sent", "Events sent per minute", &counts);
     Some([sent, Chart::times("answers", "Response time", latency)])
 }
@@ -147,16 +147,18 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
         ("Last success", view.health.last_success_at),
         ("Last failure", view.health.last_failure_at),
     ];
-    let numbers = [
-        ("Failed", explanation.backlog.failed),
-        ("Waiting for login", explanation.backlog.waiting),
-        ("Failures in a row, without repetitions", view.health.failures),
+    let waiting = Some(explanation.backlog.waiting).filter(|count| *count > 0);
+    let failures = Some(view.health.failures).filter(|count| *count > 0);
+    let in_a_row = |count| Cell::from(amount(count)).under(vec!["repeats of one purchase count once".into()]);
+    let others = [
+        Some(number("Failed for good", explanation.backlog.failed)),
+        waiting.map(|count| number("Waiting for login", count)),
+        failures.map(|count| Fact::new("Failures in a row", in_a_row(count))),
     ];
-    let others = numbers.into_iter().filter(|(_, count)| *count > 0).map(|(label, count)| number(label, count));
     let moment = |(label, at): (&'static str, Option<Timestamp>)| Some(Fact::new(label, at?));
     let next = next_attempt(explanation).map(|at| Fact::new("Next attempt", Moment::until(at)));
     std::iter::once(number("Pending", view.pending))
-        .chain(others)
+        .chain(others.into_iter().flatten())
         .chain(next)
         .chain(moments.into_iter().filter_map(moment))
         .collect()
@@ -186,10 +188,7 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
         let test = test(visit, &id, &notes, mistakes);
         all.push(if notes.takes_sample { test.with(sample()) } else { test });
         if is_shown("retry", health.pending > 0) {
-            let are = if health.pending == 1 { "delivery is" } else { "deliveries are" };
-            let what =
-                format!("{} {are} pending and will be sent now, ending waits and a pause.", amount(health.pending));
-            all.push(action("retry", "Send pending deliveries now", &what));
+            all.push(action("retry", "Send pending deliveries now", &retried(health)));
         }
         if is_shown("probe", destination.state == State::Open) {
             let what = "Checks now whether the destination responds: sends one pending delivery without waiting for \
@@ -206,13 +205,26 @@ fn actions(frame: &Frame, visit: &Visit, explanation: &DestinationExplanation, m
             (
                 "true",
                 "Only the latest state of each purchase; pending user.* events \
-                 are skipped",
+                 are not sent",
             ),
         ];
         let what = "Resumes sending, starting with the pending deliveries.";
         all.push(action("enable", "Enable", what).with(Input::choice("newest_only", "What to send first", &choices)));
     }
     all
+}
+
+/// What sending the pending deliveries now does, and how the last attempts went.
+fn retried(HealthView { health, pending }: &HealthView) -> String {
+    let all = match *pending {
+        0 => "whatever is pending".to_owned(),
+        1 => "the pending delivery".to_owned(),
+        2 => "both pending deliveries".to_owned(),
+        number => format!("all {} pending deliveries", amount(number)),
+    };
+    let failed = health.last_error.as_deref().filter(|_| health.failures > 0);
+    let failed = failed.map_or_else(String::new, |error| format!(" The last attempt failed: {error}."));
+    format!("Tries {all} now, without waiting for the next attempt or the end of a pause.{failed}")
 }
 
 /// The made-up event of a test, by its type.
@@ -224,10 +236,24 @@ fn sample() -> Input {
 
 #[cfg(test)]
 mod tests {
-    use super::Rate;
+    use super::{Rate, retried};
     use crate::resources::series::{Point, SeriesPoints};
     use domain::Timestamp;
-    use storage::Series;
+    use domain::health::Health;
+    use storage::{HealthView, Series};
+
+    #[test]
+    fn a_retry_shows_what_it_tries_and_the_last_error() {
+        let mut view = HealthView { health: Health::default(), pending: 2 };
+        let what = "Tries both pending deliveries now, without waiting for the next attempt or the end of a pause.";
+        assert_eq!(retried(&view), what);
+        view.health.last_error = Some("the endpoint answered 500".to_owned());
+        assert_eq!(retried(&view), what, "it recovered since");
+        view.health.failures = 1;
+        assert_eq!(retried(&view), format!("{what} The last attempt failed: the endpoint answered 500."));
+        view.pending = 3;
+        assert!(retried(&view).starts_with("Tries all 3 pending deliveries now"));
+    }
 
     #[test]
     fn an_average_counts_each_answer_once() {

@@ -4,16 +4,17 @@ use super::list::subject;
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::cell::{CellPart, Fact};
 use crate::pages::change::Mistakes;
+use crate::pages::changed::Changed;
 use crate::pages::customers;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Code, Moment, Sentence};
 use crate::pages::requeued::Requeued;
-use crate::pages::story::{Cause, Changed, Event, causes, event};
+use crate::pages::story::{Cause, Event, causes, event};
 use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use crate::resources::explain::node::Node;
 use askama::Template;
-use domain::event::summary;
+use domain::event::{PURCHASE_UPDATED, summary};
 use domain::{EventId, Timestamp, UserId};
 use serde_json::Value;
 use storage::{Destination, Platform, Role};
@@ -88,8 +89,12 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
         return Vec::new();
     }
     let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
-    let what = "Sends the event again, to one destination or to all subscribed ones. For a purchase, the latest state \
-         is sent.";
+    let what = match text(detail.tree, "type") {
+        Some(PURCHASE_UPDATED) => {
+            "Sends the latest state of the purchase, to one destination or to all subscribed ones."
+        }
+        _ => "Sends this event again, to one destination or to all subscribed ones.",
+    };
     let path = format!("/ui/events/{}/resend", detail.id);
     let action = Action::new(path, "resend", "Resend", what, mistakes);
     vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]

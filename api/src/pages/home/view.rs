@@ -62,7 +62,7 @@ impl Requests {
     fn counted(&self) -> [Counted<'_>; 2] {
         [
             Counted { name: "delivered", tone: "good", points: &self.delivered },
-            Counted { name: "failed", tone: "bad", points: &self.failed },
+            Counted { name: "failed attempts", tone: "bad", points: &self.failed },
         ]
     }
 

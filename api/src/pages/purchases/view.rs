@@ -19,7 +19,7 @@ use domain::CollapseKey;
 use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use storage::{DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
+use storage::{Addressee, DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
 
 /// A field of the record in the body of a `purchase.updated`.
 pub fn field<'b>(body: &'b Value, name: &str) -> Option<&'b str> {
@@ -182,7 +182,8 @@ fn actions(
             let what = "Ends the hold. Waiting notifications are settled at the end of their window.";
             all.push(action("release", "Release", what));
         } else {
-            let what = "Pauses settling. Deliveries continue.";
+            let what = "Stores new notifications without settling them, for example while something is repaired. They \
+                are settled when the hold ends. Deliveries continue.";
             let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
             let hours = Input::choice("hours", "For how long", &hours).value("168");
             all.push(action("hold", "Hold", what).with(hours));
@@ -210,13 +211,33 @@ fn resent(facts: &PurchaseExplanation) -> String {
         }
     }
     let names: Vec<String> = failed.into_iter().map(|(name, number)| format!("{number} {name}")).collect();
+    let pending = pending(facts);
     let others = match (names.is_empty(), facts.has_older) {
-        (true, false) => "No other event has failed.".to_owned(),
-        (true, true) => "Older events that failed are sent too.".to_owned(),
-        (false, false) => format!("Failed events are sent too: {}.", names.join(", ")),
-        (false, true) => format!("Failed events are sent too: {}, and older ones.", names.join(", ")),
+        (true, false) if pending.is_some() => String::new(),
+        (true, false) => " No other event has failed.".to_owned(),
+        (true, true) => " Older events that failed are sent too.".to_owned(),
+        (false, false) => format!(" Failed events are sent too: {}.", names.join(", ")),
+        (false, true) => format!(" Failed events are sent too: {}, and older ones.", names.join(", ")),
     };
-    format!("Sends purchase.updated with the latest state to each subscribed destination. {others}")
+    let pending = pending.map_or_else(String::new, |sentence| format!("{sentence} "));
+    format!("{pending}Sends purchase.updated with the latest state to each subscribed destination.{others}")
+}
+
+/// That deliveries are pending, which a resend does not help; `None` where none is.
+fn pending(facts: &PurchaseExplanation) -> Option<String> {
+    let all = facts.events.iter().flat_map(|one| &one.sendings).map(|one| &one.delivery);
+    let pending: Vec<_> = all.filter(|one| one.status == DeliveryStatus::Pending).collect();
+    let are = match pending.len() {
+        0 => return None,
+        1 => "1 delivery is".to_owned(),
+        number => format!("{number} deliveries are"),
+    };
+    let is_free = |one: &Addressee| one.destination.enabled && one.health.health.opened_at.is_none();
+    let free: Vec<_> = facts.addressees.iter().filter(|one| is_free(one)).map(|one| one.destination.id).collect();
+    let due = pending.iter().filter(|one| free.contains(&one.destination_id)).filter_map(|one| one.next_due_at);
+    let next = due.filter(|at| *at > facts.now).min();
+    let next = next.map_or_else(String::new, |at| format!(", the next attempt is at {at}"));
+    Some(format!("{are} pending{next}: resending is not needed."))
 }
 
 fn notice(action: &str) -> Option<&'static str> {

@@ -20,8 +20,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use storage::{FoundKind, Page, Paged, Platform, Role, SearchHit};
-use view::{SearchPage, Source, Sources};
+use storage::{FoundKind, Page, Paged, Platform, PurchaseView, Role, SearchHit};
+use view::{Hits, SearchPage, Source, Sources};
 
 /// Maximum number of apps whose platforms are shown where nothing was found.
 const APPS: i64 = 10;
@@ -67,9 +67,25 @@ async fn find(
         true => sources(edge, caller.app(edge, app_id).await?).await?,
         false => Sources::default(),
     };
+    let purchases = purchases(edge, &found.items).await?;
     let frame = Frame::of(edge, &visit, place).await?;
-    let page = SearchPage::new(&frame, &visit, q, &found.items, sources);
+    let page = SearchPage::new(&frame, &visit, q, Hits { found: &found.items, purchases: &purchases }, sources);
     shown(&visit, &page, &found)
+}
+
+/// The purchases among what was found, by their ids: people know them by receipt and customer.
+async fn purchases(edge: &Edge, found: &[SearchHit]) -> Result<BTreeMap<String, PurchaseView>, Error> {
+    let mut all = BTreeMap::new();
+    for hit in found.iter().filter(|one| one.kind == FoundKind::Purchase) {
+        let Some(key) = hit.collapse_key else { continue };
+        match edge.store.purchase(key).await {
+            Ok(view) => drop(all.insert(hit.id.clone(), view)),
+            // It was removed since.
+            Err(storage::Error::Missing { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(all)
 }
 
 /// The body of the request that searches the same.

@@ -5,7 +5,9 @@ use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::{escaped, purchase_state};
 use crate::pages::visit::Visit;
 use askama::Template;
-use storage::{FoundKind, Platform, PlatformProgress, SearchHit, Topic, TopicState};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use storage::{FoundKind, Platform, PlatformProgress, PurchaseView, Role, SearchHit, Topic, TopicState};
 
 /// A platform that could have received what was not found.
 pub struct Source {
@@ -62,10 +64,18 @@ fn trust(topics: &[Topic]) -> Badge {
     }
 }
 
+/// What was found, with the purchases among it by their ids.
+pub struct Hits<'a> {
+    pub found: &'a [SearchHit],
+    pub purchases: &'a BTreeMap<String, PurchaseView>,
+}
+
 pub struct Hit {
     kind: &'static str,
     path: Option<String>,
     id: Code,
+    /// The customer of a purchase.
+    customer: Option<Code>,
     label: String,
     state: Option<Badge>,
     by: String,
@@ -82,16 +92,19 @@ pub struct SearchPage<'a> {
     sources: Vec<PlatformView>,
     has_more: bool,
     connect_path: String,
+    /// Whether the person can connect platforms, approve topics and import.
+    is_operator: bool,
 }
 
 impl<'a> SearchPage<'a> {
     /// The page over what was found.
-    pub fn new(frame: &'a Frame, visit: &Visit, q: String, found: &[SearchHit], sources: Sources) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, q: String, hits: Hits<'_>, sources: Sources) -> Self {
         Self {
             frame,
             q,
-            hits: found.iter().map(hit).collect(),
-            is_beginning: is_beginning(found),
+            hits: hits.found.iter().map(|one| hit(one, hits.purchases.get(&one.id))).collect(),
+            is_beginning: is_beginning(hits.found),
+            is_operator: frame.may(Role::Operator),
             has_more: sources.has_more,
             sources: sources.all.into_iter().map(|one| PlatformView::new(visit, one)).collect(),
             connect_path: visit.to("/ui/connect"),
@@ -107,7 +120,7 @@ pub fn is_beginning(found: &[SearchHit]) -> bool {
     found.iter().any(|one| one.found_by == BEGINNING)
 }
 
-fn hit(found: &SearchHit) -> Hit {
+fn hit(found: &SearchHit, purchase: Option<&PurchaseView>) -> Hit {
     let is_purchase = found.kind == FoundKind::Purchase;
     // People know a customer by the id of the app.
     let own = Some(found.label.as_str()).filter(|label| found.kind == FoundKind::Customer && !label.is_empty());
@@ -116,12 +129,19 @@ fn hit(found: &SearchHit) -> Hit {
     Hit {
         kind: name(found.kind),
         path: path(found),
-        id: Code::short(own.unwrap_or(&found.id)),
+        id: Code::short(purchase.map(|view| view.receipt_id.as_str()).or(own).unwrap_or(&found.id)),
+        customer: purchase.and_then(customer).map(Code::short),
         label: if is_purchase || own.is_some() { String::new() } else { found.label.clone() },
         state: is_purchase.then(|| purchase_state(&found.label)),
         by,
         at: Moment::ago(found.at),
     }
+}
+
+/// The customer of a purchase: the app's own id, or else that of the store.
+fn customer(view: &PurchaseView) -> Option<&str> {
+    let own = view.data.pointer("/data/last_seen_external_id").and_then(Value::as_str);
+    own.or(view.app_user_id.as_deref())
 }
 
 const fn name(kind: FoundKind) -> &'static str {

@@ -174,13 +174,17 @@ fn why_not_is_a_sentence() {
     let text = unsent(&state, &addressee).expect("a reason").sentence;
     assert!(
         text.ends_with(
-            "not subscribed to purchase.updated (subscribed to all events; for k, a wildcard does not include it)"
+            "not subscribed to purchase.updated (subscribed to all listed events; it is not listed for k, and must be \
+             chosen by name)"
         ),
         "{text}"
     );
     let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
-    assert!(text.ends_with("(subscribed to all events; `*` does not include events about destinations)"), "{text}");
+    assert!(
+        text.ends_with("(subscribed to all listed events; `*` does not include events about destinations)"),
+        "{text}"
+    );
     assert!(sentence(&hook()).contains("settle check"));
 }
 
@@ -399,13 +403,15 @@ fn a_destination_shows_its_state_and_its_backlog() {
     assert!(stands(off).contains("settle destination enable"));
     assert!(stands(Addressee { deleted_at: Some(at(7)), ..hook() }).contains("deleted at"));
     assert_eq!(sentences::pending(&explanation(hook(), 0)), "no pending deliveries");
-    assert_eq!(sentences::failed(&explanation(hook(), 0)), "no failed deliveries");
-    assert!(sentences::failed(&explanation(hook(), 1)).starts_with("1 failed delivery (`settle resend failed"));
+    assert_eq!(sentences::failed(&explanation(hook(), 0)), "no deliveries failed for good");
+    assert!(
+        sentences::failed(&explanation(hook(), 1)).starts_with("1 delivery failed for good (`settle resend failed")
+    );
     let pending = sentences::delivery_of(&explanation(hook(), 0), &sending(DeliveryStatus::Pending));
     let named = format!("purchase.updated {ID} of purchase {ID} (receipt r1): pending. 2 attempts failed (");
     assert!(pending.starts_with(&named), "{pending}");
     let many = explanation(hook(), DestinationExplanation::MAX_COUNTED);
-    assert!(sentences::failed(&many).starts_with("10000 or more failed deliveries"));
+    assert!(sentences::failed(&many).starts_with("10000 or more deliveries failed for good"));
     assert_eq!(sentences::skipped(&explanation(hook(), 0)), None);
     let mut health = hook().health;
     health.health.recovered_at = Some(at(5));
@@ -416,10 +422,10 @@ fn a_destination_shows_its_state_and_its_backlog() {
     assert!(sentences::health(&health).is_some_and(|text| text.contains(counted)));
     let skipping =
         DestinationExplanation { backlog: Backlog { skipped: 2, ..Backlog::default() }, ..explanation(hook(), 0) };
-    assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 skipped deliveries; newest first:"));
+    assert_eq!(sentences::skipped(&skipping).as_deref(), Some("2 deliveries not sent; newest first:"));
     let lost = || Sending { not_again: Some(Skipped::MayBeCounted), ..sending(DeliveryStatus::Failed) };
     let of = |count, failed| sentences::failed(&DestinationExplanation { failed, ..explanation(hook(), count) });
-    assert_eq!(of(1, vec![lost()]), "1 failed delivery, none of which can be resent; newest first:");
+    assert_eq!(of(1, vec![lost()]), "1 delivery failed for good, none of which can be resent; newest first:");
     for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
         assert!(of(count, failed).contains("`settle resend failed"), "not all is lost");
     }

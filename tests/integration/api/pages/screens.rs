@@ -216,6 +216,12 @@ async fn a_resend_names_what_failed_and_chooses_no_destination() {
     service.raw("UPDATE events SET event_type = 'user.subscription.renewed'");
     let page = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
     assert!(page.text.contains("Failed events are sent too: 1 user.subscription.renewed."), "{}", page.text);
+    service.raw("UPDATE deliveries SET status = 'pending', next_due_at = 9000000000000000, finished_at = NULL");
+    let pending = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    for part in ["1 delivery is pending, the next attempt is at <time ", ": resending is not needed. Sends "] {
+        assert!(pending.text.contains(part), "{part}: {}", pending.text);
+    }
+    assert!(!pending.text.contains("No other event has failed."), "{}", pending.text);
     let path = format!("/ui/purchases/{key}/resend");
     let unaddressed = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
     assert_eq!((unaddressed.status, unaddressed.text.contains("To: expected one destination or all")), (400, true));
@@ -271,6 +277,22 @@ async fn a_search_finds_each_kind_of_id() {
     assert_eq!(nothing.status, 200);
     for part in ["No results for", "What to try", "Ids must match exactly", "fire", "no topic yet"] {
         assert!(nothing.text.contains(part), "{part}: {}", nothing.text);
+    }
+    assert!(nothing.text.contains("settle app import --help"), "{}", nothing.text);
+    let created = service.send_json("POST", "/v1/keys", &json!({ "name": "sue", "role": "support" })).await;
+    let support = Visitor::with_key(&service, created.body["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let nothing = support.post(&service, "/ui/search", &[("q", "nobody-knows-this")]).await;
+    assert!(nothing.text.contains("Ask an operator") && !nothing.text.contains("app import"), "{}", nothing.text);
+    service.raw("UPDATE purchases SET app_user_id = 'customer-at-the-store'");
+    service.raw("UPDATE events SET body = '{\"data\":{}}'");
+    let begins = support.post(&service, "/ui/search", &[("q", "rec")]).await;
+    for part in [
+        "Begins with",
+        "data-copy=\"receipt-1\"",
+        "data-copy=\"customer-at-the-store\"",
+        &format!("href=\"{purchase}\""),
+    ] {
+        assert!(begins.text.contains(part), "{part}: {}", begins.text);
     }
     let by_api = service.send_json("POST", "/v1/search", &json!({ "q": "receipt-1" })).await;
     assert_eq!(by_api.body["items"][0]["collapse_key"], json!(key), "{}", by_api.body);

@@ -112,7 +112,7 @@ fn frozen(destination: &Destination, unsent: &Unsent) -> Result<String, Rendered
             Environment::Production => "production",
             Environment::Sandbox => "test",
         };
-        let why = format!("{environment} purchase; this integration has no `{}`", key.name());
+        let why = format!("{environment} purchase; no {} is set", key.label());
         return Err(Rendered::Skip { why });
     }
     if let Some(why) = revenue::not_counted_because(unsent) {

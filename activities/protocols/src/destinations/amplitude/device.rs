@@ -29,11 +29,8 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
     };
     let key = Key::of(event.environment);
     if !settings.keys.has(key) {
-        let why = format!(
-            "its platform is in the {}, and the integration has no `{}`",
-            event.environment.as_str(),
-            key.name()
-        );
+        let why =
+            format!("its platform is in the environment {}, and no {} is set", event.environment.as_str(), key.label());
         return Rendered::Skip { why };
     }
     let user_id = match user_id(&settings, &body["data"]) {

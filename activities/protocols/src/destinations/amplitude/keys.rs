@@ -57,6 +57,15 @@ impl Key {
         }
     }
 
+    /// Its label in the form.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Production => "API Key",
+            Self::Secret => "Secret Key",
+            Self::Sandbox => "Sandbox API Key",
+        }
+    }
+
     /// The API key for events of an environment.
     pub const fn of(environment: Environment) -> Self {
         match environment {

@@ -33,10 +33,10 @@ pub fn destination(of: &DestinationExplanation) -> String {
 
 /// The sentence about the events that a destination is subscribed to.
 pub fn choice(destination: &Destination) -> String {
-    let DestinationSettings { events, filter, rate, .. } = &destination.common;
+    let DestinationSettings { filter, rate, .. } = &destination.common;
     let platforms: Vec<String> = filter.platforms.iter().map(ToString::to_string).collect();
     sentence([
-        Some(format!("subscribed to {}", subscription(events))),
+        Some(format!("subscribed to {}", subscription(destination))),
         (!platforms.is_empty()).then(|| format!(", of platform {}", platforms.join(", "))),
         (!filter.environments.is_empty()).then(|| format!(", of environment {}", environments(filter))),
         rate.map(|rate| format!(", at most {rate} requests a second")),
@@ -80,7 +80,7 @@ pub fn pending(of: &DestinationExplanation) -> String {
 pub fn failed(of: &DestinationExplanation) -> String {
     let (id, failed, shown) = (of.addressee.destination.id, of.backlog.failed, &of.failed);
     if failed == 0 {
-        return "no failed deliveries".to_owned();
+        return "no deliveries failed for good".to_owned();
     }
     let is_all = usize::try_from(failed).is_ok_and(|failed| failed <= shown.len());
     let again = if is_all && shown.iter().all(|one| one.not_again.is_some()) {
@@ -88,13 +88,13 @@ pub fn failed(of: &DestinationExplanation) -> String {
     } else {
         format!(" (`settle resend failed --destination {id}` resends those that can be)")
     };
-    format!("{}{again}; newest first:", bounded(failed, "failed delivery", "failed deliveries"))
+    format!("{}{again}; newest first:", bounded(failed, "delivery failed for good", "deliveries failed for good"))
 }
 
 /// The sentence about the deliveries that a destination must not get; `None` without one.
 pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     let skipped = of.backlog.skipped;
-    (skipped > 0).then(|| format!("{}; newest first:", bounded(skipped, "skipped delivery", "skipped deliveries")))
+    (skipped > 0).then(|| format!("{}; newest first:", bounded(skipped, "delivery not sent", "deliveries not sent")))
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

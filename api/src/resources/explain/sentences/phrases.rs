@@ -1,6 +1,7 @@
 //! Parts of sentences.
 
-use storage::{Destination, Filter};
+use domain::event::Wildcards;
+use storage::{Destination, DestinationSettings, Filter};
 
 /// Joins the parts that are present to one sentence.
 pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
@@ -8,10 +9,12 @@ pub fn sentence<const N: usize>(parts: [Option<String>; N]) -> String {
 }
 
 /// The types of events that a destination is subscribed to.
-pub fn subscription(events: &[String]) -> String {
-    match events {
-        [all] if all == "*" => "all events".to_owned(),
-        some => some.join(", "),
+pub fn subscription(destination: &Destination) -> String {
+    let Destination { wildcards, common: DestinationSettings { events, .. }, .. } = destination;
+    match (events.as_slice(), wildcards) {
+        ([all], Wildcards::Everything) if all == "*" => "all events".to_owned(),
+        ([all], Wildcards::Listed) if all == "*" => "all listed events".to_owned(),
+        (some, _) => some.join(", "),
     }
 }
 

@@ -41,7 +41,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
             format!("the destination was created later, at {created_at}{}", after_all(event, addressee)),
         ),
         _ if is_profile && destination.profile.is_none() => {
-            ("keeps_no_profiles", "profiles go only to integrations that keep user properties".to_owned())
+            ("keeps_no_profiles", "profiles go only to destinations that keep user properties".to_owned())
         }
         _ if is_profile => (
             "has_this_profile",
@@ -51,7 +51,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         ),
         _ if is_implied(&event.event_type) => (
             "follows_from_nothing",
-            "it changes a payment, and goes only to integrations that count revenue and have that payment".to_owned(),
+            "it changes a payment that the destination never received, or does not count as revenue".to_owned(),
         ),
         _ if !destination.chose(&event.event_type) => {
             ("type_not_chosen", not_subscribed(destination, &event.event_type))
@@ -97,11 +97,11 @@ fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Add
 /// What a destination is subscribed to instead of this type, and why a wildcard does not include the type.
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
-    let subscribed = format!("subscribed to {}", subscription(events));
+    let subscribed = format!("subscribed to {}", subscription(destination));
     let why = if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
         format!("{subscribed}; `*` does not include events about destinations and alarms")
     } else if chooses(events, Wildcards::Everything, event_type) {
-        format!("{subscribed}; for {kind}, a wildcard does not include it")
+        format!("{subscribed}; it is not listed for {kind}, and must be chosen by name")
     } else {
         subscribed
     };
