@@ -147,7 +147,7 @@ fn a_message_is_signed_as_any_body_and_comes_by_itself() {
 }
 
 #[test]
-fn a_test_is_a_message_too_and_a_made_up_event_is_named_one() {
+fn a_test_is_a_message_too_and_a_sample_is_marked() {
     let config = config(&json!({ "body": "slack" }));
     let sent = |sample: Option<&Value>| {
         let request = test(&config, at(), "id", sample).unwrap();
