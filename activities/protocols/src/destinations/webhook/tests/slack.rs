@@ -190,7 +190,7 @@ fn the_answers_of_slack_are_judged() {
         let exchange = Exchange { events: &events, reply: &reply, at: Timestamp::default(), jitter: 0.5 };
         let result = judge(&config, exchange);
         assert_eq!(describe_test(&reply).is_ok(), status == 200);
-        (result.events[0].verdict.clone(), result.endpoint_signal)
+        (result.events[0].verdict, result.endpoint_signal)
     };
     assert_eq!(judged(200, "ok", 0), (Verdict::Delivered, EndpointSignal::Success));
     for (status, body) in [(400, "invalid_payload"), (403, "action_prohibited"), (404, "no_service")] {
