@@ -243,8 +243,9 @@ async fn settings_change_where_different_and_a_name_confirms_deletion() {
     let fields = |name: &'static str| {
         [("name", name), ("url", "https://example.com/hooks"), ("enabled", "true"), ("events", "*"), REASON]
     };
-    let rest = [("without_external_id", "send"), ("signature", "v1"), ("concurrency", "32"), ("device_batch", "1")];
-    let sent = |name| [&fields(name)[..], &rest].concat();
+    let choices = [("body", "event"), ("without_external_id", "send"), ("signature", "v1")];
+    let numbers = [("concurrency", "32"), ("device_batch", "1")];
+    let sent = |name| [&fields(name)[..], &choices, &numbers].concat();
     let same = desk.post(&format!("{path}/settings"), &sent("Billing")).await;
     assert_eq!(same.header("location"), format!("{path}/settings?done=nothing"), "{stored}: {}", same.text);
     let changed = desk.post(&format!("{path}/settings"), &sent("Accounting")).await;

@@ -116,7 +116,7 @@ fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
 }
 
 #[test]
-fn the_record_of_a_purchase_shows_customer_product_price_and_state() {
+fn a_purchase_shows_customer_product_price_and_state() {
     let all = sentence("purchase.updated", &record(&json!({})));
     assert_eq!(all.title, "The record of a purchase changed");
     let expected = [

@@ -147,7 +147,7 @@ fn a_message_is_signed_as_any_body_and_comes_by_itself() {
 }
 
 #[test]
-fn a_test_is_a_message_too_and_a_made_up_event_is_named_one() {
+fn a_test_is_a_message_too_and_a_sample_is_marked() {
     let config = config(&json!({ "body": "slack" }));
     let sent = |sample: Option<&Value>| {
         let request = test(&config, at(), "id", sample).unwrap();
@@ -190,7 +190,7 @@ fn the_answers_of_slack_are_judged() {
         let exchange = Exchange { events: &events, reply: &reply, at: Timestamp::default(), jitter: 0.5 };
         let result = judge(&config, exchange);
         assert_eq!(describe_test(&reply).is_ok(), status == 200);
-        (result.events[0].verdict.clone(), result.endpoint_signal)
+        (result.events[0].verdict, result.endpoint_signal)
     };
     assert_eq!(judged(200, "ok", 0), (Verdict::Delivered, EndpointSignal::Success));
     for (status, body) in [(400, "invalid_payload"), (403, "action_prohibited"), (404, "no_service")] {
