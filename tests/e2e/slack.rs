@@ -47,4 +47,5 @@ async fn an_event_arrives_as_a_message_until_the_setting_changes() {
     world.send(STOPPED, "chatty").await;
     let second = acknowledged(&chat, 2).await;
     assert_eq!((second[1].event_type(), &second[1].body["text"]), ("purchase.updated", &Value::Null));
+    world.finish().await;
 }
