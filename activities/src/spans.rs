@@ -2,7 +2,7 @@
 //! and an attempt below the settling that announced its event, whichever process does either.
 
 use domain::{CollapseKey, DestinationId, TraceContext};
-use protocols::http::{Method, Reply, Request};
+use protocols::http::{Reply, Request};
 use std::future::Future;
 use storage::{Batch, Lease, Mode, SettlingTrace, Store, chain};
 use traces::{Begun, Span, SpanKind};
@@ -95,10 +95,7 @@ pub fn note_outcome(outcome: &'static str) {
 
 /// Makes a request in a span of its own. The path and the query of a URL can hold a secret.
 pub async fn request<F: Future<Output = Reply>>(request: Request, send: impl FnOnce(Request) -> F) -> Reply {
-    let span = match request.method {
-        Method::Get => Span::child("GET", SpanKind::Client),
-        Method::Post => Span::child("POST", SpanKind::Client),
-    };
+    let span = Span::child(request.method.name(), SpanKind::Client);
     span.describe(|span| describe(span, &request));
     let reply = span.within(async move { send(request).await }).await;
     match &reply {
@@ -123,11 +120,7 @@ pub fn propagate(request: &mut Request) {
 
 fn describe(span: &Span, request: &Request) {
     let (scheme, host) = (request.url.scheme(), request.url.host_str().unwrap_or_default());
-    let method = match request.method {
-        Method::Get => "GET",
-        Method::Post => "POST",
-    };
-    span.set("http.request.method", method);
+    span.set("http.request.method", request.method.name());
     span.set("server.address", host.to_owned());
     if let Some(port) = request.url.port_or_known_default() {
         span.set("server.port", i64::from(port));

@@ -21,6 +21,7 @@ mod kills;
 mod lanes;
 mod lives;
 mod logins;
+mod mails;
 mod max_wait;
 mod metrics;
 mod namespaces;

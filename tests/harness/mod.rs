@@ -25,6 +25,7 @@ pub mod http;
 pub mod invariants;
 pub mod leases;
 pub mod load;
+pub mod mailbox;
 pub mod ports;
 pub mod postgres;
 pub mod process;

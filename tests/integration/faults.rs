@@ -119,7 +119,10 @@ fn http(total: Duration, authorities: &[Vec<u8>], lookup: Lookup) -> Http {
     }
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     let allowed_networks = vec!["127.0.0.1/32".parse().expect("a network")];
-    Http::with_parts(Rules { allowed_networks, allow_http: true, ..Rules::default() }, Parts { tls, lookup, total })
+    Http::with_parts(
+        Rules { allowed_networks, allow_http: true, ..Rules::default() },
+        Parts { tls, mail_roots: None, lookup, total },
+    )
 }
 
 async fn attempted(http: &Http, url: &str) -> AttemptResult {

@@ -21,6 +21,7 @@ mod harness_receiver;
 mod harness_rvs;
 mod harness_temporal;
 mod listener;
+mod mail;
 mod missing_key;
 mod own_server;
 mod storage;

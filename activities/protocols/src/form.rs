@@ -19,6 +19,8 @@ pub enum Input {
     /// Environments; none for all.
     Environments,
     Headers,
+    /// Texts, separated by commas.
+    List,
     /// Waits in seconds.
     Waits,
 }
@@ -36,6 +38,7 @@ impl Input {
             Self::Platforms => "platforms",
             Self::Environments => "environments",
             Self::Headers => "headers",
+            Self::List => "list",
             Self::Waits => "waits",
         }
     }

@@ -19,7 +19,7 @@ pub fn of(error: &reqwest::Error) -> Failure {
 
 /// Whether a rustls error is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is used
 /// there.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
+pub fn is_tls(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
         if error.is::<rustls::Error>() {

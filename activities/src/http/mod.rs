@@ -1,4 +1,4 @@
-//! Sends requests to addresses that admins, stores or notifications chose. Nothing else may send to these.
+//! Sends requests, and mails, to addresses that admins, stores or notifications chose. Nothing else may send to these.
 //!
 //! The host name is resolved once, and every address is checked. The connection goes to one of the checked addresses: a
 //! forbidden address, such as one of a private network, refuses the request. The package `protocols` interprets the
@@ -7,6 +7,7 @@
 mod clients;
 mod failure;
 mod lookup;
+mod mail;
 mod resolved;
 mod response;
 mod slots;
@@ -17,11 +18,13 @@ mod tests;
 pub use lookup::{Lookup, LookupRequest, of_this_machine};
 
 use clients::Clients;
-use protocols::http::{Failure, Method, Reply, Request, Rules};
+use mail::Trust;
+use protocols::http::{Envelope, Failure, Method, Reply, Request, Rules};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use resolved::Resolved;
 use response::Response;
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +35,8 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Parts {
     /// The TLS settings, with the trusted certificate authorities.
     pub tls: ClientConfig,
+    /// The trusted certificate authorities of mail servers; those of this machine when `None`.
+    pub mail_roots: Option<Vec<CertificateDer<'static>>>,
     pub lookup: Lookup,
     /// Time limit of a request, from resolving the name to the last byte of the answer.
     pub total: Duration,
@@ -42,7 +47,7 @@ impl Parts {
     ///
     /// Install a `rustls` crypto provider for the process before.
     pub fn usual() -> Self {
-        Self { tls: clients::system_tls(), lookup: of_this_machine(), total: TOTAL_TIMEOUT }
+        Self { tls: clients::system_tls(), mail_roots: None, lookup: of_this_machine(), total: TOTAL_TIMEOUT }
     }
 }
 
@@ -53,6 +58,7 @@ pub struct Http {
     /// The rules for requests with `is_operator_url`: every address is allowed.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
+    trust: Trust,
     lookup: Lookup,
     total: Duration,
 }
@@ -66,18 +72,40 @@ impl Http {
     }
 
     /// A sender under these rules with these parts.
-    pub fn with_parts(rules: Rules, Parts { tls, lookup, total }: Parts) -> Self {
+    pub fn with_parts(rules: Rules, Parts { tls, mail_roots, lookup, total }: Parts) -> Self {
         let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
-        Self { rules, operators, clients: Arc::new(Clients::new(tls)), lookup, total }
+        let (clients, trust) = (Arc::new(Clients::new(tls)), Trust::new(mail_roots));
+        Self { rules, operators, clients, trust, lookup, total }
     }
 
     /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
     /// result is an answer even if the body breaks off.
     pub async fn send(&self, request: Request) -> Reply {
+        if let Method::Mail(envelope) = &request.method {
+            return self.send_mail(&request, envelope).await;
+        }
         let mut received = None;
         let exchanged = tokio::time::timeout(self.total, self.exchange(request, &mut received)).await;
         match (received, exchanged) {
             (Some(received), _) => received.reply(),
+            (None, Ok(Err(failure))) => failure.into(),
+            (None, Ok(Ok(()))) => Failure::Reset.into(),
+            (None, Err(_)) => Failure::Timeout.into(),
+        }
+    }
+
+    /// Hands a mail to the server of its URL, which the operator chose: its address may be any that is not denied.
+    async fn send_mail(&self, request: &Request, envelope: &Envelope) -> Reply {
+        let mut received = None;
+        let exchange = async {
+            let resolved = Resolved::of_operator(&request.url, &self.rules, &self.lookup).await?;
+            let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+            let server = mail::Server { host, addresses: &resolved.addresses };
+            mail::send(server, envelope, &request.body, &self.trust, &mut received).await
+        };
+        let exchanged = tokio::time::timeout(self.total, exchange).await;
+        match (received, exchanged) {
+            (Some(reply), _) => reply,
             (None, Ok(Err(failure))) => failure.into(),
             (None, Ok(Ok(()))) => Failure::Reset.into(),
             (None, Err(_)) => Failure::Timeout.into(),
@@ -91,6 +119,8 @@ impl Http {
         let builder = match request.method {
             Method::Get => client.get(request.url),
             Method::Post => client.post(request.url).body(request.body),
+            // Mails have their own way.
+            Method::Mail(_) => return Err(Failure::Scheme),
         };
         let builder = builder.headers(headers(&request.headers)?);
         #[expect(clippy::disallowed_methods, reason = "this is the one place that sends, to addresses checked above")]

@@ -2,7 +2,7 @@
 
 use super::{Lookup, LookupRequest};
 use domain::AppId;
-use protocols::http::{Failure, Rules, check_addresses, host_and_port, is_localhost};
+use protocols::http::{Failure, Rules, check_addresses, check_operators_addresses, host_and_port, is_localhost};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use url::{Host, Url};
@@ -20,14 +20,32 @@ impl Resolved {
     /// Resolves the URL's host and checks every address: one forbidden address refuses the whole name.
     pub async fn find(url: &Url, app: Option<AppId>, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
         let (host, port) = host_and_port(url, rules)?;
-        let addresses = match host {
-            Host::Ipv4(address) => vec![IpAddr::V4(address)],
-            Host::Ipv6(address) => vec![IpAddr::V6(address)],
-            Host::Domain(name) => resolve(LookupRequest { name: name.to_owned(), app }, lookup).await?,
-        };
+        let addresses = addresses(&host, app, lookup).await?;
         check_addresses(&addresses, port, rules).map_err(|failure| public_failure(failure, host))?;
-        Ok(Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() })
+        Ok(Self::new(addresses, port))
     }
+
+    /// Resolves the host of a URL of any scheme that the operator chose, with a port. Only a denied address refuses it.
+    pub async fn of_operator(url: &Url, rules: &Rules, lookup: &Lookup) -> Result<Self, Failure> {
+        let (host, port) = url.host_str().zip(url.port()).ok_or(Failure::Url)?;
+        // The parser of URLs knows IPv4 addresses only in those of the web.
+        let host = Host::parse(host).map_err(|_| Failure::Url)?;
+        let addresses = addresses(&host, None, lookup).await?;
+        check_operators_addresses(&addresses, port, rules)?;
+        Ok(Self::new(addresses, port))
+    }
+
+    fn new(addresses: Vec<IpAddr>, port: u16) -> Self {
+        Self { addresses: addresses.into_iter().map(|ip| SocketAddr::new(ip, port)).collect() }
+    }
+}
+
+async fn addresses<T: AsRef<str>>(host: &Host<T>, app: Option<AppId>, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {
+    Ok(match host {
+        Host::Ipv4(address) => vec![IpAddr::V4(*address)],
+        Host::Ipv6(address) => vec![IpAddr::V6(*address)],
+        Host::Domain(name) => resolve(LookupRequest { name: name.as_ref().to_owned(), app }, lookup).await?,
+    })
 }
 
 async fn resolve(wanted: LookupRequest, lookup: &Lookup) -> Result<Vec<IpAddr>, Failure> {

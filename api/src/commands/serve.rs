@@ -152,6 +152,7 @@ pub fn allowed(config: &Config) -> Allowed {
             allow_http: config.destinations.allow_http,
         },
         origins: config.amplitude_urls.clone(),
+        mail: config.mail.clone(),
         exception: config.demo.as_ref().map(|demo| demo.receiver.clone()),
     }
 }

@@ -4,16 +4,18 @@
 //! Nothing is opened here.
 
 mod keys;
+mod mail;
 mod read;
 mod shown;
 #[cfg(test)]
 mod tests;
+mod ui;
 
 pub use read::{Flags, Variables, environment, load};
 pub use shown::Setting;
 
 use ipnet::IpNet;
-use protocols::destinations::Exception;
+use protocols::destinations::{Exception, email};
 use secrecy::SecretString;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -53,6 +55,10 @@ pub struct Config {
     /// `amplitude.allowed_urls`, `SETTLE_AMPLITUDE_ALLOWED_URLS` (by comma): origins that may be used instead of
     /// Amplitude's, such as a proxy's; any address, also with plain `http`; none by default.
     pub amplitude_urls: Vec<Url>,
+    /// `mail.url`, `SETTLE_MAIL_URL`: the SMTP server of destinations of mails, `smtps://USER:PASSWORD@HOST` or
+    /// `smtp://USER:PASSWORD@HOST`, never shown; and `mail.from`, `SETTLE_MAIL_FROM`, their sender. Both or none; none by
+    /// default.
+    pub mail: Option<email::Server>,
     /// `window`, `SETTLE_WINDOW`, `--window`: the window of a platform that names none, `5s`, `2m` or
     /// `1h`, from 1 s to 1 h; default 2 minutes.
     pub window: Duration,

@@ -2,7 +2,7 @@
 
 use super::Rate;
 use super::Reserve;
-use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, Ui, keys};
+use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, Invalid, keys, mail, ui};
 use crate::near::did_you_mean;
 use crate::{sizes, times};
 use config::{File, FileFormat, Value};
@@ -72,6 +72,8 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allowed_networks", "SETTLE_DESTINATIONS_ALLOWED_NETWORKS", Form::List),
     ("destinations.denied_networks", "SETTLE_DESTINATIONS_DENIED_NETWORKS", Form::List),
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
+    ("mail.url", "SETTLE_MAIL_URL", Form::One),
+    ("mail.from", "SETTLE_MAIL_FROM", Form::One),
     ("ui.sign_in_idle", "SETTLE_UI_SIGN_IN_IDLE", Form::One),
     ("ui.sign_in_lifetime", "SETTLE_UI_SIGN_IN_LIFETIME", Form::One),
     ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),
@@ -103,16 +105,8 @@ struct Raw {
     amplitude: RawAmplitude,
     devices: RawDevices,
     destinations: RawDestinations,
-    ui: RawUi,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RawUi {
-    sign_in_idle: Option<String>,
-    sign_in_lifetime: Option<String>,
-    hosts: Vec<String>,
-    temporal_url: Option<String>,
+    mail: mail::Raw,
+    ui: ui::Raw,
 }
 
 #[derive(Default, Deserialize)]
@@ -202,9 +196,10 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
             allow_http: raw.destinations.allow_http,
         },
         amplitude_urls: origins("amplitude.allowed_urls", &raw.amplitude.allowed_urls)?,
+        mail: mail::server(&raw.mail)?,
         window: window(raw.window.as_deref())?,
         retention: retention(raw.retention.as_deref())?,
-        ui: ui(&raw.ui)?,
+        ui: ui::read(&raw.ui)?,
         data,
         demo: None,
     })
@@ -377,7 +372,7 @@ fn origins(field: &str, texts: &[String]) -> Result<Vec<Url>, Invalid> {
 }
 
 /// Parses a URL that has only scheme, host and port. The error does not repeat the text, which may contain a secret.
-fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
+pub(super) fn origin(field: &str, text: &str) -> Result<Url, Invalid> {
     let is_origin = |url: &Url| {
         let is_http = matches!(url.scheme(), "http" | "https") && url.has_host();
         let is_bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
@@ -393,35 +388,8 @@ fn patience(text: Option<&str>) -> Result<Duration, Invalid> {
 }
 
 /// Parses a duration from a second to `max`.
-fn bounded(text: &str, max: Duration) -> Option<Duration> {
+pub(super) fn bounded(text: &str, max: Duration) -> Option<Duration> {
     times::duration(text.trim()).ok().filter(|duration| (Duration::from_secs(1)..=max).contains(duration))
-}
-
-fn ui(raw: &RawUi) -> Result<Ui, Invalid> {
-    let time = |field: &str, text: Option<&str>, (default, max): (&str, Duration)| {
-        let least = Duration::from_secs(60);
-        let parsed = bounded(text.unwrap_or(default), max).filter(|duration| *duration >= least);
-        parsed
-            .ok_or_else(|| invalid(field, format!("a duration from 1m to {}, such as {default}", times::compact(max))))
-    };
-    let [day, week] = [24, 7 * 24].map(|hours| Duration::from_secs(hours * 3600));
-    Ok(Ui {
-        sign_in_idle: time("ui.sign_in_idle", raw.sign_in_idle.as_deref(), ("1h", day))?,
-        sign_in_lifetime: time("ui.sign_in_lifetime", raw.sign_in_lifetime.as_deref(), ("12h", week))?,
-        hosts: hosts(&raw.hosts)?,
-        temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
-    })
-}
-
-/// Checks host names: without a scheme, a port or a path.
-fn hosts(texts: &[String]) -> Result<Vec<String>, Invalid> {
-    let is_name = |text: &str| {
-        let letters = |letter: char| letter.is_ascii_alphanumeric() || "-.".contains(letter);
-        !text.is_empty() && text.chars().all(letters)
-    };
-    let expected = "host names such as settle.example.com, without scheme or port";
-    let names = texts.iter().map(|text| text.trim().to_owned());
-    names.map(|name| if is_name(&name) { Ok(name) } else { Err(invalid("ui.hosts", expected)) }).collect()
 }
 
 fn rvs_per_second(number: Option<u32>) -> Result<u32, Invalid> {

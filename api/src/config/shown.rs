@@ -57,6 +57,8 @@ impl Config {
             "destinations.allowed_networks" => list(&destinations.allowed_networks),
             "destinations.denied_networks" => list(&destinations.denied_networks),
             "destinations.allow_http" => destinations.allow_http.to_string(),
+            "mail.url" => set(self.mail.is_some()),
+            "mail.from" => self.mail.as_ref().map_or_else(none, |mail| mail.from.to_string()),
             "ui.sign_in_idle" => compact(ui.sign_in_idle),
             "ui.sign_in_lifetime" => compact(ui.sign_in_lifetime),
             "ui.hosts" => list(&ui.hosts),

@@ -207,14 +207,33 @@ fn debug_output_and_errors_hide_every_secret() {
         ("SETTLE_KEY", "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"),
         ("SETTLE_ADMIN_TOKEN", token),
         ("SETTLE_DATABASE", "postgres://settle:hunter2@localhost/settle"),
+        ("SETTLE_MAIL_URL", "smtps://user:hunter3@mail.example.com"),
+        ("SETTLE_MAIL_FROM", "settle <settle@example.com>"),
     ];
     let config = load(&Flags::default(), &variables(&pairs)).expect("valid");
-    let shown = format!("{config:?}");
-    for secret in [token, "hunter2", "0a0b0c", "10, 11, 12"] {
+    let shown = format!("{config:?} {:?}", config.shown());
+    for secret in [token, "hunter2", "hunter3", "0a0b0c", "10, 11, 12"] {
         assert!(!shown.contains(secret), "{shown}");
     }
     assert_eq!(config.http.admin_token.expect("given").expose_secret(), token);
     assert!(!refused(&[("SETTLE_KEY", "c2hvcnQgc2VjcmV0")]).contains("c2hvcnQ"));
+}
+
+#[test]
+fn a_mail_server_needs_a_sender_and_tls_for_a_login() {
+    let (url, from) = (("SETTLE_MAIL_URL", "smtp://u:hunter2@mail.example.com"), ("SETTLE_MAIL_FROM", "a@b.example"));
+    assert!(load(&Flags::default(), &variables(&[url, from])).is_ok_and(|config| config.mail.is_some()));
+    assert!(load(&Flags::default(), &variables(&[])).is_ok_and(|config| config.mail.is_none()));
+    let plain = ("SETTLE_MAIL_URL", "smtp://u:hunter2@localhost?tls=none");
+    for (pairs, named) in [
+        (&[url][..], "`mail.from` (SETTLE_MAIL_FROM)"),
+        (&[from], "`mail.url` (SETTLE_MAIL_URL)"),
+        (&[plain, from], "`mail.url` (SETTLE_MAIL_URL)"),
+        (&[url, ("SETTLE_MAIL_FROM", "nobody")], "`mail.from` (SETTLE_MAIL_FROM)"),
+    ] {
+        let error = refused(pairs);
+        assert!(error.contains(named) && !error.contains("hunter2"), "{error}");
+    }
 }
 
 #[test]

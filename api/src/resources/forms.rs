@@ -11,7 +11,7 @@ use crate::openapi::{self, kinds};
 use crate::operation::Schemas;
 use crate::stores;
 use axum::Json;
-use domain::event::about_all;
+use domain::event;
 use protocols::destinations::Config;
 use protocols::form;
 use schemars::JsonSchema;
@@ -62,10 +62,12 @@ pub struct Field {
     /// What to enter.
     pub help: String,
     /// How it is entered: `text`, `password`, `url`, `number`, `switch`, `select`, `events`, `platforms`, `environments`,
-    /// `headers` or `waits`.
+    /// `headers`, `list` (texts, separated by commas) or `waits`.
     pub input: &'static str,
     /// What can be chosen.
     pub choices: Vec<Choice>,
+    /// Of events, the wildcards that can be chosen.
+    pub wildcards: Vec<&'static str>,
     /// Whether it is a secret, which is never shown again.
     pub secret: bool,
     /// Whether it must be there.
@@ -147,7 +149,7 @@ impl Form {
     /// A form for requests with the schema of this name.
     fn of(schema: &str, form: form::Form) -> Self {
         let schema = &SCHEMAS["components"]["schemas"][schema];
-        let fields = form.entries.iter().map(|entry| Field::of(schema, entry, form.events));
+        let fields = form.entries.iter().map(|entry| Field::of(schema, entry, &form));
         let guide = form.guide.iter().map(|step| Step {
             title: step.title,
             text: step.text,
@@ -166,7 +168,7 @@ impl Form {
 }
 
 impl Field {
-    fn of(schema: &Value, entry: &form::Entry, events: &[&str]) -> Self {
+    fn of(schema: &Value, entry: &form::Entry, form: &form::Form) -> Self {
         let names = entry.name.split('.');
         let outer = names.clone().next().unwrap_or(entry.name);
         let property = names.fold(schema, |inside, name| &referred(inside)["properties"][name]);
@@ -178,8 +180,12 @@ impl Field {
             help: entry.help.map_or_else(|| text(&property["description"]), str::to_owned),
             input: entry.input.as_str(),
             choices: match entry.input {
-                form::Input::Events => event_choices(events),
+                form::Input::Events => event_choices(form),
                 _ => named_choices(rules, entry),
+            },
+            wildcards: match entry.input {
+                form::Input::Events => wildcards(form.name),
+                _ => Vec::new(),
             },
             secret: property["writeOnly"] == true,
             required: schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == outer)),
@@ -238,10 +244,17 @@ fn label<'a>(entry: &form::Entry, value: &'a str) -> &'a str {
     entry.choices.iter().find(|(known, _)| *known == value).map_or(value, |(_, label)| label)
 }
 
-/// The types of events that can be chosen; those in `offered` first, or all.
-fn event_choices(offered: &[&str]) -> Vec<Choice> {
-    let mut all: Vec<Choice> = about_all()
+/// The wildcards that a destination of this kind can choose.
+fn wildcards(kind: &str) -> Vec<&'static str> {
+    event::choices().into_iter().filter(|name| name.ends_with('*') && Config::takes(kind, name)).collect()
+}
+
+/// The types of events that can be chosen; those that the form offers first, or all.
+fn event_choices(form: &form::Form) -> Vec<Choice> {
+    let offered = form.events;
+    let mut all: Vec<Choice> = event::about_all()
         .into_iter()
+        .filter(|about| Config::takes(form.name, about.event_type))
         .map(|about| Choice {
             value: about.event_type.to_owned(),
             label: about.event_type.to_owned(),

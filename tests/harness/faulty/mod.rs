@@ -3,7 +3,7 @@
 //! It records what it received and counts the bytes that it could send, so that a test sees how little was read.
 
 mod answer;
-mod certificate;
+pub(super) mod certificate;
 mod fault;
 
 pub use fault::Fault;

@@ -66,7 +66,7 @@ async fn forms_show_exactly_what_requests_take() {
     let kinds = service.get("/v1/destinations/kinds").await.body;
     let kinds = kinds["items"].as_array().expect("kinds");
     let offered: BTreeSet<&str> = kinds.iter().map(|form| form["name"].as_str().expect("a name")).collect();
-    assert_eq!(offered, BTreeSet::from(["amplitude", "webhook"]));
+    assert_eq!(offered, BTreeSet::from(["amplitude", "email", "webhook"]));
     for form in kinds {
         let (first, rest) = form["name"].as_str().expect("a name").split_at(1);
         check(&document, form, &format!("New{}{rest}", first.to_uppercase()), "kind");

@@ -1,6 +1,6 @@
 //! The addresses that the operator allows for destinations.
 
-use super::{Invalid, amplitude, webhook};
+use super::{Invalid, amplitude, email, webhook};
 use crate::http::Rules;
 use domain::DestinationId;
 use storage::Destination;
@@ -13,6 +13,8 @@ pub struct Allowed {
     pub rules: Rules,
     /// Origins (scheme, host and port) that may replace a vendor's. Any address and scheme is allowed for them.
     pub origins: Vec<Url>,
+    /// The SMTP server of mails, if one is configured.
+    pub mail: Option<email::Server>,
     /// What one destination may have beside the rules, if one may.
     pub exception: Option<Exception>,
 }
@@ -30,6 +32,7 @@ impl Allowed {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::refusal(destination, self),
             amplitude::KIND => amplitude::config::refusal(destination, self),
+            email::KIND => email::config::no_server(self),
             _ => None,
         }
     }

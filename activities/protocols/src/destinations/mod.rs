@@ -4,6 +4,7 @@
 
 mod allowed;
 pub mod amplitude;
+pub mod email;
 mod redaction;
 pub mod schedule;
 mod schemas;
@@ -127,6 +128,8 @@ pub enum Config {
     Webhook(webhook::Config),
     /// A project of the analytics vendor.
     Amplitude(amplitude::Config),
+    /// People who get mails.
+    Email(email::Config),
 }
 
 impl Config {
@@ -143,6 +146,22 @@ impl Config {
         }
     }
 
+    /// The number of requests a second of a destination of the named kind that sets none; `None` for no limit.
+    pub fn usual_rate(kind: &str) -> Option<i64> {
+        if kind == email::KIND { Some(email::RATE) } else { Self::max_rate(kind) }
+    }
+
+    /// Whether a destination of the named kind can choose this event type or wildcard.
+    pub fn takes(kind: &str, choice: &str) -> bool {
+        kind != email::KIND || email::config::takes(choice)
+    }
+
+    /// The expected events, if the named kind does not take one of the chosen.
+    pub fn expected_events(kind: &str, chosen: &[String]) -> Option<String> {
+        let refused = chosen.iter().find(|choice| !Self::takes(kind, choice))?;
+        Some(format!("{}, and not `{refused}`", email::config::TAKEN))
+    }
+
     /// The API fields of the named kind; `None` when there is no such kind.
     pub fn fields(kind: &str) -> Option<&'static KindSchemas> {
         Self::schemas().iter().find(|schemas| schemas.kind == kind)
@@ -150,18 +169,22 @@ impl Config {
 
     /// The default schedule of the named kind, as the command line shows it.
     pub fn schedule_text(kind: &str) -> ScheduleText {
-        if kind == amplitude::KIND { amplitude::SCHEDULE } else { webhook::SCHEDULE }
+        match kind {
+            amplitude::KIND => amplitude::SCHEDULE,
+            email::KIND => email::SCHEDULE,
+            _ => webhook::SCHEDULE,
+        }
     }
 
     /// The API fields of each kind, as JSON Schemas.
     pub fn schemas() -> &'static [KindSchemas] {
-        static SCHEMAS: LazyLock<[KindSchemas; 2]> =
-            LazyLock::new(|| [webhook::schemas::schemas(), amplitude::schemas::schemas()]);
+        static SCHEMAS: LazyLock<[KindSchemas; 3]> =
+            LazyLock::new(|| [webhook::schemas::schemas(), amplitude::schemas::schemas(), email::schemas::schemas()]);
         &*SCHEMAS
     }
 
     pub fn forms() -> Vec<Form> {
-        vec![webhook::form::form(), amplitude::form::form()]
+        vec![webhook::form::form(), amplitude::form::form(), email::form::form()]
     }
 
     /// Builds the settings and secrets of a new destination of the named kind. Unknown fields are refused.
@@ -177,6 +200,7 @@ impl Config {
         match kind {
             webhook::KIND => webhook::config::create(fields, allowed, random),
             amplitude::KIND => amplitude::config::create(fields, allowed),
+            email::KIND => email::config::create(fields, allowed),
             other => Err(vec![unknown(other)]),
         }
     }
@@ -194,6 +218,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
             amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
+            email::KIND => email::config::change(&destination.settings, secret, fields),
             other => Err(vec![unknown(other)]),
         }
     }
@@ -229,6 +254,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::ready(destination, secret, allowed).map(Self::Webhook),
             amplitude::KIND => amplitude::config::ready(destination, secret, allowed).map(Self::Amplitude),
+            email::KIND => email::config::ready(destination, allowed).map(Self::Email),
             other => Err(unknown(other)),
         }
     }
@@ -238,6 +264,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render(destination, unsent),
             amplitude::KIND => amplitude::body::render(destination, unsent),
+            email::KIND => email::body::render(destination, unsent),
             other => Rendered::Refuse { why: unknown(other).to_string() },
         }
     }
@@ -248,6 +275,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render_streamed(destination, event),
             amplitude::KIND => amplitude::device::render(destination, event),
+            email::KIND => Rendered::Refuse { why: "no mails are sent about events of devices".to_owned() },
             other => Rendered::Refuse { why: unknown(other).to_string() },
         }
     }
@@ -268,6 +296,7 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::request::request(config, at, attempts),
             Self::Amplitude(config) => amplitude::request::request(config, attempts),
+            Self::Email(config) => email::request::request(config, at, attempts),
         }
     }
 
@@ -276,6 +305,7 @@ impl Config {
         match self {
             Self::Webhook(config) => config.device_batch,
             Self::Amplitude(_) => usize::try_from(destination.per_request).unwrap_or(1).max(1),
+            Self::Email(_) => 1,
         }
     }
 
@@ -284,7 +314,7 @@ impl Config {
     pub fn batch_id(&self, attempts: &[Attempt]) -> Option<DeliveryId> {
         match self {
             Self::Webhook(config) => webhook::request::batch_id(config, attempts),
-            Self::Amplitude(_) => None,
+            Self::Amplitude(_) | Self::Email(_) => None,
         }
     }
 
@@ -296,6 +326,7 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::request::streamed(config, at, attempts),
             Self::Amplitude(config) => amplitude::request::request(config, attempts),
+            Self::Email(config) => email::request::request(config, at, attempts),
         }
     }
 
@@ -304,6 +335,7 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::request::header_names(config),
             Self::Amplitude(_) => amplitude::request::HEADERS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+            Self::Email(_) => email::request::HEADERS.map(str::to_owned).to_vec(),
         }
     }
 
@@ -320,13 +352,14 @@ impl Config {
         match self {
             Self::Webhook(config) => duration(config.schedule.first_ms()),
             Self::Amplitude(config) => duration(config.schedule.first_ms()),
+            Self::Email(config) => duration(config.schedule.first_ms()),
         }
     }
 
     /// Why a frozen event can never be sent: its key was removed. A sentence for people; `None` when it can be sent.
     pub fn lacks_key(&self, attempt: &Attempt) -> Option<String> {
         match self {
-            Self::Webhook(_) => None,
+            Self::Webhook(_) | Self::Email(_) => None,
             Self::Amplitude(config) => amplitude::request::lacks_key(config, attempt),
         }
     }
@@ -336,13 +369,14 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::response::judge(config, exchange),
             Self::Amplitude(config) => amplitude::response::judge(config, exchange),
+            Self::Email(config) => email::response::judge(config, exchange),
         }
     }
 
     /// Time after an event's first attempt when it is no longer sent; `None` for no limit.
     pub const fn gives_up_after(&self) -> Option<Duration> {
         match self {
-            Self::Webhook(_) => None,
+            Self::Webhook(_) | Self::Email(_) => None,
             Self::Amplitude(_) => Some(amplitude::GIVES_UP_AFTER),
         }
     }
@@ -352,6 +386,7 @@ impl Config {
         match self {
             Self::Webhook(_) => webhook::DISABLE_AFTER,
             Self::Amplitude(_) => amplitude::DISABLE_AFTER,
+            Self::Email(_) => email::DISABLE_AFTER,
         }
     }
 
@@ -360,6 +395,7 @@ impl Config {
         match self {
             Self::Webhook(config) => webhook::config::redact(config, text),
             Self::Amplitude(config) => amplitude::config::redact(config, text),
+            Self::Email(config) => email::config::redact(config, text),
         }
     }
 
@@ -367,7 +403,7 @@ impl Config {
     #[must_use]
     pub fn deletion(&self, user_ids: &[String]) -> Option<Request> {
         match self {
-            Self::Webhook(_) => None,
+            Self::Webhook(_) | Self::Email(_) => None,
             Self::Amplitude(config) => amplitude::deletion::request(config, user_ids),
         }
     }
@@ -378,12 +414,13 @@ impl Config {
     /// Why it did not, as a sentence for people.
     pub fn judge_deletion(&self, reply: &Reply) -> Result<(), String> {
         match self {
-            Self::Webhook(_) => Err("webhooks are not asked to delete a user".to_owned()),
+            Self::Webhook(_) | Self::Email(_) => Err("only an analytics project deletes a user".to_owned()),
             Self::Amplitude(_) => amplitude::deletion::judge(reply),
         }
     }
 
-    /// A request that tests the connection and carries no event of anybody; to a webhook with the body `sample`.
+    /// A request that tests the connection and carries no event of anybody; of a kind that takes one, with the made-up
+    /// event `sample`.
     ///
     /// # Errors
     /// A setting that the test needs is missing, or the kind takes no sample.
@@ -394,6 +431,7 @@ impl Config {
                 Err(Invalid::new("event_type", "nothing here: an example would be counted among the project's events"))
             }
             Self::Amplitude(config) => amplitude::request::test(config),
+            Self::Email(config) => email::request::test(config, at, id, sample),
         }
     }
 
@@ -401,6 +439,7 @@ impl Config {
     pub fn test_notes(kind: &str, settings: &Value) -> TestNotes {
         match kind {
             amplitude::KIND => amplitude::config::test_notes(settings),
+            email::KIND => email::request::TEST_NOTES,
             _ => webhook::request::TEST_NOTES,
         }
     }
@@ -413,12 +452,13 @@ impl Config {
         match self {
             Self::Webhook(_) => webhook::response::describe_test(reply),
             Self::Amplitude(config) => amplitude::response::describe_test(config, reply),
+            Self::Email(_) => email::response::describe_test(reply),
         }
     }
 }
 
 fn unknown(kind: &str) -> Invalid {
-    Invalid::new("kind", format!("`{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND))
+    Invalid::new("kind", format!("`{}`, `{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND, email::KIND))
 }
 
 #[cfg(test)]

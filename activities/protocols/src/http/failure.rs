@@ -30,6 +30,9 @@ pub enum Failure {
     /// No TLS connection could be made.
     #[error("no TLS connection could be made: check the certificate, its chain and its name")]
     Tls,
+    /// The mail server offers no login by a password.
+    #[error("the mail server offers no login by PLAIN or LOGIN")]
+    Login,
     #[error("no response came in time")]
     Timeout,
     /// The connection ended before an answer came.
@@ -47,6 +50,7 @@ impl Failure {
             Self::Connect => AttemptClass::Connect,
             Self::Tls => AttemptClass::Tls,
             Self::Timeout => AttemptClass::Timeout,
+            Self::Login => AttemptClass::Forbidden,
             Self::Reset => AttemptClass::Reset,
         }
     }

@@ -112,6 +112,15 @@ pub fn check_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result
     if is_public_port(port, rules) || addresses.iter().all(is_allowed) { Ok(()) } else { Err(Failure::Port) }
 }
 
+/// Checks the addresses of a server that the operator chose: any is allowed, unless a denied network has it.
+///
+/// # Errors
+/// There is no address, or one is denied.
+pub fn check_operators_addresses(addresses: &[IpAddr], port: u16, rules: &Rules) -> Result<(), Failure> {
+    let open = Rules { denied_networks: rules.denied_networks.clone(), ..Rules::open() };
+    check_addresses(addresses, port, &open)
+}
+
 /// Whether a name is `localhost` or a subdomain of it.
 pub fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name);

@@ -31,7 +31,7 @@ fn http(rules: Rules, trusted: &[CertificateDer<'static>]) -> Http {
         roots.add(certificate.clone()).unwrap();
     }
     let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    Http::with_parts(rules, Parts { tls, lookup: of_this_machine(), total: Duration::from_secs(15) })
+    Http::with_parts(rules, Parts { tls, mail_roots: None, lookup: of_this_machine(), total: Duration::from_secs(15) })
 }
 
 fn post(url: &str) -> Request {

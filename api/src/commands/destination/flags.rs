@@ -5,7 +5,7 @@ use crate::commands::drawn::{Argument, Flag, Parse};
 use crate::commands::names::{self, Text};
 use crate::commands::secret::Source;
 use crate::commands::table;
-use crate::resources::forms::{Field, of_destinations, property};
+use crate::resources::forms::{Field, Form, of_destinations, property};
 use crate::times;
 use anyhow::bail;
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
@@ -29,7 +29,7 @@ const TYPED: [(&str, &str, &str); 5] = [
         "rate",
         "N",
         "Maximum number of requests per second, over all processes. Amplitude: at most 90, the default, because Amplitude \
-         allows 100",
+         allows 100. Email: 1 by default",
     ),
     ("schedule", "WAITS", "Waits between attempts, such as `5s,5m,1h`: at most 100, and 8 days in total"),
 ];
@@ -38,15 +38,16 @@ const TYPED: [(&str, &str, &str); 5] = [
 struct FieldFlag {
     /// Its name in the request; a dot leads into an object.
     field: &'static str,
-    /// The kind that alone has it.
+    /// The kind that alone has it; `None` where several have it.
     kind: Option<&'static str>,
     argument: Argument,
 }
 
-/// The flags: first those that every kind has.
+/// The flags: first those that several kinds have.
 static FLAGS: LazyLock<Vec<FieldFlag>> = LazyLock::new(|| {
     let forms = of_destinations();
-    let is_common = |name: &str| forms.iter().all(|form| form.fields.iter().any(|field| field.name == name));
+    let has = |form: &&Form, name: &str| form.fields.iter().any(|field| field.name == name);
+    let is_common = |name: &str| forms.iter().filter(|form| has(form, name)).count() > 1;
     let mut all: Vec<FieldFlag> = Vec::new();
     for form in &forms {
         for field in form.fields.iter().filter(|field| !BY_HAND.contains(&field.name)) {
@@ -212,6 +213,7 @@ mod tests {
         assert!(webhook.into_iter().all(|name| heading(name) == Some("Webhook")));
         let amplitude = ["endpoint", "api-key", "secret-key", "user-id", "min-id-length", "prefix", "partner-id"];
         assert!(amplitude.into_iter().all(|name| heading(name) == Some("Amplitude")));
+        assert!(["to", "subject-prefix"].into_iter().all(|name| heading(name) == Some("Email")));
     }
 
     #[test]

@@ -50,7 +50,7 @@ struct Create {
     /// The app's id or name.
     #[arg(long)]
     app: String,
-    /// The kind of destination: `webhook` or `amplitude`.
+    /// The kind of destination: `webhook`, `amplitude` or `email`.
     #[arg(long, default_value = "webhook", value_parser = kind)]
     kind: String,
     /// Create it disabled: its events stay pending until it is enabled.

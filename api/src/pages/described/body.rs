@@ -79,6 +79,7 @@ fn value(field: &Field, sent: &Sent) -> Option<Value> {
         "number" => sent.get(field.name).map(number),
         "waits" => sent.get(field.name).map(|text| text.split(',').map(|one| number(one.trim())).collect()),
         "headers" => sent.get(field.name).map(headers),
+        "list" => sent.get(field.name).map(|text| text.split(',').map(|one| Value::from(one.trim())).collect()),
         _ => sent.get(field.name).map(Value::from),
     }
 }

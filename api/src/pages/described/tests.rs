@@ -169,3 +169,15 @@ fn a_platform_that_is_no_choice_any_more_stays_chosen() {
     let chosen: Vec<_> = field.choices[0].choices.iter().map(|one| (one.value.as_str(), one.is_on)).collect();
     assert_eq!(chosen, [("here", true), ("gone", true)]);
 }
+
+#[test]
+fn mails_offer_what_floods_no_mailbox_and_take_a_list() {
+    let form = form("email");
+    let groups = groups(&form, Entered::New, &Known::default());
+    let events = &shown(&groups, "events").choices;
+    let all: Vec<&str> = events.iter().flat_map(|group| &group.choices).map(|one| one.value.as_str()).collect();
+    assert!(all.contains(&"destination.*") && !all.contains(&"*"), "{all:?}");
+    assert!(!all.iter().any(|name| name.starts_with("device.") || *name == "user.*"), "{all:?}");
+    let sent = Sent::parse(b"name=on-call&to=a%40b.example%2C+c%40d.example&events=destination.%2A");
+    assert_eq!(creation(&form, &sent)["to"], json!(["a@b.example", "c@d.example"]));
+}

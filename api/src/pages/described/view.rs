@@ -185,7 +185,7 @@ fn help(field: &Field, entered: Entered<'_>, known: &Known) -> String {
 fn values(field: &Field, entered: Entered<'_>) -> Vec<String> {
     match entered {
         Entered::New => match (&field.default, field.input) {
-            (Value::Null, "events") => vec![EVERY.to_owned()],
+            (Value::Null, "events") => field.wildcards.first().map(|first| (*first).to_owned()).into_iter().collect(),
             (default, _) => texts(default),
         },
         Entered::Stored(_) if field.input == "headers" => Vec::new(),
@@ -252,11 +252,11 @@ fn all_choices(field: &Field, values: &[String], known: &Known) -> Vec<(&'static
         |value: &str, label: &str| Chosen { value: value.to_owned(), label: label.to_owned(), help: "", is_on: false };
     match field.input {
         "events" => {
-            let every = of(EVERY, &every(&field.choices));
-            let wildcards = event::choices().into_iter().filter(|name| name.ends_with(".*"));
-            let is_shown = |name: &&str| is_open(&field.choices) || values.iter().any(|value| value == name);
-            let wildcards = wildcards.filter(is_shown).map(|name| ("", of(name, &wildcard(name, &field.choices))));
-            std::iter::once(("", every)).chain(wildcards).chain(listed).collect()
+            let is_shown =
+                |name: &&&str| **name == EVERY || is_open(&field.choices) || values.iter().any(|value| value == **name);
+            let label = |name| if name == EVERY { every(&field.choices) } else { wildcard(name, &field.choices) };
+            let wildcards = field.wildcards.iter().filter(is_shown).map(|name| ("", of(name, &label(name))));
+            wildcards.chain(listed).collect()
         }
         "platforms" => known.platforms.iter().map(|(id, name)| ("", of(id, name))).collect(),
         _ => listed.collect(),

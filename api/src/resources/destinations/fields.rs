@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::extract::{FieldErrors, Patch};
 use crate::near::near;
 use domain::AppId;
-use protocols::destinations::check_schedule;
+use protocols::destinations::{Config, check_schedule};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -37,10 +37,11 @@ pub struct DestinationPatch {
     pub own: Map<String, Value>,
 }
 
-/// Checks the common fields that a request has: what the schema cannot. `bound` is the kind's maximum number of requests a
-/// second.
-pub fn check(settings: &DestinationSettings, has: impl Fn(&str) -> bool, bound: Option<i64>, wrong: &mut FieldErrors) {
-    if let Some(expected) = wrong_choice(&settings.events).filter(|_| has("events")) {
+/// Checks the common fields that a request has: what the schema cannot, such as the events and the rate of the kind.
+pub fn check(kind: &str, settings: &DestinationSettings, has: impl Fn(&str) -> bool, wrong: &mut FieldErrors) {
+    let bound = Config::max_rate(kind);
+    let expected = wrong_choice(&settings.events).or_else(|| Config::expected_events(kind, &settings.events));
+    if let Some(expected) = expected.filter(|_| has("events")) {
         wrong.add("events", expected);
     }
     if let (Some(rate), Some(bound)) = (settings.rate.filter(|_| has("rate")), bound)

@@ -40,8 +40,8 @@ pub async fn create(
     mut draft: Draft<NewDestination>,
 ) -> Result<Created<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let bound = Config::max_rate(&body.kind);
-    fields::check(&body.common, |_| true, bound, wrong);
+    let usual_rate = Config::usual_rate(&body.kind);
+    fields::check(&body.kind, &body.common, |_| true, wrong);
     fields::check_platforms(&edge, app.id, &body.common.filter, wrong).await?;
     let mut prepared = None;
     if !wrong.has("kind") {
@@ -53,7 +53,7 @@ pub async fn create(
     let Some(NewSettings { settings, secret, shown, traits }) = prepared else {
         return Err(Error::invalid("kind", "a kind of destination"));
     };
-    common.rate = common.rate.or(bound);
+    common.rate = common.rate.or(usual_rate);
     let new = storage::NewDestination { app_id: app.id, kind, common, settings, secret, traits };
     let created = edge.store.new_destination(new).await?;
     let chosen = created.events.clone();
@@ -97,9 +97,9 @@ pub async fn update(
     mut draft: Draft<fields::DestinationPatch>,
 ) -> Result<Json<CreatedDestination>, Error> {
     let Draft { body, wrong } = &mut draft;
-    let bound = Config::max_rate(&before.kind);
+    let usual_rate = Config::usual_rate(&before.kind);
     let common = body.common.apply(&before.common)?;
-    fields::check(&common, |name| body.common.has(name), bound, wrong);
+    fields::check(&before.kind, &common, |name| body.common.has(name), wrong);
     // Those that were set before may be deleted since.
     if body.common.get("filter").is_some_and(|filter| filter.get("platforms").is_some()) {
         fields::check_platforms(&edge, before.app_id, &common.filter, wrong).await?;
@@ -120,7 +120,7 @@ pub async fn update(
     let set = move |settings: &mut DestinationSettings| {
         // Applied again, under the lock, to what another change may have left. It fits: it did so above.
         if let Ok(changed) = patch.apply(settings) {
-            let rate = changed.rate.or(bound);
+            let rate = changed.rate.or(usual_rate);
             *settings = DestinationSettings { rate, enabled: settings.enabled, ..changed };
         }
     };

@@ -1,8 +1,10 @@
 //! `/openapi.json` documents exactly the fields of a destination.
 
-use super::{create, desk, webhook};
+use super::{create, desk, desk_with_mail, mails, webhook};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+
+const MAIL_SERVER: &str = "smtps://mail.example.com";
 
 fn names(value: &Value) -> BTreeSet<String> {
     value.as_object().expect("an object").keys().cloned().collect()
@@ -14,7 +16,7 @@ fn properties(document: &Value, schema: &str) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn shown_and_documented_fields_of_each_kind_agree() {
-    let (service, list) = desk("documented").await;
+    let (service, list) = desk_with_mail("documented", MAIL_SERVER).await;
     let mut hook = webhook();
     hook["signature"] = json!("v1,v1a");
     hook["device_batch"] = json!(10);
@@ -26,7 +28,7 @@ async fn shown_and_documented_fields_of_each_kind_agree() {
     analytics["partner_id"] = json!("shop");
     let document = service.get("/openapi.json").await.body;
     let (mut created, mut shown, mut listed) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    for body in [hook, analytics] {
+    for body in [hook, analytics, mails()] {
         let body_kind = body["kind"].clone();
         let (path, destination) = create(&service, &list, &body).await;
         service.send_json("PATCH", &path, &json!({ "enabled": false })).await;
@@ -54,12 +56,12 @@ async fn shown_and_documented_fields_of_each_kind_agree() {
 
 #[tokio::test]
 async fn each_documented_field_of_a_change_is_known_to_one_kind() {
-    let (service, list) = desk("known").await;
+    let (service, list) = desk_with_mail("known", MAIL_SERVER).await;
     let analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu", "api_key": "c0ffee" });
     let document = service.get("/openapi.json").await.body;
     let documented = properties(&document, "DestinationPatch");
     let mut known = BTreeSet::new();
-    for body in [webhook(), analytics] {
+    for body in [webhook(), analytics, mails()] {
         let (path, _) = create(&service, &list, &body).await;
         for field in &documented {
             let answer = service.send_json("PATCH", &path, &json!({ field: {} })).await;
@@ -85,7 +87,7 @@ fn admits_null(document: &Value, schema: &Value) -> bool {
 
 #[tokio::test]
 async fn null_is_documented_where_it_resets_a_field() {
-    let (service, list) = desk("documented-null").await;
+    let (service, list) = desk_with_mail("documented-null", MAIL_SERVER).await;
     let keys = json!({ "api_key": "c0ffee", "secret_key": "c0ffee", "sandbox_api_key": "5a17" });
     let mut analytics = json!({ "kind": "amplitude", "name": "analytics", "endpoint": "eu" });
     analytics.as_object_mut().expect("an object").extend(keys.as_object().cloned().expect("an object"));
@@ -95,7 +97,7 @@ async fn null_is_documented_where_it_resets_a_field() {
     let silent = ["name", "newest_only", "events", "enabled"];
     for field in names(schemas).into_iter().filter(|field| !silent.contains(&field.as_str())) {
         let mut is_taken = false;
-        for mut body in [webhook(), analytics.clone()] {
+        for mut body in [webhook(), analytics.clone(), mails()] {
             body["name"] = json!(format!("{} {field}", body["kind"]));
             let (path, _) = create(&service, &list, &body).await;
             is_taken |= service.send_json("PATCH", &path, &json!({ &field: null })).await.status == 200;

@@ -231,7 +231,7 @@ async fn the_kind_is_named_and_never_changed() {
     check_wrong(&nameless, &["kind"]);
     let strange = service.send_json("POST", &list, &webhook_with("kind", &json!("pigeon"))).await;
     check_wrong(&strange, &["kind"]);
-    assert!(strange.body["detail"].to_string().contains("`webhook` or `amplitude`"), "{}", strange.body);
+    assert!(strange.body["detail"].to_string().contains("`webhook`, `amplitude` or `email`"), "{}", strange.body);
     let (path, _) = create(&service, &list, &webhook()).await;
     check_wrong(&service.send_json("PATCH", &path, &json!({ "kind": "amplitude" })).await, &["kind"]);
 }

@@ -3,6 +3,7 @@
 mod actions;
 mod amplitude;
 mod documented;
+mod email;
 mod fields;
 mod slack;
 mod webhooks;
@@ -15,6 +16,18 @@ async fn desk(name: &str) -> (Service, String) {
     let service = Service::start(name).await;
     let (app, _) = service.platform().await;
     (service, format!("/v1/apps/{app}/destinations"))
+}
+
+/// A service with this SMTP server, and the path of its app's destinations.
+async fn desk_with_mail(name: &str, url: &str) -> (Service, String) {
+    let service = Service::with(name, &[("SETTLE_MAIL_URL", url), ("SETTLE_MAIL_FROM", "settle@example.com")]).await;
+    let (app, _) = service.platform().await;
+    (service, format!("/v1/apps/{app}/destinations"))
+}
+
+/// The body of a new destination of mails.
+fn mails() -> Value {
+    json!({ "kind": "email", "name": "on-call", "to": ["ops@example.com"], "events": ["destination.*"] })
 }
 
 /// The body of a new webhook.

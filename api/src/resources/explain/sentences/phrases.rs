@@ -1,6 +1,7 @@
 //! Parts of sentences.
 
 use domain::event::Wildcards;
+use protocols::http::COMMAND;
 use storage::{Destination, DestinationSettings, Filter};
 
 /// Joins the parts that are present to one sentence.
@@ -23,11 +24,16 @@ pub fn error_beside(status: Option<i64>, error: Option<&str>) -> Option<&str> {
     error.filter(|error| status.is_none_or(|status| !error.ends_with(&format!("answered {status}"))))
 }
 
-/// The status and the error of an attempt.
-pub fn response(status: Option<i64>, error: Option<&str>) -> Option<String> {
+/// The protocol of a status, by the headers of the answer.
+pub fn protocol(headers: &[(String, String)]) -> &'static str {
+    if headers.iter().any(|(name, _)| name == COMMAND) { "SMTP" } else { "HTTP" }
+}
+
+/// The status, of this protocol, and the error of an attempt.
+pub fn response(protocol: &str, status: Option<i64>, error: Option<&str>) -> Option<String> {
     match (status, error_beside(status, error)) {
-        (Some(status), Some(error)) => Some(format!("HTTP {status}: {error}")),
-        (Some(status), None) => Some(format!("HTTP {status}")),
+        (Some(status), Some(error)) => Some(format!("{protocol} {status}: {error}")),
+        (Some(status), None) => Some(format!("{protocol} {status}")),
         (None, error) => error.map(str::to_owned),
     }
 }

@@ -1,7 +1,7 @@
 //! Sentences about deliveries: why a destination has no delivery of an event, and the result of each delivery and
 //! attempt.
 
-use super::phrases::{count, environments, error_beside, label, response, sentence, subscription};
+use super::phrases::{count, environments, error_beside, label, protocol, response, sentence, subscription};
 use domain::Timestamp;
 use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, group, is_for_operators, is_implied};
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
@@ -278,7 +278,8 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
         return "pending: being sent now, unless its worker died".to_owned();
     }
     let view = &one.delivery;
-    let status = one.attempts.last().and_then(|last| last.status);
+    let last = one.attempts.last();
+    let (status, protocol) = (last.and_then(|last| last.status), last.map_or("HTTP", |last| protocol(&last.headers)));
     let next = match view.next_due_at {
         Some(at) if at <= now => format!("as soon as its lane is free, due since {at}"),
         Some(at) => format!("at {at}"),
@@ -290,7 +291,8 @@ fn pending_because(one: &Sending, addressee: &Addressee, now: Timestamp) -> Stri
             format!("pending. First attempt {next}{why}")
         }
         failed => {
-            let why = response(status, view.last_error.as_deref()).map_or_else(String::new, |why| format!(" ({why})"));
+            let why = response(protocol, status, view.last_error.as_deref())
+                .map_or_else(String::new, |why| format!(" ({why})"));
             format!("pending. {} failed{why}. Next attempt {next}", attempts(failed))
         }
     }
@@ -328,7 +330,7 @@ fn result(attempt: &AttemptView) -> String {
     let error = error_beside(attempt.status, attempt.error.as_deref());
     let error = error.map_or_else(String::new, |error| format!(": {error}"));
     match attempt.status {
-        Some(status) => format!("HTTP {status} after {ms} ms{error}"),
+        Some(status) => format!("{} {status} after {ms} ms{error}", protocol(&attempt.headers)),
         None => format!("no response after {ms} ms{error}"),
     }
 }

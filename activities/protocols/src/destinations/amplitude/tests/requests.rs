@@ -3,7 +3,7 @@
 use super::*;
 use crate::destinations::amplitude::deletion;
 use crate::destinations::amplitude::request::{lacks_key, request, test};
-use crate::http::{Method, Reply, Request};
+use crate::http::{Reply, Request};
 
 fn shown(request: &Request) -> String {
     let headers: String = request.headers.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
@@ -48,7 +48,7 @@ fn a_deletion_names_the_user_and_needs_the_secret_key() {
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
     let ids = ["anna".to_owned(), "1c3f1f0e-0d55-5a53-9f5b-0e4f4d1b7a90".to_owned()];
     let deletion = deletion::request(&config, &ids).unwrap();
-    assert_eq!((deletion.method, deletion.url.path()), (Method::Post, "/api/2/deletions/users"));
+    assert_eq!((deletion.method.name(), deletion.url.path()), ("POST", "/api/2/deletions/users"));
     assert_eq!(sent(&deletion)["user_ids"], json!(ids));
     let (destination, secret) = integration(json!({ "secret_key": null }));
     let config = config::ready(&destination, &secret, &allowed()).unwrap();
@@ -99,11 +99,11 @@ fn a_requests_url_is_the_regions_or_the_operators() {
         let config = config::ready(&destination, &secret, &allowed()).unwrap();
         let sent_request = request(&config, &attempts(&destination, &[unsent(PURCHASE_UPDATED)])).unwrap();
         assert_eq!(
-            (sent_request.method, sent_request.url.as_str(), sent_request.is_operator_url),
-            (Method::Post, events, is_operator_url)
+            (sent_request.method.name(), sent_request.url.as_str(), sent_request.is_operator_url),
+            ("POST", events, is_operator_url)
         );
         let tested = test(&config).unwrap();
-        assert_eq!((tested.method, tested.is_operator_url, tested.body.len()), (Method::Get, is_operator_url, 0));
+        assert_eq!((tested.method.name(), tested.is_operator_url, tested.body.len()), ("GET", is_operator_url, 0));
         assert_eq!(tested.url.as_str(), format!("{search}?user=settle-connection-test"));
     }
 }

@@ -294,5 +294,5 @@ fn an_unknown_kind_is_named() {
     let unknown =
         destinations::Config::create("pigeon", &fields(&json!({})), &Allowed::default(), [0; 32]).unwrap_err();
     let text: Vec<String> = unknown.iter().map(ToString::to_string).collect();
-    assert_eq!(text, ["`kind`: expected `webhook` or `amplitude`, and not `pigeon`"]);
+    assert_eq!(text, ["`kind`: expected `webhook`, `amplitude` or `email`, and not `pigeon`"]);
 }

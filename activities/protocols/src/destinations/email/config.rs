@@ -1,0 +1,112 @@
+//! Creates, changes and parses destinations of mails, and decides which events they take.
+
+use super::server::Server;
+use super::settings::Settings;
+use crate::destinations::schedule::Schedule;
+use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, settings};
+use lettre::Address;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Map, Value, json};
+use storage::{Destination, Traits};
+
+/// The wildcards that can be chosen: they stand for events for operators.
+const WILDCARDS: [&str; 2] = ["alarm.*", "destination.*"];
+/// What stands for the password in a text.
+const REDACTED: &str = "[redacted]";
+
+/// The configuration of a destination of mails. Its debug output shows no password.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(super) server: Server,
+    pub(super) to: Vec<Address>,
+    pub(super) subject_prefix: String,
+    pub schedule: Schedule,
+}
+
+/// Builds a destination of mails from its fields, of which only `to` is required.
+///
+/// # Errors
+/// All invalid fields, and `kind` where no SMTP server is configured.
+pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
+    let mut wrong: Vec<Invalid> = no_server(allowed).into_iter().collect();
+    let settings = apply(Settings::default(), fields, &mut wrong);
+    if settings.to.is_empty() && !wrong.iter().any(|one| one.field == "to") {
+        wrong.push(Invalid::new("to", "the addresses that get the mails"));
+    }
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    let secret = SecretString::from("{}");
+    Ok(NewSettings { settings: json!(settings), secret, shown: Vec::new(), traits: Traits::default() })
+}
+
+/// Changes the settings; null restores a default.
+///
+/// # Errors
+/// All invalid fields.
+pub fn change(
+    before: &Value,
+    secret: &SecretString,
+    fields: &Map<String, Value>,
+) -> Result<ChangedSettings, Vec<Invalid>> {
+    let before: Settings = settings::read(before).map_err(|invalid| vec![invalid])?;
+    let mut wrong = Vec::new();
+    let settings = apply(before, fields, &mut wrong);
+    if !wrong.is_empty() {
+        return Err(wrong);
+    }
+    Ok(ChangedSettings { settings: json!(settings), secret: secret.clone(), shown: Vec::new(), profile: None })
+}
+
+/// Builds the configuration of a stored destination of mails.
+///
+/// # Errors
+/// The first unusable setting, or no SMTP server is configured.
+pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Invalid> {
+    let settings: Settings = settings::read(&destination.settings)?;
+    let server = allowed.mail.clone().ok_or_else(missing)?;
+    let to = settings.to.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
+    let to = to.map_err(|_| Invalid::new("to", "addresses"))?;
+    let schedule = Schedule::new(destination.schedule.as_deref());
+    Ok(Config { server, to, subject_prefix: settings.subject_prefix, schedule })
+}
+
+/// Why no mail can be sent: no SMTP server is configured. `None` when one is.
+pub fn no_server(allowed: &Allowed) -> Option<Invalid> {
+    allowed.mail.is_none().then(missing)
+}
+
+/// Whether an event type or wildcard can be chosen. One mail for each event of a device, or of every customer, would
+/// flood a mailbox.
+pub fn takes(choice: &str) -> bool {
+    let is_named = !choice.ends_with('*') && !choice.starts_with("device.");
+    is_named || WILDCARDS.contains(&choice)
+}
+
+/// What can be chosen, for the error of [`takes`].
+pub const TAKEN: &str =
+    "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
+
+/// Redacts the password of the SMTP server in a text that the server sent.
+pub fn redact(config: &Config, text: &str) -> String {
+    let password = config.server.login.as_ref().map(|login| login.password.expose_secret());
+    password.filter(|password| !password.is_empty()).map_or_else(|| text.to_owned(), |one| text.replace(one, REDACTED))
+}
+
+fn missing() -> Invalid {
+    let expected = "another kind: mails need an SMTP server, so start settle with `mail.url` (SETTLE_MAIL_URL) and \
+                    `mail.from` (SETTLE_MAIL_FROM)";
+    Invalid::new("kind", expected)
+}
+
+fn apply(mut settings: Settings, fields: &Map<String, Value>, wrong: &mut Vec<Invalid>) -> Settings {
+    for (name, value) in fields {
+        let set = match (name.as_str(), value) {
+            ("to", Value::Null) => Some(Err("at least one address".to_owned())),
+            _ => settings::set(&mut settings, name, value),
+        };
+        let expected = set.unwrap_or_else(|| Err("no such field".to_owned())).err();
+        wrong.extend(expected.map(|expected| Invalid::new(name, expected)));
+    }
+    settings
+}

@@ -1,0 +1,43 @@
+//! The form of a destination of mails.
+
+use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
+
+/// The form of a destination of mails.
+pub fn form() -> Form {
+    let own = [
+        NAME,
+        Entry::new("to", "Recipients", Input::List).help("1 to 10 addresses, separated by commas."),
+        ENABLED,
+        Entry {
+            help: Some(
+                "One mail for each event. Events of devices cannot be chosen, nor can wildcards that stand for events of \
+                 customers: they would flood a mailbox.",
+            ),
+            ..EVENTS
+        },
+        Entry::new("subject_prefix", "Beginning of subjects", Input::Text).folded(),
+    ];
+    Form {
+        name: super::KIND,
+        label: "Email",
+        summary: "Sends mails to people about chosen events, by the SMTP server of the configuration.",
+        entries: own.into_iter().chain(LIMITS).collect(),
+        events: &[],
+        guide: vec![
+            Step {
+                title: "Set the SMTP server",
+                text: "Whoever runs settle sets `mail.url` and `mail.from`. Without them, this kind of destination is refused.",
+                place: "the configuration",
+                copy: None,
+                url: None,
+            },
+            Step {
+                title: "Send a test",
+                text: "This sends a mail without an event to all recipients.",
+                place: "settle",
+                copy: None,
+                url: None,
+            },
+        ],
+    }
+}

@@ -1,0 +1,104 @@
+//! The mail of one attempt: the frozen text, and the headers by which it is recognised.
+
+use super::body::Letter;
+use super::config::Config;
+use crate::destinations::{Invalid, TestNotes};
+use crate::http::{Envelope, Method, Request};
+use domain::Timestamp;
+use lettre::Message;
+use lettre::message::header::{HeaderName, HeaderValue};
+use lettre::message::{Mailbox, SinglePart};
+use serde_json::Value;
+use std::time::{Duration, UNIX_EPOCH};
+use storage::Attempt;
+
+/// The headers of every mail, in lower case.
+pub const HEADERS: [&str; 10] = [
+    "auto-submitted",
+    "content-transfer-encoding",
+    "content-type",
+    "date",
+    "from",
+    "message-id",
+    "mime-version",
+    "subject",
+    "to",
+    EVENT_ID,
+];
+const EVENT_ID: &str = "x-settle-event-id";
+pub const TEST_NOTES: TestNotes = TestNotes {
+    what: "Sends a mail without an event, or with a sample event, to all recipients, and shows the result.",
+    takes_sample: true,
+    lacks: None,
+};
+
+/// What a mail has beside its letter.
+struct Stamp {
+    /// The part of its `Message-ID` before the `@`.
+    id: String,
+    /// The value of the header `X-Settle-Event-Id`.
+    event: String,
+    date: Timestamp,
+}
+
+/// The mail with one event. Its `Message-ID` and its date are the same in all attempts, so that a repetition is
+/// recognised.
+///
+/// # Errors
+/// There is not exactly one event, or the frozen body is no mail.
+pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
+    let [attempt] = attempts else {
+        return Err(Invalid::new("attempts", "one event: there is one mail for each"));
+    };
+    let letter = serde_json::from_str(&attempt.body).map_err(|_| Invalid::new("body", "a mail"))?;
+    let date = attempt.first_tried_at.unwrap_or(at);
+    mail(config, letter, Stamp { id: attempt.delivery_id.to_string(), event: attempt.event_id.to_string(), date })
+}
+
+/// A mail that carries no event of anybody: about the event `sample`, or about nothing without one.
+///
+/// # Errors
+/// The mail cannot be built.
+pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) -> Result<Request, Invalid> {
+    let prefix = format!("{} Test", config.subject_prefix);
+    let letter = match sample {
+        None => Letter {
+            subject: prefix.trim().to_owned(),
+            text: "A test of this destination. It carries no event.\n".to_owned(),
+        },
+        Some(body) => {
+            let types = ["/event_type", "/attributes/event_type"];
+            let event_type = types.iter().find_map(|path| body.pointer(path)?.as_str()).unwrap_or("event");
+            Letter::of(&format!("{prefix}:"), event_type, body, None)
+        }
+    };
+    mail(config, letter, Stamp { id: format!("test_{id}"), event: format!("test_{id}"), date: at })
+}
+
+fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invalid> {
+    let from = config.server.from.clone();
+    let date = UNIX_EPOCH + Duration::from_micros(u64::try_from(stamp.date.micros()).unwrap_or_default());
+    let message_id = format!("<{}@{}>", stamp.id, from.email.domain());
+    let mut builder = Message::builder()
+        .from(from.clone())
+        .subject(letter.subject)
+        .date(date)
+        .message_id(Some(message_id))
+        .raw_header(plain("Auto-Submitted", "auto-generated"))
+        .raw_header(plain("X-Settle-Event-Id", &stamp.event));
+    for address in &config.to {
+        builder = builder.to(Mailbox::new(None, address.clone()));
+    }
+    let message = builder.singlepart(SinglePart::plain(letter.text));
+    let message = message.map_err(|error| Invalid::new("to", format!("a mail that can be built ({error})")))?;
+    let server = &config.server;
+    let envelope =
+        Envelope { from: from.email, to: config.to.clone(), security: server.security, login: server.login.clone() };
+    let (method, url) = (Method::Mail(Box::new(envelope)), server.url.clone());
+    Ok(Request { method, url, headers: Vec::new(), body: message.formatted(), is_operator_url: true, app: None })
+}
+
+/// A header whose value is plain ASCII.
+fn plain(name: &'static str, value: &str) -> HeaderValue {
+    HeaderValue::new(HeaderName::new_from_ascii_str(name), value.to_owned())
+}

@@ -1,0 +1,22 @@
+//! The fields of a destination of mails as JSON Schemas, for the API's documentation.
+
+use super::settings::Settings;
+use crate::destinations::schemas::{KindSchemas, requested};
+use crate::destinations::settings::properties;
+use serde_json::json;
+
+/// The fields that a destination of mails takes and shows.
+pub fn schemas() -> KindSchemas {
+    let shown = properties::<Settings>();
+    let example = json!({
+        "kind": super::KIND, "name": "on-call", "to": ["ops@example.com"], "events": ["alarm.*", "destination.*"],
+    });
+    KindSchemas {
+        kind: super::KIND,
+        created: requested(&shown, json!({})),
+        required: &["to"],
+        on_creation: &[],
+        shown,
+        example,
+    }
+}

@@ -1,0 +1,71 @@
+//! The SMTP server through which all mails are sent. It is the operator's choice alone.
+
+use crate::http::{Login, Security};
+use lettre::message::Mailbox;
+use percent_encoding::percent_decode_str;
+use secrecy::SecretString;
+use url::Url;
+
+/// The SMTP server and the sender of all mails. Debug output shows no password.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// `smtp://` or `smtps://` with host and port, and without user, password and query.
+    pub url: Url,
+    pub security: Security,
+    pub login: Option<Login>,
+    /// The sender.
+    pub from: Mailbox,
+}
+
+impl Server {
+    /// Reads `mail.url` and `mail.from`: `smtps://` is TLS from the first byte (port 465), `smtp://` requires STARTTLS (port
+    /// 587). `?tls=none` is plain text, and then there is no login.
+    ///
+    /// # Errors
+    /// The name of the wrong setting, and what is expected, without the URL, which may contain a password.
+    pub fn parse(url: &str, from: &str) -> Result<Self, (&'static str, &'static str)> {
+        let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
+        let from = from.trim().parse().ok().filter(|from: &Mailbox| is_plain(&from.email));
+        let expected = "the sender of mails, such as settle@example.com or settle <settle@example.com>";
+        Ok(Self { url, security, login, from: from.ok_or(("mail.from", expected))? })
+    }
+}
+
+/// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
+pub(super) fn is_plain(address: &lettre::Address) -> bool {
+    let text: &str = address.as_ref();
+    text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
+}
+
+fn server(text: &str) -> Result<(Url, Security, Option<Login>), &'static str> {
+    let expected = "smtps://USER:PASSWORD@HOST or smtp://USER:PASSWORD@HOST, with a port if it is not 465 or 587, and with \
+                    special characters of the password percent-encoded";
+    let mut url: Url = text.trim().parse().map_err(|_| expected)?;
+    let (security, port) = match (url.scheme(), url.query()) {
+        ("smtps", None) => (Security::Tls, 465),
+        ("smtp", None | Some("tls=required")) => (Security::StartTls, 587),
+        ("smtp", Some("tls=none")) => (Security::Plain, 25),
+        ("smtp" | "smtps", Some(_)) => return Err("`?tls=none` or no query"),
+        _ => return Err(expected),
+    };
+    if url.host_str().is_none_or(str::is_empty) || !matches!(url.path(), "" | "/") || url.fragment().is_some() {
+        return Err(expected);
+    }
+    let login = match (url.username(), url.password()) {
+        ("", None) => None,
+        (user, Some(password)) if !user.is_empty() => {
+            let read = |text: &str| percent_decode_str(text).decode_utf8().map(|text| text.into_owned());
+            let (user, password) = (read(user).map_err(|_| expected)?, read(password).map_err(|_| expected)?);
+            Some(Login { user, password: SecretString::from(password) })
+        }
+        _ => return Err("a user with a password, or neither"),
+    };
+    if login.is_some() && security == Security::Plain {
+        return Err("no user with `?tls=none`: the password would be sent in plain text");
+    }
+    let is_set = url.set_username("").is_ok() && url.set_password(None).is_ok();
+    let port = url.port().unwrap_or(port);
+    url.set_query(None);
+    url.set_path("");
+    if is_set && url.set_port(Some(port)).is_ok() { Ok((url, security, login)) } else { Err(expected) }
+}

@@ -1,0 +1,199 @@
+//! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name of
+//! the host.
+//!
+//! A mail goes to the recipients that the server accepts. If it accepts some, the answer is that to the mail, and its
+//! body names the others; if it accepts none, the answer is that to a recipient, the first that may be accepted later.
+
+use super::failure::is_tls;
+use lettre::transport::smtp::Error;
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{
+    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
+};
+use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::transport::smtp::response::Response;
+use protocols::http::{COMMAND, Envelope, Failure, Reply, Security};
+use rustls::pki_types::CertificateDer;
+use secrecy::ExposeSecret as _;
+use std::error::Error as _;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a server may take to answer QUIT, after it took the mail.
+const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Logins that carry the password itself: TLS protects it.
+const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+/// Maximum length of a recorded answer in characters; the rest is cut off.
+const TEXT_CAP: usize = 4096;
+
+/// The trusted authorities of mail servers, with the TLS settings of the server that was used last: there is one server,
+/// and reading the authorities of the machine takes a while.
+#[derive(Clone)]
+pub struct Trust {
+    /// The authorities; those of this machine when `None`.
+    roots: Option<Vec<CertificateDer<'static>>>,
+    used: Arc<Mutex<Option<(String, TlsParameters)>>>,
+}
+
+/// Why a mail has no 2xx: what the server answered to a command, or that it did not.
+enum Refusal {
+    Answer { command: &'static str, code: u16, text: String },
+    Failure(Failure),
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl Trust {
+    pub fn new(roots: Option<Vec<CertificateDer<'static>>>) -> Self {
+        Self { roots, used: Arc::default() }
+    }
+
+    fn parameters(&self, host: &str) -> Result<TlsParameters, Failure> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, parameters)) = used.as_ref().filter(|(known, _)| known == host) {
+            return Ok(parameters.clone());
+        }
+        let mut builder = TlsParametersBuilder::new(host.to_owned());
+        if let Some(roots) = &self.roots {
+            builder = builder.certificate_store(CertificateStore::None);
+            for root in roots {
+                let root = Certificate::from_der(root.to_vec()).map_err(|_| Failure::Tls)?;
+                builder = builder.add_root_certificate(root);
+            }
+        }
+        let parameters = builder.build().map_err(|_| Failure::Tls)?;
+        *used = Some((host.to_owned(), parameters.clone()));
+        Ok(parameters)
+    }
+}
+
+/// A server at checked addresses.
+pub struct Server<'a> {
+    /// Its name, as its certificate has it.
+    pub host: &'a str,
+    pub addresses: &'a [SocketAddr],
+}
+
+/// Sends a message once. The answer is in `received` as soon as the server took or refused the mail.
+///
+/// # Errors
+/// Why there is no answer.
+pub async fn send(
+    server: Server<'_>,
+    envelope: &Envelope,
+    message: &[u8],
+    trust: &Trust,
+    received: &mut Option<Reply>,
+) -> Result<(), Failure> {
+    let mut connection = match connect(server, envelope, trust).await {
+        Ok(connection) => connection,
+        Err(refusal) => {
+            *received = Some(refusal.into_reply()?);
+            return Ok(());
+        }
+    };
+    *received = Some(transfer(&mut connection, envelope, message).await.or_else(Refusal::into_reply)?);
+    // The mail is taken or refused already.
+    let _ = tokio::time::timeout(QUIT_TIMEOUT, connection.quit()).await;
+    Ok(())
+}
+
+/// Connects, protects the connection and logs in.
+async fn connect(
+    Server { host, addresses }: Server<'_>,
+    envelope: &Envelope,
+    trust: &Trust,
+) -> Result<AsyncSmtpConnection, Refusal> {
+    let name = ClientId::Domain(envelope.from.domain().to_owned());
+    let tls = match envelope.security {
+        Security::Plain => None,
+        Security::Tls | Security::StartTls => Some(trust.parameters(host)?),
+    };
+    let (at_once, later) = if envelope.security == Security::Tls { (tls, None) } else { (None, tls) };
+    let connecting = AsyncSmtpConnection::connect_tokio1(addresses, Some(CONNECT_TIMEOUT), &name, at_once, None);
+    let mut connection = connecting.await.map_err(|error| refusal("CONNECT", &error, Failure::Connect))?;
+    if let Some(tls) = later {
+        if !connection.can_starttls() {
+            return Err(Failure::Tls.into());
+        }
+        let upgraded = connection.starttls(tls, &name).await;
+        upgraded.map_err(|error| refusal("CONNECT", &error, Failure::Tls))?;
+    }
+    if let Some(login) = &envelope.login {
+        if connection.server_info().get_auth_mechanism(&LOGINS).is_none() {
+            return Err(Failure::Login.into());
+        }
+        let credentials = Credentials::new(login.user.clone(), login.password.expose_secret().to_owned());
+        let logged_in = connection.auth(&LOGINS, &credentials).await;
+        logged_in.map_err(|error| refusal("AUTH", &error, Failure::Reset))?;
+    }
+    Ok(connection)
+}
+
+async fn transfer(connection: &mut AsyncSmtpConnection, envelope: &Envelope, message: &[u8]) -> Result<Reply, Refusal> {
+    let from = Mail::new(Some(envelope.from.clone()), Vec::new());
+    connection.command(from).await.map_err(|error| refusal("MAIL", &error, Failure::Reset))?;
+    let mut refused = Vec::new();
+    for address in &envelope.to {
+        match connection.command(Rcpt::new(address.clone(), Vec::new())).await {
+            Ok(_) => {}
+            Err(error) => match refusal("RCPT", &error, Failure::Reset) {
+                Refusal::Answer { code, text, .. } => refused.push((address, code, text)),
+                failure @ Refusal::Failure(_) => return Err(failure),
+            },
+        }
+    }
+    if refused.len() == envelope.to.len() {
+        let later = refused.iter().position(|(_, code, _)| *code < 500).unwrap_or(0);
+        let (_, code, text) = refused.swap_remove(later);
+        return Err(Refusal::Answer { command: "RCPT", code, text });
+    }
+    connection.command(Data).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+    let taken = connection.message(message).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
+    let others = refused.iter().map(|(address, code, text)| format!("\nnot to {address}: {code} {text}"));
+    Ok(answer("DATA", code(&taken), text(&taken) + &others.collect::<String>()))
+}
+
+impl Refusal {
+    fn into_reply(self) -> Result<Reply, Failure> {
+        match self {
+            Self::Answer { command, code, text } => Ok(answer(command, code, text)),
+            Self::Failure(failure) => Err(failure),
+        }
+    }
+}
+
+/// What an error means: an answer of the server, or why there was none, `otherwise` if nothing else is known.
+fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal {
+    if let Some(code) = error.status() {
+        let text = error.source().map(ToString::to_string).unwrap_or_default();
+        return Refusal::Answer { command, code: code.into(), text };
+    }
+    Refusal::Failure(if is_tls(error) {
+        Failure::Tls
+    } else if error.is_timeout() {
+        Failure::Timeout
+    } else {
+        otherwise
+    })
+}
+
+fn answer(command: &str, status: u16, text: String) -> Reply {
+    let headers = vec![(COMMAND.to_owned(), command.to_owned())];
+    Reply::Answer { status, retry_after: None, headers, body: text.chars().take(TEXT_CAP).collect() }
+}
+
+fn code(response: &Response) -> u16 {
+    response.code().into()
+}
+
+fn text(response: &Response) -> String {
+    response.message().collect::<Vec<_>>().join("\n")
+}

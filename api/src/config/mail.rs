@@ -1,0 +1,26 @@
+//! The SMTP server of mails, and their sender: both or none.
+
+use super::Invalid;
+use super::read::invalid;
+use protocols::destinations::email::Server;
+use serde::Deserialize;
+
+/// The section `mail` of the file.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Raw {
+    url: Option<String>,
+    from: Option<String>,
+}
+
+/// Parses the section. The error does not repeat the URL, which may contain a password.
+pub fn server(raw: &Raw) -> Result<Option<Server>, Invalid> {
+    match (&raw.url, &raw.from) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(invalid("mail.from", "the sender of mails, beside `mail.url`")),
+        (None, Some(_)) => Err(invalid("mail.url", "the SMTP server of mails, beside `mail.from`")),
+        (Some(url), Some(from)) => {
+            Server::parse(url, from).map(Some).map_err(|(field, expected)| invalid(field, expected))
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Mails, handed to an SMTP server: what arrives, what each answer leads to, and that nothing is sent in plain text that
+//! should not be.
+
+use activities::http::{Http, Parts, of_this_machine};
+use domain::event::Wildcards;
+use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use protocols::destinations::{Allowed, Config, Exchange, email};
+use protocols::http::{Reply, Rules};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::json;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::time::Duration;
+use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, EventResult, Verdict};
+use system_tests::mailbox::{Mailbox, Protection};
+use uuid::Uuid;
+
+const PASSWORD: &str = "hunter2";
+const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+
+/// A destination at the SMTP server of this URL.
+struct Desk {
+    config: Config,
+    http: Http,
+}
+
+impl Desk {
+    fn new(url: &str, authority: &[u8], denied: &[&str]) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let mail = email::Server::parse(url, "settle <settle@example.com>").expect("a server");
+        let allowed = Allowed { mail: Some(mail), ..Allowed::default() };
+        let fields = json!({ "to": ["ops@example.com", "cto@example.com"] });
+        let created = Config::create("email", fields.as_object().expect("fields"), &allowed, [7; 32]).expect("valid");
+        let destination = Destination {
+            id: DestinationId::new(Uuid::from_u128(1)),
+            app_id: AppId::new(Uuid::nil()),
+            kind: "email".to_owned(),
+            common: DestinationSettings::new("on-call"),
+            wildcards: Wildcards::Everything,
+            settings: created.settings,
+            per_user: false,
+            per_request: 1,
+            profile: None,
+            state: domain::health::State::Healthy,
+            reason: None,
+            since: Timestamp::default(),
+            created_at: Timestamp::default(),
+        };
+        let config = Config::ready(&destination, &created.secret, &allowed).expect("a usable destination");
+        let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let mail_roots = Some(vec![CertificateDer::from(authority.to_vec())]);
+        let denied_networks = denied.iter().map(|network| network.parse().expect("a network")).collect();
+        let parts = Parts { tls, mail_roots, lookup: of_this_machine(), total: Duration::from_secs(10) };
+        Self { config, http: Http::with_parts(Rules { denied_networks, ..Rules::default() }, parts) }
+    }
+
+    fn plain(mailbox: &Mailbox) -> Self {
+        Self::new(&format!("smtp://{}?tls=none", mailbox.address()), &mailbox.authority, &[])
+    }
+
+    fn protected(scheme: &str, mailbox: &Mailbox, authority: &[u8]) -> Self {
+        let port = mailbox.address().port();
+        Self::new(&format!("{scheme}://user:{PASSWORD}@localhost:{port}"), authority, &[])
+    }
+
+    /// Makes this attempt at the one event.
+    async fn attempt(&self, number: i64) -> (EventResult, EndpointSignal, Reply) {
+        let at = Timestamp::from_millis(1_772_625_600_000);
+        let letter = json!({ "subject": "[settle] Billing is failing", "text": "Billing is failing\n.\n..\n" });
+        let event = Attempt {
+            delivery_id: DeliveryId::new(Uuid::from_u128(7)),
+            event_id: EventId::new(Uuid::from_u128(8)),
+            event_type: "destination.failing".to_owned(),
+            revision: 1,
+            number,
+            refusals: 0,
+            first_tried_at: (number > 1).then_some(at),
+            is_stale: false,
+            body: letter.to_string(),
+            traceparent: None,
+        };
+        let request = self.config.request(at, std::slice::from_ref(&event)).expect("a request");
+        let reply = self.http.send(request).await;
+        let exchange = Exchange { events: &[event], reply: &reply, at, jitter: 0.5 };
+        let mut result = self.config.judge(exchange);
+        (result.events.pop().expect("a verdict"), result.endpoint_signal, reply)
+    }
+
+    async fn check(&self, number: i64, verdict: Verdict, class: AttemptClass) -> Reply {
+        let (result, signal, reply) = self.attempt(number).await;
+        assert_eq!((result.verdict, result.class), (verdict, class), "{reply:?}");
+        assert_eq!(signal == EndpointSignal::Success, verdict == Verdict::Delivered, "{signal:?}");
+        reply
+    }
+}
+
+fn body(reply: &Reply) -> &str {
+    match reply {
+        Reply::Answer { body, .. } => body,
+        Reply::Failure { message, .. } => message,
+    }
+}
+
+#[tokio::test]
+async fn a_mail_arrives_as_it_is() {
+    let mailbox = Mailbox::start(Protection::None);
+    let reply = Desk::plain(&mailbox).check(1, Verdict::Delivered, AttemptClass::Success).await;
+    assert_eq!(body(&reply), "queued");
+    let mails = mailbox.mails();
+    assert_eq!((mails.len(), mails[0].to.clone()), (1, vec!["ops@example.com".into(), "cto@example.com".into()]));
+    assert_eq!(mails[0].header("Subject"), "[settle] Billing is failing");
+    assert!(mails[0].text.trim_end().ends_with("\n\nBilling is failing\n.\n.."), "dots stay: {}", mails[0].text);
+    let commands = mailbox.commands();
+    assert!(commands[0] == "EHLO example.com" && commands[1].starts_with("MAIL FROM:<settle@example.com>"));
+}
+
+#[tokio::test]
+async fn a_postponed_mail_is_repeated_with_the_same_message_id() {
+    let mailbox = Mailbox::start(Protection::None);
+    let desk = Desk::plain(&mailbox);
+    for (command, line) in [("RCPT", "451 4.3.0 later"), ("DATA", "452 full"), (".", "451 later")] {
+        mailbox.answer_next(command, line);
+        if command == "RCPT" {
+            mailbox.answer_next(command, line);
+        }
+        desk.check(1, RETRY, AttemptClass::ServerError).await;
+    }
+    mailbox.answer_next("CONNECT", "421 closing");
+    desk.check(1, RETRY, AttemptClass::Throttled).await;
+    desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+    desk.check(2, Verdict::Delivered, AttemptClass::Success).await;
+    let mails = mailbox.mails();
+    assert_eq!((mails.len(), &mails[0]), (2, &mails[1]), "the same bytes");
+    assert_eq!(mails[0].header("Message-ID"), "<00000000-0000-0000-0000-000000000007@example.com>");
+}
+
+#[tokio::test]
+async fn a_refused_mail_fails_for_good() {
+    let mailbox = Mailbox::start(Protection::None);
+    let desk = Desk::plain(&mailbox);
+    mailbox.answer_next("RCPT", "550 5.1.1 no such user");
+    mailbox.answer_next("RCPT", "550 5.1.1 no such user");
+    let reply = desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
+    assert_eq!(body(&reply), "5.1.1 no such user");
+    mailbox.answer_next(".", "554 5.6.0 spam");
+    desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
+    // The sender is wrong, and not the mail.
+    mailbox.answer_next("MAIL", "550 5.7.1 who are you");
+    desk.check(1, RETRY, AttemptClass::ServerError).await;
+    assert_eq!(mailbox.mails(), []);
+}
+
+#[tokio::test]
+async fn a_mail_goes_to_the_recipients_that_are_accepted() {
+    let mailbox = Mailbox::start(Protection::None);
+    let desk = Desk::plain(&mailbox);
+    for line in ["550 5.1.1 no such user", "452 4.2.2 mailbox full"] {
+        mailbox.answer_next("RCPT TO:<ops@", line);
+        let reply = desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+        assert_eq!(body(&reply), format!("queued\nnot to ops@example.com: {line}"));
+    }
+    assert!(mailbox.mails().iter().all(|mail| mail.to == ["cto@example.com"]));
+    // Where none is accepted, one of them may be later.
+    mailbox.answer_next("RCPT TO:<ops@", "550 5.1.1 no such user");
+    mailbox.answer_next("RCPT TO:<cto@", "452 4.2.2 mailbox full");
+    desk.check(1, RETRY, AttemptClass::ServerError).await;
+}
+
+#[tokio::test]
+async fn the_login_is_sent_over_tls_alone() {
+    for (scheme, protection) in [("smtps", Protection::Tls), ("smtp", Protection::StartTls)] {
+        let mailbox = Mailbox::start(protection);
+        let desk = Desk::protected(scheme, &mailbox, &mailbox.authority);
+        desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+        let commands = mailbox.commands();
+        let plain: Vec<&String> = commands.iter().filter(|command| !command.starts_with('*')).collect();
+        let expected: &[&str] = if scheme == "smtp" { &["EHLO example.com", "STARTTLS"] } else { &[] };
+        assert_eq!(plain, expected);
+        assert!(commands.iter().any(|command| command.starts_with("*AUTH PLAIN ")), "{commands:?}");
+        mailbox.answer_next("AUTH", "535 5.7.8 wrong password");
+        desk.check(1, RETRY, AttemptClass::Forbidden).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_trusted_tls_gets_nothing() {
+    let other = Mailbox::start(Protection::None);
+    for (scheme, protection, expected) in [
+        ("smtps", Protection::Tls, AttemptClass::Tls),
+        ("smtp", Protection::StartTls, AttemptClass::Tls),
+        ("smtp", Protection::None, AttemptClass::Tls),
+    ] {
+        let mailbox = Mailbox::start(protection);
+        Desk::protected(scheme, &mailbox, &other.authority).check(1, RETRY, expected).await;
+        let commands = mailbox.commands();
+        assert!(!commands.iter().any(|command| command.contains("AUTH") || command.contains("MAIL")), "{commands:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_down_or_silent_is_tried_again() {
+    let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address: SocketAddr = closed.local_addr().expect("its address");
+    drop(closed);
+    let desk = Desk::new(&format!("smtp://{address}?tls=none"), &[], &[]);
+    desk.check(1, RETRY, AttemptClass::Connect).await;
+    let mailbox = Mailbox::at(address, Protection::None);
+    desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+    assert_eq!(mailbox.mails().len(), 1);
+}
+
+#[tokio::test]
+async fn a_denied_network_gets_no_mail() {
+    let mailbox = Mailbox::start(Protection::None);
+    let url = format!("smtp://localhost:{}?tls=none", mailbox.address().port());
+    Desk::new(&url, &[], &["127.0.0.0/8", "::1/128"]).check(1, RETRY, AttemptClass::ForbiddenAddress).await;
+    assert_eq!(mailbox.commands(), [] as [String; 0]);
+}
