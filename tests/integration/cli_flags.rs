@@ -157,8 +157,8 @@ fn a_mistyped_entitlement_is_refused_with_the_one_meant() {
 #[test]
 fn a_probable_mistake_is_a_warning() {
     let desk = Desk::open("cli-warnings");
-    let set = stdout_of(&desk.run(&["product", "set", "month", "--app", "mine", "--price", "XXX:9.99"]));
-    assert!(set.contains("Done.") && set.contains("\nWarning: `XXX` is not a currency of ISO 4217.\n"), "{set}");
+    let set = stdout_of(&desk.run(&["product", "set", "month", "--app", "mine", "--price", "ZZZ:9.99"]));
+    assert!(set.contains("Done.") && set.contains("\nWarning: `ZZZ` is not a currency of ISO 4217.\n"), "{set}");
     let right = desk.answer(&["product", "set", "month", "--app", "mine", "--price", "USD:9.99"]);
     assert!(right.get("warnings").is_none(), "{right}");
     let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
@@ -228,7 +228,11 @@ fn a_receipt_stands_for_its_purchase_in_lists() {
     assert_eq!(keys, [&purchase["collapse_key"]]);
     assert_eq!(desk.answer(&["delivery", "list", "--purchase", "r1"])["items"], json!([]));
     let unknown = desk.run(&["event", "list", "--purchase", "r9"]);
-    assert!(stderr_of(&unknown).contains("`r9` is neither a collapse key nor a receipt"), "{}", stderr_of(&unknown));
+    assert!(
+        stderr_of(&unknown).contains("`r9` is neither a collapse key nor a known receipt"),
+        "{}",
+        stderr_of(&unknown)
+    );
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn a_sales_report_is_taken_in_whole_or_not_at_all() {
     assert_eq!(imported.status.code(), Some(0), "{imported:?}");
     let printed = stdout_of(&imported);
     assert!(
-        printed.contains("correction of purchase") && printed.contains("listed 9.99 USD, reported 8.49 USD"),
+        printed.contains("correction for purchase") && printed.contains("listed 9.99 USD, reported 8.49 USD"),
         "{printed}"
     );
     assert!(printed.contains("adjusted by -1.50 USD (transaction T1)"), "{printed}");

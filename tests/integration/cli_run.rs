@@ -89,7 +89,7 @@ fn an_open_data_directory_is_refused_with_what_closes_it() {
         std::fs::set_permissions(&data, Permissions::from_mode(mode)).expect("its permissions");
         let output = ran(&folder, &RUN);
         let data = data.canonicalize().expect("its path");
-        check_failure(&output, &["open to others", &format!("`chmod 700 {}`", data.display())]);
+        check_failure(&output, &["others can enter it", &format!("`chmod 700 {}`", data.display())]);
         assert!(!data.join("key").exists(), "no key was written");
     }
     std::fs::set_permissions(&data, Permissions::from_mode(0o700)).expect("its permissions");

@@ -141,7 +141,7 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     let temporal = match found["temporal"].as_str() {
         Some("connected") => "connected",
         Some(_) => "does not answer: notifications are accepted, and settled once it does",
-        None => "not known",
+        None => "unknown",
     };
     let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned()), ("Sweep", sweep(found))];
     let destinations = items(&found["destinations"]);
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(sweep(&on_time), "repairs lost signals; the last one finished at 2026-01-31T11:00:00Z");
         let new = json!({ "sweep": "on_time", "last_sweep_at": null });
         assert_eq!(sweep(&new), "repairs lost signals; none has finished yet");
-        assert_eq!(sweep(&json!({})), "not known");
+        assert_eq!(sweep(&json!({})), "unknown");
     }
 
     #[test]

@@ -179,7 +179,7 @@ async fn the_request_of_a_delivery_shows_its_body_and_no_secret() {
     assert!(!counted.to_string().contains("c0ffee"), "{counted}");
     service.raw("UPDATE deliveries SET status = 'delivered', body = NULL, finished_at = 5");
     let done = get(sent).await;
-    assert!(done["note"].as_str().is_some_and(|note| note.contains("has ended")), "{done}");
+    assert!(done["note"].as_str().is_some_and(|note| note.contains("only while the delivery is pending")), "{done}");
     service
         .send_json("DELETE", &format!("/v1/destinations/{}", hook["id"].as_str().expect("an id")), &Value::Null)
         .await;

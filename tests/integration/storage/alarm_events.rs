@@ -1,4 +1,4 @@
-//! Events about alarms: which are recorded, once, and for whom.
+//! Events about alarms: which are recorded, once, and for which destinations.
 
 use super::operator_events::chooses;
 use super::sending::Sent;
@@ -78,7 +78,7 @@ story! {
 }
 
 story! {
-    async fn an_alarm_of_the_installation_goes_to_every_app_and_that_of_a_destination_to_others(world: World) {
+    async fn an_alarm_of_no_app_goes_to_all_and_never_to_its_destination(world: World) {
         let pager = chooses(&world, "pager", &["alarm.opened"]).await;
         let elsewhere = world.store.new_app("Other").await.unwrap();
         let mut new = new_destination(&elsewhere, "elsewhere");

@@ -182,7 +182,7 @@ fn why_not_is_a_sentence() {
     let about = EventFacts { event_type: "destination.failing".to_owned(), ..event() };
     let text = unsent(&about, &addressee).expect("a reason").sentence;
     assert!(
-        text.ends_with("(subscribed to all listed events; `*` does not include events about destinations)"),
+        text.ends_with("(subscribed to all listed events; `*` does not include events about destinations and alarms)"),
         "{text}"
     );
     assert!(sentence(&hook()).contains("settle check"));

@@ -51,7 +51,7 @@ async fn a_change_of_the_catalogue_is_counted_first() {
     let based_on = based_on(&shown.text);
     let removal = [("sku", "com.example.gold"), ("based_on", based_on.as_str()), ("reason", "ticket 3")];
     let counted_removal = visitor.post(&service, &format!("{page}/product-removal"), &removal).await;
-    assert!(counted_removal.text.contains("entitlements (gold) are deleted"), "{}", counted_removal.text);
+    assert!(counted_removal.text.contains("entitlements (gold) will be deleted"), "{}", counted_removal.text);
     let removal: Vec<_> = removal.into_iter().chain([("confirmed", "yes")]).collect();
     assert_eq!(visitor.post(&service, &format!("{page}/product-removal"), &removal).await.status, 303);
     assert_eq!(service.get(&format!("/v1/apps/{app}/products")).await.body["items"], json!([]));
@@ -224,7 +224,7 @@ async fn filters_of_purchases_are_those_of_the_api() {
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     for query in ["held=true", "failing=true", "state=expired"] {
         let none = visitor.get(&service, &format!("/ui/purchases?{query}")).await;
-        assert!(none.text.contains("No purchase fits"), "{query}: {}", none.text);
+        assert!(none.text.contains("No purchases match"), "{query}: {}", none.text);
         assert!(none.text.contains(&format!("$SETTLE_URL/v1/purchases?{query}&#34;")), "{query}");
     }
     for (query, field) in [("state=sold", "state"), ("held=perhaps", "held"), ("platform_id=1", "platform_id")] {

@@ -268,7 +268,7 @@ async fn the_actions_of_a_platform_need_a_reason_and_its_own_form() {
         let path = format!("{console}{path}");
         let without = visitor.post(&service, &path, &[]).await;
         assert_eq!(without.status, 400, "{path}: {}", without.text);
-        has(&without, &["Fix this field", "reason: expected why"]);
+        has(&without, &["Fix this field", "reason: expected a reason"]);
         let fields = form(&[("form_token", "forged"), REASON]);
         let headers = [super::visitor::OURS, ("cookie", visitor.cookie.as_str())];
         assert_eq!(send(&service, "POST", &path, &headers, fields).await.status, 403, "{path}");

@@ -323,7 +323,9 @@ async fn a_delivery_shows_its_answers_and_to_support_its_body() {
         assert!(answer.text.contains("&#60;script&#62;alert(1)"), "{path}: {}", answer.text);
     }
     assert!(desk.get(&list).await.contains(&format!("/ui/deliveries/{id}")));
-    assert!(desk.get(&format!("/ui/destinations/{to}/deliveries?status=pending")).await.contains("No delivery fits"));
+    assert!(
+        desk.get(&format!("/ui/destinations/{to}/deliveries?status=pending")).await.contains("No deliveries match")
+    );
     let page = desk.get(&format!("/ui/deliveries/{id}")).await;
     for part in ["webhook-id", "x-answer", "Not retried", "/resend\""] {
         assert!(page.contains(part), "{part}: {page}");

@@ -162,7 +162,7 @@ async fn a_form_names_nobody_else_as_its_author() {
     let answer = visitor.post(&service, &format!("/ui/purchases/{key}/hold"), &twice).await;
     assert_eq!(answer.status, 303, "the first of two counts: {}", answer.text);
     let both = visitor.post(&service, &format!("/ui/purchases/{key}/hold"), &[("hours", "x")]).await;
-    for part in ["For how long: expected a whole number", "Reason: expected why"] {
+    for part in ["For how long: expected a whole number", "Reason: expected a reason"] {
         assert!(both.text.contains(part), "{part}: {}", both.text);
     }
     let unknown = [("reason", "ticket 4711"), ("untli", "2026-01-01"), ("hours", "1")];

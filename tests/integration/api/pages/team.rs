@@ -36,7 +36,7 @@ async fn an_invited_person_signs_in_once_with_the_role() {
     let service = Service::start("invite").await;
     let admin = signed_in(&service).await;
     let page = admin.get(&service, "/ui/team").await.text;
-    for part in ["Signed in now", "Invite</summary>", "12h, the longest", "this sign-in", "href=\"/ui/team/keys\""] {
+    for part in ["Signed in now", "Invite</summary>", "12h (maximum)", "this sign-in", "href=\"/ui/team/keys\""] {
         assert!(page.contains(part), "{part}: {page}");
     }
     let fields = [("form_token", admin.token.as_str()), ("name", "Anna"), ("role", "support")];
@@ -111,7 +111,7 @@ async fn a_key_of_the_page_works_until_it_is_revoked() {
 
     let path = format!("/ui/team/keys/{}/revoke", stored["id"].as_str().expect("an id"));
     let blank = admin.post(&service, &path, &[]).await;
-    assert_eq!((blank.status, blank.text.contains("Reason: expected why")), (400, true), "{}", blank.text);
+    assert_eq!((blank.status, blank.text.contains("Reason: expected a reason")), (400, true), "{}", blank.text);
     assert_eq!(by_key(&service, &key, "GET", "/v1/purchases", &Value::Null).await, 200);
     let revoked = admin.post(&service, &path, &[REASON]).await;
     assert_eq!((revoked.status, revoked.header("location")), (303, "/ui/team/keys?done=revoke"), "{}", revoked.text);
