@@ -182,17 +182,7 @@ impl<'a> ConsolePage<'a> {
             actions: actions(frame, visit, of, !value["old_notification_url"].is_null(), mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
-            notice: match visit.query("done").as_deref() {
-                Some("nothing") => Some("There were no changes to save."),
-                Some("settings") => Some("The platform was changed."),
-                Some("rotate-ingress-key") => Some(
-                    "The URL has changed. Paste the new one into the store's console \
-                     now.",
-                ),
-                Some("retire-old-ingress-key") => Some("The previous URL stops working within a second."),
-                Some("retry-parked") => Some("The parked purchases are being verified again."),
-                _ => None,
-            },
+            notice: notice(visit),
             frame,
         }
     }
@@ -201,6 +191,18 @@ impl<'a> ConsolePage<'a> {
     #[must_use]
     pub fn with(self, public_url: &Url) -> Self {
         Self { warning: unreachable(public_url), ..self }
+    }
+}
+
+/// What a form of the page did.
+fn notice(visit: &Visit) -> Option<&'static str> {
+    match visit.query("done").as_deref() {
+        Some("nothing") => Some("There were no changes to save."),
+        Some("settings") => Some("The platform was changed."),
+        Some("rotate-ingress-key") => Some("The URL has changed. Paste the new one into the store's console now."),
+        Some("retire-old-ingress-key") => Some("The previous URL stops working within a second."),
+        Some("retry-parked") => Some("The parked purchases are being verified again."),
+        _ => None,
     }
 }
 
