@@ -138,6 +138,11 @@ pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environmen
     ends.max().map(|(_, sentence)| sentence)
 }
 
+/// What was bought: the entitlements and how long a term lasts, else the SKU.
+pub fn product(view: &PurchaseView) -> String {
+    Record::of(view).product()
+}
+
 /// The state of a purchase.
 fn state(view: &PurchaseView) -> State {
     State::ALL.iter().find(|state| state.as_str() == view.state).copied().unwrap_or(State::Unknown)

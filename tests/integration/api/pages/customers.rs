@@ -62,7 +62,7 @@ async fn a_customer_is_found_by_each_of_their_ids() {
     has(&empty, &["id=\"wrong-customer\"", "aria-invalid"]);
     let shown = visitor.get(&service, &page).await;
     has(&shown, &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No access.", "/ui/purchases/"]);
-    has(&shown, &["Your id (login)"]);
+    has(&shown, &["Login in your app"]);
     let addresses = shown.text.split("href=\"").skip(1).filter_map(|rest| rest.split('"').next());
     for address in addresses {
         assert!(!address.contains("anna") && !address.contains("receipt-1"), "{address}");
@@ -252,7 +252,22 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
     assert_eq!((moved.status, moved.header("location")), (303, format!("{page}?done=move").as_str()), "{}", moved.text);
     let shown = visitor.get(&service, &format!("{page}?done=move")).await;
     has(&shown, &["The purchases were moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
+    has(&shown, &["The purchases moved to <a", "Undo under Transfers", "go back to anna, and otto loses them"]);
+    has(&shown, &["They <a href=\"#transfers-title\">moved to another customer", "Bring a purchase here"]);
+    assert!(!shown.text.contains("No purchase is known") && !shown.text.contains("Move purchases"), "{}", shown.text);
+    let empty = [("external_id", "anna"), ("receipt_id", " "), REASON];
+    has(&visitor.post(&service, &format!("{page}/move"), &empty).await, &["id=\"wrong-receipt_id\""]);
+    let gold = json!({ "data": { "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M" } });
+    service.raw(&format!("UPDATE events SET body = '{gold}'"));
+    let keys = "json_array((SELECT collapse_key FROM purchases))";
+    service.raw(&format!("UPDATE transfers SET moved = json_set(moved, '$.announced', {keys})"));
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &[">Gold monthly</a> moved to <a", "Gold monthly goes back to anna, and otto loses it at once"]);
     assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "otto");
+    let back = [("receipt_id", "receipt-1"), ("external_id", "anna"), REASON];
+    let brought = visitor.post(&service, &format!("{page}/move"), &back).await;
+    assert_eq!((brought.status, brought.header("location")), (303, format!("{page}?done=move").as_str()));
+    assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "anna");
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     let shown = reader.get(&service, &page).await;
