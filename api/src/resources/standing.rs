@@ -1,13 +1,14 @@
 //! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
+use super::reached;
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use storage::{DeliveryStatus, DeliveryView, Destination, PaymentView, PurchaseView};
+use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
 
 /// How a purchase stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -30,7 +31,7 @@ pub struct Reached {
     /// The event and its delivery.
     #[serde(flatten)]
     pub delivery: DeliveryView,
-    /// Whether it arrived, in words.
+    /// What arrived of the purchase, and what did not, in words: by the newest event of each type.
     pub summary: String,
 }
 
@@ -61,7 +62,7 @@ struct Named {
 
 /// What is known beside the record of a purchase.
 pub struct Known<'a> {
-    /// The newest delivery to each destination.
+    /// The newest delivery of each type of event to each destination, the oldest in front.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
     /// Payments and their changes, the newest in front.
@@ -81,10 +82,13 @@ impl Standing {
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
         sentences.push(is_test.then(|| "It is a test purchase: nothing was paid".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
-        let reached = known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).filter_map(|one| {
-            let destination = known.destinations.iter().find(|other| other.id == one.destination_id)?;
-            let (destination, summary) = (destination.common.name.clone(), reached(one));
-            Some(Reached { destination, delivery: one.clone(), summary })
+        let own: Vec<&DeliveryView> =
+            known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).collect();
+        let reached = known.destinations.iter().filter_map(|destination| {
+            let got: Vec<&DeliveryView> =
+                own.iter().copied().filter(|one| one.destination_id == destination.id).collect();
+            let delivery = (*got.last()?).clone();
+            Some(Reached { destination: destination.common.name.clone(), delivery, summary: reached::summary(&got) })
         });
         Self {
             product: record.product(),
@@ -267,25 +271,6 @@ fn refunded(view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
     let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
     Some(format!("Refunded {} USD on {}", usd.trim_start_matches('-'), last.occurred_at))
-}
-
-/// Whether a delivery arrived.
-fn reached(one: &DeliveryView) -> String {
-    let at = one.finished_at.map_or_else(String::new, |at| format!(" {at}"));
-    let why = one.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    match one.status {
-        DeliveryStatus::Delivered => format!("notified{at}"),
-        DeliveryStatus::Pending if one.attempts == 0 => "pending".to_owned(),
-        DeliveryStatus::Pending => {
-            let failed = if one.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", one.attempts) };
-            let next = one.next_due_at.map_or_else(String::new, |at| format!("; next attempt at {at}"));
-            format!("pending, {failed} failed{why}{next}")
-        }
-        DeliveryStatus::Waiting => "waiting for login".to_owned(),
-        DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
-        DeliveryStatus::Skipped => format!("not sent{why}"),
-        DeliveryStatus::Failed => format!("failed{at}{why}"),
-    }
 }
 
 #[cfg(test)]

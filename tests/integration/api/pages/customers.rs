@@ -301,7 +301,12 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     let shown = visitor.get(&service, &page).await;
     let bought = ["Gold monthly</a>", "for 7.99 EUR", "Refunded 7.99 USD on", "Renews", "refunded</span>"];
     has(&shown, &bought);
-    has(&shown, &["Billing: pending, 2 attempts failed: the endpoint answered 500; next attempt at"]);
+    has(
+        &shown,
+        &[
+            "Billing: <code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at",
+        ],
+    );
     has(&shown, &["First payment</a>", "Refund</a>", "-7.99", "Sales report", "t-4711", "Paid in total: 2.00 USD"]);
     let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
