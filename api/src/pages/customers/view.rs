@@ -1,6 +1,6 @@
 //! What the screens of customers show. Pure.
 
-use super::list::{COLUMNS, all_of};
+use super::list::{COLUMNS, all_of, total};
 use super::moved::{self, Moved};
 use super::past::PastDay;
 use super::why::Answers;
@@ -14,12 +14,12 @@ use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::{Reached, last_end, renewing_together};
+use crate::resources::standing::{Reached, is_bought_once, last_end, next_charge, renewing_together};
 use askama::Template;
-use domain::CollapseKey;
 use domain::event::{is_for_operators, types};
 use domain::user::{ActiveEntitlement, Journey};
-use storage::{App, EventView, Role};
+use domain::{CollapseKey, State};
+use storage::{App, EventView, PurchaseView, Role};
 
 pub struct CustomerListRow {
     path: String,
@@ -77,12 +77,15 @@ pub struct Environment {
     /// Why there is no access.
     none: Sentence,
     skus: Vec<Code>,
-    paid_usd: Option<String>,
+    next_charge: Option<Sentence>,
+    /// What was paid and refunded in all.
+    paid: Option<String>,
 }
 
 pub struct Entitlement {
     name: String,
-    reference: Code,
+    /// Its name in the owner's own system, where that differs by more than case.
+    reference: Option<Code>,
     until: Option<Moment>,
 }
 
@@ -98,7 +101,7 @@ impl Environment {
     fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer, gone: Option<&Moved>) -> Self {
         let entitlement = |one: &ActiveEntitlement| Entitlement {
             name: one.name.clone(),
-            reference: Code::short(&one.entitlement_ref_id),
+            reference: reference(one),
             until: one.expiration.map(Moment::at),
         };
         Self {
@@ -110,13 +113,19 @@ impl Environment {
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
             none: Sentence::new(&no_access(environment, read, gone.is_some())),
             skus: access.active_skus.iter().map(Code::short).collect(),
-            paid_usd: access.paid_usd.clone(),
+            next_charge: None,
+            paid: access.paid_usd.as_ref().map(|usd| total(usd, &read.payments)),
         }
     }
 
     fn is_known(&self) -> bool {
         !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty()
     }
+}
+
+fn reference(one: &ActiveEntitlement) -> Option<Code> {
+    let differs = !one.entitlement_ref_id.eq_ignore_ascii_case(&one.name);
+    differs.then(|| Code::short(&one.entitlement_ref_id))
 }
 
 /// Why a customer has no access in an environment, in a sentence; empty where all purchases moved away.
@@ -141,10 +150,10 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
         (journey.in_grace_period, "in the grace period"),
-        (journey.is_cancelled, "will not renew"),
+        (journey.is_cancelled, "renewal off"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
-        (journey.former_subscriber, "a former subscriber"),
+        (journey.former_subscriber, "former subscriber"),
     ];
     all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
 }
@@ -226,6 +235,8 @@ impl<'a> CustomerPage<'a> {
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
         let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
+        let charge = next_charge(&read.purchases.items, &detail.purchases, visit.now);
+        let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), ..production };
         let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
@@ -340,7 +351,7 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
     let stored = read.purchases.items.iter().find(|known| known.collapse_key == *collapse_key);
     let counted = read.detail.purchases.iter().find(|known| known.collapse_key == *collapse_key);
     let is_test = counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
-    let state = stored.map(|stored| purchase_state(&stored.state)).into_iter();
+    let state = stored.map(state).into_iter();
     let refunded = standing.is_refunded.then(|| Badge::new(Tone::Warn, "refunded"));
     let test = is_test.then(|| Badge::new(Tone::Idle, "test purchase"));
     let reached = |one: &Reached| (one.destination.clone(), Sentence::new(&one.summary));
@@ -351,6 +362,13 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
         receipt: stored.map(|stored| Code::short(&stored.receipt_id)),
         summary: Sentence::new(&standing.summary),
         reached: standing.destinations.iter().map(reached).collect(),
+    }
+}
+
+fn state(stored: &PurchaseView) -> Badge {
+    match stored.state == State::Active.as_str() && is_bought_once(stored) {
+        true => Badge::new(Tone::Good, "bought"),
+        false => purchase_state(&stored.state),
     }
 }
 
@@ -400,6 +418,6 @@ mod tests {
         let nothing = Journey::of(&[]);
         assert!(stands(&nothing).is_empty());
         let journey = Journey { in_trial_period: true, is_cancelled: true, ..nothing };
-        assert_eq!(stands(&journey), ["in a trial", "will not renew"]);
+        assert_eq!(stands(&journey), ["in a trial", "renewal off"]);
     }
 }
