@@ -14,6 +14,7 @@ use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
 use crate::resources::customers::Customer;
 use crate::resources::naming;
+use crate::resources::standing::product;
 use crate::resources::transfers::{self, Transfer};
 use crate::route::Route;
 use axum::extract::State;
@@ -120,8 +121,9 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     let all =
         customer.external_id.iter().map(|id| (format!("{ALL}/{id}"), "All of the customer's purchases".to_owned()));
     let of_store = customer.app_user_ids.iter().map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
-    let of_receipts =
-        purchases.iter().map(|one| (format!("receipt_id/{}", one.receipt_id), format!("Receipt {}", one.receipt_id)));
+    let of_receipts = purchases
+        .iter()
+        .map(|one| (format!("receipt_id/{}", one.receipt_id), format!("{}, receipt {}", product(one), one.receipt_id)));
     let choices: Vec<(String, String)> = match customer.app_user_ids.is_empty() {
         true => all.chain(of_receipts).collect(),
         false => all.chain(of_store).collect(),

@@ -101,8 +101,8 @@ fn announced(announcement: Option<&Announcement>) -> String {
     }
 }
 
-/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known. Its times
-/// are in UTC, as the day is.
+/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known. Its
+/// times are in UTC, as the day is.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>) -> String {
     let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
     match (one.is_active, one.expires_at) {
