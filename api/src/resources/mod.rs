@@ -33,6 +33,7 @@ pub mod platforms;
 pub mod purchases;
 pub mod query;
 pub mod rates;
+pub mod reached;
 pub mod resends;
 pub mod reviews;
 pub mod sales;

@@ -1,13 +1,14 @@
 //! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
+use super::reached;
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use storage::{DeliveryStatus, DeliveryView, Destination, PaymentView, PurchaseView};
+use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
 
 /// How a purchase stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -30,7 +31,7 @@ pub struct Reached {
     /// The event and its delivery.
     #[serde(flatten)]
     pub delivery: DeliveryView,
-    /// Whether it arrived, in words.
+    /// What arrived of the purchase, and what did not, in words: by the newest event of each type.
     pub summary: String,
 }
 
@@ -61,7 +62,7 @@ struct Named {
 
 /// What is known beside the record of a purchase.
 pub struct Known<'a> {
-    /// The newest delivery to each destination.
+    /// The newest delivery of each type of event to each destination, the oldest in front.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
     /// Payments and their changes, the newest in front.
@@ -75,16 +76,21 @@ impl Standing {
         let refunded = refunded(view, known.payments);
         let is_refunded = refunded.is_some();
         let is_test = record.environment == Some(Environment::Sandbox);
-        let mut sentences = vec![record.bought(), refunded, record.runs(state)];
+        let charged = record.charges_on(state).filter(|_| is_refunded);
+        let runs = charged.or_else(|| record.runs(state));
+        let mut sentences = vec![record.bought(), refunded, runs];
         sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
         sentences.push(Some(record.access(is_active)));
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
         sentences.push(is_test.then(|| "It is a test purchase: nothing was paid".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
-        let reached = known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).filter_map(|one| {
-            let destination = known.destinations.iter().find(|other| other.id == one.destination_id)?;
-            let (destination, summary) = (destination.common.name.clone(), reached(one));
-            Some(Reached { destination, delivery: one.clone(), summary })
+        let own: Vec<&DeliveryView> =
+            known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).collect();
+        let reached = known.destinations.iter().filter_map(|destination| {
+            let got: Vec<&DeliveryView> =
+                own.iter().copied().filter(|one| one.destination_id == destination.id).collect();
+            let delivery = (*got.last()?).clone();
+            Some(Reached { destination: destination.common.name.clone(), delivery, summary: reached::summary(&got) })
         });
         Self {
             product: record.product(),
@@ -98,18 +104,31 @@ impl Standing {
 /// Sentences about subscriptions that were paid with money, give the same entitlement, and renew: each of them is
 /// charged. `counted` has the purchases of the customer.
 pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -> Vec<String> {
-    let is_counted = |view: &&PurchaseView| {
-        let found = counted.iter().find(|one| one.collapse_key == view.collapse_key);
-        found.is_some_and(|one| one.is_active == Some(true) && one.environment == Environment::Production)
-    };
-    let renews = |view: &&PurchaseView| matches!(state(view), State::Trial | State::Active | State::Grace);
-    let views = views.iter().filter(is_counted).filter(renews);
-    let mut renewing: Vec<Record> = views.map(Record::of).filter(Record::is_subscription).collect();
-    renewing.sort_by_key(|record| record.expires_at);
+    let renewing = renewing(views, counted, &[State::Trial, State::Active, State::Grace]);
     let entitlements: BTreeSet<&str> =
         renewing.iter().flat_map(|record| record.entitlements.iter().map(|one| one.name.as_str())).collect();
     let sentences: BTreeSet<String> = entitlements.into_iter().filter_map(|name| together(&renewing, name)).collect();
     sentences.into_iter().collect()
+}
+
+/// The sentence about the next charge of money: at the first renewal after `now`; `None` where none is known. `counted`
+/// has the purchases of the customer.
+pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
+    let renewing = renewing(views, counted, &[State::Trial, State::Active]);
+    let mut charges = renewing.iter().filter_map(Record::charge);
+    charges.find(|(at, _)| *at > now).map(|(_, sentence)| sentence)
+}
+
+/// The active subscriptions for money in one of these states, by their next renewal.
+fn renewing(views: &[PurchaseView], counted: &[CustomerPurchase], states: &[State]) -> Vec<Record> {
+    let is_counted = |view: &&PurchaseView| {
+        let found = counted.iter().find(|one| one.collapse_key == view.collapse_key);
+        found.is_some_and(|one| one.is_active == Some(true) && one.environment == Environment::Production)
+    };
+    let views = views.iter().filter(is_counted).filter(|view| states.contains(&state(view)));
+    let mut renewing: Vec<Record> = views.map(Record::of).filter(Record::is_subscription).collect();
+    renewing.sort_by_key(|record| record.expires_at);
+    renewing
 }
 
 /// The sentence about the subscriptions that give an entitlement; `None` where fewer than two do.
@@ -136,6 +155,17 @@ pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environmen
     };
     let ends = views.iter().filter(is_counted).filter_map(|view| Record::of(view).end(state(view)));
     ends.max().map(|(_, sentence)| sentence)
+}
+
+/// What was bought: the entitlements and how long a term lasts, else the SKU.
+pub fn product(view: &PurchaseView) -> String {
+    Record::of(view).product()
+}
+
+/// Whether something is bought once and neither renews nor expires.
+pub fn is_bought_once(view: &PurchaseView) -> bool {
+    let record = Record::of(view);
+    record.product_type.is_some() && !record.is_subscription()
 }
 
 /// The state of a purchase.
@@ -204,6 +234,24 @@ impl Record {
         Some(format!("{} {}", self.purchase_price.as_deref()?, self.purchase_currency.as_deref()?))
     }
 
+    /// When it is charged next, with a sentence about that.
+    fn charge(&self) -> Option<(Timestamp, String)> {
+        let at = self.expires_at?;
+        let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
+        Some((at, format!("Next charge: {at}, {}{next}.", self.product())))
+    }
+
+    /// That a refunded subscription is charged again; `None` where it does not renew.
+    fn charges_on(&self, state: State) -> Option<String> {
+        let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
+        let on = self.expires_at.map_or_else(String::new, |at| format!(" on {at}"));
+        renews.then(|| {
+            format!(
+                "Renewal is still on: the store charges again{on}. Only the customer can switch it off, at the store"
+            )
+        })
+    }
+
     /// Until when it runs, or when and why it ended.
     fn runs(&self, state: State) -> Option<String> {
         let at = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" {at}"));
@@ -262,25 +310,6 @@ fn refunded(view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
     let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
     Some(format!("Refunded {} USD on {}", usd.trim_start_matches('-'), last.occurred_at))
-}
-
-/// Whether a delivery arrived.
-fn reached(one: &DeliveryView) -> String {
-    let at = one.finished_at.map_or_else(String::new, |at| format!(" {at}"));
-    let why = one.last_error.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-    match one.status {
-        DeliveryStatus::Delivered => format!("notified{at}"),
-        DeliveryStatus::Pending if one.attempts == 0 => "pending".to_owned(),
-        DeliveryStatus::Pending => {
-            let failed = if one.attempts == 1 { "1 attempt".to_owned() } else { format!("{} attempts", one.attempts) };
-            let next = one.next_due_at.map_or_else(String::new, |at| format!("; next attempt at {at}"));
-            format!("pending, {failed} failed{why}{next}")
-        }
-        DeliveryStatus::Waiting => "waiting for login".to_owned(),
-        DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
-        DeliveryStatus::Skipped => format!("not sent{why}"),
-        DeliveryStatus::Failed => format!("failed{at}{why}"),
-    }
 }
 
 #[cfg(test)]
@@ -346,6 +375,20 @@ mod tests {
         assert_eq!((together(&[week], "Gold"), together(&[], "Gold")), (None, None));
         let three = [(); 3].map(|()| renews("P1M", "2026-12-03T16:20:00Z"));
         assert!(together(&three, "Gold").unwrap().starts_with("3 subscriptions are active at the same time, and all "));
+    }
+
+    #[test]
+    fn a_charge_is_a_sentence_and_a_refund_does_not_stop_it() {
+        let gold = serde_json::json!([{ "name": "Gold" }]);
+        let end = "2026-12-03T00:00:00Z";
+        let fields = serde_json::json!({ "entitlements": gold, "current_term_length": "P1M", "expires_at": end });
+        let (at, sentence) = record(fields.clone()).charge().unwrap();
+        assert_eq!(sentence, format!("Next charge: {at}, Gold monthly."));
+        let on = record(fields.clone()).charges_on(State::Active).unwrap();
+        assert!(on.starts_with(&format!("Renewal is still on: the store charges again on {at}. Only")), "{on}");
+        assert!(record(fields).charges_on(State::Off).is_none());
+        let coins = record(serde_json::json!({ "product_type": "consumable" }));
+        assert_eq!((coins.charge(), coins.charges_on(State::Active)), (None, None));
     }
 
     #[test]

@@ -197,7 +197,7 @@ impl Store {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "delivery")).await
     }
 
-    /// The newest delivery of each of these purchases to each destination.
+    /// The newest delivery of each type of event of these purchases to each destination, the oldest in front.
     pub async fn newest_deliveries(&self, keys: Vec<CollapseKey>) -> Result<Vec<DeliveryView>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
@@ -224,7 +224,12 @@ impl Store {
 pub const DELIVERIES_WHERE: Sql = statement!("SELECT {DELIVERY} WHERE {{which}}");
 
 const NEWEST_OF_KEYS: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_key", "
-    seq IN (SELECT MAX(n.seq) FROM deliveries n WHERE n.collapse_key IN (?*) GROUP BY n.collapse_key, n.destination_id)
+    seq IN (
+        SELECT MAX(n.seq)
+        FROM deliveries n
+        WHERE n.collapse_key IN (?*)
+        GROUP BY n.collapse_key, n.destination_id, n.event_type
+    )
     ORDER BY seq
 "};
 

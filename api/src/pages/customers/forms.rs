@@ -1,6 +1,7 @@
 //! The forms of a customer's page: naming, moving, and taking a transfer back. Each is a call of the API.
 
 use super::merge::confirm;
+use super::moved::called;
 use super::{path, show, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -13,16 +14,21 @@ use crate::pages::form::Sent;
 use crate::pages::visit::Visit;
 use crate::resources::customers::Customer;
 use crate::resources::naming;
+use crate::resources::standing::product;
 use crate::resources::transfers::{self, Transfer};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::{AppId, TransferId, UserId};
 use serde_json::{Map, Value, json};
-use storage::{PurchaseView, Role};
+use storage::{PurchaseView, Role, TransferCause};
 
 /// The choice of everything that a customer has, in the form of a move.
 const ALL: &str = "external_id";
+/// What to check before purchases move, and that the move can be undone.
+const ONE_PERSON: &str = "Make sure that both belong to one person. You can undo a move.";
+/// The field with the receipt of a purchase.
+const RECEIPT: &str = "receipt_id";
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -65,10 +71,15 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
     visit.to(&format!("{}/{user}?done=named", upper(visit.uri.path(), 1)))
 }
 
-/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form.
+/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
 fn set_source(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     body.remove("from");
-    let (key, id) = sent.get("from").and_then(|from| from.split_once('/')).unwrap_or_default();
+    body.remove(RECEIPT);
+    let (key, id) = match sent.get(RECEIPT).map(str::trim) {
+        Some("") => return Err(Error::invalid(RECEIPT, "the receipt of the purchase")),
+        Some(receipt) => (RECEIPT, receipt),
+        None => sent.get("from").and_then(|from| from.split_once('/')).unwrap_or_default(),
+    };
     body.insert("from".to_owned(), json!({ key: id }));
     Ok(())
 }
@@ -96,12 +107,12 @@ async fn of_transfer(
 pub fn name(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistakes: &Mistakes) -> Option<Action> {
     let of_store = customer.app_user_ids.first().map(|id| ("app_user_id", id.as_str()));
     let (field, value) = of_store.or_else(|| purchases.first().map(|one| ("receipt_id", one.receipt_id.as_str())))?;
-    let what = "If another customer already has this id, you see both before anything is merged. If this customer already \
-                has a different id, nothing is changed.";
+    let what = "If another customer already has this login, you see both before anything is merged. If this customer \
+                already has a different login, nothing is changed.";
     let own = customer.external_id.as_deref().unwrap_or_default();
     let action = Action::new(path(app, customer.user_id), "name", "Set customer id", what, mistakes);
     let action = action.with(Input::text(field, "").of("hidden").value(value));
-    let action = action.with(Input::text("external_id", "Your id (login)").value(own).required());
+    let action = action.with(Input::text("external_id", "Login in your app").value(own).required());
     Some(action.with(Input::text("analytics_device_id", "Analytics device id (optional)")))
 }
 
@@ -110,8 +121,9 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     let all =
         customer.external_id.iter().map(|id| (format!("{ALL}/{id}"), "All of the customer's purchases".to_owned()));
     let of_store = customer.app_user_ids.iter().map(|id| (format!("app_user_id/{id}"), format!("Store customer {id}")));
-    let of_receipts =
-        purchases.iter().map(|one| (format!("receipt_id/{}", one.receipt_id), format!("Receipt {}", one.receipt_id)));
+    let of_receipts = purchases
+        .iter()
+        .map(|one| (format!("receipt_id/{}", one.receipt_id), format!("{}, receipt {}", product(one), one.receipt_id)));
     let choices: Vec<(String, String)> = match customer.app_user_ids.is_empty() {
         true => all.chain(of_receipts).collect(),
         false => all.chain(of_store).collect(),
@@ -120,18 +132,73 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     if choices.is_empty() {
         return None;
     }
-    let what = "The purchases will belong to the customer with the other id. An unused id creates a new customer. \
-         Transfer events announce the change of access. You can undo a move.";
-    let action = Action::new(format!("{}/move", path(app, customer.user_id)), "move", "Move purchases", what, mistakes);
+    let loser = customer.external_id.as_deref().unwrap_or("This customer");
+    let what = format!(
+        "{loser} loses the access that the purchases give, and the customer with the login gets it at once. \
+         {ONE_PERSON} A login that nobody has creates a new customer. Transfer events announce the change of access."
+    );
+    let action = Action::new(move_path(app, customer), "move", "Move purchases", &what, mistakes);
     let action = action.with(Input::choice("from", "What to move", &choices));
-    Some(action.with(Input::text("external_id", "To the customer with your id").required()))
+    Some(action.with(Input::text("external_id", "To the customer with the login").required()))
 }
 
-/// The form that takes a transfer back, if that is possible.
-pub fn undo(visit: &Visit, of: UserId, transfer: &Transfer, mistakes: &Mistakes) -> Option<Action> {
+/// The form that moves the purchase of a receipt to this customer; none for a customer without a login.
+pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Action> {
+    let own = customer.external_id.as_deref()?;
+    let what = format!(
+        "All purchases of the store customer who has the receipt then belong to {own}. Whoever has them now loses \
+         their access at once. {ONE_PERSON}"
+    );
+    let action = Action::new(move_path(app, customer), "move", "Bring a purchase here", &what, mistakes);
+    let action = action.with(Input::text("external_id", "").of("hidden").value(own));
+    Some(action.with(Input::text(RECEIPT, "Receipt").required()))
+}
+
+fn move_path(app: AppId, customer: &Customer) -> String {
+    format!("{}/move", path(app, customer.user_id))
+}
+
+/// The form that takes a transfer back, if that is possible. `names` has the products that moved.
+pub fn undo(visit: &Visit, of: UserId, transfer: &Transfer, names: &[&str], mistakes: &Mistakes) -> Option<Action> {
     let id = transfer.transfer_id;
-    let what = "Another transfer returns its purchases to their former owner.";
+    let what = undoing(transfer, names);
     let path = visit.to(&format!("/ui/transfers/{id}/undo?of={of}"));
-    let action = Action::new(path, format!("undo-{id}"), "Undo", what, mistakes).about(&id.to_string());
+    let action = Action::new(path, format!("undo-{id}"), "Undo", &what, mistakes).about(&id.to_string());
     Some(action).filter(|_| transfer.can_undo)
+}
+
+/// Who gets and who loses what when a transfer is taken back.
+fn undoing(transfer: &Transfer, names: &[&str]) -> String {
+    let (winner, loser) = (called(&transfer.from), called(&transfer.to));
+    let back = match names {
+        [name] => format!("{name} goes back to {winner}, and {loser} loses it at once."),
+        [] => format!("The purchases go back to {winner}, and {loser} loses them at once."),
+        names => format!("{} go back to {winner}, and {loser} loses them at once.", names.join(" and ")),
+    };
+    let again = match transfer.cause {
+        TransferCause::Login => format!(" If {loser} logs in on that device again, the purchases move again."),
+        TransferCause::Naming | TransferCause::Admin | TransferCause::Undo => String::new(),
+    };
+    format!("{back}{again}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::undoing;
+    use crate::pages::customers::moved::tests::transfer;
+    use storage::TransferCause;
+
+    #[test]
+    fn an_undo_says_who_gets_and_who_loses_what() {
+        let by_login = transfer(TransferCause::Login, Some("quinn@example.com"));
+        assert_eq!(
+            undoing(&by_login, &["Gold monthly"]),
+            "Gold monthly goes back to quinn@example.com, and robin@example.com loses it at once. If robin@example.com \
+             logs in on that device again, the purchases move again."
+        );
+        assert_eq!(
+            undoing(&transfer(TransferCause::Admin, None), &[]),
+            "The purchases go back to the customer without a login, and robin@example.com loses them at once."
+        );
+    }
 }

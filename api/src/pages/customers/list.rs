@@ -7,7 +7,8 @@ use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::visit::Visit;
 use domain::Environment;
 use domain::payment::{EntryKind, UnknownPrice};
-use storage::PaymentView;
+use rust_decimal::Decimal;
+use storage::{Paged, PaymentView};
 
 pub const FILTERS: &[Filter<PaymentView>] = &[
     Filter::new("user_id", "customer", FilterKind::Address(|_| None)),
@@ -24,7 +25,9 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
     Column::number("Price", |one, _| {
         let price = one.price.as_ref().zip(one.currency.as_ref());
-        price.map_or_else(Cell::none, |(price, currency)| format!("{price} {currency}").into())
+        let price = price.map(|(price, currency)| format!("{price} {currency}"));
+        let refund = one.usd.as_ref().filter(|_| is_refund(one)).map(|usd| format!("{usd} USD"));
+        price.or(refund).map_or_else(Cell::none, Cell::from)
     }),
     Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
         (Some(usd), _) => usd.as_str().into(),
@@ -62,20 +65,38 @@ pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
     visit.to(&format!("/ui/payments?user_id={user}"))
 }
 
+/// What a customer paid by now, where `usd` is that less what was refunded. The refunds are not shown where only the
+/// newest payments are read.
+pub fn total(usd: &str, payments: &Paged<PaymentView>) -> String {
+    let refunds = payments.items.iter().filter(|one| one.environment == Environment::Production && is_refund(one));
+    let refunds = refunds.filter_map(|one| one.usd.as_ref()?.parse::<Decimal>().ok());
+    let refunded = refunds.fold(Decimal::ZERO, Decimal::saturating_sub);
+    match usd.parse::<Decimal>() {
+        Ok(left) if !refunded.is_zero() && payments.next_cursor.is_none() => {
+            format!("Paid {}, refunded {refunded}: {usd} USD", left.saturating_add(refunded))
+        }
+        _ => format!("Paid in total: {usd} USD"),
+    }
+}
+
+const fn is_refund(one: &PaymentView) -> bool {
+    matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
+}
+
 fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }
 
 const fn kind(kind: EntryKind) -> &'static str {
     match kind {
-        EntryKind::Initial => "First payment",
+        EntryKind::Initial => "Payment",
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
         EntryKind::PlanChange => "First payment of another plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
-        EntryKind::Correction => "Price corrected",
+        EntryKind::Correction => "Recorded price corrected (no refund)",
     }
 }
 
@@ -85,7 +106,7 @@ fn source(source: &str) -> &'static str {
         "report" => "Sales report",
         "device" => "Price on the device",
         "store" => "The store",
-        _ => "Catalogue price",
+        _ => "List price (no sales report yet)",
     }
 }
 

@@ -5,6 +5,7 @@
 mod forms;
 pub mod list;
 mod merge;
+mod moved;
 mod past;
 mod view;
 mod why;
@@ -23,20 +24,24 @@ use crate::resources::customer_detail::ReadCustomer;
 use crate::resources::customers::Customer;
 use crate::resources::payments as resource;
 use crate::resources::search::Search;
+use crate::resources::standing::product;
 use crate::resources::transfers;
 use crate::route::Route;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{AppId, UserId};
+use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
+use std::collections::BTreeSet;
 use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, Role};
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
 /// Maximum number of events of a customer that are shown.
 const SHOWN: i64 = 50;
+/// Maximum number of purchases in transfers whose products are shown.
+const MOVED: usize = 20;
 
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
 
@@ -137,6 +142,8 @@ pub struct Portrait {
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
+    /// The products of the purchases that moved in them.
+    pub moved: Vec<(CollapseKey, String)>,
 }
 
 impl Portrait {
@@ -149,11 +156,20 @@ impl Portrait {
         let about = EventFilter { app_id: Some(app), user_id: Some(user), ..EventFilter::default() };
         let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
+        let keys: BTreeSet<CollapseKey> = transfers.items.iter().flat_map(|one| one.announced.clone()).collect();
+        let mut moved = Vec::new();
+        for key in keys.into_iter().take(MOVED) {
+            match edge.store.purchase(key).await {
+                Err(storage::Error::Missing { .. }) => {}
+                found => moved.push((key, product(&found?))),
+            }
+        }
         Ok(Self {
             app: edge.store.app(app).await?,
             read,
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
+            moved,
         })
     }
 

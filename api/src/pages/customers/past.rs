@@ -3,14 +3,15 @@
 use super::Portrait;
 use crate::edge::Edge;
 use crate::error::Error;
-use crate::pages::parts::{Moment, Sentence};
+use crate::pages::parts::Sentence;
+use crate::pages::text::plain;
 use crate::pages::visit::Visit;
 use crate::resources::customer_state::note;
 use domain::time::DAY;
 use domain::user::CustomerPurchase;
 use domain::{Environment, Timestamp};
 use std::time::Duration;
-use storage::{AnnouncementStatus, CustomerName, CustomerStatus, Past};
+use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Past};
 
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
@@ -23,8 +24,8 @@ pub struct PastDay {
 /// What was announced in one environment.
 pub struct PastAccess {
     pub title: &'static str,
-    /// The entitlements with their ends.
-    pub entitlements: Vec<(String, Option<Moment>)>,
+    /// The entitlements with their ends, in UTC as the day.
+    pub entitlements: Vec<(String, Option<String>)>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
 }
@@ -42,19 +43,28 @@ pub struct PastPurchase {
 /// 503 when the database does not answer.
 pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Option<PastDay>, Error> {
     let Some(on) = visit.query("on").filter(|on| !on.is_empty()) else { return Ok(None) };
-    let Some(at) = end_of_day(&on) else {
-        let wrong = Some("Expected a day such as 2026-10-03");
-        return Ok(Some(PastDay { on, wrong, environments: Vec::new() }));
+    let at = match past_end(&on, visit.now) {
+        Ok(at) => at,
+        Err(wrong) => return Ok(Some(PastDay { on, wrong: Some(wrong), environments: Vec::new() })),
     };
     let mut environments = Vec::new();
     for environment in Environment::ALL {
-        let seen = Past { at: at.min(visit.now), environment: *environment };
+        let seen = Past { at, environment: *environment };
         let name = CustomerName::User(portrait.user());
         let status = edge.store.customer_state_at(portrait.app.id, name, seen).await?;
         environments.push(access(seen, status, visit));
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
     Ok(Some(PastDay { on, wrong: None, environments: std::iter::once(first).chain(others).collect() }))
+}
+
+/// The last moment of a day in UTC, until `now`; else what is expected of the day.
+fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
+    match (end_of_day(day), format!("{day}T00:00:00Z").parse::<Timestamp>()) {
+        (Some(_), Ok(begin)) if begin > now => Err("Expected today or a day in the past"),
+        (Some(end), _) => Ok(end.min(now)),
+        (None, _) => Err("Expected a day such as 2026-10-03"),
+    }
 }
 
 /// The last moment of a day in UTC.
@@ -73,21 +83,34 @@ fn access(seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
     };
     PastAccess {
         title: super::view::title(seen.environment),
-        entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(Moment::at))).collect(),
+        entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(plain))).collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
-        note: Sentence::new(note(status.announcement.map_or(AnnouncementStatus::NothingAnnounced, |one| one.status))),
+        note: Sentence::new(&announced(status.announcement.as_ref())),
     }
 }
 
-/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
+/// Which event announced the state, if one did.
+fn announced(announcement: Option<&Announcement>) -> String {
+    let known = announcement.and_then(|one| Some((one.status, one.event_type.as_deref()?, plain(one.announced_at?))));
+    match known {
+        Some((AnnouncementStatus::Announced, name, at)) => format!("As announced by `{name}` at {at}."),
+        Some((AnnouncementStatus::Pruned, name, at)) => {
+            format!("`{name}` announced the state at {at}, but retention removed its body: the state is not known.")
+        }
+        _ => note(announcement.map_or(AnnouncementStatus::NothingAnnounced, |one| one.status)).to_owned(),
+    }
+}
+
+/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known. Its
+/// times are in UTC, as the day is.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>) -> String {
     let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
     match (one.is_active, one.expires_at) {
         (None, _) => "not known".to_owned(),
-        (Some(false), Some(end)) if end <= at => format!("ended {end}"),
+        (Some(false), Some(end)) if end <= at => format!("ended {}", plain(end)),
         (Some(false), _) => "gave no access".to_owned(),
         (Some(true), _) if !has_entitlement => "gave no access, because the product had no entitlement".to_owned(),
-        (Some(true), Some(end)) => format!("gave access until {end}"),
+        (Some(true), Some(end)) => format!("gave access until {}", plain(end)),
         (Some(true), None) => "gave access".to_owned(),
     }
 }
@@ -100,9 +123,10 @@ impl PastAccess {
 
 #[cfg(test)]
 mod tests {
-    use super::{end_of_day, gave};
+    use super::{announced, end_of_day, gave, past_end};
     use domain::user::CustomerPurchase;
     use domain::{CollapseKey, Environment, Timestamp};
+    use storage::{Announcement, AnnouncementStatus};
 
     #[test]
     fn a_purchase_gave_access_until_its_end_by_an_entitlement() {
@@ -120,8 +144,8 @@ mod tests {
         };
         let (gold, none): ([String; 1], [String; 0]) = (["gold".to_owned()], []);
         for (is_active, expires_at, at, skus, text) in [
-            (Some(true), Some(end), before, Some(&gold[..]), format!("gave access until {end}")),
-            (Some(false), Some(end), after, Some(&none[..]), format!("ended {end}")),
+            (Some(true), Some(end), before, Some(&gold[..]), "gave access until 2026-10-15 18:30:00 UTC".to_owned()),
+            (Some(false), Some(end), after, Some(&none[..]), "ended 2026-10-15 18:30:00 UTC".to_owned()),
             (Some(false), Some(end), before, None, "gave no access".to_owned()),
             (Some(true), None, after, None, "gave access".to_owned()),
             (None, None, after, None, "not known".to_owned()),
@@ -129,6 +153,31 @@ mod tests {
             assert_eq!(gave(&purchase(is_active, expires_at), at, skus), text);
         }
         assert!(gave(&purchase(Some(true), None), after, Some(&none[..])).starts_with("gave no access, because"));
+    }
+
+    #[test]
+    fn a_state_names_the_event_that_announced_it() {
+        let by = |status| Announcement {
+            status,
+            event_id: None,
+            event_type: Some("user.subscription.renewed".to_owned()),
+            announced_at: "2026-10-02T10:00:00Z".parse().ok(),
+        };
+        assert_eq!(
+            announced(Some(&by(AnnouncementStatus::Announced))),
+            "As announced by `user.subscription.renewed` at 2026-10-02 10:00:00 UTC."
+        );
+        assert!(announced(Some(&by(AnnouncementStatus::Pruned))).contains("retention removed its body"));
+        assert!(announced(None).starts_with("No state of this user"));
+    }
+
+    #[test]
+    fn a_day_of_the_future_is_refused_and_today_ends_now() {
+        let now: Timestamp = "2026-10-03T12:00:00Z".parse().unwrap();
+        assert_eq!(past_end("2026-10-03", now), Ok(now));
+        assert_eq!(past_end("2026-10-02", now), Ok(end_of_day("2026-10-02").unwrap()));
+        assert_eq!(past_end("2026-10-04", now), Err("Expected today or a day in the past"));
+        assert_eq!(past_end("yesterday", now), Err("Expected a day such as 2026-10-03"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the screens of customers show. Pure.
 
-use super::list::{COLUMNS, all_of};
+use super::list::{COLUMNS, all_of, total};
+use super::moved::{self, Moved};
 use super::past::PastDay;
 use super::why::Answers;
 use super::{Portrait, forms, path};
@@ -13,13 +14,12 @@ use crate::pages::text::{capital, purchase_state, quoted, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::{Reached, last_end, renewing_together};
-use crate::resources::transfers::Transfer;
+use crate::resources::standing::{Reached, is_bought_once, last_end, next_charge, renewing_together};
 use askama::Template;
-use domain::CollapseKey;
 use domain::event::{is_for_operators, types};
 use domain::user::{ActiveEntitlement, Journey};
-use storage::{App, EventView, Role, TransferCause};
+use domain::{CollapseKey, State};
+use storage::{App, EventView, PurchaseView, Role};
 
 pub struct CustomerListRow {
     path: String,
@@ -77,12 +77,15 @@ pub struct Environment {
     /// Why there is no access.
     none: Sentence,
     skus: Vec<Code>,
-    paid_usd: Option<String>,
+    next_charge: Option<Sentence>,
+    /// What was paid and refunded in all.
+    paid: Option<String>,
 }
 
 pub struct Entitlement {
     name: String,
-    reference: Code,
+    /// Its name in the owner's own system, where that differs by more than case.
+    reference: Option<Code>,
     until: Option<Moment>,
 }
 
@@ -95,10 +98,10 @@ pub const fn title(environment: domain::Environment) -> &'static str {
 }
 
 impl Environment {
-    fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer) -> Self {
+    fn of(environment: domain::Environment, access: &Access, read: &ReadCustomer, gone: Option<&Moved>) -> Self {
         let entitlement = |one: &ActiveEntitlement| Entitlement {
             name: one.name.clone(),
-            reference: Code::short(&one.entitlement_ref_id),
+            reference: reference(one),
             until: one.expiration.map(Moment::at),
         };
         Self {
@@ -108,9 +111,10 @@ impl Environment {
                 all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-            none: Sentence::new(&no_access(environment, read)),
+            none: Sentence::new(&no_access(environment, read, gone.is_some())),
             skus: access.active_skus.iter().map(Code::short).collect(),
-            paid_usd: access.paid_usd.clone(),
+            next_charge: None,
+            paid: access.paid_usd.as_ref().map(|usd| total(usd, &read.payments)),
         }
     }
 
@@ -119,11 +123,17 @@ impl Environment {
     }
 }
 
-/// Why a customer has no access in an environment, in a sentence.
-fn no_access(environment: domain::Environment, read: &ReadCustomer) -> String {
+fn reference(one: &ActiveEntitlement) -> Option<Code> {
+    let differs = !one.entitlement_ref_id.eq_ignore_ascii_case(&one.name);
+    differs.then(|| Code::short(&one.entitlement_ref_id))
+}
+
+/// Why a customer has no access in an environment, in a sentence; empty where all purchases moved away.
+fn no_access(environment: domain::Environment, read: &ReadCustomer, is_gone: bool) -> String {
     let all = &read.detail.purchases;
     let own = || all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
     let because = match own().max() {
+        None if all.is_empty() && is_gone => "",
         None if all.is_empty() => "No purchase is known.",
         None => "Only test purchases are known.",
         Some(Some(true)) => "The catalogue has no entitlements for the active products.",
@@ -140,10 +150,10 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
         (journey.in_grace_period, "in the grace period"),
-        (journey.is_cancelled, "will not renew"),
+        (journey.is_cancelled, "renewal off"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
-        (journey.former_subscriber, "a former subscriber"),
+        (journey.former_subscriber, "former subscriber"),
     ];
     all.into_iter().filter(|(holds, _)| *holds).map(|(_, text)| text).collect()
 }
@@ -163,18 +173,6 @@ pub struct Event {
     path: String,
     name: String,
     at: Moment,
-}
-
-pub struct Moved {
-    id: Code,
-    /// Why it happened, with who caused it and the reason that was entered.
-    why: String,
-    is_away: bool,
-    other: (String, Code),
-    at: Moment,
-    undone: Option<Badge>,
-    /// The form that takes it back.
-    undo: Option<Action>,
 }
 
 pub struct Choice {
@@ -234,8 +232,12 @@ impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let read = &of.read;
         let (detail, customer) = (&read.detail, &read.detail.customer);
-        let production = Environment::of(domain::Environment::Production, &detail.production, read);
-        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read);
+        let transfers = moved::all(visit, of);
+        let gone = moved::gone(&transfers);
+        let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
+        let charge = next_charge(&read.purchases.items, &detail.purchases, visit.now);
+        let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), ..production };
+        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
@@ -269,7 +271,7 @@ impl<'a> CustomerPage<'a> {
                 visit.to(&with_query("/ui/events", &[("user_id", &user)]))
             }),
             events: of.events.items.iter().map(|one| event(visit, one)).collect(),
-            transfers: of.transfers.iter().map(|one| moved(visit, of, one)).collect(),
+            transfers,
             destinations: {
                 let all = read.destinations.iter();
                 all.map(|one| choice(one.id.to_string(), one.name.clone(), &destination)).collect()
@@ -286,6 +288,11 @@ impl<'a> CustomerPage<'a> {
         }
     }
 
+    /// The transfer after which the purchases belong to another customer.
+    fn gone(&self) -> Option<&Moved> {
+        moved::gone(&self.transfers).filter(|one| self.purchases.is_empty() || !one.products.is_empty())
+    }
+
     /// With what the customer had on a day.
     pub fn seen(self, past: Option<PastDay>) -> Self {
         Self { past, ..self }
@@ -299,10 +306,13 @@ impl<'a> CustomerPage<'a> {
         }
         let (app, customer, purchases) = (of.app.id, &of.read.detail.customer, &of.read.purchases.items);
         let named = forms::name(app, customer, purchases, mistakes);
-        let moved = forms::move_to(app, customer, purchases, mistakes);
+        let moved = match purchases.is_empty() {
+            true => forms::bring(app, customer, mistakes),
+            false => forms::move_to(app, customer, purchases, mistakes),
+        };
         let mut transfers = self.transfers;
         for (moved, transfer) in transfers.iter_mut().zip(&of.transfers) {
-            moved.undo = forms::undo(visit, customer.user_id, transfer, mistakes);
+            moved.undo = forms::undo(visit, customer.user_id, transfer, &moved.names(), mistakes);
         }
         let mut refused = mistakes.refused.clone();
         refused.detail = refused.detail.map(|detail| on_page(&detail));
@@ -341,7 +351,7 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
     let stored = read.purchases.items.iter().find(|known| known.collapse_key == *collapse_key);
     let counted = read.detail.purchases.iter().find(|known| known.collapse_key == *collapse_key);
     let is_test = counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
-    let state = stored.map(|stored| purchase_state(&stored.state)).into_iter();
+    let state = stored.map(state).into_iter();
     let refunded = standing.is_refunded.then(|| Badge::new(Tone::Warn, "refunded"));
     let test = is_test.then(|| Badge::new(Tone::Idle, "test purchase"));
     let reached = |one: &Reached| (one.destination.clone(), Sentence::new(&one.summary));
@@ -355,7 +365,14 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
     }
 }
 
-fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
+fn state(stored: &PurchaseView) -> Badge {
+    match stored.state == State::Active.as_str() && is_bought_once(stored) {
+        true => Badge::new(Tone::Good, "bought"),
+        false => purchase_state(&stored.state),
+    }
+}
+
+pub fn purchase_path(visit: &Visit, key: CollapseKey) -> String {
     visit.to(&format!("/ui/purchases/{key}"))
 }
 
@@ -375,34 +392,6 @@ fn done(visit: &Visit) -> Option<&'static str> {
         "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
         _ => None,
     }
-}
-
-fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
-    let is_away = one.from.user_id == of.user();
-    let other = if is_away { &one.to } else { &one.from };
-    let known = other.external_id.as_ref().map(Code::short);
-    Moved {
-        id: Code::short(one.transfer_id),
-        why: why_moved(one),
-        is_away,
-        other: (visit.to(&path(one.app_id, other.user_id)), known.unwrap_or_else(|| Code::short(other.user_id))),
-        at: Moment::ago(one.created_at),
-        undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "undone")),
-        undo: None,
-    }
-}
-
-/// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
-fn why_moved(one: &Transfer) -> String {
-    let what = match one.cause {
-        TransferCause::Login => "Logged in on a device with these purchases",
-        TransferCause::Naming => "Merged: the customer was given the id of the other customer",
-        TransferCause::Admin => "Moved",
-        TransferCause::Undo => "A transfer was undone",
-    };
-    let by = one.by.as_ref().map(|by| format!(" by {by}")).unwrap_or_default();
-    let reason = one.reason.as_ref().map(|reason| format!(" (\u{201c}{reason}\u{201d})")).unwrap_or_default();
-    format!("{what}{by}{reason}.")
 }
 
 fn why(visit: &Visit, answers: Answers) -> Why {
@@ -429,6 +418,6 @@ mod tests {
         let nothing = Journey::of(&[]);
         assert!(stands(&nothing).is_empty());
         let journey = Journey { in_trial_period: true, is_cancelled: true, ..nothing };
-        assert_eq!(stands(&journey), ["in a trial", "will not renew"]);
+        assert_eq!(stands(&journey), ["in a trial", "renewal off"]);
     }
 }

@@ -1,0 +1,147 @@
+//! What a destination got of a purchase, in a sentence: by the newest delivery of each type of event, what was not sent
+//! and why in front. Pure.
+
+use storage::{DeliveryStatus, DeliveryView};
+
+/// The statuses in the order of a sentence.
+const ORDER: [DeliveryStatus; 6] = [
+    DeliveryStatus::Failed,
+    DeliveryStatus::Skipped,
+    DeliveryStatus::Pending,
+    DeliveryStatus::Waiting,
+    DeliveryStatus::Delivered,
+    DeliveryStatus::Superseded,
+];
+
+/// Maximum number of types of events that are named for one reason.
+const NAMED: usize = 3;
+
+/// What a destination got of a purchase. `all` has the newest delivery of each type of event, the oldest in front.
+pub fn summary(all: &[&DeliveryView]) -> String {
+    let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
+    for status in ORDER {
+        for one in all.iter().copied().filter(|one| one.status == status) {
+            let is_like = |other: &DeliveryView| other.status == one.status && reason(other) == reason(one);
+            let found = groups.iter().position(|group| group.iter().any(|other| is_like(other)));
+            match found.and_then(|at| groups.get_mut(at)) {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+    }
+    if groups.len() > 1 {
+        groups.retain(|group| group.iter().all(|one| one.status != DeliveryStatus::Superseded));
+    }
+    let is_alone = groups.len() == 1;
+    let parts: Vec<String> = groups.iter().filter_map(|group| part(group, is_alone)).collect();
+    parts.join("; ")
+}
+
+/// Why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
+fn reason(one: &DeliveryView) -> Option<&str> {
+    let is_over = matches!(one.status, DeliveryStatus::Delivered | DeliveryStatus::Superseded);
+    one.last_error.as_deref().filter(|_| !is_over)
+}
+
+/// The part about deliveries of one status and reason.
+fn part(group: &[&DeliveryView], is_alone: bool) -> Option<String> {
+    let last = group.last()?;
+    let names = names(group);
+    let at = last.finished_at.map_or_else(String::new, |at| format!(" {at}"));
+    let why = reason(last).map_or_else(String::new, |why| format!(": {why}"));
+    Some(match last.status {
+        DeliveryStatus::Delivered if is_alone => format!("delivered{at}"),
+        DeliveryStatus::Delivered => format!("others delivered{at}"),
+        DeliveryStatus::Pending => format!("{names} pending{}{why}{}", attempts(group), next(group)),
+        DeliveryStatus::Waiting => format!("{names} waiting for login"),
+        DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
+        DeliveryStatus::Skipped => format!("{names} not sent{why}"),
+        DeliveryStatus::Failed => format!("{names} failed{at}{why}"),
+    })
+}
+
+/// The types of events, the first ones by name.
+fn names(group: &[&DeliveryView]) -> String {
+    let names: Vec<String> = group.iter().take(NAMED).map(|one| format!("`{}`", one.event_type)).collect();
+    match group.len().saturating_sub(NAMED) {
+        0 => names.join(", "),
+        more => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+/// How many attempts failed.
+fn attempts(group: &[&DeliveryView]) -> String {
+    let most = group.iter().map(|one| one.attempts).max().unwrap_or_default();
+    let each = if group.len() > 1 { " each" } else { "" };
+    let is_each = group.iter().all(|one| one.attempts == most);
+    match most {
+        0 => String::new(),
+        1 if is_each => format!(", 1 attempt{each} failed"),
+        most if is_each => format!(", {most} attempts{each} failed"),
+        most => format!(", up to {most} attempts failed"),
+    }
+}
+
+/// When the next attempt is due, of deliveries that were tried.
+fn next(group: &[&DeliveryView]) -> String {
+    let due = group.iter().filter(|one| one.attempts > 0).filter_map(|one| one.next_due_at).min();
+    due.map_or_else(String::new, |at| format!("; next attempt at {at}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::summary;
+    use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+    use storage::{DeliveryStatus, DeliveryView};
+    use uuid::Uuid;
+
+    fn delivery(event_type: &str, status: DeliveryStatus, last_error: Option<&str>) -> DeliveryView {
+        let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        DeliveryView {
+            id: DeliveryId::new(Uuid::nil()),
+            event_id: EventId::new(Uuid::nil()),
+            event_type: event_type.to_owned(),
+            collapse_key: CollapseKey::new(Uuid::nil()),
+            destination_id: DestinationId::new(Uuid::nil()),
+            revision: 1,
+            n: 0,
+            status,
+            attempts: 0,
+            next_due_at: None,
+            last_error: last_error.map(str::to_owned),
+            first_tried_at: None,
+            finished_at: (status == DeliveryStatus::Delivered).then_some(at),
+            pruned_at: None,
+            created_at: at,
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_is_in_front_of_what_arrived() {
+        let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        let paid = delivery("user.subscription.purchased", DeliveryStatus::Skipped, Some("no device id"));
+        let profile = delivery("profile.updated", DeliveryStatus::Delivered, Some("an earlier attempt"));
+        let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
+        assert_eq!(
+            summary(&[&paid, &old, &profile]),
+            format!("`user.subscription.purchased` not sent: no device id; others delivered {at}")
+        );
+        assert_eq!(summary(&[&old, &profile]), format!("delivered {at}"));
+        assert_eq!(summary(&[&old]), "superseded by a newer event");
+    }
+
+    #[test]
+    fn pending_events_of_one_reason_are_one_part() {
+        let pending = |event_type: &str, attempts: i64| {
+            let one = delivery(event_type, DeliveryStatus::Pending, (attempts > 0).then_some("HTTP 500"));
+            DeliveryView { attempts, ..one }
+        };
+        let (one, other, new) = (pending("a", 3), pending("b", 3), pending("c", 0));
+        assert_eq!(summary(&[&one, &other]), "`a`, `b` pending, 3 attempts each failed: HTTP 500");
+        assert_eq!(summary(&[&one, &pending("b", 2)]), "`a`, `b` pending, up to 3 attempts failed: HTTP 500");
+        assert_eq!(summary(&[&new]), "`c` pending");
+        let skipped = ["a", "b", "c", "d"].map(|name| delivery(name, DeliveryStatus::Skipped, None));
+        let all: Vec<&DeliveryView> = skipped.iter().collect();
+        assert_eq!(summary(&all), "`a`, `b`, `c` and 1 more not sent");
+    }
+}
