@@ -104,13 +104,14 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
     }
 }
 
-/// In this order: expires topics that waited too long for approval, schedules rechecks of purchases after a change of
+/// In this order: records events about alarms, expires topics that waited too long for approval, schedules rechecks of purchases after a change of
 /// settings, signals the runs of overdue purchases and of late destinations, reconsiders waiting deliveries after a
 /// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
-/// destinations, removes old bodies, and records events about alarms. Between these it ends sessions of devices, starts
-/// streams of their events and the verification of their claims, and goes on to erase customers.
+/// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and
+/// the verification of their claims, and goes on to erase customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
+    announce_alarms(context).await;
     if let Err(error) = expire_topics(store).await {
         tracing::warn!(error = %error, "topics were not expired; the next sweep tries again");
     }
@@ -127,7 +128,6 @@ async fn sweep(context: &Context) -> Result<Swept, Error> {
     give_up_unnamed(store).await;
     end_deleted(store).await;
     retention::prune(store, context.retention).await;
-    announce_alarms(context).await;
     let woken = purchases.woken + late.destinations.len() + late.in_backoff.len();
     Ok(Swept { woken, more: has_more_purchases || purchases.more || has_more_sessions || has_more_erased })
 }

@@ -97,7 +97,7 @@ pub use reports::device_events::{
 };
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
-    Addressee, AnnouncedEvent, Backlog, ClaimView, DestinationExplanation, EventExplanation, EventFacts,
+    Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation, EventExplanation, EventFacts,
     MessageExplanation, PaymentFacts, PurchaseExplanation, ReceivedNotification, Sending, Successor,
 };
 pub use reports::feed::FeedEntry;

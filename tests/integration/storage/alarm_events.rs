@@ -1,12 +1,13 @@
 //! Events about alarms: which are recorded, once, and for which destinations.
 
+use super::erasure::{STORE_ID, by, finish, renew};
 use super::operator_events::chooses;
 use super::sending::Sent;
 use super::world::{World, new_destination, story};
 use domain::{CollapseKey, DestinationId, schemas};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use storage::{About, AlarmFilter, EventFilter, LeaseResult, Mode, Page, Verdict};
+use storage::{About, AlarmFilter, CustomerName, EventFilter, LeaseResult, Mode, Owner, Page, Verdict};
 
 /// Records events as one sweep does; returns the destinations for which they are queued.
 async fn sweep(world: &World) -> BTreeSet<DestinationId> {
@@ -86,6 +87,11 @@ story! {
         let elsewhere = world.store.new_destination(new).await.unwrap().id;
         world.store.alarm(About::Destination(pager), "odd", "the pager is odd").await.unwrap();
         assert_eq!(sweep(&world).await, [].into(), "it cannot take an event about itself");
+        let filter = EventFilter { types: vec!["alarm.opened".to_owned()], ..EventFilter::default() };
+        let event = world.store.events(filter, Page::default()).await.unwrap().items.remove(0);
+        let explained = world.store.explain_event(event.id).await.unwrap();
+        assert_eq!(explained.event.event.concerned.0, Some(pager));
+        assert!(explained.addressees.iter().any(|one| one.destination.id == pager), "why it got none is explained");
         world.store.alarm(None, "odd", "all is odd").await.unwrap();
         assert_eq!(sweep(&world).await, [pager, elsewhere].into());
         let bodies = bodies(&world, "alarm.opened").await;
@@ -100,6 +106,34 @@ story! {
         world.finish(&Sent { batch, key, to: pager, token: "w".to_owned(), mode: Mode::Lane }, Verdict::Delivered).await;
         acknowledge(&world, "").await;
         assert_eq!(sweep(&world).await, [elsewhere].into(), "the pager chose the opening alone");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn an_erased_name_leaves_the_events_of_alarms_of_every_app(world: World) {
+        let pager = chooses(&world, "pager", &["alarm.*"]).await;
+        let elsewhere = world.store.new_app("Other").await.unwrap();
+        let mut new = new_destination(&elsewhere, "elsewhere");
+        new.common.events = vec!["alarm.*".to_owned()];
+        let elsewhere = world.store.new_destination(new).await.unwrap().id;
+        renew(&world, "r1", 1).await;
+        let owner = Owner::AppUser(STORE_ID.to_owned());
+        world.store.name_customer(world.app.id, owner, "customer", None).await.unwrap();
+        for detail in ["the customer is odd", "this customer is odd"] {
+            world.store.alarm(None, "odd", detail).await.unwrap();
+        }
+        acknowledge(&world, "of the customer").await;
+        world.store.alarm(None, "odd", "the customer is odd").await.unwrap();
+        assert_eq!(sweep(&world).await, [pager, elsewhere].into());
+        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        for table in ["events", "deliveries", "alarms"] {
+            let column = if table == "alarms" { "detail || COALESCE(note, '')" } else { "COALESCE(body, '')" };
+            let texts = world.raw().texts(&format!("SELECT {column} AS value FROM {table}"));
+            assert!(!texts.is_empty() && texts.iter().all(|text| !text.contains("customer is odd")), "{table}: {texts:?}");
+        }
+        assert_eq!(sweep(&world).await, [].into(), "nobody is alarmed by an erasure");
         assert_eq!(world.broken(1000).await, []);
     }
 }

@@ -74,7 +74,12 @@ impl NewAlarm<'_> {
 
     /// Closes it, if it is open, because its cause is gone.
     pub fn closing(&self, now: Timestamp, why: &str) -> Statement<'static> {
-        sql(CLOSE).bind(now).bind(SYSTEM).bind(why.to_owned()).bind(self.identity().1)
+        sql(CLOSE).bind(now).bind(SYSTEM).bind(why.to_owned()).bind(self.id())
+    }
+
+    /// Its id, the same however often it is raised.
+    pub fn id(&self) -> AlarmId {
+        self.identity().1
     }
 
     /// Its detail as it is stored, and its id.

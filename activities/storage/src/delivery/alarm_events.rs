@@ -1,6 +1,7 @@
 //! Events about alarms. What raises or closes an alarm only changes its row; the sweep records what the last event of
 //! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no event,
-//! and an event is recorded once, whatever dies.
+//! and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next sweep
+//! records it.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -43,7 +44,7 @@ const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
     WHERE announced_open <> (acknowledged_at IS NULL)
     ORDER BY seq
     LIMIT ?
-    FOR UPDATE
+    FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
 /// The apps whose destinations may have chosen events of an alarm: that of the alarm, or all.
@@ -74,9 +75,16 @@ impl Store {
     }
 }
 
-/// Records the event of an alarm for an app. A destination gets none about itself: it could not take it.
+/// Records the event of an alarm for an app; that of an alarm of no app only where a destination chose it, and without
+/// who closed it, which is not for every app. A destination gets none about itself: it could not take it.
 fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId) -> Result<Vec<DestinationId>, Error> {
     let event_type = if alarm.acknowledged_at.is_none() { ALARM_OPENED } else { ALARM_CLOSED };
+    let mut chose = destinations::of_app(write.connection, app)?;
+    chose.retain(|one| Some(one.id) != alarm.destination_id && one.chose(event_type));
+    let is_own = alarm.app_id.is_some();
+    if chose.is_empty() && !is_own {
+        return Ok(Vec::new());
+    }
     let key = CollapseKey::of_alarm(alarm.id, app);
     let last: Option<Last> = operators::last(write.connection, key, event_type)?;
     let revision = last.map_or(1, |last| last.revision + 1);
@@ -96,11 +104,9 @@ fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId) -> Result<Ve
         first_at: alarm.at,
         last_at: alarm.last_at,
         count: alarm.count,
-        closed_by: alarm.acknowledged_by.as_deref(),
-        note: alarm.note.as_deref().filter(|note| !note.is_empty()),
+        closed_by: alarm.acknowledged_by.as_deref().filter(|_| is_own),
+        note: alarm.note.as_deref().filter(|note| is_own && !note.is_empty()),
     };
     insert(write, &event, StoredEvent::of(app, body.body().to_string()))?;
-    let all = destinations::of_app(write.connection, app)?;
-    let chose = all.iter().filter(|one| Some(one.id) != alarm.destination_id && one.chose(event_type));
-    chose.map(|one| deliveries::queue(write, &event, one.id).map(|()| one.id)).collect()
+    chose.iter().map(|one| deliveries::queue(write, &event, one.id).map(|()| one.id)).collect()
 }

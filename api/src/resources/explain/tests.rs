@@ -6,9 +6,9 @@ use domain::health::Health;
 use domain::{CollapseKey, DeliveryId, Environment, EventId, Outcome, PlatformId, Timestamp};
 use serde_json::Value;
 use storage::{
-    Addressee, AttemptView, Backlog, CauseKind, DeliveryStatus, DeliveryView, Destination, DestinationExplanation,
-    DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification, RevisionCause, RevisionCauses,
-    Sending, ShownState, Skipped, Successor, WaitingFor,
+    Addressee, AttemptView, Backlog, CauseKind, Concerned, DeliveryStatus, DeliveryView, Destination,
+    DestinationExplanation, DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification,
+    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -55,6 +55,8 @@ fn event() -> EventFacts {
         created_at: at(10),
         pruned_at: None,
         origin: Some((id(), id(), Environment::Production)),
+        own_app_id: None,
+        concerned: Concerned::default(),
         payment: None,
         causes: None,
     }
@@ -153,6 +155,10 @@ fn a_missing_delivery_has_a_reason() {
     assert_eq!(reason(&Addressee { deleted_at: Some(at(9)), ..hook() }), None, "it was deleted before");
     assert_eq!(reason(&Addressee { deleted_at: Some(at(11)), ..hook() }), Some("deleted"));
     let about = EventFacts { origin: None, collapse_key: id(), ..event() };
+    assert_eq!(unsent(&about, &hook()).map(|why| why.code), Some("itself"));
+    let alarm = EventFacts { event_type: "alarm.opened".to_owned(), origin: None, ..event() };
+    assert_eq!(unsent(&alarm, &hook()).map(|why| why.code), Some("type_not_chosen"));
+    let about = EventFacts { concerned: Concerned(Some(id())), ..alarm };
     assert_eq!(unsent(&about, &hook()).map(|why| why.code), Some("itself"));
 }
 

@@ -26,7 +26,7 @@ pub struct AlarmEvent<'a> {
     pub first_at: Timestamp,
     pub last_at: Timestamp,
     pub count: i64,
-    /// Who closed it, and their note; none while it is open.
+    /// Who closed it, and their note; none while it is open, and where it concerns the whole installation.
     pub closed_by: Option<&'a str>,
     pub note: Option<&'a str>,
 }
@@ -45,7 +45,8 @@ pub(crate) struct AlarmBody {
     app_id: Uuid,
     /// The alarm.
     alarm: AlarmIdentity,
-    /// Who closed it: a person, or `settle` when its cause is gone; null while it is open.
+    /// Who closed it: a person, or `settle` when its cause is gone; null while it is open, and for an alarm of the whole
+    /// installation.
     closed_by: Option<String>,
     /// Why it was closed, for people.
     note: Option<String>,

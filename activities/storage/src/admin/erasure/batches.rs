@@ -6,12 +6,11 @@ use super::columns::{
     HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
 };
 use super::report::ErasureStage as Stage;
-use crate::db::alarm::About;
+use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::writer::Write;
-use crate::events::alarms;
 use domain::user::{ErasedAppUser, REMOVED, USER_ERASED};
 use domain::{DestinationId, PlatformId};
 use serde_json::Value as Json;
@@ -290,10 +289,16 @@ const ALARMS_OF_APP: Sql = statement! {"
     ORDER BY seq
     LIMIT ?
 "};
+/// Whether it is open, and was announced, stays.
+const REPLACE_DETAIL: Sql = statement! {"
+    UPDATE alarms
+    SET detail = ?, id = ?
+    WHERE seq = ? AND NOT EXISTS (SELECT 1 FROM alarms o WHERE o.id = ?)
+"};
 const DELETE_ALARM: Sql = statement!("DELETE FROM alarms WHERE seq = ?");
 const ALARM_NOTES: Clause = clause!(&[ALARMS.select], "seq IN (?*)");
 
-/// The alarms of the app, or of none. One whose detail has a name in it is raised anew, without it.
+/// The alarms of the app, or of none. One whose detail has a name in it gets another detail, of which there is one alarm.
 fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let select = sql(ALARMS_OF_APP).bind(batch.who.app).bind(batch.after).bind(batch.limit);
     let rows: Vec<AlarmRow> = select.all(write.connection)?;
@@ -302,18 +307,23 @@ fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Err
     let is_named = |row: &&AlarmRow| row.detail != REMOVED && batch.who.names.are_in(&row.detail);
     for row in rows.iter().filter(is_named) {
         let about = row.destination_id.map_or(About::from(row.platform_id), About::Destination);
-        alarms::raise(write, about, &row.kind, REMOVED)?;
-        changed += sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
+        let id = NewAlarm { about, kind: &row.kind, detail: REMOVED }.id();
+        let replace = sql(REPLACE_DETAIL).bind(REMOVED).bind(id).bind(row.seq).bind(id);
+        if replace.run(write.connection)? == 0 {
+            sql(DELETE_ALARM).bind(row.seq).run(write.connection)?;
+        }
+        changed += 1;
     }
     let seqs: Vec<i64> = rows.iter().map(|row| row.seq).collect();
     changed += remove_by_seqs(write, batch.who, ALARMS, ALARM_NOTES, &seqs)?;
     Ok(batch.removed(changed, &seqs))
 }
 
-/// Operator events of the app: about its destinations, whose `collapse_key` holds the destination's id, and about alarms.
-const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], "
+/// Operator events about the app's destinations, whose `collapse_key` holds the destination's id, and about alarms: one of
+/// no app is announced to every app.
+const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], hot "events_of_type", "
     (collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)
-        OR event_type IN ('alarm.opened', 'alarm.closed') AND app_id = ?) AND seq > ?
+        OR event_type IN ('alarm.opened', 'alarm.closed')) AND seq > ?
     ORDER BY seq
     LIMIT ?
     FOR UPDATE
@@ -329,7 +339,7 @@ const DESTINATIONS_OF_APP: Clause = clause!(&[DESTINATIONS.select], "app_id = ? 
 /// transfers.
 fn destinations_and_transfers(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let who = batch.who;
-    let select = EVENTS.of(EVENTS_FOR_OPERATORS).bind(who.app).bind(who.app).bind(batch.after).bind(batch.limit);
+    let select = EVENTS.of(EVENTS_FOR_OPERATORS).bind(who.app).bind(batch.after).bind(batch.limit);
     let rows = select.all(write.connection)?;
     let found = seqs(EVENTS, &rows);
     let changed = seqs(EVENTS, &EVENTS.remove(write, who, rows)?);

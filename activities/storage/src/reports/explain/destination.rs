@@ -71,8 +71,7 @@ pub fn addressees<'a>(
     for one in events {
         let app = match one.event.origin {
             Some((app, ..)) => Some(app),
-            // The collapse key of an event about a destination is the destination's id.
-            None => app_of(connection, DestinationId::new(one.event.collapse_key.uuid()))?,
+            None => one.event.own_app_id,
         };
         let Some(app) = app else { continue };
         if !addressees.iter().any(|known| known.destination.app_id == app) {

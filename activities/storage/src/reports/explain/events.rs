@@ -15,7 +15,9 @@ use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::event::{Change, PURCHASE_UPDATED, changes};
 use domain::user::TRANSFERS;
-use domain::{AppId, CollapseKey, DeliveryId, Environment, EventId, PlatformId, Timestamp, TransferId, UserId};
+use domain::{
+    AppId, CollapseKey, DeliveryId, DestinationId, Environment, EventId, PlatformId, Timestamp, TransferId, UserId,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -34,6 +36,10 @@ pub struct AnnouncedEvent {
     pub sendings: Vec<Sending>,
 }
 
+/// The destination that the alarm of an event is about, if its body is still stored and names one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Concerned(pub Option<DestinationId>);
+
 /// The app, platform and environment of a purchase.
 type Origin = (AppId, PlatformId, Environment);
 
@@ -43,11 +49,12 @@ row! {
         pub id: EventId,
         #[serde(rename = "type")]
         pub event_type: String,
-        /// Its purchase; for an event about a destination, the id of that destination.
+        /// Its purchase; for an event about a destination, the id of that destination; for one about an alarm, a name of
+        /// its own.
         pub collapse_key: CollapseKey,
         /// The purchase's revision that it announces.
         pub revision: i64,
-        /// The user; `None` if it is about a destination.
+        /// The user; `None` if it is for operators.
         pub user_id: Option<UserId>,
         /// The revision of the user's state that it carries; `None` for a `purchase.updated`.
         pub user_revision: Option<i64>,
@@ -56,9 +63,14 @@ row! {
         pub created_at: Timestamp,
         /// When its body was removed because of its age.
         pub pruned_at: Option<Timestamp>,
-        /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is about a
-        /// destination.
+        /// The app and platform of its purchase, and the environment when it was recorded. `None` if it is for operators.
         pub origin: Option<Origin>,
+        /// The app whose destinations it was for.
+        #[serde(skip)]
+        pub own_app_id: Option<AppId>,
+        /// The destination that its alarm is about.
+        #[serde(skip)]
+        pub concerned: Concerned,
         /// The entry of the ledger that it announces.
         pub payment: Option<PaymentFacts>,
         /// Why its revision was settled, beside the notifications.
@@ -127,6 +139,22 @@ impl Field for Option<Origin> {
     }
 }
 
+impl Field for Concerned {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        #[derive(Deserialize)]
+        struct Body {
+            alarm: Alarm,
+        }
+        #[derive(Deserialize)]
+        struct Alarm {
+            destination_id: Option<DestinationId>,
+        }
+        let body = Option::<String>::read(row, "alarm_body")?;
+        let body = body.and_then(|body| serde_json::from_str::<Body>(&body).ok());
+        Ok(Self(body.and_then(|body| body.alarm.destination_id)))
+    }
+}
+
 impl Field for Option<PaymentFacts> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, name: &str) -> deserialize::Result<Self> {
         let kind = Option::<String>::read(row, "kind")?;
@@ -136,7 +164,8 @@ impl Field for Option<PaymentFacts> {
 
 const SELECT: &str = "
     SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, e.occurred_at,
-        e.created_at, e.pruned_at, e.causes, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
+        e.created_at, e.pruned_at, e.causes, e.app_id AS own_app_id,
+        CASE WHEN e.event_type LIKE 'alarm.%' THEN e.body END AS alarm_body, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
         m.unknown_because, m.source, m.transaction_id
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key

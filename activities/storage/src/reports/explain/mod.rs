@@ -9,7 +9,7 @@ mod notifications;
 
 pub use claims::ClaimView;
 pub use destination::{Addressee, Backlog, DestinationExplanation, backlog, of_app};
-pub use events::{AnnouncedEvent, EventFacts, PaymentFacts, Sending, Successor};
+pub use events::{AnnouncedEvent, Concerned, EventFacts, PaymentFacts, Sending, Successor};
 pub use notifications::ReceivedNotification;
 
 use crate::db::error::Error;

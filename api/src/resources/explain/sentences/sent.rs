@@ -32,7 +32,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     let Destination { common: DestinationSettings { filter, .. }, created_at, .. } = destination;
     let is_profile = event.event_type == PROFILE_UPDATED;
     let (code, why) = match event.origin {
-        None if event.collapse_key.uuid() == destination.id.uuid() => {
+        None if event.collapse_key.uuid() == destination.id.uuid() || event.concerned.0 == Some(destination.id) => {
             ("itself", "a destination receives no events about itself".to_owned())
         }
         _ if deleted_at.is_some_and(|at| at <= event.created_at) => return None,
