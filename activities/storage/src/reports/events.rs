@@ -46,9 +46,9 @@ row! {
         pub collapse_key: CollapseKey,
         /// Its app.
         pub app_id: Option<AppId>,
-        /// The user who owned its purchase when it was recorded; null for an event about a destination.
+        /// The user who owned its purchase when it was recorded; null for an event for operators.
         pub user_id: Option<UserId>,
-        /// The environment of its purchase when it was recorded; null for an event about a destination.
+        /// The environment of its purchase when it was recorded; null for an event for operators.
         pub environment: Option<Environment>,
         /// The revision of the purchase.
         pub revision: i64,
