@@ -294,7 +294,7 @@ fn reason(why: &str) -> &str {
         "counted" => "the destination already has them and would count them twice",
         "may_be_counted" => "the destination may already have them and would count them twice",
         "pruned" => "their bodies were removed after the retention",
-        "operators" => "events about destinations are sent only once",
+        "operators" => "events for operators are sent only once",
         "deleted" => "the destination was deleted",
         "unknown" => "no events were recorded for these purchases",
         other => other,
@@ -338,6 +338,7 @@ mod tests {
             let code = json!(one);
             let code = code.as_str().unwrap();
             assert_ne!(reason(code), code);
+            assert_eq!(reason(code).contains("for operators"), one == Operators, "alarms have such events too");
         }
     }
 }

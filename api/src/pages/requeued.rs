@@ -121,7 +121,7 @@ const fn sentence(reason: Skipped) -> &'static str {
         Skipped::Counted => "the destination acknowledged it and would count it twice",
         Skipped::MayBeCounted => "the destination may have it and could count it twice",
         Skipped::Pruned => "retention removed its body",
-        Skipped::Operators => "events about destinations are sent only once",
+        Skipped::Operators => "events for operators are sent only once",
         Skipped::Deleted => "the destination was deleted",
         Skipped::Unknown => "no event of the purchase was recorded yet",
     }
@@ -143,5 +143,7 @@ mod tests {
         sum.add(&one);
         assert_eq!(sum, Requeued { pending: 4, skipped: [(Skipped::AlreadyPending, 6), (Skipped::Pruned, 2)].into() });
         assert_eq!(sum.reasons().len(), 2);
+        let operators = Requeued { pending: 0, skipped: [(Skipped::Operators, 2)].into() };
+        assert_eq!(operators.reasons(), ["2: events for operators are sent only once"]);
     }
 }

@@ -39,7 +39,7 @@ pub enum Skipped {
     MayBeCounted,
     /// Its body was removed because of its age.
     Pruned,
-    /// It is an event about a destination: such events are sent once.
+    /// It is an event for operators, about a destination or an alarm: such events are sent once.
     Operators,
     /// The destination was deleted.
     Deleted,

@@ -12,7 +12,7 @@ pub enum Subject {
     App,
     Platform,
     Destination,
-    /// A purchase, also one that only has notifications yet; for events about it, a destination.
+    /// A purchase, also one that only has notifications yet.
     Purchase,
     Message,
     /// An event of a purchase, a destination or a device.

@@ -234,6 +234,7 @@ fn a_delivery_shows_its_final_status() {
     for (why, text) in [
         (Skipped::MayBeCounted, "cannot be resent: the destination may have it and would no longer recognize it"),
         (Skipped::Pruned, "cannot be resent: retention removed its body"),
+        (Skipped::Operators, "cannot be resent: an event for operators is sent only once"),
         (Skipped::AlreadyPending, "but queued again since"),
     ] {
         let lost = sentence(&Sending { not_again: Some(why), ..sending(DeliveryStatus::Failed) }, &hook());

@@ -2,8 +2,11 @@
 
 use super::server::Server;
 use super::settings::Settings;
+use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
 use crate::destinations::{Allowed, ChangedSettings, Invalid, NewSettings, settings};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use lettre::Address;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
@@ -87,10 +90,19 @@ pub fn takes(choice: &str) -> bool {
 pub const TAKEN: &str =
     "`alarm.*`, `destination.*` or the names of events, and none of devices: there is one mail for each event";
 
-/// Redacts the password of the SMTP server in a text that the server sent.
+/// Redacts the password of the SMTP server in a text that the server sent: in plain text, or in base64 as the commands
+/// AUTH PLAIN (RFC 4616) and AUTH LOGIN send it, even if it is cut off at the end of the text.
 pub fn redact(config: &Config, text: &str) -> String {
-    let password = config.server.login.as_ref().map(|login| login.password.expose_secret());
-    password.filter(|password| !password.is_empty()).map_or_else(|| text.to_owned(), |one| text.replace(one, REDACTED))
+    let login = config.server.login.as_ref().map(|login| (&login.user, login.password.expose_secret()));
+    let Some((user, password)) = login.filter(|(_, password)| !password.is_empty()) else { return text.to_owned() };
+    // The longest first: the others can be parts of it.
+    let hidden = [
+        STANDARD_NO_PAD.encode(format!("\0{user}\0{password}")),
+        STANDARD_NO_PAD.encode(password),
+        password.to_owned(),
+    ];
+    let whole = hidden.iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED));
+    without_beginning(whole, hidden.iter().map(String::as_str), REDACTED)
 }
 
 fn missing() -> Invalid {

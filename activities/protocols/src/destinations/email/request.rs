@@ -41,8 +41,8 @@ struct Stamp {
     date: Timestamp,
 }
 
-/// The mail with one event. Its `Message-ID` and its date are the same in all attempts, so that a repetition is
-/// recognised.
+/// The mail with one event. Its date is the same in all attempts, and so is its `Message-ID` while the sender keeps its
+/// domain, so that a repetition is recognised.
 ///
 /// # Errors
 /// There is not exactly one event, or the frozen body is no mail.

@@ -92,8 +92,12 @@ fn message(sentence: &Sentence) -> Value {
     json!({ "text": format!("*{}*{}", escaped(&sentence.title), lines.collect::<String>()) })
 }
 
-/// A text that a chat shows as it is: no link, no mention of Slack's (`<!channel>`), and none of those that Mattermost and
-/// Discord read without brackets (`@channel`).
+/// Breaks what a chat would read as a link or a mention, and is invisible: a space of no width.
+const BREAK: char = '\u{200b}';
+
+/// A text that a chat shows as it is: no mention of Slack's (`<!channel>`), and none of those that Mattermost and
+/// Discord read without brackets (`@channel`). No link in Slack's brackets, in Markdown (`[text](URL)`), or of a URL
+/// alone.
 fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
@@ -101,16 +105,24 @@ fn escaped(text: &str) -> String {
             '&' => shown.push_str("&amp;"),
             '<' => shown.push_str("&lt;"),
             '>' => shown.push_str("&gt;"),
-            '@' if is_mention(text, at) => shown.push_str("@\u{200b}"),
+            letter if is_link(text, at) || is_mention(text, at) => shown.extend([letter, BREAK]),
             letter => shown.push(letter),
         }
     }
     shown
 }
 
-/// Whether the `@` at this place begins a name, or one that stands for many people. That of an e-mail address does not.
+/// Whether the character at this place joins the two parts of a link: a scheme and its host, or a text and its URL.
+fn is_link(text: &str, at: usize) -> bool {
+    text.get(at..).is_some_and(|rest| rest.starts_with("://") || rest.starts_with("]("))
+}
+
+/// Whether an `@` at this place begins a name, or one that stands for many people. That of an e-mail address does not.
 fn is_mention(text: &str, at: usize) -> bool {
     let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+    if !rest.starts_with('@') {
+        return false;
+    }
     let name = rest.trim_start_matches('@').split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default();
     let is_crowd = ["all", "channel", "everyone", "here"].iter().any(|crowd| name.eq_ignore_ascii_case(crowd));
     is_crowd || !before.ends_with(char::is_alphanumeric)

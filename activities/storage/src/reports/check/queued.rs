@@ -82,7 +82,7 @@ const QUEUED: Sql = statement! {"
     ORDER BY e.seq
 "};
 
-/// The rule `an_event_was_queued`. It checks events about purchases only, not those about destinations.
+/// The rule `an_event_was_queued`. It checks events about purchases only, not those for operators.
 pub fn queued(connection: &mut AnyConnection, range: &Range) -> Result<Vec<String>, Error> {
     missing(connection, range, QUEUED)
 }

@@ -227,7 +227,7 @@ fn resend(one: &Sending) -> String {
             "the destination may have it and would no longer recognize it, so it might be counted twice"
         }
         Some(Skipped::Pruned) => "retention removed its body",
-        Some(Skipped::Operators) => "an event about a destination is sent once",
+        Some(Skipped::Operators) => "an event for operators is sent only once",
         Some(Skipped::Deleted) => "the destination was deleted",
         Some(Skipped::Unknown) => "no event of its purchase was recorded",
     };

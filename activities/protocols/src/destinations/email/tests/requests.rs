@@ -61,12 +61,35 @@ fn a_mail_has_the_text_and_the_headers_of_its_event() {
 }
 
 #[test]
-fn every_attempt_sends_the_same_bytes() {
+fn every_attempt_with_the_same_settings_sends_the_same_bytes() {
     let first = Timestamp::from_millis(1_772_625_600_000);
     let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
     let sent = request(&config(), first, &[attempt(&frozen("Billing"))]).unwrap();
     let repeated = request(&config(), first.plus_millis(300_000), &[again]).unwrap();
     assert_eq!(text(&sent), text(&repeated));
+}
+
+#[test]
+fn a_change_of_addresses_changes_only_their_headers() {
+    let first = Timestamp::from_millis(1_772_625_600_000);
+    let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
+    let before = text(&request(&config(), first, &[attempt(&frozen("Billing"))]).unwrap());
+    let mut changed = config();
+    changed.to.truncate(1);
+    changed.server.from = "alerts@other.example".parse().unwrap();
+    let after = text(&request(&changed, first.plus_millis(300_000), &[again]).unwrap());
+    let differ: Vec<(&str, &str)> = before.lines().zip(after.lines()).filter(|(one, other)| one != other).collect();
+    assert_eq!(differ.len(), 3, "{before}{after}");
+    for (old, new) in [
+        ("From: settle <settle@example.com>", "From: alerts@other.example"),
+        ("To: ops@example.com, cto@example.org", "To: ops@example.com"),
+        (
+            "Message-ID: <00000000-0000-0000-0000-000000000007@example.com>",
+            "Message-ID: <00000000-0000-0000-0000-000000000007@other.example>",
+        ),
+    ] {
+        assert!(differ.contains(&(old, new)), "{old}: {before}{after}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The SMTP server of the configuration.
 
+use super::super::config::redact;
 use super::super::request::test;
 use super::*;
 use crate::http::Security;
@@ -52,6 +53,27 @@ fn the_password_is_decoded_and_shown_nowhere() {
     for secret in [PASSWORD, "p%40ss"] {
         assert!(!shown.contains(secret), "{shown}");
     }
-    let echoed = super::super::config::redact(&config(), "535 no such password: p@ss/word");
-    assert_eq!(echoed, "535 no such password: [redacted]");
+}
+
+#[test]
+fn the_password_in_a_reply_is_redacted() {
+    let (plain, login) = ("AHVzZXIAcEBzcy93b3Jk", "cEBzcy93b3Jk");
+    for (text, shown) in [
+        ("535 no such password: p@ss/word".to_owned(), "535 no such password: [redacted]"),
+        (format!("501 AUTH PLAIN {plain} of user"), "501 AUTH PLAIN [redacted] of user"),
+        (format!("501 {login}, p@ss/word"), "501 [redacted], [redacted]"),
+        (format!("501 {}", &plain[..19]), "501 [redacted]"),
+        (format!("501 {}", &login[..6]), "501 [redacted]"),
+        ("501 p@ss/w".to_owned(), "501 [redacted]"),
+        ("501 p@ss/".to_owned(), "501 p@ss/"),
+        ("nothing to hide: \u{e9}".to_owned(), "nothing to hide: \u{e9}"),
+    ] {
+        assert_eq!(redact(&config(), &text), shown, "{text}");
+    }
+    // One of another length has padding.
+    let server = Server::parse("smtps://user:hunter22@mail.example.com", "settle@example.com").unwrap();
+    let padded = Config { server, ..config() };
+    assert_eq!(redact(&padded, "501 AHVzZXIAaHVudGVyMjI= aHVudGVyMjI="), "501 [redacted]= [redacted]=");
+    let server = Server::parse("smtps://mail.example.com", "settle@example.com").unwrap();
+    assert_eq!(redact(&Config { server, ..config() }, "p@ss/word"), "p@ss/word", "there is no login");
 }

@@ -96,12 +96,17 @@ fn an_event_becomes_a_message_with_a_bold_title_and_its_lines() {
 #[test]
 fn no_text_is_a_link_or_a_mention() {
     for (name, shown) in [
-        ("<!channel> & <https://example.com|us>", "&lt;!channel&gt; &amp; &lt;https://example.com|us&gt;"),
+        ("<!channel> & <https://example.com|us>", "&lt;!channel&gt; &amp; &lt;https:\u{200b}//example.com|us&gt;"),
         ("@channel", "@\u{200b}channel"),
         ("<@U1> @Here, @anna", "&lt;@\u{200b}U1&gt; @\u{200b}Here, @\u{200b}anna"),
         ("a@everyone @@all", "a@\u{200b}everyone @\u{200b}@\u{200b}all"),
         ("anna@shop.example", "anna@shop.example"),
         ("me@hereford.example", "me@hereford.example"),
+        ("https://evil.example", "https:\u{200b}//evil.example"),
+        ("see HTTP://a.example,ftp://b.example", "see HTTP:\u{200b}//a.example,ftp:\u{200b}//b.example"),
+        ("[Pay](https://evil.example)", "[Pay]\u{200b}(https:\u{200b}//evil.example)"),
+        ("[é](mailto:a@b.example)", "[é]\u{200b}(mailto:a@b.example)"),
+        ("[Pay] (now): a/b // 1:1", "[Pay] (now): a/b // 1:1"),
         ("&amp; already", "&amp;amp; already"),
         ("a\n*b*", "a *b*"),
         ("@", "@\u{200b}"),
