@@ -43,12 +43,12 @@ const MESSAGE: Sql = statement! {"
     WHERE n.message_id = ?
 "};
 const EVENT: Sql = statement! {"
-    SELECT COALESCE(p.app_id, d.app_id, u.app_id) AS value
+    SELECT COALESCE(p.app_id, d.app_id, u.app_id, e.app_id) AS value
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN destinations d ON d.id = e.collapse_key
     LEFT JOIN users u ON u.id = e.user_id
-    WHERE e.id = ? AND COALESCE(p.app_id, d.app_id, u.app_id) IS NOT NULL
+    WHERE e.id = ? AND COALESCE(p.app_id, d.app_id, u.app_id, e.app_id) IS NOT NULL
     UNION
     SELECT f.app_id AS value FROM device_events v JOIN platforms f ON f.id = v.platform_id WHERE v.id = ?
 "};

@@ -113,6 +113,7 @@ fn query<Q: Fields>(sent: &[(&str, String)], cursor: Option<String>, limit: i64)
 fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
     let option = |(name, value): &(&str, &str)| {
         let flag = if *name == "collapse_key" { "purchase" } else { name.trim_end_matches("_id") };
+        let flag = flag.replace('_', "-");
         match *value {
             "true" if kind(property::<Q>(name)) == "box" => format!(" --{flag}"),
             value => format!(" --{flag} {}", quoted(value)),

@@ -120,7 +120,7 @@ pub fn causes_of(of: &EventExplanation) -> String {
     let recorded = of.event.event.causes.clone().unwrap_or_default();
     match (caused_by(of.notifications.iter(), &recorded), of.event.event.origin) {
         (Some(all), _) => format!("cause: {all}"),
-        (None, None) => "about a destination, not a purchase".to_owned(),
+        (None, None) => "about a destination or an alarm, not a purchase".to_owned(),
         (None, Some(_)) => "no cause was recorded".to_owned(),
     }
 }
