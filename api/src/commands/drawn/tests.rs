@@ -1,5 +1,5 @@
 use super::verb::{Hook, Verb};
-use super::{RESOURCES, SOURCES, argument};
+use super::{RESOURCES, SOURCES, argument, listing};
 use crate::commands::Cli;
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
@@ -55,6 +55,29 @@ fn every_command_that_changes_something_takes_a_reason() {
         }
     }
     assert_eq!(without, ["product export"], "that one only reads");
+}
+
+#[test]
+fn the_command_that_lists_what_an_id_names_exists() {
+    for (path, command) in [
+        ("/v1/platforms/{platform_id}", Some("settle platform list")),
+        ("/v1/notifications/{message_id}", Some("settle notification list")),
+        ("/v1/transfer-reviews/{review_id}/approve", Some("settle customer reviews")),
+        ("/v1/transfers/{transfer_id}/undo", Some("settle customer transfers")),
+        ("/v1/device-events/{event_id}", Some("settle device events")),
+        ("/v1/events/{event_id}", Some("settle event list")),
+        ("/v1/explain/notifications/{message_id}", Some("settle notification list")),
+        ("/v1/explain/events/{event_id}", None),
+        ("/v1/things/{thing_id}", None),
+        ("/v1/events", None),
+    ] {
+        assert_eq!(listing(path).as_deref(), command, "{path}");
+    }
+    for (resource, verb, _) in calls() {
+        let Some((_, path)) = verb.call().filter(|(_, path)| path.contains("_id}")) else { continue };
+        let is_known = listing(path).is_some() || path.starts_with("/v1/explain/events/");
+        assert!(is_known, "{resource} {}: no command lists what {path} names", verb.name);
+    }
 }
 
 #[test]
