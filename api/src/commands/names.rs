@@ -95,7 +95,8 @@ pub const OF_APP: &str = "{app_id}";
 /// The name of the app of each item, in a list of all apps.
 pub const APP: &str = "app";
 
-/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON.
+/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON. It has no
+/// pages: the tables let `--limit` and `--cursor` be typed only with an app.
 pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let apps = every(client, "/v1/apps").await?;

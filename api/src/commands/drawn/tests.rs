@@ -128,6 +128,10 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle platform update p --clear topic-arn",
         "settle purchase list --state nonsense",
         "settle payment --app a",
+        "settle platform list --limit 5",
+        "settle platform list --cursor c",
+        "settle destination list --limit 5",
+        "settle destination list --cursor c",
     ] {
         assert!(Cli::read(line.split(' ')).is_err(), "{line}");
     }
@@ -139,6 +143,8 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle product create sku --app a",
         "settle customer merge --app a --external-id e --receipt r",
         "settle payment --app a --external-id e",
+        "settle platform list --app a --limit 5 --cursor c",
+        "settle destination list --app a --limit 5 --cursor c",
     ] {
         assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
     }
