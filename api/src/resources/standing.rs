@@ -209,8 +209,7 @@ impl Record {
         (!self.entitlements.is_empty()).then(|| (at, format!("{} {what} {at}.", self.product())))
     }
 
-    /// Whether no access is expected of it: it ended at a known time, is a consumable or ended without an entitlement, or
-    /// was replaced.
+    /// Whether no access is expected of it: it ended at a known time, gives none as a consumable, or was replaced.
     fn is_over(&self, state: State) -> bool {
         match state {
             State::Replaced => true,
