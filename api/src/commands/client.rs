@@ -296,10 +296,11 @@ impl Refused {
         self
     }
 
-    /// Names the id that the service does not know, and the command that lists the known ones.
-    pub fn missing(mut self, what: &str, id: &str) -> Self {
+    /// Names the id that the service does not know, and the command that lists the known ones, if there is one.
+    pub fn missing(mut self, what: &str, id: &str, listing: Option<&str>) -> Self {
         if self.line.ends_with(&format!("there is no such {what}")) {
-            self.line = format!("{}: there is no {what} `{id}`; `settle {what} list` shows all", self.title);
+            let hint = listing.map(|command| format!("; `{command}` shows all")).unwrap_or_default();
+            self.line = format!("{}: there is no {what} `{id}`{hint}", self.title);
         }
         self
     }

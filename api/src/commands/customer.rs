@@ -5,7 +5,6 @@ use super::confirm::{Confirm, Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{names, table};
 use clap::{Args, FromArgMatches};
-use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -252,6 +251,14 @@ const PURCHASES: [table::Column; 6] = [
     ("announced", "announced_at"),
 ];
 
+/// The columns of the purchases of a state: at a time in the past, only announced records are known, without states.
+/// Whether a purchase is active is shown as it was announced, like the entitlements, never by a comparison of times.
+fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
+    let mut purchases = state["purchases"].as_array().into_iter().flatten();
+    let has_states = purchases.any(|one| !one["state"].is_null());
+    PURCHASES.iter().filter(|column| column.1 != "state" || has_states).copied().collect()
+}
+
 /// Prints a state: the entitlements and the purchases, then where it is from and the customer.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     if state["active_entitlements"].is_array() {
@@ -259,12 +266,9 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
         table::list(&items, &ENTITLEMENTS, "No active entitlements.");
         table::line("");
     }
-    let items = purchases_then(state);
-    let is_shown = |column: &&table::Column| column.1 != "state" || items.iter().any(|one| !one["state"].is_null());
-    let columns: Vec<table::Column> = PURCHASES.iter().filter(is_shown).copied().collect();
     table::list(
-        &json!({ "items": items }),
-        &columns,
+        &json!({ "items": state["purchases"] }),
+        &purchase_columns(state),
         "No purchases in this environment; `--environment sandbox` shows test purchases.",
     );
     table::line("");
@@ -278,34 +282,24 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     table::fields(&about);
 }
 
-/// The purchases of a state. At a time in the past, one whose end had passed was not active, although it was announced
-/// as active.
-fn purchases_then(state: &Value) -> Vec<Value> {
-    let time = |value: &Value| value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
-    let at = time(&state["at"]);
-    let mut all = state["purchases"].as_array().cloned().unwrap_or_default();
-    for one in &mut all {
-        let has_passed = time(&one["expires_at"]).zip(at).is_some_and(|(end, at)| end <= at);
-        if has_passed && one["is_active"] == true {
-            one["is_active"] = false.into();
-        }
-    }
-    all
-}
-
 #[cfg(test)]
 mod tests {
-    use super::purchases_then;
+    use super::{PURCHASES, purchase_columns, table};
     use serde_json::json;
 
     #[test]
-    fn a_purchase_is_active_only_until_its_end() {
-        let state = |at: &str| {
-            let purchase = json!({ "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
-            purchases_then(&json!({ "at": at, "purchases": [purchase] }))[0]["is_active"].clone()
+    fn a_purchase_of_a_past_day_is_active_as_it_was_announced() {
+        let purchase = json!({ "state": null, "is_active": true, "expires_at": "2026-10-15T18:30:00.000000Z" });
+        let past = json!({ "at": "2026-10-20T00:00:00Z", "purchases": [purchase] });
+        let shown = |field: &str| {
+            let columns = purchase_columns(&past);
+            let column = columns.iter().find(|column| column.1 == field);
+            column.map(|column| table::field(&past["purchases"][0], column.1))
         };
-        assert_eq!((state("2026-10-03T00:00:00Z"), state("2026-10-20T00:00:00Z")), (json!(true), json!(false)));
-        let now = json!({ "at": null, "purchases": [{ "is_active": true, "expires_at": "2020-01-01T00:00:00Z" }] });
-        assert_eq!(purchases_then(&now)[0]["is_active"], true, "the state of now is the store's");
+        assert_eq!(shown("is_active").as_deref(), Some("yes"));
+        assert!(shown("expires_at").is_some_and(|end| end.starts_with("2026-10-15")), "{:?}", shown("expires_at"));
+        assert_eq!(shown("state"), None, "an announced record has none");
+        let now = json!({ "at": null, "purchases": [{ "state": "active" }] });
+        assert_eq!(purchase_columns(&now).len(), PURCHASES.len());
     }
 }

@@ -95,7 +95,8 @@ pub const OF_APP: &str = "{app_id}";
 /// The name of the app of each item, in a list of all apps.
 pub const APP: &str = "app";
 
-/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON.
+/// The items of the list of each app as one list, with the names of the apps unless it is printed as JSON. It has no
+/// pages: the tables let `--limit` and `--cursor` be typed only with an app.
 pub async fn of_all_apps(client: &Client, path: &str) -> anyhow::Result<Value> {
     let mut items = Vec::new();
     let apps = every(client, "/v1/apps").await?;
@@ -188,17 +189,23 @@ pub async fn event_id(client: &Client, text: &str) -> anyhow::Result<String> {
     }
 }
 
-/// The id of the only customer with this id: settle's, the app's own or a store's.
+/// The id of the only customer with this id: settle's, the app's own or a store's. A UUID is searched like any other
+/// text, because an app's own ids may be UUIDs.
 async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
     let mut wanted = json!({ "q": text });
     if let Some(app) = app {
         wanted["app_id"] = app.into();
     }
-    let found = client.post("/v1/search", &wanted).await?;
+    only_user(text, &client.post("/v1/search", &wanted).await?)
+}
+
+/// The id of the only customer who was found by this id. A UUID that is settle's id of one, or that nobody has, is
+/// itself: the call then decides.
+fn only_user(text: &str, found: &Value) -> anyhow::Result<String> {
     let is_user =
         |hit: &&Value| hit["kind"] == "customer" && ["id", "customer"].iter().any(|by| hit["found_by"] == *by);
     let mut users: Vec<String> =
-        table::items(&found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
+        table::items(found).iter().filter(is_user).map(|hit| table::field(hit, "id")).collect();
     users.dedup();
     let is_own = text.parse::<CollapseKey>().is_ok() && (users.is_empty() || users.iter().any(|user| user == text));
     let mut users = users.into_iter();
@@ -207,5 +214,31 @@ async fn user_id(client: &Client, Text { text, app }: Text<'_>) -> anyhow::Resul
         (Some(user), None) => Ok(user),
         (Some(_), Some(_)) => bail!("several customers have the id `{text}`: use settle's id of one"),
         (None, _) => bail!("no customer has the id `{text}`: see `settle search`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::only_user;
+    use serde_json::json;
+
+    const OWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
+    const OTHER: &str = "b50cf1e1-1b7c-4b0e-9f1a-2c9c8a1d7e11";
+
+    #[test]
+    fn a_uuid_is_an_id_of_settle_or_of_the_app() {
+        let hit = |id: &str, found_by: &str| json!({ "kind": "customer", "id": id, "found_by": found_by });
+        for (text, hits, user) in [
+            (OWN, vec![], Some(OWN)),
+            (OWN, vec![hit(OWN, "id")], Some(OWN)),
+            (OWN, vec![hit(OTHER, "customer")], Some(OTHER)),
+            (OWN, vec![hit(OTHER, "customer"), hit(OWN, "id")], Some(OWN)),
+            ("anna", vec![hit(OTHER, "customer")], Some(OTHER)),
+            ("anna", vec![hit(OTHER, "customer"), hit(OWN, "customer")], None),
+            ("anna", vec![hit(OTHER, "beginning")], None),
+        ] {
+            let found = only_user(text, &json!({ "items": hits })).ok();
+            assert_eq!(found.as_deref(), user, "{text}");
+        }
     }
 }

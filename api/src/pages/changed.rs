@@ -24,7 +24,7 @@ const LABELS: &[(&str, &str)] = &[
     ("is_free_trial_conversion", "Trial became paid"),
     ("is_in_intro_offer_period", "Introductory price"),
     ("is_in_trial_period", "In a trial"),
-    ("is_production", "Made for money"),
+    ("is_production", "Production purchase"),
     ("last_seen_device_id", "Device seen last"),
     ("last_seen_external_id", "Customer"),
     ("not_before", "Began"),
@@ -106,6 +106,7 @@ mod tests {
         let device = json!([{ "id": id, "claim_type": "purchase", "last_active": "2026-12-01T00:00:00Z" }]);
         for (field, before, after, expected) in [
             ("is_active", json!(true), json!(false), ["Gives access", "yes", "no"]),
+            ("is_production", json!(false), json!(true), ["Production purchase", "no", "yes"]),
             ("canceled_at", Value::Null, json!("no time"), ["Renewal off since", "–", "no time"]),
             ("entitlements", json!([]), json!([{ "id": "x", "name": "Gold" }]), ["Entitlements", "none", "Gold"]),
             ("billing_cycles", json!(1), json!(2), ["Billing cycles", "1", "2"]),

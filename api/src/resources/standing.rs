@@ -148,13 +148,24 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
 }
 
 /// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
-/// an entitlement ended. `counted` has the purchases of the customer.
+/// an entitlement ended, or where another purchase might give access. `counted` has the purchases of the customer.
 pub fn last_end(views: &[PurchaseView], counted: &[CustomerPurchase], environment: Environment) -> Option<String> {
-    let is_counted = |view: &&PurchaseView| {
-        counted.iter().any(|one| one.collapse_key == view.collapse_key && one.environment == environment)
-    };
-    let ends = views.iter().filter(is_counted).filter_map(|view| Record::of(view).end(state(view)));
-    ends.max().map(|(_, sentence)| sentence)
+    let own = counted.iter().filter(|one| one.environment == environment);
+    let records = own.map(|one| {
+        let view = views.iter().find(|view| view.collapse_key == one.collapse_key);
+        let known = view.map_or_else(|| named(one.state.as_deref().unwrap_or_default()), state);
+        // A purchase that another receipt replaced gives no access in any state.
+        let is_replaced = one.is_active == Some(false) && known.is_active() != Some(false);
+        (view.map(Record::of).unwrap_or_default(), if is_replaced { State::Replaced } else { known })
+    });
+    latest_end(&records.collect::<Vec<_>>())
+}
+
+/// The sentence about the latest end; `None` where it is not the reason why there is no access.
+fn latest_end(records: &[(Record, State)]) -> Option<String> {
+    let is_reason = records.iter().all(|(record, state)| record.is_over(*state));
+    let ends = records.iter().filter_map(|(record, state)| record.end(*state));
+    ends.max().map(|(_, sentence)| sentence).filter(|_| is_reason)
 }
 
 /// What was bought: the entitlements and how long a term lasts, else the SKU.
@@ -170,7 +181,12 @@ pub fn is_bought_once(view: &PurchaseView) -> bool {
 
 /// The state of a purchase.
 fn state(view: &PurchaseView) -> State {
-    State::ALL.iter().find(|state| state.as_str() == view.state).copied().unwrap_or(State::Unknown)
+    named(&view.state)
+}
+
+/// The state of this name.
+fn named(name: &str) -> State {
+    State::ALL.iter().find(|state| state.as_str() == name).copied().unwrap_or(State::Unknown)
 }
 
 impl Record {
@@ -191,6 +207,16 @@ impl Record {
             _ => return None,
         };
         (!self.entitlements.is_empty()).then(|| (at, format!("{} {what} {at}.", self.product())))
+    }
+
+    /// Whether no access is expected of it: it ended at a known time, gives none as a consumable, or was replaced.
+    fn is_over(&self, state: State) -> bool {
+        match state {
+            State::Replaced => true,
+            State::Expired | State::Revoked => self.entitlements.is_empty() || self.end(state).is_some(),
+            State::Unknown => false,
+            _ => self.entitlements.is_empty() && self.product_type.as_deref() == Some("consumable"),
+        }
     }
 
     /// The newest payment of a purchase, with its amount where that is known.
@@ -314,7 +340,7 @@ fn refunded(view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Record, together};
+    use super::{Record, latest_end, together};
     use domain::State;
 
     fn record(fields: serde_json::Value) -> Record {
@@ -399,6 +425,31 @@ mod tests {
         assert!(record(ends).end(State::Active).is_none());
         let coins = record(serde_json::json!({ "expires_at": "2026-10-15T18:30:00Z" }));
         assert!(coins.end(State::Expired).is_none(), "without an entitlement it gave no access");
+    }
+
+    #[test]
+    fn an_end_is_the_reason_only_if_every_purchase_is_over() {
+        let gold =
+            |end: Option<&str>| record(serde_json::json!({ "entitlements": [{ "name": "Gold" }], "expires_at": end }));
+        let old = || (gold(Some("2025-10-15T18:30:00Z")), State::Expired);
+        let of_type = |product_type: &str| record(serde_json::json!({ "product_type": product_type }));
+        for (other, is_reason) in [
+            ((gold(Some("2024-01-01T00:00:00Z")), State::Revoked), false),
+            ((gold(Some("2024-01-01T00:00:00Z")), State::Expired), true),
+            ((gold(None), State::Expired), false),
+            ((gold(None), State::Replaced), true),
+            ((of_type("consumable"), State::Active), true),
+            ((of_type("consumable"), State::Unknown), false),
+            ((of_type("subscription"), State::Active), false),
+            ((of_type("entitlement"), State::Active), false),
+            ((of_type("subscription"), State::Expired), true),
+        ] {
+            let row = format!("{other:?}");
+            let end = latest_end(&[other, old()]);
+            let is_old = end.is_some_and(|sentence| sentence.starts_with("Gold ended 2025-10-15T18:30:00"));
+            assert_eq!(is_old, is_reason, "{row}");
+        }
+        assert_eq!(latest_end(&[]), None);
     }
 
     #[test]

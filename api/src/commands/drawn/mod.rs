@@ -75,6 +75,20 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
     SOURCES.iter().map(read).collect()
 });
 
+/// The command that lists what the first id of a path names; `None` where no command does.
+fn listing(path: &str) -> Option<String> {
+    let (before, _) = path.strip_prefix("/v1/")?.split_once("/{")?;
+    // An explained event may be one of a device, and device events have a list of their own.
+    let collection = before.rsplit('/').next().filter(|_| before != "explain/events");
+    RESOURCES.iter().find_map(|resource| {
+        let lists = |verb: &&Verb| {
+            verb.call().is_some_and(|(method, path)| method == "GET" && path.rsplit('/').next() == collection)
+        };
+        let verb = resource.verbs.iter().find(lists)?;
+        Some(format!("settle {} {}", resource.name, verb.name))
+    })
+}
+
 /// The command that was typed.
 pub struct Typed {
     verb: &'static Verb,

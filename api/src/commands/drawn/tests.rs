@@ -1,5 +1,5 @@
 use super::verb::{Hook, Verb};
-use super::{RESOURCES, SOURCES, argument};
+use super::{RESOURCES, SOURCES, argument, listing};
 use crate::commands::Cli;
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
@@ -58,6 +58,29 @@ fn every_command_that_changes_something_takes_a_reason() {
 }
 
 #[test]
+fn the_command_that_lists_what_an_id_names_exists() {
+    for (path, command) in [
+        ("/v1/platforms/{platform_id}", Some("settle platform list")),
+        ("/v1/notifications/{message_id}", Some("settle notification list")),
+        ("/v1/transfer-reviews/{review_id}/approve", Some("settle customer reviews")),
+        ("/v1/transfers/{transfer_id}/undo", Some("settle customer transfers")),
+        ("/v1/device-events/{event_id}", Some("settle device events")),
+        ("/v1/events/{event_id}", Some("settle event list")),
+        ("/v1/explain/notifications/{message_id}", Some("settle notification list")),
+        ("/v1/explain/events/{event_id}", None),
+        ("/v1/things/{thing_id}", None),
+        ("/v1/events", None),
+    ] {
+        assert_eq!(listing(path).as_deref(), command, "{path}");
+    }
+    for (resource, verb, _) in calls() {
+        let Some((_, path)) = verb.call().filter(|(_, path)| path.contains("_id}")) else { continue };
+        let is_known = listing(path).is_some() || path.starts_with("/v1/explain/events/");
+        assert!(is_known, "{resource} {}: no command lists what {path} names", verb.name);
+    }
+}
+
+#[test]
 fn every_argument_has_a_description_on_one_line() {
     for (resource, verb, arguments) in calls() {
         for drawn in arguments.iter().filter_map(|argument| argument.drawn()) {
@@ -105,6 +128,10 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle platform update p --clear topic-arn",
         "settle purchase list --state nonsense",
         "settle payment --app a",
+        "settle platform list --limit 5",
+        "settle platform list --cursor c",
+        "settle destination list --limit 5",
+        "settle destination list --cursor c",
     ] {
         assert!(Cli::read(line.split(' ')).is_err(), "{line}");
     }
@@ -116,6 +143,8 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle product create sku --app a",
         "settle customer merge --app a --external-id e --receipt r",
         "settle payment --app a --external-id e",
+        "settle platform list --app a --limit 5 --cursor c",
+        "settle destination list --app a --limit 5 --cursor c",
     ] {
         assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
     }

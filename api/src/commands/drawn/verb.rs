@@ -1,6 +1,7 @@
 //! One command: its entry in a table, the command line drawn from it, and its call.
 
 use super::argument::{self, Argument, Flag, Parse, Place, Shown, Stated};
+use super::listing;
 use super::print::Exchange;
 use crate::commands::client::{Client, Refused, segment};
 use crate::commands::confirm::Confirm;
@@ -192,9 +193,9 @@ impl Verb {
             values.push((argument, value));
         }
         let call = self.call_for(|field| typed.contains_key(field));
-        let (method, path) = call.with_context(|| format!("`{}` has no call", self.name))?;
+        let (method, template) = call.with_context(|| format!("`{}` has no call", self.name))?;
         let mut body = if call == self.call() { self.fixed.clone() } else { Map::new() };
-        let (mut path, mut query) = (path.to_owned(), Vec::new());
+        let (mut path, mut query) = (template.to_owned(), Vec::new());
         let mut app = app_of(client, matches).await?;
         for (argument, mut value) in values {
             if let Some(text) = value.as_str().filter(|_| argument.is_text()) {
@@ -230,7 +231,7 @@ impl Verb {
             "GET" => client.get(&path, &query).await,
             method => client.change(method, &path, &query, &Value::Object(body)).await,
         };
-        let answer = answer.map_err(|error| in_flags(missing(error, &arguments, &typed), &arguments))?;
+        let answer = answer.map_err(|error| in_flags(missing(error, template, &arguments, &typed), &arguments))?;
         let of_list = |one: &&Argument| one.place == Place::Query && !["cursor", "limit"].contains(&one.field.as_str());
         let is_filtered = arguments.iter().filter(of_list).any(|one| typed.contains_key(&one.field));
         self.print(client, Exchange { answer, typed, is_filtered }).await
@@ -301,13 +302,16 @@ fn clear(names: Vec<String>) -> Arg {
     arg.value_parser(PossibleValuesParser::new(names)).value_delimiter(',').action(ArgAction::Append)
 }
 
-/// A refusal that names the typed id which the service does not know.
-fn missing(error: anyhow::Error, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Error {
+/// A refusal that names the typed id which the service does not know, and the command that lists the known ones.
+fn missing(error: anyhow::Error, path: &str, arguments: &[Argument], typed: &Map<String, Value>) -> anyhow::Error {
     let named = arguments.iter().find(|one| one.place == Place::Path);
-    let id = named.and_then(|one| Some((one.field.strip_suffix("_id")?, typed.get(&one.field)?.as_str()?)));
+    let id = named.and_then(|one| {
+        let what = one.field.strip_suffix("_id")?.replace('_', "-");
+        Some((what, typed.get(&one.field)?.as_str()?))
+    });
     match error.downcast::<Refused>() {
         Ok(refused) => match id {
-            Some((what, id)) => refused.missing(what, id).into(),
+            Some((what, id)) => refused.missing(&what, id, listing(path).as_deref()).into(),
             None => refused.into(),
         },
         Err(error) => error,

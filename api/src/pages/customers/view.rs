@@ -131,17 +131,15 @@ fn reference(one: &ActiveEntitlement) -> Option<Code> {
 /// Why a customer has no access in an environment, in a sentence; empty where all purchases moved away.
 fn no_access(environment: domain::Environment, read: &ReadCustomer, is_gone: bool) -> String {
     let all = &read.detail.purchases;
-    let own = || all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
-    let because = match own().max() {
+    let own = all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
+    let because = match own.max() {
         None if all.is_empty() && is_gone => "",
         None if all.is_empty() => "No purchase is known.",
         None => "Only test purchases are known.",
         Some(Some(true)) => "The catalogue has no entitlements for the active products.",
         Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
     };
-    // A purchase that the store has not confirmed may follow the one whose end is known.
-    let end = last_end(&read.purchases.items, all, environment).filter(|_| !own().any(|known| known.is_none()));
-    end.unwrap_or_else(|| because.to_owned())
+    last_end(&read.purchases.items, all, environment).unwrap_or_else(|| because.to_owned())
 }
 
 /// Where a customer stands, in a few texts; none when nothing of it is so.
