@@ -51,7 +51,7 @@ const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id
 const APPS: Sql = statement! {"
     SELECT id AS value
     FROM apps
-    WHERE deleted_at IS NULL AND (? IS NULL OR id = ?)
+    WHERE deleted_at IS NULL AND id = COALESCE(?, id)
     ORDER BY id
 "};
 
@@ -63,7 +63,7 @@ impl Store {
             let alarms: Vec<Unannounced> = sql(UNANNOUNCED).bind(limit).all(write.connection)?;
             let mut queued_for = BTreeSet::new();
             for alarm in &alarms {
-                let apps = sql(APPS).bind(alarm.app_id).bind(alarm.app_id).values(write.connection)?;
+                let apps = sql(APPS).bind(alarm.app_id).values(write.connection)?;
                 for app in apps {
                     queued_for.extend(announce(write, alarm, app)?);
                 }
