@@ -104,11 +104,11 @@ pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
     }
 }
 
-/// In this order: records events about alarms, expires topics that waited too long for approval, schedules rechecks of purchases after a change of
-/// settings, signals the runs of overdue purchases and of late destinations, reconsiders waiting deliveries after a
-/// change of their destination's settings, gives up those that waited too long, ends the deliveries to deleted
-/// destinations, and removes old bodies. Between these it ends sessions of devices, starts streams of their events and
-/// the verification of their claims, and goes on to erase customers.
+/// In this order: records events about alarms, expires topics that waited too long for approval, schedules rechecks of
+/// purchases after a change of settings, signals the runs of overdue purchases and of late destinations, reconsiders
+/// waiting deliveries after a change of their destination's settings, gives up those that waited too long, ends the
+/// deliveries to deleted destinations, and removes old bodies. Between these it ends sessions of devices, starts
+/// streams of their events and the verification of their claims, and goes on to erase customers.
 async fn sweep(context: &Context) -> Result<Swept, Error> {
     let store = &context.store;
     announce_alarms(context).await;

@@ -1,6 +1,6 @@
 //! Events about alarms: which are recorded, once, and for which destinations.
 
-use super::erasure::{STORE_ID, by, finish, renew};
+use super::erasure::{OWN_ID, STORE_ID, by, finish, renew};
 use super::operator_events::chooses;
 use super::sending::Sent;
 use super::world::{World, new_destination, story};
@@ -119,19 +119,19 @@ story! {
         let elsewhere = world.store.new_destination(new).await.unwrap().id;
         renew(&world, "r1", 1).await;
         let owner = Owner::AppUser(STORE_ID.to_owned());
-        world.store.name_customer(world.app.id, owner, "customer", None).await.unwrap();
-        for detail in ["the customer is odd", "this customer is odd"] {
-            world.store.alarm(None, "odd", detail).await.unwrap();
+        world.store.name_customer(world.app.id, owner, OWN_ID, None).await.unwrap();
+        for detail in [format!("{OWN_ID} is odd"), format!("the customer {OWN_ID} is odd")] {
+            world.store.alarm(None, "odd", &detail).await.unwrap();
         }
-        acknowledge(&world, "of the customer").await;
-        world.store.alarm(None, "odd", "the customer is odd").await.unwrap();
+        acknowledge(&world, &format!("of {OWN_ID}")).await;
+        world.store.alarm(None, "odd", &format!("{OWN_ID} is odd")).await.unwrap();
         assert_eq!(sweep(&world).await, [pager, elsewhere].into());
-        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("customer".to_owned()))).await.unwrap();
+        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId(OWN_ID.to_owned()))).await.unwrap();
         finish(&world, &begun).await;
         for table in ["events", "deliveries", "alarms"] {
             let column = if table == "alarms" { "detail || COALESCE(note, '')" } else { "COALESCE(body, '')" };
             let texts = world.raw().texts(&format!("SELECT {column} AS value FROM {table}"));
-            assert!(!texts.is_empty() && texts.iter().all(|text| !text.contains("customer is odd")), "{table}: {texts:?}");
+            assert!(!texts.is_empty() && texts.iter().all(|text| !text.contains(OWN_ID)), "{table}: {texts:?}");
         }
         assert_eq!(sweep(&world).await, [].into(), "nobody is alarmed by an erasure");
         assert_eq!(world.broken(1000).await, []);

@@ -75,10 +75,11 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
 fn set_source(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     body.remove("from");
     body.remove(RECEIPT);
-    let (key, id) = match sent.get(RECEIPT).map(str::trim) {
-        Some("") => return Err(Error::invalid(RECEIPT, "the receipt of the purchase")),
-        Some(receipt) => (RECEIPT, receipt),
-        None => sent.get("from").and_then(|from| from.split_once('/')).unwrap_or_default(),
+    let receipt = sent.get(RECEIPT).map(str::trim).filter(|receipt| !receipt.is_empty());
+    let (key, id) = match (receipt, sent.get("from")) {
+        (Some(receipt), _) => (RECEIPT, receipt),
+        (None, Some(from)) => from.split_once('/').unwrap_or_default(),
+        (None, None) => return Err(Error::invalid(RECEIPT, "the receipt of the purchase")),
     };
     body.insert("from".to_owned(), json!({ key: id }));
     Ok(())
@@ -189,7 +190,7 @@ mod tests {
     use storage::TransferCause;
 
     #[test]
-    fn an_undo_says_who_gets_and_who_loses_what() {
+    fn an_undo_names_who_gets_and_who_loses_what() {
         let by_login = transfer(TransferCause::Login, Some("quinn@example.com"));
         assert_eq!(
             undoing(&by_login, &["Gold monthly"]),

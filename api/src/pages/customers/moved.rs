@@ -1,4 +1,4 @@
-//! Transfers on the page of a customer: what moved, between whom and why. Pure.
+//! Transfers on the page of a customer: what moved, between which customers, and why. Pure.
 
 use super::{Portrait, path};
 use crate::pages::action::Action;

@@ -84,6 +84,9 @@ impl fmt::Debug for ErasedNames {
 /// What stands in the place of a text that had a name in it.
 pub const REMOVED: &str = "the text was removed: it named a customer who is erased";
 
+/// Where the body of an event for operators has what a destination answered, an alarm says, or a person wrote.
+const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
+
 impl ErasedNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
     /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
@@ -94,10 +97,11 @@ impl ErasedNames {
             *own = Value::Null;
         }
         // What an event for operators repeats of a destination's answer.
-        if let Some(reason) = without.pointer_mut("/reason")
-            && reason.as_str().is_some_and(|reason| self.are_in(reason))
-        {
-            *reason = REMOVED.into();
+        for place in WRITTEN {
+            let written = without.pointer_mut(place);
+            if let Some(text) = written.filter(|text| text.as_str().is_some_and(|text| self.are_in(text))) {
+                *text = REMOVED.into();
+            }
         }
         self.remove(&mut without, anonymous);
         if without == *body {

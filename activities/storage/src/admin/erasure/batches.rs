@@ -321,7 +321,7 @@ fn alarms(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Err
 
 /// Operator events about the app's destinations, whose `collapse_key` holds the destination's id, and about alarms: one of
 /// no app is announced to every app.
-const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], hot "events_of_type", "
+const EVENTS_FOR_OPERATORS: Clause = clause! {&[EVENTS.select], "
     (collapse_key IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)
         OR event_type IN ('alarm.opened', 'alarm.closed')) AND seq > ?
     ORDER BY seq
