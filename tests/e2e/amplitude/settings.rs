@@ -119,7 +119,7 @@ async fn what_is_bought_in_a_test_has_a_project_of_its_own(own: &mut Analysts) {
     assert_eq!((counted(own, MONEY_KEY, tested), counted(own, MONEY_KEY, paid).is_empty()), (vec![], false));
     let skipped = deliveries(own.world(), &alone, "skipped").await;
     assert_eq!(skipped.len(), 1, "{skipped:?}");
-    assert!(skipped[0]["last_error"].as_str().is_some_and(|why| why.contains("sandbox_api_key")), "{skipped:?}");
+    assert!(skipped[0]["last_error"].as_str().is_some_and(|why| why.contains("no Sandbox API Key")), "{skipped:?}");
     let deleted = own.world().api.call(Method::DELETE, &format!("/v1/destinations/{alone}"), &json!({})).await;
     assert_eq!(deleted.status, 204);
 
