@@ -96,7 +96,7 @@ pub enum Error {
     #[error("unknown host name: use the address of this service, or add the name to the setting `ui.hosts`")]
     Misdirected,
     /// The path exists, but not with this method.
-    #[error("method not allowed for this path; see the `Allow` header and /openapi.json")]
+    #[error("method not allowed for this path; the `Allow` header lists the allowed ones")]
     Method,
     /// The request contradicts the current state of the resource.
     #[error("{0}")]

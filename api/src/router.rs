@@ -106,9 +106,9 @@ const fn no_path(surface: Surface) -> &'static str {
     match surface {
         Surface::Public => {
             "there is no such path here: this address is for stores and devices. Use the address of `admin_listen` for \
-             the API, by default the next port"
+             the API, by default one port higher"
         }
-        Surface::All => "there is no such path; /openapi.json lists them",
+        Surface::All => "no such path; /openapi.json lists all paths",
     }
 }
 

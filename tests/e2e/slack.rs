@@ -39,7 +39,7 @@ async fn an_event_arrives_as_a_message_until_the_setting_changes() {
     let first = acknowledged(&chat, 1).await;
     let text = first[0].body["text"].as_str().expect("a text");
     assert_eq!(first[0].body, json!({ "text": text }));
-    assert!(text.starts_with("*The record of a purchase changed") && text.contains("\nReceipt: chatty"), "{text}");
+    assert!(text.starts_with("*A purchase's record changed") && text.contains("\nReceipt: chatty"), "{text}");
     assert_eq!(world.wait_received("chatty", 1).await[0].event_type(), "purchase.updated");
     let path = format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id"));
     let changed = world.api.call(Method::PATCH, &path, &json!({ "body": "event" })).await;

@@ -163,7 +163,7 @@ fn a_probable_mistake_is_a_warning() {
     assert!(right.get("warnings").is_none(), "{right}");
     let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
     let created = stdout_of(&desk.run(&create));
-    assert!(created.contains("Warning: `hello` has no dot, but package names are like"), "{created}");
+    assert!(created.contains("Warning: `hello` has no dot, but package names look like"), "{created}");
 }
 
 #[test]

@@ -117,9 +117,9 @@ pub struct Form {
 
 /// The name that people give to something.
 pub const NAME: Entry =
-    Entry::new("name", "Name", Input::Text).help("A name for people, such as the team or the system behind it.");
+    Entry::new("name", "Name", Input::Text).help("A display name, such as the team or system behind it.");
 pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
-    .help("While it is off, events are stored and sent when you turn it on again.");
+    .help("While it is off, events are stored; they are sent when you turn it on again.");
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
 /// The fields that every kind of destination has behind its own.

@@ -255,6 +255,9 @@ fn unreadable(file: Option<&Path>, error: &config::ConfigError) -> Invalid {
         config::ConfigError::Type { key: Some(key), expected, .. } => invalid(key, *expected),
         config::ConfigError::At { error, key: Some(key), .. } => invalid(key, error.to_string()),
         config::ConfigError::Type { expected, .. } => invalid("config", *expected),
+        config::ConfigError::Foreign(error) if file.is_some_and(|path| !path.exists()) => {
+            invalid("config", format!("an existing file; {error}"))
+        }
         other => {
             let other = other.to_string();
             let meant = unknown_name(&other).unwrap_or_default();

@@ -255,3 +255,11 @@ fn retention_is_a_number_of_days_or_off() {
     assert_eq!(retention(" 30d "), Some(Duration::from_secs(30 * 24 * 3600)));
     assert_eq!(retention("off"), None);
 }
+
+#[test]
+fn a_missing_file_is_named() {
+    let flags = Flags { config: Some(PathBuf::from("/nonexistent.toml")), ..Flags::default() };
+    let message = load(&flags, &Variables::new()).expect_err("no file").to_string();
+    let expected = "expected an existing file; configuration file \"/nonexistent.toml\" not found";
+    assert!(message.ends_with(expected), "{message}");
+}

@@ -109,7 +109,7 @@ async fn root(headers: HeaderMap) -> Response {
     if is_of_browser(&headers) {
         return Redirect::to("/ui/").into_response();
     }
-    let mut response = Error::Missing("there is no such path; /openapi.json lists them".to_owned()).into_response();
+    let mut response = Error::Missing("no such path; /openapi.json lists all paths".to_owned()).into_response();
     // Who is no browser gets no page of it.
     response.extensions_mut().remove::<Problem>();
     response

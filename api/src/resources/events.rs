@@ -96,8 +96,8 @@ pub fn chosen(text: &str) -> Result<Vec<String>, String> {
         if types.len() == before {
             let meant = did_you_mean(name, known.iter().copied());
             let shown: String = name.chars().take(100).collect();
-            let known = if meant.is_empty() { format!(": {}", known.join(", ")) } else { String::new() };
-            return Err(format!("an event type or a group such as `user.*`; `{shown}` is neither{meant}{known}"));
+            let known = if meant.is_empty() { format!("; event types: {}", known.join(", ")) } else { String::new() };
+            return Err(format!("an event type or a group such as `user.*`, not `{shown}`{meant}{known}"));
         }
     }
     types.sort_unstable();

@@ -305,7 +305,8 @@ fn package_warning(name: &str) -> Option<String> {
     let is_usual = name.contains('.');
     (!is_usual).then(|| {
         format!(
-            "`{name}` has no dot, but package names are like com.example.app; messages about another app are refused"
+            "`{name}` has no dot, but package names look like com.example.app; messages for any other package \
+             are refused"
         )
     })
 }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 /// A text that was expected to be an identifier and is not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no {what} (expected a UUID such as 6b275a67-0bbb-4f3a-99b9-6600bf711993)")]
+#[error("`{text}` is not {what} (expected a UUID such as 6b275a67-0bbb-4f3a-99b9-6600bf711993)")]
 pub struct InvalidId {
     text: String,
     what: &'static str,
@@ -47,39 +47,39 @@ macro_rules! uuid_ids {
 
 uuid_ids! {
     /// The company that runs the installation. One per database.
-    OrgId = "org id";
+    OrgId = "an org id";
     /// An app of the org.
-    AppId = "app id";
+    AppId = "an app id";
     /// An app on one store.
-    PlatformId = "platform id";
+    PlatformId = "a platform id";
     /// A topic that requested to send to a platform.
-    TopicId = "topic id";
+    TopicId = "a topic id";
     /// A receiver of events: a webhook or an analytics integration.
-    DestinationId = "destination id";
+    DestinationId = "a destination id";
     /// One purchase: UUIDv5 of platform and receipt.
-    CollapseKey = "collapse key";
+    CollapseKey = "a collapse key";
     /// One event, the same for every destination.
-    EventId = "event id";
+    EventId = "an event id";
     /// One event to one destination.
-    DeliveryId = "delivery id";
+    DeliveryId = "a delivery id";
     /// The owner of purchases.
-    UserId = "user id";
+    UserId = "a user id";
     /// An installation of the app on a device; the app makes it, a random UUID.
-    DeviceId = "device id";
+    DeviceId = "a device id";
     /// A session of the app on a device; the app makes it.
-    SessionId = "session id";
+    SessionId = "a session id";
     /// A move of purchases from one user to another.
-    TransferId = "transfer id";
+    TransferId = "a transfer id";
     /// A review whether purchases of one user may move to another one.
-    ReviewId = "review id";
+    ReviewId = "a review id";
     /// A key of the API.
-    KeyId = "key id";
+    KeyId = "a key id";
     /// A sign-in of a person to the page.
-    SignInId = "sign-in id";
+    SignInId = "a sign-in id";
     /// One audit entry: a change by a person, a key or a script.
-    AuditEntryId = "audit entry id";
+    AuditEntryId = "an audit entry id";
     /// One alarm, however often it is raised.
-    AlarmId = "alarm id";
+    AlarmId = "an alarm id";
 }
 
 /// The epoch of a database that lost nothing yet.

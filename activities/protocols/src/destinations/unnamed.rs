@@ -52,7 +52,7 @@ pub const fn entry() -> Entry {
     Entry::new(FIELD, "Customers without an external id", Input::Select)
         .choices(&[
             ("send", "Send their events"),
-            ("wait", "Wait for the id, at most 30 days"),
+            ("wait", "Wait up to 30 days for the id"),
             ("skip", "Skip their events"),
         ])
         .folded()

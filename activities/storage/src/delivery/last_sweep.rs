@@ -16,8 +16,8 @@ const LATE: Duration = MINUTE.saturating_mul(5);
 /// A time that is further ahead was stored before the clock was put back, and says nothing.
 const AHEAD: Duration = MINUTE;
 /// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
-const ALARM: &str = "no sweep finished for five minutes, and its workflow was started again; if this happens again, \
-     check that a worker runs and can reach the database";
+const ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
+     check that a worker is running and can reach the database";
 
 row! {
     struct Times {

@@ -39,7 +39,7 @@ static FILTERS: [Filter; 5] = [
         name: "failed",
         title: "Resend failed…",
         what: "All failed deliveries that did not succeed later",
-        when: "Choose this after an outage, or after the receiver was repaired.",
+        when: "Choose this after an outage or once the receiver is fixed.",
         unit: ["failed delivery", "failed deliveries"],
         advice: "To include delivered events, resend a time range.",
     },
@@ -47,7 +47,7 @@ static FILTERS: [Filter; 5] = [
         name: RANGE,
         title: "Resend a time range…",
         what: "All subscribed events recorded in a time range, including delivered ones",
-        when: "Choose this if the receiver lost the events of a known time.",
+        when: "Choose this if the receiver lost events from a known period.",
         unit: ["event", "events"],
         advice: "Choose a longer range, or subscribe to more events in the settings. Those are sent from then on.",
     },
@@ -98,7 +98,7 @@ impl Filter {
     /// What it selects for a destination: without states, what was never queued is profiles.
     fn what(&self, destination: &Destination) -> &'static str {
         let is_of_profiles = self.name == "missing" && !destination.chose(PURCHASE_UPDATED);
-        if is_of_profiles { "The profile of each customer that it does not have" } else { self.what }
+        if is_of_profiles { "Every customer profile that this destination does not have yet" } else { self.what }
     }
 
     /// What it selects, as a sentence.

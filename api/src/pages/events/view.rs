@@ -115,7 +115,7 @@ fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact>
     let all = [
         moment("Recorded", "created_at"),
         moment("Happened", "occurred_at"),
-        revision.map(|revision| Fact::new("Revision of the purchase", revision)),
+        revision.map(|revision| Fact::new("Purchase revision", revision)),
         code("user_id").map(|id| Fact::new("Customer", CellPart::linked(customer, id))),
         code("device_id").map(|id| Fact::new("Device", id)),
         platform.as_ref().map(|one| Fact::new("Platform", place(one))),

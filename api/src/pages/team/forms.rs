@@ -13,7 +13,7 @@ use storage::{ApiKey, Role, SignIn};
 /// What a role may do, beside what the roles before it may.
 const ROLES: [(Role, &str); 5] = [
     (Role::Metrics, "metrics: read the metrics and nothing else"),
-    (Role::Read, "read: see everything except secrets"),
+    (Role::Read, "read: see everything except secrets and notification URLs"),
     (Role::Support, "support: help customers, resend events"),
     (Role::Operator, "operator: change platforms, destinations and the catalogue"),
     (Role::Admin, "admin: create apps and keys, invite people, erase customers"),
@@ -41,7 +41,7 @@ pub fn invite(frame: &Frame, visit: &Visit, longest: Duration, mistakes: &Mistak
 
 /// The form that creates a key.
 pub fn create_key(frame: &Frame, visit: &Visit, mistakes: &Mistakes) -> Action {
-    let what = "Give each person and program its own key, with the lowest role that is enough.";
+    let what = "Give each person and program its own key, with the least privileged role that it needs.";
     let day = |days: u32| {
         let text = visit.now.plus(DAY.saturating_mul(days)).to_string();
         let day = text.split('T').next().unwrap_or_default();

@@ -50,7 +50,7 @@ fn entries() -> Vec<Entry> {
         Entry::new("transfers", "A login on a device with another customer's receipts", Input::Select)
             .help(
                 "Immediately: anyone who logs in with a receipt and its Amazon user id gets that customer's \
-                 purchases. Purchases that nobody has logged in for always move.",
+                 purchases. Purchases without a logged-in customer always move.",
             )
             .choices(&[
                 ("", "Immediately; after approval while logins are signed"),

@@ -46,17 +46,17 @@ pub fn summary(event_type: &str) -> &'static str {
         return of_device(*kind);
     }
     match event_type {
-        PURCHASE_UPDATED => "The record of a purchase changed; it carries the whole record.",
-        USER_ERASED => "A customer is erased: remove what you know of them.",
+        PURCHASE_UPDATED => "A purchase's record changed; the event carries the whole record.",
+        USER_ERASED => "A customer was erased: delete what you store about them.",
         DESTINATION_FAILING => "Requests to a destination fail.",
         DESTINATION_EXHAUSTED => "An event was given up: the last attempt to deliver it failed.",
-        DESTINATION_RECOVERED => "A destination takes requests again.",
+        DESTINATION_RECOVERED => "A destination accepts requests again.",
         DESTINATION_DISABLED => "A destination was disabled, because it failed for too long or is gone.",
-        ALARM_OPENED => "Something needs a person: an alarm was raised.",
+        ALARM_OPENED => "An alarm was raised: something needs attention.",
         ALARM_CLOSED => "An alarm was closed: a person acknowledged it, or its cause is gone.",
-        name if NOT_YET.contains(&name) => "A subscription was paused; no connected store causes it today.",
-        name if TRANSFERS.first() == Some(&name) => "A purchase left a customer for another one.",
-        name if TRANSFERS.contains(&name) => "A purchase came to a customer from another one.",
+        name if NOT_YET.contains(&name) => "A subscription was paused; no supported store does this yet.",
+        name if TRANSFERS.first() == Some(&name) => "A purchase was transferred to another customer.",
+        name if TRANSFERS.contains(&name) => "A purchase was transferred from another customer.",
         _ => "",
     }
 }

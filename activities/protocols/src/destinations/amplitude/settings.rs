@@ -37,7 +37,7 @@ pub struct Settings {
     pub endpoint: Option<Endpoint>,
     /// Which id identifies a customer: the app's own (`external_id`) or settle's (`user_id`).
     pub user_id: UserIdSource,
-    /// What happens to events of customers without an external id: they are sent, wait for the id at most 30 days, or are
+    /// What happens to events of customers without an external id: they are sent, wait up to 30 days for the id, or are
     /// skipped.
     // Those that are sent have the device id alone: Amplitude merges the device into the user after the first event with
     // both ids.

@@ -118,7 +118,7 @@ fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
 #[test]
 fn a_purchase_shows_customer_product_price_and_state() {
     let all = sentence("purchase.updated", &record(&json!({})));
-    assert_eq!(all.title, "The record of a purchase changed");
+    assert_eq!(all.title, "A purchase's record changed");
     let expected = [
         "Customer: anna@shop",
         "Product: gold_monthly",
@@ -152,7 +152,7 @@ fn a_purchase_shows_customer_product_price_and_state() {
 #[test]
 fn the_sandbox_is_named_in_the_title_and_in_a_line() {
     let of_purchase = sentence("purchase.updated", &record(&json!({ "environment": "sandbox" })));
-    assert_eq!(of_purchase.title, "The record of a purchase changed (sandbox)");
+    assert_eq!(of_purchase.title, "A purchase's record changed (sandbox)");
     assert_eq!(value(&of_purchase, "Environment"), "sandbox");
     assert_eq!(sentence("user.subscription.renewed", &renewed()).title, "A subscription renewed (sandbox)");
 }
@@ -174,7 +174,7 @@ fn a_user_event_has_the_customer_and_their_state() {
     let erased = sentence("user.erased", &json!({ "event_type": "user.erased", "user_id": "b50cf1e1" }));
     assert_eq!(
         (erased.title.as_str(), lines(&erased)),
-        ("A customer is erased: remove what you know of them", vec!["User: b50cf1e1".to_owned()],)
+        ("A customer was erased: delete what you store about them", vec!["User: b50cf1e1".to_owned()],)
     );
 }
 

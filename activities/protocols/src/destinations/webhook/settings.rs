@@ -23,7 +23,7 @@ pub struct Settings {
     pub body: BodyShape,
     /// Standard Webhooks: `v1` by the shared secret, `v1a` by a key whose public half the receiver has.
     pub signature: Signature,
-    /// What happens to events of customers without an external id: they are sent, wait for the id at most 30 days, or are
+    /// What happens to events of customers without an external id: they are sent, wait up to 30 days for the id, or are
     /// skipped.
     pub without_external_id: WithoutExternalId,
     /// Maximum number of events of devices in a request. If above 1, the body is always an array, even for one event. A

@@ -72,7 +72,7 @@ impl Store {
                 notifications.push((one, events));
             }
             if notifications.is_empty() {
-                return Err(Error::Missing { what: "notification of this message" });
+                return Err(Error::Missing { what: "message" });
             }
             let events = notifications.iter().flat_map(|(_, events)| events);
             let addressees = destination::addressees(connection, events)?;

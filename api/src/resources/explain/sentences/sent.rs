@@ -51,7 +51,7 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         ),
         _ if is_implied(&event.event_type) => (
             "follows_from_nothing",
-            "it changes a payment that the destination never received, or does not count as revenue".to_owned(),
+            "the payment it corrects was never sent there, or the correction does not count as revenue".to_owned(),
         ),
         _ if !destination.chose(&event.event_type) => {
             ("type_not_chosen", not_subscribed(destination, &event.event_type))

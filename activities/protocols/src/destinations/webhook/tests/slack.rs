@@ -162,7 +162,7 @@ fn a_test_is_a_message_too_and_a_sample_is_marked() {
     assert_eq!(text(&sent(None)), "*A test of this destination*\nEvent: none");
     assert!(text(&sent(Some(&failing("Billing")))).starts_with("*Test: Billing is failing*\n"));
     let record = json!({ "attributes": { "event_type": "purchase.updated" }, "data": { "product_ref_id": "gold" } });
-    assert_eq!(text(&sent(Some(&record))), "*Test: The record of a purchase changed*\nProduct: gold");
+    assert_eq!(text(&sent(Some(&record))), "*Test: A purchase's record changed*\nProduct: gold");
 }
 
 #[test]
