@@ -96,7 +96,6 @@ impl ErasedNames {
         if let Some(own) = without.pointer_mut("/data/device/analytics_device_id").filter(|_| self.reported(body)) {
             *own = Value::Null;
         }
-        // What an event for operators repeats of a destination's answer.
         for place in WRITTEN {
             let written = without.pointer_mut(place);
             if let Some(text) = written.filter(|text| text.as_str().is_some_and(|text| self.are_in(text))) {
