@@ -112,6 +112,7 @@ pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};
 pub use reports::shown_state::{ShownDestination, ShownState};
 pub use reports::store_names::FoundCustomer;
+pub use reports::unchosen::{UnchosenPayment, UnchosenType};
 pub use settings::destinations::{Destination, DestinationChange, DestinationSettings, Filter, NewDestination, Traits};
 pub use settling::payments::Earned;
 pub use settling::verification::{StoreQuery, Unanswered};

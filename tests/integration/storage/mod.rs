@@ -79,6 +79,7 @@ mod tracing;
 mod tracks;
 mod transfers;
 mod trials;
+mod unchosen;
 mod unnamed;
 mod user_leases;
 mod users;

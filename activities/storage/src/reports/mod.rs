@@ -1,6 +1,6 @@
 //! Stored data, read for people and programs: lists of rows, explanations, states of customers, the check of the
 //! tables, how far platforms are connected, the feed of purchases, the events of devices, figures of destinations,
-//! payments, and the comparison of sent revenue with the ledger.
+//! payments, those that an integration does not get, and the comparison of sent revenue with the ledger.
 
 pub mod alarms;
 pub mod arrivals;
@@ -25,4 +25,5 @@ pub mod scope;
 pub mod search;
 pub mod shown_state;
 pub mod store_names;
+pub mod unchosen;
 pub mod walk;

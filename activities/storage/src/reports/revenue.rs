@@ -247,7 +247,7 @@ impl Store {
 }
 
 /// The integrations of an app, with the times of their choices.
-fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
+pub fn integrations_of(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Chooser>, Error> {
     let mut all = choosers::of_app(connection, app)?;
     all.retain(|one| one.destination.per_user && one.deleted_at.is_none());
     Ok(all)

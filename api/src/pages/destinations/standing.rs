@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, SETTINGS, notice};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -121,12 +121,13 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
         let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
         (Sentence::new(&one.summary), path)
     });
-    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
+    let has_more = (!node.then.is_empty() || node.what == "not_chosen") && !head.tabs.is_empty();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
         "pending" => list("All pending deliveries", "pending"),
         "failed" => Some(("Resend", head.page(RESEND, visit))),
         "skipped" => list("All deliveries not sent", "skipped"),
+        "not_chosen" => Some(("Its subscription, in Settings", head.page(SETTINGS, visit))),
         _ => None,
     };
     Note {
@@ -149,9 +150,14 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     ];
     let waiting = Some(explanation.backlog.waiting).filter(|count| *count > 0);
     let failures = Some(view.health.failures).filter(|count| *count > 0);
+    let skipped = Some(explanation.backlog.skipped).filter(|count| *count > 0);
+    let unchosen: usize = explanation.unchosen.iter().map(|one| one.payments).sum();
+    let unchosen = i64::try_from(unchosen).ok().filter(|count| *count > 0);
     let in_a_row = |count| Cell::from(amount(count)).under(vec!["repeats of one purchase count once".into()]);
     let others = [
         Some(number("Failed for good", explanation.backlog.failed)),
+        skipped.map(|count| number("Not sent", count)),
+        unchosen.map(|count| number("Payments not subscribed to", count)),
         waiting.map(|count| number("Waiting for login", count)),
         failures.map(|count| Fact::new("Failures in a row", in_a_row(count))),
     ];

@@ -105,6 +105,13 @@ pub fn destination(of: &DestinationExplanation) -> Node {
             sentences::skipped(of)
                 .map(|sentence| Node::new("skipped", sentence).fact("skipped", backlog.skipped).then(all(&of.skipped))),
         )
+        .then(of.unchosen.iter().map(|one| {
+            Node::new("not_chosen", sentences::unchosen(&addressee.destination, one))
+                .fact("event_type", &one.event_type)
+                .fact("payments", one.payments)
+                .fact("usd", one.usd.map(|usd| usd.to_string()))
+                .fact("is_least", one.is_least)
+        }))
 }
 
 fn notification(one: &ReceivedNotification, now: Timestamp) -> Node {

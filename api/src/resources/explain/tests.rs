@@ -8,7 +8,7 @@ use serde_json::Value;
 use storage::{
     Addressee, AttemptView, Backlog, CauseKind, Concerned, DeliveryStatus, DeliveryView, Destination,
     DestinationExplanation, DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification,
-    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, WaitingFor,
+    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, UnchosenType, WaitingFor,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -390,6 +390,7 @@ fn a_destination_shows_its_state_and_its_backlog() {
         pending: Vec::new(),
         failed: Vec::new(),
         skipped: Vec::new(),
+        unchosen: Vec::new(),
         receipts: [(id(), "r1".to_owned())].into(),
         now: at(30),
     };
@@ -436,4 +437,21 @@ fn a_destination_shows_its_state_and_its_backlog() {
     for (count, failed) in [(2, vec![lost()]), (2, vec![lost(), sending(DeliveryStatus::Failed)])] {
         assert!(of(count, failed).contains("`settle resend failed"), "not all is lost");
     }
+}
+
+#[test]
+fn payments_that_are_not_chosen_are_counted_with_their_sum() {
+    let destination = hook().destination;
+    let destination = Destination { wildcards: Wildcards::Listed, ..destination };
+    let event_type = "user.subscription.sku_change".to_owned();
+    let usd = "89.99".parse().ok();
+    let one = UnchosenType { event_type, payments: 1, usd, is_least: false, is_part: false };
+    let why =
+        "not sent since 2027-01-15T08:00:00.000000Z: not subscribed to user.subscription.sku_change (subscribed to";
+    let of = |one: &UnchosenType| sentences::unchosen(&destination, one);
+    assert!(of(&one).starts_with(&format!("1 payment (89.99 USD) {why}")), "{}", of(&one));
+    let part = UnchosenType { payments: 2, is_part: true, ..one.clone() };
+    assert!(of(&part).starts_with(&format!("2 payments (at least 89.99 USD) {why}")), "{}", of(&part));
+    let least = UnchosenType { payments: 1000, is_least: true, usd: None, ..one };
+    assert!(of(&least).starts_with(&format!("at least 1000 payments {why}")), "{}", of(&least));
 }

@@ -227,6 +227,11 @@ fn is_first_of_new_plan(change: &Transition, transitions: &[Transition], purchas
 const PAYING: [TransitionKind; 4] =
     [TransitionKind::Purchased, TransitionKind::Renewed, TransitionKind::Recovered, TransitionKind::TrialConverted];
 
+/// The types of the events that announce payments.
+pub fn event_types() -> Vec<&'static str> {
+    PAYING.iter().chain(&[TransitionKind::PlanChanged]).map(|kind| kind.event_type()).collect()
+}
+
 /// The refund status of the newest payment of a purchase, as the store shows it.
 pub fn refund_status(purchase: &Purchase) -> RefundStatus {
     let state = purchase.state();

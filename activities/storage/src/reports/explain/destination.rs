@@ -1,4 +1,5 @@
-//! The explanation of a destination: its health, and its pending, failed and skipped deliveries.
+//! The explanation of a destination: its health, its pending, failed and skipped deliveries, and the payments that it
+//! did not choose.
 
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
@@ -11,6 +12,7 @@ use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::reports::shown_state::{self, ShownState};
+use crate::reports::unchosen::{self, UnchosenType};
 use crate::settings::destinations::Destination;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -52,6 +54,8 @@ pub struct DestinationExplanation {
     pub pending: Vec<Sending>,
     pub failed: Vec<Sending>,
     pub skipped: Vec<Sending>,
+    /// The payments that it did not get because of its choice of events, if it counts revenue and is not deleted.
+    pub unchosen: Vec<UnchosenType>,
     /// The receipt ids of their purchases.
     pub receipts: HashMap<CollapseKey, String>,
     pub now: Timestamp,
@@ -97,7 +101,21 @@ pub fn find(
     let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
     let shown = pending.iter().chain(&failed).chain(&skipped);
     let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
-    Ok(Some(DestinationExplanation { addressee, shown_state, backlog, pending, failed, skipped, receipts, now }))
+    let unchosen = match addressee.deleted_at {
+        None => unchosen::by_type(connection, &addressee.destination)?,
+        Some(_) => Vec::new(),
+    };
+    Ok(Some(DestinationExplanation {
+        addressee,
+        shown_state,
+        backlog,
+        pending,
+        failed,
+        skipped,
+        unchosen,
+        receipts,
+        now,
+    }))
 }
 
 row! {

@@ -1,8 +1,12 @@
-//! Sentences about a destination: its state, its choice of events, what is pending for it, failed, or was skipped.
+//! Sentences about a destination: its state, its choice of events, what is pending for it, failed, was
+//! skipped, or not chosen.
 
 use super::phrases::{count, environments, label, sentence, subscription};
+use super::sent::not_subscribed;
 use crate::resources::destinations::shown_state_for_people;
-use storage::{Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState};
+use storage::{
+    Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState, UnchosenType,
+};
 
 /// The sentence about the state of a destination.
 pub fn destination(of: &DestinationExplanation) -> String {
@@ -95,6 +99,15 @@ pub fn failed(of: &DestinationExplanation) -> String {
 pub fn skipped(of: &DestinationExplanation) -> Option<String> {
     let skipped = of.backlog.skipped;
     (skipped > 0).then(|| format!("{}; newest first:", bounded(skipped, "delivery not sent", "deliveries not sent")))
+}
+
+/// The sentence about the payments that a destination did not get, as it is not subscribed to their type of event.
+pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
+    let least = if of.is_least { "at least " } else { "" };
+    let part = if of.is_least || of.is_part { "at least " } else { "" };
+    let sum = of.usd.map_or_else(String::new, |usd| format!(" ({part}{usd} USD)"));
+    let why = not_subscribed(destination, &of.event_type);
+    format!("{least}{}{sum} not sent since {}: {why}", count(of.payments, "payment"), destination.created_at)
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

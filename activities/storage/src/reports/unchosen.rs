@@ -1,0 +1,151 @@
+//! Payments that an integration does not get, since it did not choose the events that announce them. An integration is
+//! a destination that counts revenue.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::reports::revenue::integrations_of;
+use crate::settings::destinations::Destination;
+use domain::payment::{self, EntryKind, Total};
+use domain::{AppId, CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
+use rust_decimal::Decimal;
+
+/// Maximum number of events of a type that are counted: the newest ones of all apps.
+const MAX_COUNTED: i64 = 1_000;
+
+/// A payment with money that an integration did not get, since it did not choose its event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnchosenPayment {
+    pub destination_id: DestinationId,
+    pub collapse_key: CollapseKey,
+    /// The type of the event that announces it.
+    pub event_type: String,
+    pub kind: EntryKind,
+    pub occurred_at: Timestamp,
+    /// What was paid in USD, with the corrections of its price and without refunds; `None` if it is not known.
+    pub usd: Option<Decimal>,
+}
+
+/// The payments of a type of event that an integration did not get since its creation, as it did not choose the type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnchosenType {
+    pub event_type: String,
+    /// Number of payments.
+    pub payments: usize,
+    /// Their sum in USD over the known amounts; `None` when none is known.
+    pub usd: Option<Decimal>,
+    /// Whether there may be more: not all events were counted.
+    pub is_least: bool,
+    /// Whether the sum is only a part: the amount of a payment is not known.
+    pub is_part: bool,
+}
+
+row! {
+    /// A payment beside one of its corrections, if it has one.
+    struct PaymentRow {
+        collapse_key: CollapseKey,
+        number: i64,
+        kind: EntryKind,
+        occurred_at: Timestamp,
+        usd: Option<String>,
+        correction: Option<String>,
+        event_type: String,
+        other_event_type: Option<String>,
+        platform_id: PlatformId,
+        queued: i64,
+    }
+}
+
+/// Payments for money that events since a time announce, with the number of their deliveries to a destination.
+const PAYMENTS: Sql = statement! {"
+    SELECT m.collapse_key, m.number, m.kind, m.occurred_at, m.usd, k.usd AS correction, e.event_type,
+        o.event_type AS other_event_type, c.platform_id,
+        (SELECT COUNT(*) FROM deliveries d
+            WHERE d.event_id IN (m.event_id, m.other_event_id) AND d.destination_id = ?) AS queued
+    FROM events e
+    JOIN payments m ON m.event_id = e.id AND m.entry = 0 AND m.environment = 'production'
+    LEFT JOIN events o ON o.id = m.other_event_id
+    JOIN purchases c ON c.collapse_key = m.collapse_key
+    LEFT JOIN payments k ON k.collapse_key = m.collapse_key AND k.number = m.number AND k.kind = 'correction'
+    WHERE e.created_at >= ? AND {{which}}
+    ORDER BY m.occurred_at DESC, m.collapse_key, m.number, k.entry
+"};
+const OF_KEYS: Clause = clause!(&[PAYMENTS], "m.collapse_key IN (?*)");
+const OF_TYPE: Clause = clause! {&[PAYMENTS], "
+    e.app_id = ? AND e.seq IN (SELECT n.seq FROM events n WHERE n.event_type = ? ORDER BY n.seq DESC LIMIT {MAX_COUNTED})
+"};
+
+const COUNTED: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM events WHERE event_type = ? LIMIT {MAX_COUNTED}) x
+"};
+
+impl Store {
+    /// The payments of purchases of an app that its integrations did not choose, the newest in front for each.
+    pub async fn unchosen_payments(&self, app: AppId, keys: Vec<CollapseKey>) -> Result<Vec<UnchosenPayment>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let read = move |connection: &mut AnyConnection| {
+            let mut all = Vec::new();
+            for integration in integrations_of(connection, app)? {
+                let destination = &integration.destination;
+                let payments = sql(PAYMENTS.of(OF_KEYS)).uncached().bind(destination.id).bind(destination.created_at);
+                let rows: Vec<PaymentRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
+                all.extend(unchosen(&rows, destination));
+            }
+            Ok(all)
+        };
+        self.read(read).await
+    }
+}
+
+/// What an integration did not get by type of event, each counted up to a maximum; nothing for another destination.
+pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Result<Vec<UnchosenType>, Error> {
+    let mut all = Vec::new();
+    let types = payment::event_types().into_iter().filter(|name| destination.per_user && !destination.chose(name));
+    for event_type in types {
+        let payments = sql(PAYMENTS.of(OF_TYPE)).bind(destination.id).bind(destination.created_at);
+        let rows: Vec<PaymentRow> = payments.bind(destination.app_id).bind(event_type).all(connection)?;
+        let found = unchosen(&rows, destination);
+        if found.is_empty() {
+            continue;
+        }
+        let counted: i64 = sql(COUNTED).bind(event_type).value(connection)?.unwrap_or(0);
+        let mut total = Total::default();
+        found.iter().for_each(|one| total.add(one.usd));
+        all.push(UnchosenType {
+            event_type: event_type.to_owned(),
+            payments: found.len(),
+            usd: total.usd(),
+            is_least: counted >= MAX_COUNTED,
+            is_part: found.iter().any(|one| one.usd.is_none()),
+        });
+    }
+    Ok(all)
+}
+
+/// The payments that an integration did not get, since it chose none of the events that announce them.
+fn unchosen(rows: &[PaymentRow], destination: &Destination) -> Vec<UnchosenPayment> {
+    let payments = rows.chunk_by(|a, b| (a.collapse_key, a.number) == (b.collapse_key, b.number));
+    let payment = |all: &[PaymentRow]| {
+        let first = all.first()?;
+        let types = [Some(&first.event_type), first.other_event_type.as_ref()];
+        let is_chosen = types.into_iter().flatten().any(|event_type| destination.chose(event_type));
+        let wants = destination.filter.wants(first.platform_id, Environment::Production);
+        let mut total = Total::default();
+        let corrections = all.iter().filter_map(|row| row.correction.as_ref());
+        first.usd.iter().chain(corrections).for_each(|usd| total.add(usd.parse().ok()));
+        let is_nothing = total.usd().is_some_and(|usd| usd.is_zero());
+        (first.queued == 0 && !is_chosen && wants && !is_nothing).then(|| UnchosenPayment {
+            destination_id: destination.id,
+            collapse_key: first.collapse_key,
+            event_type: first.event_type.clone(),
+            kind: first.kind,
+            occurred_at: first.occurred_at,
+            usd: total.usd(),
+        })
+    };
+    payments.filter_map(payment).collect()
+}
