@@ -13,7 +13,9 @@ use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, Customer
 use domain::{AppId, CollapseKey, Environment, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
-use storage::{CustomerName, Destination, Page, Paged, PaymentSubject, PaymentView, PurchaseFilter, PurchaseView};
+use storage::{
+    CustomerName, DeliveryView, Destination, Page, Paged, PaymentSubject, PaymentView, PurchaseFilter, PurchaseView,
+};
 
 /// Maximum number of purchases that are put into words: those that were settled last.
 const STANDINGS: i64 = 50;
@@ -74,6 +76,8 @@ pub struct ReadCustomer {
     /// The newest payments and their changes, the newest in front.
     pub payments: Paged<PaymentView>,
     pub destinations: Vec<Destination>,
+    /// The newest delivery of each type of event of those purchases to each destination, the oldest in front.
+    pub deliveries: Vec<DeliveryView>,
 }
 
 /// `GET /v1/apps/{app_id}/customers/{user_id}`
@@ -102,10 +106,16 @@ impl ReadCustomer {
         let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
         let payments = edge.store.payments(Some(app), PaymentSubject::User(user), first(PAYMENTS)).await?;
         let destinations = edge.store.destinations(app, first(DESTINATIONS)).await?.map(|one| one.destination).items;
-        let keys = purchases.items.iter().map(|one| one.collapse_key).collect();
-        let deliveries = edge.store.newest_deliveries(keys).await?;
+        let keys: Vec<CollapseKey> = purchases.items.iter().map(|one| one.collapse_key).collect();
+        let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
+        let unchosen = edge.store.unchosen_payments(app, keys).await?;
         let counted = [real.purchases, test.purchases].concat();
-        let known = Known { deliveries: &deliveries, destinations: &destinations, payments: &payments.items };
+        let known = Known {
+            deliveries: &deliveries,
+            destinations: &destinations,
+            payments: &payments.items,
+            unchosen: &unchosen,
+        };
         let standing = |view: &PurchaseView| {
             let is_active = counted.iter().find(|one| one.collapse_key == view.collapse_key).map(|one| one.is_active);
             let standing = Standing::of(view, is_active.flatten(), &known);
@@ -122,7 +132,7 @@ impl ReadCustomer {
             purchases: counted,
             standings: standings.into_iter().map(|(_, standing)| standing).collect(),
         };
-        Ok(Self { detail, purchases, payments, destinations })
+        Ok(Self { detail, purchases, payments, destinations, deliveries })
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a destination got of a purchase, in a sentence: by the newest delivery of each type of event, what was not sent
-//! and why in front. Pure.
+//! and why in front; payments that the destination did not choose before all. Pure.
 
-use storage::{DeliveryStatus, DeliveryView};
+use domain::payment::EntryKind;
+use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
 
 /// The statuses in the order of a sentence.
 const ORDER: [DeliveryStatus; 6] = [
@@ -16,8 +17,9 @@ const ORDER: [DeliveryStatus; 6] = [
 /// Maximum number of types of events that are named for one reason.
 const NAMED: usize = 3;
 
-/// What a destination got of a purchase. `all` has the newest delivery of each type of event, the oldest in front.
-pub fn summary(all: &[&DeliveryView]) -> String {
+/// What a destination got of a purchase. `all` has the newest delivery of each type of event, the oldest in front;
+/// `unchosen` has the payments that it did not get because of its choice of events, the newest in front.
+pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
         for one in all.iter().copied().filter(|one| one.status == status) {
@@ -29,12 +31,39 @@ pub fn summary(all: &[&DeliveryView]) -> String {
             }
         }
     }
-    if groups.len() > 1 {
+    if groups.len() > 1 || !unchosen.is_empty() {
         groups.retain(|group| group.iter().all(|one| one.status != DeliveryStatus::Superseded));
     }
-    let is_alone = groups.len() == 1;
-    let parts: Vec<String> = groups.iter().filter_map(|group| part(group, is_alone)).collect();
-    parts.join("; ")
+    let is_alone = groups.len() == 1 && unchosen.is_empty();
+    let parts = groups.iter().filter_map(|group| part(group, is_alone));
+    money(unchosen).into_iter().chain(parts).collect::<Vec<String>>().join("; ")
+}
+
+/// The parts about payments that were not sent since their type of event is not chosen, one for each type.
+fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
+    let mut types: Vec<&str> = unchosen.iter().map(|one| one.event_type.as_str()).collect();
+    types.sort_unstable();
+    types.dedup();
+    let of_type = |event_type: &str| {
+        let own: Vec<_> = unchosen.iter().filter(|one| one.event_type == event_type).collect();
+        let named: Vec<String> = own.iter().take(NAMED).map(|one| payment(one)).collect();
+        let named = and_more(&named, own.len());
+        format!("not sent: {named}; this destination does not subscribe to `{event_type}`")
+    };
+    types.into_iter().map(of_type).collect()
+}
+
+/// A payment by what it is, its time and its amount, where that is known.
+fn payment(one: &UnchosenPayment) -> String {
+    let what = match one.kind {
+        EntryKind::Renewal => "the renewal",
+        EntryKind::TrialConversion => "the first payment after the trial",
+        EntryKind::Recovery => "the late payment",
+        EntryKind::PlanChange => "the plan change",
+        EntryKind::Initial | EntryKind::Refund | EntryKind::Restored | EntryKind::Correction => "the payment",
+    };
+    let usd = one.usd.map_or_else(String::new, |usd| format!(" ({usd} USD)"));
+    format!("{what} of {}{usd}", one.occurred_at)
 }
 
 /// Why a delivery did not arrive; `None` of one that did, or that a newer one replaced.
@@ -63,7 +92,12 @@ fn part(group: &[&DeliveryView], is_alone: bool) -> Option<String> {
 /// The types of events, the first ones by name.
 fn names(group: &[&DeliveryView]) -> String {
     let names: Vec<String> = group.iter().take(NAMED).map(|one| format!("`{}`", one.event_type)).collect();
-    match group.len().saturating_sub(NAMED) {
+    and_more(&names, group.len())
+}
+
+/// The names of the first of several things, and how many there are beside them.
+fn and_more(names: &[String], all: usize) -> String {
+    match all.saturating_sub(names.len()) {
         0 => names.join(", "),
         more => format!("{} and {more} more", names.join(", ")),
     }
@@ -91,8 +125,9 @@ fn next(group: &[&DeliveryView]) -> String {
 #[cfg(test)]
 mod tests {
     use super::summary;
+    use domain::payment::EntryKind;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
-    use storage::{DeliveryStatus, DeliveryView};
+    use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
     use uuid::Uuid;
 
     fn delivery(event_type: &str, status: DeliveryStatus, last_error: Option<&str>) -> DeliveryView {
@@ -123,11 +158,11 @@ mod tests {
         let profile = delivery("profile.updated", DeliveryStatus::Delivered, Some("an earlier attempt"));
         let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
         assert_eq!(
-            summary(&[&paid, &old, &profile]),
+            summary(&[&paid, &old, &profile], &[]),
             format!("`user.subscription.purchased` not sent: no device id; others delivered {at}")
         );
-        assert_eq!(summary(&[&old, &profile]), format!("delivered {at}"));
-        assert_eq!(summary(&[&old]), "superseded by a newer event");
+        assert_eq!(summary(&[&old, &profile], &[]), format!("delivered {at}"));
+        assert_eq!(summary(&[&old], &[]), "superseded by a newer event");
     }
 
     #[test]
@@ -137,11 +172,41 @@ mod tests {
             DeliveryView { attempts, ..one }
         };
         let (one, other, new) = (pending("a", 3), pending("b", 3), pending("c", 0));
-        assert_eq!(summary(&[&one, &other]), "`a`, `b` pending, 3 attempts each failed: HTTP 500");
-        assert_eq!(summary(&[&one, &pending("b", 2)]), "`a`, `b` pending, up to 3 attempts failed: HTTP 500");
-        assert_eq!(summary(&[&new]), "`c` pending");
+        assert_eq!(summary(&[&one, &other], &[]), "`a`, `b` pending, 3 attempts each failed: HTTP 500");
+        assert_eq!(summary(&[&one, &pending("b", 2)], &[]), "`a`, `b` pending, up to 3 attempts failed: HTTP 500");
+        assert_eq!(summary(&[&new], &[]), "`c` pending");
         let skipped = ["a", "b", "c", "d"].map(|name| delivery(name, DeliveryStatus::Skipped, None));
         let all: Vec<&DeliveryView> = skipped.iter().collect();
-        assert_eq!(summary(&all), "`a`, `b`, `c` and 1 more not sent");
+        assert_eq!(summary(&all, &[]), "`a`, `b`, `c` and 1 more not sent");
+    }
+
+    #[test]
+    fn a_payment_that_is_not_chosen_is_named_in_front() {
+        let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
+        let payment = |kind: EntryKind, event_type: &str, usd: Option<&str>| UnchosenPayment {
+            destination_id: DestinationId::new(Uuid::nil()),
+            collapse_key: CollapseKey::new(Uuid::nil()),
+            event_type: event_type.to_owned(),
+            kind,
+            occurred_at: at,
+            usd: usd.and_then(|usd| usd.parse().ok()),
+        };
+        let change = payment(EntryKind::PlanChange, "sku_change", Some("89.99"));
+        let profile = delivery("profile.updated", DeliveryStatus::Delivered, None);
+        let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
+        let missing = format!(
+            "not sent: the plan change of {at} (89.99 USD); this destination does not subscribe to `sku_change`"
+        );
+        let both = format!("{missing}; others delivered {at}");
+        assert_eq!(summary(&[&profile], &[&change]), both);
+        assert_eq!(summary(&[&old], &[&change]), missing, "a superseded event does not stand for it");
+        assert_eq!(summary(&[], &[&change]), missing);
+        let renewal = payment(EntryKind::Renewal, "renewed", None);
+        let four = summary(&[&profile], &[&renewal; 4]);
+        let named = format!("the renewal of {at}");
+        assert!(
+            four.starts_with(&format!("not sent: {named}, {named}, {named} and 1 more; this destination")),
+            "{four}"
+        );
     }
 }

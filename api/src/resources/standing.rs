@@ -8,7 +8,7 @@ use domain::{Environment, State, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
+use storage::{DeliveryView, Destination, PaymentView, PurchaseView, UnchosenPayment};
 
 /// How a purchase stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -28,9 +28,9 @@ pub struct Standing {
 pub struct Reached {
     /// The destination's name.
     pub destination: String,
-    /// The event and its delivery.
+    /// The event and its delivery; absent where nothing of the purchase was sent.
     #[serde(flatten)]
-    pub delivery: DeliveryView,
+    pub delivery: Option<DeliveryView>,
     /// What arrived of the purchase, and what did not, in words: by the newest event of each type.
     pub summary: String,
 }
@@ -67,6 +67,8 @@ pub struct Known<'a> {
     pub destinations: &'a [Destination],
     /// Payments and their changes, the newest in front.
     pub payments: &'a [PaymentView],
+    /// Payments that integrations did not get because of their choice of events, the newest in front.
+    pub unchosen: &'a [UnchosenPayment],
 }
 
 impl Standing {
@@ -89,8 +91,15 @@ impl Standing {
         let reached = known.destinations.iter().filter_map(|destination| {
             let got: Vec<&DeliveryView> =
                 own.iter().copied().filter(|one| one.destination_id == destination.id).collect();
-            let delivery = (*got.last()?).clone();
-            Some(Reached { destination: destination.common.name.clone(), delivery, summary: reached::summary(&got) })
+            let is_its =
+                |one: &&UnchosenPayment| one.destination_id == destination.id && one.collapse_key == view.collapse_key;
+            let unchosen: Vec<&UnchosenPayment> = known.unchosen.iter().filter(is_its).collect();
+            let delivery = got.last().map(|one| (*one).clone());
+            (delivery.is_some() || !unchosen.is_empty()).then(|| Reached {
+                destination: destination.common.name.clone(),
+                delivery,
+                summary: reached::summary(&got, &unchosen),
+            })
         });
         Self {
             product: record.product(),

@@ -88,7 +88,12 @@ async fn show(
     let page = Page { cursor: None, limit: PAYMENTS };
     let payments = edge.store.payments(None, PaymentSubject::Purchase(key), page).await?.items;
     let deliveries = edge.store.newest_deliveries(vec![key]).await?;
-    let known = Known { deliveries: &deliveries, destinations: &destinations, payments: &payments };
+    let unchosen = match &facts.purchase {
+        Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
+        None => Vec::new(),
+    };
+    let known =
+        Known { deliveries: &deliveries, destinations: &destinations, payments: &payments, unchosen: &unchosen };
     let standing = facts.purchase.as_ref().map(|view| {
         let is_active = view.data.pointer("/data/is_active").and_then(Value::as_bool);
         Standing::of(view, is_active, &known)

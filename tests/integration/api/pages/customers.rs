@@ -330,6 +330,42 @@ async fn what_was_bought_and_paid_is_a_sentence() {
 }
 
 #[tokio::test]
+async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
+    let service = Service::start("customers-unchosen").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    let integration = json!({
+        "kind": "amplitude", "name": "Numbers", "endpoint": "eu", "events": ["*"],
+        "api_key": "0123456789abcdef0123456789abcdef",
+    });
+    let created = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &integration).await;
+    let id = created.body["id"].as_str().unwrap_or_else(|| panic!("{}", created.body)).to_owned();
+    let event = random_uuid();
+    let change = rows::events().of_each("purchases").text("id", event).sql("collapse_key", "collapse_key");
+    let change = change.sql("app_id", "app_id").text("event_type", "user.subscription.sku_change");
+    service.raw(&change.sql("created_at", "(SELECT MAX(created_at) FROM destinations)"));
+    let payment = rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
+    service.raw(&payment.text("event_id", event).text("kind", "plan_change").text("usd", "89.99"));
+    let profile = rows::deliveries().of_each("purchases").text("id", random_uuid()).text("destination_id", &id);
+    let profile = profile.sql("event_id", "collapse_key").sql("collapse_key", "collapse_key").sql("finished_at", 1);
+    service.raw(&profile.text("event_type", "profile.updated").text("status", "delivered"));
+    let visitor = signed_in(&service).await;
+    let shown = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
+    let why = "(89.99 USD); this destination does not subscribe to <code>user.subscription.sku_change</code>; others";
+    has(&shown, &["Numbers: not sent: the plan change of <time", why]);
+    assert!(!shown.text.contains("Numbers: delivered") && !shown.text.contains("notice warn"), "{}", shown.text);
+    let purchase = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
+    let purchase = visitor.get(&service, &format!("/ui/purchases/{}", purchase.as_str().expect("a key"))).await;
+    has(&purchase, &["Numbers: not sent: the plan change of <time"]);
+    let counted = visitor.get(&service, &format!("/ui/destinations/{id}")).await;
+    has(&counted, &["Payments not subscribed to</dt>"]);
+    has(
+        &counted,
+        &["1 payment (89.99 USD) not sent since <time", ": not subscribed to user.subscription.sku_change ("],
+    );
+    has(&counted, &[&format!("<a href=\"/ui/destinations/{id}/settings\">Its subscription, in Settings</a>")]);
+}
+
+#[tokio::test]
 async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     let service = Service::start("customers-twice").await;
     let (app, user) = customer(&service, "anna", "u1").await;
