@@ -7,6 +7,7 @@ pub mod list;
 mod merge;
 mod moved;
 mod past;
+mod stuck;
 mod view;
 mod why;
 

@@ -3,6 +3,7 @@
 use super::list::{COLUMNS, all_of, total};
 use super::moved::{self, Moved};
 use super::past::PastDay;
+use super::stuck::{self, Notice};
 use super::why::Answers;
 use super::{Portrait, forms, path};
 use crate::pages::action::Action;
@@ -205,7 +206,7 @@ pub struct CustomerPage<'a> {
     stores: Vec<Code>,
     revision: i64,
     /// What to know before all else.
-    notices: Vec<Sentence>,
+    notices: Vec<Notice>,
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
@@ -251,7 +252,8 @@ impl<'a> CustomerPage<'a> {
             revision: detail.user_revision,
             notices: {
                 let all = renewing_together(&read.purchases.items, &detail.purchases);
-                all.iter().map(|text| Sentence::new(text)).collect()
+                let stuck = stuck::notices(visit, &read.destinations, &read.deliveries).into_iter();
+                stuck.chain(all.iter().map(|text| Notice::of(text))).collect()
             },
             environments: environments.into_iter().flatten().collect(),
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),

@@ -313,6 +313,9 @@ async fn what_was_bought_and_paid_is_a_sentence() {
             "Billing: <code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at",
         ],
     );
+    let notice = "<p class=\"notice warn\">Billing does not have 1 event of this customer, since <time";
+    let who = "The team that runs it must act. settle tries again by itself; next attempt soon.";
+    has(&shown, &[notice, who, &format!(" <a href=\"/ui/destinations/{hook}\">Destination Billing</a>")]);
     has(
         &shown,
         &["Payment</a>", "Refund</a>", "-7.99 USD", "Sales report", "t-4711", "Paid 9.99, refunded 7.99: 2.00 USD"],
