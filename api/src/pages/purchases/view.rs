@@ -16,7 +16,7 @@ use crate::resources::explain::node::Node;
 use crate::resources::standing::Standing;
 use askama::Template;
 use domain::CollapseKey;
-use domain::event::PURCHASE_UPDATED;
+use domain::event::{PURCHASE_UPDATED, is_implied};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use storage::{Addressee, DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
@@ -213,14 +213,33 @@ fn resent(facts: &PurchaseExplanation) -> String {
     let names: Vec<String> = failed.into_iter().map(|(name, number)| format!("{number} {name}")).collect();
     let pending = pending(facts);
     let others = match (names.is_empty(), facts.has_older) {
-        (true, false) if pending.is_some() => String::new(),
+        (true, false) if pending.is_some() || has_unsent(facts) => String::new(),
         (true, false) => " No other event has failed.".to_owned(),
         (true, true) => " Older events that failed are sent too.".to_owned(),
         (false, false) => format!(" Failed events are sent too: {}.", names.join(", ")),
         (false, true) => format!(" Failed events are sent too: {}, and older ones.", names.join(", ")),
     };
     let pending = pending.map_or_else(String::new, |sentence| format!("{sentence} "));
-    format!("{pending}Sends purchase.updated with the latest state to each subscribed destination.{others}")
+    let unsent = match has_unsent(facts) {
+        true => " Events that were not sent because of a destination's settings are not sent now either.",
+        false => "",
+    };
+    format!("{pending}Sends purchase.updated with the latest state to each subscribed destination.{others}{unsent}")
+}
+
+/// Whether an event was not sent to a destination: it was skipped, or its type is not chosen.
+fn has_unsent(facts: &PurchaseExplanation) -> bool {
+    let active = || facts.addressees.iter().filter(|one| one.deleted_at.is_none());
+    facts.events.iter().any(|one| {
+        let event_type = &one.event.event_type;
+        let deliveries = || one.sendings.iter().map(|sending| &sending.delivery);
+        let is_unsent = |to: &Addressee| {
+            let mut own = deliveries().filter(|delivery| delivery.destination_id == to.destination.id).peekable();
+            let is_left_out = own.peek().is_none() && !is_implied(event_type) && !to.destination.chose(event_type);
+            is_left_out || own.any(|delivery| delivery.status == DeliveryStatus::Skipped)
+        };
+        active().any(is_unsent)
+    })
 }
 
 /// That deliveries are pending, which a resend does not help; `None` where none is.

@@ -222,6 +222,10 @@ async fn a_resend_names_what_failed_and_chooses_no_destination() {
         assert!(pending.text.contains(part), "{part}: {}", pending.text);
     }
     assert!(!pending.text.contains("No other event has failed."), "{}", pending.text);
+    service.raw("UPDATE deliveries SET status = 'skipped', finished_at = 1");
+    let skipped = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    let unsent = "settings are not sent now either.";
+    assert!(skipped.text.contains(unsent) && !skipped.text.contains("No other event has failed."), "{}", skipped.text);
     let path = format!("/ui/purchases/{key}/resend");
     let unaddressed = visitor.post(&service, &path, &[("reason", "ticket 4711")]).await;
     assert_eq!((unaddressed.status, unaddressed.text.contains("To: expected one destination or all")), (400, true));
