@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, SETTINGS, notice};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -121,19 +121,19 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
         let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
         (Sentence::new(&one.summary), path)
     });
-    let has_more = (!node.then.is_empty() || node.what == "not_chosen") && !head.tabs.is_empty();
+    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
         "pending" => list("All pending deliveries", "pending"),
         "failed" => Some(("Resend", head.page(RESEND, visit))),
         "skipped" => list("All deliveries not sent", "skipped"),
-        "not_chosen" => Some(("Its subscription, in Settings", head.page(SETTINGS, visit))),
+        "not_chosen" => Some(("Its subscription, in Settings", head.page(super::head::SETTINGS, visit))),
         _ => None,
     };
     Note {
         sentence: Sentence::new(&capital(node.summary.trim_end_matches(':'))),
         deliveries: deliveries.collect(),
-        more: more.filter(|_| has_more),
+        more: more.filter(|_| has_more || node.what == "not_chosen"),
     }
 }
 
