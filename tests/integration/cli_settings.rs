@@ -126,8 +126,8 @@ fn a_second_hold_names_the_first() {
     let desk = Desk::open("cli-held");
     desk.seed(1);
     let hold = ["purchase", "hold", "r0", "--reason", "ticket 4711"];
-    let already = "It is held already, until 2100-01-01T00:00:00";
-    assert!(!stdout_of(&desk.run(&hold)).contains("held already"), "no Temporal took the first one");
+    let already = "It is already held until 2100-01-01T00:00:00";
+    assert!(!stdout_of(&desk.run(&hold)).contains("already held"), "no Temporal took the first one");
     let held = "UPDATE purchases SET held_until = 4102444800000000, held_by = 'ann', held_reason = 'why'";
     desk.beside().batch_execute(held).expect("a hold");
     let printed = stdout_of(&desk.run(&hold));

@@ -64,7 +64,7 @@ async fn note_earlier_hold(client: &Client, planned: &Planned<'_>) -> anyhow::Re
         Err(_) => None,
     };
     if let Some(until) = until.filter(|until| *until > clock::now() && !client.json) {
-        table::line(&format!("It is held already, until {until}; the new hold replaces that one."));
+        table::line(&format!("It is already held until {until}; the new hold replaces that one."));
     }
     Ok(Map::new())
 }

@@ -67,7 +67,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
-    table::line(&format!("settle serves {} (Ctrl-C to stop)", sockets.addresses()?.text()));
+    table::line(&format!("settle is serving {} (Ctrl-C to stop)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),

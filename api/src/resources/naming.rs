@@ -138,7 +138,7 @@ pub async fn name(
     let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
         (Some(owner), None) | (None, Some(owner)) => Some(owner),
         (None, None) => {
-            draft.wrong.add("app_user_id", "the store's id of the customer, or `receipt_id` instead");
+            draft.wrong.add("app_user_id", "the store's id for the customer, or `receipt_id` instead");
             None
         }
         (Some(_), Some(_)) => {

@@ -275,7 +275,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render_streamed(destination, event),
             amplitude::KIND => amplitude::device::render(destination, event),
-            email::KIND => Rendered::Refuse { why: "no mails are sent about events of devices".to_owned() },
+            email::KIND => Rendered::Refuse { why: "device events are not emailed".to_owned() },
             other => Rendered::Refuse { why: unknown(other).to_string() },
         }
     }

@@ -174,7 +174,7 @@ impl Server {
         tracing::warn!(
             cause = format!("{} (more in {})", self.cause(start), self.log_file().display()),
             seconds = rest.as_secs(),
-            "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
+            "the Temporal dev server died and will be restarted after these seconds; notifications are accepted meanwhile"
         );
     }
 

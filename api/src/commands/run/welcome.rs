@@ -64,7 +64,7 @@ impl Welcome {
         match edge.store.by(Actor::named(CONSOLE)).new_sign_in_link(new).await {
             Ok(_) => format!("{base}{}", sign_ins::path(&code)),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "no link to the page could be made");
+                tracing::warn!(error = chain(&error), "no link to the dashboard could be created");
                 format!("{base}/ui/")
             }
         }
@@ -102,7 +102,7 @@ impl Welcome {
             "creates another link; this one works once, within ten minutes"
         };
         format!(
-            "\n  settle runs.\n\n  \
+            "\n  settle is running.\n\n  \
              Dashboard    {link}  (`{open}` {hint})\n  \
              API          http://{api}\n  \
              Stores       http://{public}  (also devices)\n  \

@@ -27,7 +27,7 @@ pub const HEADERS: [&str; 10] = [
 ];
 const EVENT_ID: &str = "x-settle-event-id";
 pub const TEST_NOTES: TestNotes = TestNotes {
-    what: "Sends a mail without an event, or with a sample event, to all recipients, and shows the result.",
+    what: "Sends an email without an event, or with a sample event, to all recipients, and shows the result.",
     takes_sample: true,
     lacks: None,
 };
@@ -48,7 +48,7 @@ struct Stamp {
 /// There is not exactly one event, or the frozen body is no mail.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
-        return Err(Invalid::new("attempts", "one event: there is one mail for each"));
+        return Err(Invalid::new("attempts", "one event: there is one email for each"));
     };
     let letter = serde_json::from_str(&attempt.body).map_err(|_| Invalid::new("body", "a mail"))?;
     let date = attempt.first_tried_at.unwrap_or(at);
@@ -90,7 +90,7 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invali
         builder = builder.to(Mailbox::new(None, address.clone()));
     }
     let message = builder.singlepart(SinglePart::plain(letter.text));
-    let message = message.map_err(|error| Invalid::new("to", format!("a mail that can be built ({error})")))?;
+    let message = message.map_err(|error| Invalid::new("to", format!("an email that can be built ({error})")))?;
     let server = &config.server;
     let envelope =
         Envelope { from: from.email, to: config.to.clone(), security: server.security, login: server.login.clone() };
