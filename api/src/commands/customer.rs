@@ -52,13 +52,13 @@ struct Erasure {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct ErasureKey {
-    /// Your id of the customer.
+    /// Your id for the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
-    /// settle's id of the customer.
+    /// settle's id for the customer.
     #[arg(long, value_name = "ID")]
     user_id: Option<String>,
 }
@@ -70,7 +70,7 @@ struct Move {
     app: String,
     #[command(flatten)]
     key: MoveKey,
-    /// Your id of the customer who receives the purchases; a new id creates a customer.
+    /// Your id for the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
     /// The reason, which is stored.
@@ -85,10 +85,10 @@ struct Move {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct MoveKey {
-    /// Your id of the customer.
+    /// Your id for the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.

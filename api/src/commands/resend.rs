@@ -142,8 +142,8 @@ struct One {
 /// The flags of every selection.
 #[derive(Debug, Clone, clap::Args)]
 struct Pages {
-    /// Send pending deliveries of the selection now: ends back-offs and `Retry-After`, and also pauses unless one event
-    /// or purchase is selected.
+    /// Send pending deliveries of the selection now: ends back-offs and `Retry-After` and, unless one event or purchase
+    /// is selected, any pause.
     #[arg(long, global = true)]
     now: bool,
     /// Send nothing; only count what would be sent.

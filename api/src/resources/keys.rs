@@ -26,7 +26,7 @@ pub struct NewKey {
     name: String,
     /// What it may do.
     role: Role,
-    /// The only app that it reaches; all when absent. A key of one app makes keys of that app alone.
+    /// The only app that it can access; all when absent. A key for one app can create keys only for that app.
     app_id: Option<AppId>,
     /// When it ends by itself; never when absent.
     expires_at: Option<Timestamp>,

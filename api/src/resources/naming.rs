@@ -29,13 +29,13 @@ pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
     external_id: String,
-    /// The store's name of the customer; either this or a receipt.
+    /// The store's id for the customer; either this or a receipt.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
-    /// The app's own id of the customer's device in Amplitude; absent leaves it as it is.
+    /// The app's own id for the customer's device in Amplitude; absent leaves it as it is.
     #[schemars(length(min = 1, max = 128))]
     analytics_device_id: Option<String>,
     /// Whether another customer who has the id already is merged with this one; true when absent. False: 409 in that case.

@@ -33,7 +33,7 @@ pub struct PurchaseFilter {
     pub state: Option<State>,
     /// Only those that are held now (`true`), or only the others (`false`).
     pub held: Option<bool>,
-    /// Only those of which a delivery is pending after a failed attempt (`true`), or only the others (`false`).
+    /// Only those with a delivery pending after a failed attempt (`true`), or only the others (`false`).
     pub failing: Option<bool>,
 }
 

@@ -218,7 +218,7 @@ fn of_path(field: &str) -> Option<&'static str> {
         "erasure_id" => "The report's id",
         "event_id" => "The event's id: `event_id` in a receiver's body",
         "key_id" => "The key's id",
-        "message_id" => "The store's id of the message",
+        "message_id" => "The store's id for the message",
         "platform_id" => "The platform's id or name",
         "ref" => "The entitlement's reference id, which you choose",
         "review_id" => "The review's id, as in the alarm",

@@ -33,7 +33,7 @@ pub struct PurchaseDetail {
     app_id: AppId,
     /// The store's name of it.
     receipt_id: String,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     app_user_id: Option<String>,
     /// Its state.
     state: String,
