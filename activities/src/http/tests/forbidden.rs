@@ -1,4 +1,4 @@
-//! I6: no request is sent to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
+//! I6: no request leaves to a forbidden address, however it is spelled, named, redirected to or cached, and no failure
 //! reveals anything about our network. A listener stands for the forbidden server.
 
 use super::{Http, Server, answered, certificate, check_addresses, class, get, http, permissive, post};

@@ -66,7 +66,7 @@ const fn of_transition(kind: TransitionKind) -> &'static str {
         TransitionKind::TrialStarted => "A trial began.",
         TransitionKind::TrialConverted => "A trial became paid.",
         TransitionKind::TrialDidNotConvert => "A trial ended without a payment.",
-        TransitionKind::Purchased => "A subscription or a one-time purchase was bought.",
+        TransitionKind::Purchased => "A subscription or a one-time product was bought.",
         TransitionKind::Renewed => "A subscription renewed.",
         TransitionKind::Recovered => "A subscription renewed after its payment had failed.",
         TransitionKind::GraceBegan => "A payment failed, and the grace period began.",
