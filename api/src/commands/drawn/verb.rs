@@ -279,7 +279,7 @@ fn takes_app(arguments: &[Argument]) -> bool {
 
 /// The flag with the app in which a name is searched.
 fn app() -> Arg {
-    Arg::new(APP).long(APP).value_name("APP").help("The app whose names are searched, by its id or name")
+    Arg::new(APP).long(APP).value_name("APP").help("The app in which the name is looked up, by its id or name")
 }
 
 /// The id of the app in which names are searched; all apps without one.

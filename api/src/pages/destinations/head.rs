@@ -65,7 +65,7 @@ pub fn notice(action: &str) -> Option<&'static str> {
     match action {
         "enable" => Some("The destination is being enabled."),
         "disable" => Some("The destination is being disabled."),
-        "probe" => Some("A pending delivery is being sent as a try."),
+        "probe" => Some("A pending delivery is being sent to check the destination."),
         "retry" => Some("The pending deliveries are being sent."),
         "settings" => Some("The settings were saved."),
         "nothing" => Some("There were no changes to save."),

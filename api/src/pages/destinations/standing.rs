@@ -224,7 +224,7 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
     };
     let failed = health.last_error.as_deref().filter(|_| health.failures > 0);
     let failed = failed.map_or_else(String::new, |error| format!(" The last attempt failed: {error}."));
-    format!("Tries {all} now, without waiting for the next attempt or the end of a pause.{failed}")
+    format!("Attempts {all} now, without waiting for the next attempt or the end of a pause.{failed}")
 }
 
 /// The made-up event of a test, by its type.
@@ -245,14 +245,14 @@ mod tests {
     #[test]
     fn a_retry_shows_what_it_tries_and_the_last_error() {
         let mut view = HealthView { health: Health::default(), pending: 2 };
-        let what = "Tries both pending deliveries now, without waiting for the next attempt or the end of a pause.";
+        let what = "Attempts both pending deliveries now, without waiting for the next attempt or the end of a pause.";
         assert_eq!(retried(&view), what);
         view.health.last_error = Some("the endpoint answered 500".to_owned());
         assert_eq!(retried(&view), what, "it recovered since");
         view.health.failures = 1;
         assert_eq!(retried(&view), format!("{what} The last attempt failed: the endpoint answered 500."));
         view.pending = 3;
-        assert!(retried(&view).starts_with("Tries all 3 pending deliveries now"));
+        assert!(retried(&view).starts_with("Attempts all 3 pending deliveries now"));
     }
 
     #[test]

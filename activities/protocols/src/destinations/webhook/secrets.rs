@@ -79,8 +79,9 @@ impl Secrets {
         if self.keys.iter().filter(|key| key.until.is_some()).count() <= MAX_OLD_KEYS {
             return Ok(());
         }
-        let expected =
-            format!("no more than {MAX_OLD_KEYS} replaced keys at a time: wait until some expire, or rotate without overlap");
+        let expected = format!(
+            "no more than {MAX_OLD_KEYS} replaced keys at a time: wait until some expire, or rotate without overlap"
+        );
         Err(Invalid::new("secret", expected))
     }
 
