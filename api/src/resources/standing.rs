@@ -273,7 +273,8 @@ impl Record {
         let on = self.expires_at.map_or_else(String::new, |at| format!(" on {at}"));
         renews.then(|| {
             format!(
-                "Renewal is still on: the store will charge again{on}. Only the customer can switch it off, at the store"
+                "Renewal is still on: the store will charge again{on}. Only the customer can switch it off, at the \
+                 store"
             )
         })
     }

@@ -49,7 +49,7 @@ pub fn summary(event_type: &str) -> &'static str {
         PURCHASE_UPDATED => "A purchase's record changed; the event carries the whole record.",
         USER_ERASED => "A customer was erased: delete what you store about them.",
         DESTINATION_FAILING => "Requests to a destination fail.",
-        DESTINATION_EXHAUSTED => "settle gave up on an event: the last attempt to deliver it failed.",
+        DESTINATION_EXHAUSTED => "The last attempt to deliver an event failed; settle will not retry it.",
         DESTINATION_RECOVERED => "A destination accepts requests again.",
         DESTINATION_DISABLED => "A destination was disabled, because it failed for too long or is gone.",
         ALARM_OPENED => "An alarm was raised: something needs attention.",

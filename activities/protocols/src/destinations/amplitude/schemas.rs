@@ -13,7 +13,9 @@ pub fn schemas() -> KindSchemas {
             "type": "string", "writeOnly": true, "description": "The API key for production events. One of the two API \
                 keys is required.",
         },
-        "secret_key": { "type": "string", "writeOnly": true, "description": "Needed to test the connection and to delete users." },
+        "secret_key": {
+            "type": "string", "writeOnly": true, "description": "Needed to test the connection and to delete users.",
+        },
         "sandbox_api_key": {
             "type": "string", "writeOnly": true, "description": "The API key for sandbox events; without it they are \
                 skipped.",
