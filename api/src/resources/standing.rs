@@ -273,8 +273,7 @@ impl Record {
         let on = self.expires_at.map_or_else(String::new, |at| format!(" on {at}"));
         renews.then(|| {
             format!(
-                "Renewal is still on: the store will charge again{on}. Only the customer can switch it off, at the \
-                 store"
+                "Renewal is still on: the store charges again{on}. Only the customer can switch it off, at the store"
             )
         })
     }
@@ -299,7 +298,7 @@ impl Record {
             State::Off => format!("Renewal is off{off_since}: paid{until}, then it ends"),
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
-                format!("The payment failed{since}: the store is retrying, and access continues{until}")
+                format!("The payment failed{since}: the store tries again, and access stays{until}")
             }
             State::Expired => format!("Ended{end}{}", self.because()),
             State::Revoked => format!("Revoked{}: the store took it back", on(self.revoked_at)),
@@ -412,7 +411,7 @@ mod tests {
         let (at, sentence) = record(fields.clone()).charge().unwrap();
         assert_eq!(sentence, format!("Next charge: {at}, Gold monthly."));
         let on = record(fields.clone()).charges_on(State::Active).unwrap();
-        assert!(on.starts_with(&format!("Renewal is still on: the store will charge again on {at}. Only")), "{on}");
+        assert!(on.starts_with(&format!("Renewal is still on: the store charges again on {at}. Only")), "{on}");
         assert!(record(fields).charges_on(State::Off).is_none());
         let coins = record(serde_json::json!({ "product_type": "consumable" }));
         assert_eq!((coins.charge(), coins.charges_on(State::Active)), (None, None));

@@ -303,7 +303,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
         "Gold monthly</a>",
         "for 7.99 EUR",
         "Refunded 7.99 USD on",
-        "Renewal is still on: the store will charge again on <time",
+        "Renewal is still on: the store charges again on <time",
         "refunded</span>",
     ];
     has(&shown, &bought);
