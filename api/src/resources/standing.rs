@@ -298,7 +298,7 @@ impl Record {
             State::Off => format!("Renewal is off{off_since}: paid{until}, then it ends"),
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
-                format!("The payment failed{since}: the store tries again, and access stays{until}")
+                format!("The payment failed{since}: the store is retrying, and access continues{until}")
             }
             State::Expired => format!("Ended{end}{}", self.because()),
             State::Revoked => format!("Revoked{}: the store took it back", on(self.revoked_at)),
