@@ -136,7 +136,7 @@ pub async fn move_customer(
     Ok(Json(transfer.into()))
 }
 
-/// `GET /v1/transfers?user_id=`: the newest transfers from and to a user.
+/// `GET /v1/transfers?user_id=`: the latest transfers from and to a user.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

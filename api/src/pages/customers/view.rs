@@ -323,7 +323,7 @@ fn on_page(detail: &str) -> String {
     detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
-/// The type that is chosen at first: that of the newest event about the customer.
+/// The type that is chosen at first: that of the latest event about the customer.
 fn newest_type(of: &Portrait) -> &str {
     let all = of.events.items.iter().map(|one| one.event_type.as_str());
     let mut about_customers = all.filter(|name| !is_for_operators(name));
