@@ -110,6 +110,7 @@ pub mod tests {
             undone_by: None,
             can_undo: true,
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
+            warnings: Vec::new(),
         }
     }
 

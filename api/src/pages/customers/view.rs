@@ -387,7 +387,15 @@ fn done(visit: &Visit) -> Option<&'static str> {
     match visit.query("done")?.as_str() {
         "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
         "move" => Some("The purchases were moved."),
+        "named-other-case" => Some(
+            "The customer id is set. It differs only by case from another customer's id; the two are not merged. Search \
+             for the id to see both.",
+        ),
         "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
+        "move-other-case" => Some(
+            "The purchases were moved. The login differs only by case from another customer's; the two are not merged. \
+             Search for it to see both.",
+        ),
         _ => None,
     }
 }
