@@ -25,6 +25,7 @@ pub mod route;
 pub mod router;
 pub mod routes;
 mod sizes;
+mod shell;
 pub mod stores;
 mod telemetry;
 mod times;

@@ -378,7 +378,7 @@ impl Argument {
             ArgumentKind::Time { .. } => matches.get_one::<Timestamp>(id).map(|at| json!(at)),
             ArgumentKind::Seconds { .. } => matches.get_one::<u64>(id).map(|seconds| json!(seconds)),
             ArgumentKind::Secret => match matches.get_one::<Source>(id) {
-                Some(source) => Some(source.read()?.expose_secret().into()),
+                Some(source) => Some(source.read(&self.typed())?.expose_secret().into()),
                 None => None,
             },
             ArgumentKind::Many => {

@@ -12,13 +12,14 @@ pub use filter::{Filter, FilterKind};
 pub use table::{Column, Table};
 
 use super::frame::{Frame, PageAddress, shown};
-use super::text::{quoted, with_query};
+use super::text::with_query;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Fields, Query, checked, typed};
 use crate::keys::Caller;
 use axum::Json;
+use crate::shell::quoted;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
