@@ -17,9 +17,10 @@ use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Fields, Query, checked, typed};
+use crate::flags;
 use crate::keys::Caller;
-use axum::Json;
 use crate::shell::quoted;
+use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -113,8 +114,7 @@ fn query<Q: Fields>(sent: &[(&str, String)], cursor: Option<String>, limit: i64)
 /// The command that lists the same.
 fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
     let option = |(name, value): &(&str, &str)| {
-        let flag = if *name == "collapse_key" { "purchase" } else { name.trim_end_matches("_id") };
-        let flag = flag.replace('_', "-");
+        let flag = flags::of(command, name);
         match *value {
             "true" if kind(property::<Q>(name)) == "box" => format!(" --{flag}"),
             value => format!(" --{flag} {}", quoted(value)),
