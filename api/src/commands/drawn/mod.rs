@@ -152,11 +152,11 @@ impl FromArgMatches for Typed {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let found = matches.subcommand().and_then(|(name, below)| {
             let resource = RESOURCES.iter().find(|resource| resource.name == name)?;
-            resource.typed(below).map(|(verb, matches)| (verb, matches, below))
+            resource.typed(below).map(|(verb, matches)| (verb, matches, below, name))
         });
-        let (verb, matches, below) =
+        let (verb, matches, below, resource) =
             found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))?;
-        verb.check(matches)?;
+        verb.check(resource, matches)?;
         Ok(Self { verb, matches: matches.clone(), remote: Remote::from_arg_matches(below)? })
     }
 

@@ -165,13 +165,12 @@ impl Verb {
         self.call().map_or(self.changes, |(method, path)| argument::takes_reason(method, path))
     }
 
-    /// Refuses a change of named fields without any.
-    pub fn check(&self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        let is_patch = self.fixed.is_empty() && self.call().is_some_and(|(method, _)| method == "PATCH");
-        if !is_patch && self.name != "update" {
+    /// Refuses `update` of a resource without a field to change.
+    pub fn check(&self, resource: &str, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if self.name != "update" {
             return Ok(());
         }
-        let command = self.command(&self.name);
+        let mut command = self.command(&self.name).bin_name(format!("settle {resource} {}", self.name));
         let is_field = |arg: &&Arg| arg.get_long().is_some_and(|name| ![REASON, APP].contains(&name));
         let fields = || command.get_arguments().filter(is_field);
         let is_typed = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
@@ -179,8 +178,8 @@ impl Verb {
             return Ok(());
         }
         let flags: Vec<String> = fields().filter_map(Arg::get_long).map(|name| format!("--{name}")).collect();
-        let why = format!("nothing to change: add at least one of {}\n", flags.join(", "));
-        Err(clap::Error::raw(ErrorKind::MissingRequiredArgument, why))
+        let why = format!("nothing to change: add at least one of {}", flags.join(", "));
+        Err(command.error(ErrorKind::MissingRequiredArgument, why))
     }
 
     fn augment(&self, command: Command) -> Command {
