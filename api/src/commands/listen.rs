@@ -40,7 +40,7 @@ pub struct Options {
 
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
-    let webhook = receiver::webhook(&options.secret.read()?).context("--secret")?;
+    let webhook = receiver::webhook(&options.secret.read("--secret")?).context("--secret")?;
     let listener = sockets::bind("--listen", options.listen)?;
     let stop = Stop::on_signals()?;
     let style = if options.json { Style::Json } else { Style::Line };

@@ -1,11 +1,11 @@
 //! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
 
 use super::parts::{Badge, Icon, Tone};
-use super::text::quoted;
 use super::visit::Visit;
 use super::{SEEN_BY, assets};
 use crate::edge::Edge;
 use crate::error::Error;
+use crate::shell::quoted;
 use askama::Template;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};

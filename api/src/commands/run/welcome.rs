@@ -5,6 +5,7 @@ use crate::commands::client::program;
 use crate::commands::sockets::Addresses;
 use crate::edge::Shared;
 use crate::resources::sign_ins;
+use crate::shell::quoted;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
@@ -138,7 +139,7 @@ impl Welcome {
             command.push_str(&format!(" --service http://{}", self.addresses.api));
         }
         if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
-            command.push_str(&format!(" --data {}", self.data.display()));
+            command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
         }
         command
     }

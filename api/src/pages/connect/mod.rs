@@ -49,7 +49,7 @@ fn routes() -> Vec<Route> {
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/destinations", steps::destinations)
             .summary("Who receives the events."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/first", steps::first)
-            .summary("The newest event on its way."),
+            .summary("The latest event on its way."),
         Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/delete", steps::deletion)
             .summary("What the deletion of a platform means."),
     ];

@@ -387,7 +387,7 @@ impl<'a> DestinationsPage<'a> {
     }
 }
 
-/// The newest event on its way.
+/// The latest event on its way.
 #[derive(Template)]
 #[template(path = "connect/first.html")]
 pub struct FirstPage<'a> {
@@ -406,7 +406,7 @@ pub struct FirstPage<'a> {
 }
 
 impl<'a> FirstPage<'a> {
-    /// The page over the newest purchase of a platform.
+    /// The page over the latest purchase of a platform.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,

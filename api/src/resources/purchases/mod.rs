@@ -48,7 +48,7 @@ pub struct PurchaseDetail {
     /// Whether the store's last answer confirms its state now. `verified` in `data` is as of its revision: a later check
     /// that confirms it makes no revision.
     is_verified: Option<bool>,
-    /// The body of its newest `purchase.updated`; null before the first.
+    /// The body of its latest `purchase.updated`; null before the first.
     data: Value,
     /// Its lanes, by destination.
     lanes: Vec<Lane>,
@@ -158,7 +158,7 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
     }))
 }
 
-/// The newest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
+/// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
 /// purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page { cursor: None, limit: 1 };

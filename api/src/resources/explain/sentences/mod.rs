@@ -57,7 +57,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     ])
 }
 
-/// That the store confirmed since what the newest revision announced unverified. Such a check makes no revision.
+/// That the store confirmed since what the latest revision announced unverified. Such a check makes no revision.
 fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
