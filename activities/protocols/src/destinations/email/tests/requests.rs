@@ -70,6 +70,24 @@ fn every_attempt_with_the_same_settings_sends_the_same_bytes() {
 }
 
 #[test]
+fn a_mail_awaits_all_recipients_for_a_while_and_never_in_its_last_attempt() {
+    let first = Timestamp::from_millis(1_772_625_600_000);
+    let awaits_all = |number, passed_ms| {
+        let first_tried_at = (number > 1).then_some(first);
+        let attempt = Attempt { number, first_tried_at, ..attempt(&frozen("Billing")) };
+        is_awaiting(&request(&config(), first.plus_millis(passed_ms), &[attempt]).unwrap())
+    };
+    assert!(awaits_all(1, 0) && awaits_all(3, 305_000), "greylisting passes");
+    assert!(!awaits_all(4, 1_764_000), "a full mailbox delays the others by half an hour");
+    assert!(!awaits_all(10, 305_000), "the last attempt");
+    assert!(!is_awaiting(&test(&config(), first, "5", None).unwrap()), "a test is not repeated");
+}
+
+fn is_awaiting(request: &Request) -> bool {
+    matches!(&request.method, Method::Mail(envelope) if envelope.awaits_all)
+}
+
+#[test]
 fn a_change_of_addresses_changes_only_their_headers() {
     let first = Timestamp::from_millis(1_772_625_600_000);
     let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
