@@ -444,6 +444,14 @@ impl Config {
         }
     }
 
+    /// Whether people get each test, so that their number is bounded.
+    pub const fn bounds_tests(&self) -> bool {
+        match self {
+            Self::Webhook(_) | Self::Amplitude(_) => false,
+            Self::Email(_) => true,
+        }
+    }
+
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// # Errors
