@@ -1,9 +1,9 @@
 //! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name of
 //! the host.
 //!
-//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none is
-//! accepted, or if one may be accepted later and the envelope awaits all. Then the answer is that to a recipient, the
-//! first that may be accepted later. The answer's body names all recipients that were refused.
+//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none
+//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to a recipient, the
+//! first that may be accepted later. The body of the answer names the refused recipients.
 
 use super::failure::is_tls;
 use lettre::transport::smtp::Error;
