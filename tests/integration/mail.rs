@@ -1,9 +1,9 @@
 //! Mails, handed to an SMTP server: what arrives, what each answer leads to, and that nothing is sent in plain text that
 //! should not be.
 
+use super::ready;
 use activities::http::{Http, Parts, of_this_machine};
-use domain::event::Wildcards;
-use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use domain::{DeliveryId, Timestamp};
 use protocols::destinations::{Allowed, Config, Exchange, email};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, EventResult, Verdict};
+use storage::{Attempt, AttemptClass, EndpointSignal, EventResult, Verdict};
 use system_tests::mailbox::{Mailbox, Protection};
 use uuid::Uuid;
 
@@ -33,23 +33,7 @@ impl Desk {
         let mail = email::Server::parse(url, "settle <settle@example.com>").expect("a server");
         let allowed = Allowed { mail: Some(mail), ..Allowed::default() };
         let fields = json!({ "to": ["ops@example.com", "cto@example.com"] });
-        let created = Config::create("email", fields.as_object().expect("fields"), &allowed, [7; 32]).expect("valid");
-        let destination = Destination {
-            id: DestinationId::new(Uuid::from_u128(1)),
-            app_id: AppId::new(Uuid::nil()),
-            kind: "email".to_owned(),
-            common: DestinationSettings::new("on-call"),
-            wildcards: Wildcards::Everything,
-            settings: created.settings,
-            per_user: false,
-            per_request: 1,
-            profile: None,
-            state: domain::health::State::Healthy,
-            reason: None,
-            since: Timestamp::default(),
-            created_at: Timestamp::default(),
-        };
-        let config = Config::ready(&destination, &created.secret, &allowed).expect("a usable destination");
+        let config = ready::destination("email", &fields, &allowed);
         let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         let mail_roots = Some(vec![CertificateDer::from(authority.to_vec())]);
         let denied_networks = denied.iter().map(|network| network.parse().expect("a network")).collect();
@@ -72,15 +56,9 @@ impl Desk {
         let letter = json!({ "subject": "[settle] Billing is failing", "text": "Billing is failing\n.\n..\n" });
         let event = Attempt {
             delivery_id: DeliveryId::new(Uuid::from_u128(7)),
-            event_id: EventId::new(Uuid::from_u128(8)),
-            event_type: "destination.failing".to_owned(),
-            revision: 1,
             number,
-            refusals: 0,
             first_tried_at: (number > 1).then_some(FIRST),
-            is_stale: false,
-            body: letter.to_string(),
-            traceparent: None,
+            ..ready::attempt("destination.failing", &letter.to_string())
         };
         let request = self.config.request(at, std::slice::from_ref(&event)).expect("a request");
         let reply = self.http.send(request).await;
