@@ -7,7 +7,7 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
 use reqwest::Method;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use serde_json::{Value, json};
+use serde_json::json;
 use system_tests::amplitude::Amplitude;
 use system_tests::devices::{Device, Devices};
 use system_tests::http::{Answer, text};
