@@ -128,7 +128,7 @@ fn destination_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
             "Sends one request that carries no event, or a made-up one. 200 whether it works or not; 409 when something \
-             is missing for it, and nothing is sent.",
+             is missing for it, and nothing is sent. 429 after too many tests that people get.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
             .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),

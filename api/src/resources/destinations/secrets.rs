@@ -120,6 +120,11 @@ pub async fn test(
         _ => Error::Conflict(format!("nothing was sent; {invalid}")),
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
+    if config.bounds_tests() {
+        let counted = edge.tested.count(destination.id);
+        let what = "whoever tests this destination (5 tests at once, then one in 5 minutes)";
+        counted.map_err(|wait| Error::TooMany { what, wait })?;
+    }
     edge.store.record_audit_entry("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);
