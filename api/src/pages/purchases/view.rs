@@ -124,6 +124,9 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
         all.extend(view.standing.next_wake_at.map(|at| Fact::new("Next check", Moment::at(at))));
         let held = view.held_until.filter(|until| *until > facts.now);
         all.extend(held.map(|at| Fact::new("Held until", Moment::at(at))));
+        let of_hold = |text: &Option<String>| text.clone().filter(|_| held.is_some());
+        all.extend(of_hold(&view.held_by).map(|by| Fact::new("Held by", by)));
+        all.extend(of_hold(&view.held_reason).map(|reason| Fact::new("Reason of the hold", reason)));
         all.push(Fact::new("Revision", view.revision));
     } else if let Some(one) = facts.notifications.first() {
         all.push(Fact::new("Receipt", Code::short(&one.view.receipt_id)));
