@@ -1,12 +1,11 @@
 //! What the screens of connecting show. Pure.
 
-use super::listed::{DestinationRow, destination, entered};
+use super::listed::{DestinationRow, destination};
 use super::of_app;
 use super::progress::{Facts, Step, Tick, ticks, unreachable};
 use super::steps::Connected;
 use crate::pages::action::Action;
 use crate::pages::change::{Mistakes, Refused};
-use crate::pages::described::Group;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::visit::Visit;
@@ -20,7 +19,6 @@ use url::Url;
 /// A step in the row of all steps.
 pub struct Stage {
     pub(super) title: &'static str,
-    /// Its page; empty for who may not open it.
     pub(super) path: String,
     pub(super) state: Badge,
     pub(super) is_current: bool,
@@ -39,12 +37,10 @@ impl Head {
     /// The head of the page of a step.
     pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
         let next = facts.next();
-        let may_change = visit.sign_in.role >= Role::Operator;
         let stage = |step: Step| Stage {
             title: step.title(),
             path: match step {
                 Step::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
-                Step::Platform if !may_change => String::new(),
                 step => of_app(visit, app.id, &format!("/ui/connect/platforms/{}{}", platform.id, step.path())),
             },
             state: if facts.is_done(step) {
@@ -426,61 +422,6 @@ impl<'a> FirstPage<'a> {
             is_sent: visit.query("done").as_deref() == Some("sample"),
             reason: String::new(),
             wrong_reason: None,
-            frame,
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "connect/settings.html")]
-pub struct SettingsPage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    path: String,
-    groups: Vec<Group>,
-    mistakes: Vec<crate::error::Field>,
-    refused: Refused,
-    reason: String,
-    wrong_reason: Option<String>,
-}
-
-impl<'a> SettingsPage<'a> {
-    /// The form of a platform that exists.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, mistakes: &Mistakes) -> Self {
-        Self {
-            head: of.head(visit, Step::Platform),
-            path: of.path(visit, "/settings"),
-            mistakes: mistakes.refused.fields.clone(),
-            refused: Refused { fields: Vec::new(), ..mistakes.refused.clone() },
-            reason: entered(&mistakes.sent, "reason"),
-            wrong_reason: mistakes.refused.wrong("reason"),
-            frame,
-            groups,
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "connect/delete.html")]
-pub struct DeletePage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    path: String,
-    back: String,
-    reason: String,
-    wrong_reason: Option<String>,
-    refused: Refused,
-}
-
-impl<'a> DeletePage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
-        Self {
-            head: of.head(visit, Step::Platform),
-            path: of.path(visit, "/delete"),
-            back: of.path(visit, ""),
-            reason: entered(&mistakes.sent, "reason"),
-            wrong_reason: mistakes.refused.wrong("reason"),
-            refused: mistakes.refused.clone(),
             frame,
         }
     }

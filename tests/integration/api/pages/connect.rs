@@ -227,6 +227,46 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
 }
 
 #[tokio::test]
+async fn every_role_reads_the_settings_and_operators_change_them() {
+    let service = Service::start("connect-settings-roles").await;
+    let (_, platform) = service.platform().await;
+    let (path, api) = (format!("/ui/connect/platforms/{platform}/settings"), format!("/v1/platforms/{platform}"));
+    let chosen = json!({
+        "shared_secret": "2:open-sesame", "environment": "sandbox", "window_seconds": 47, "flush_on_revoke": true,
+        "product_ref": "parent",
+    });
+    assert_eq!(service.send_json("PATCH", &api, &chosen).await.status, 200);
+    let stored = service.get(&api).await.body;
+    let stores = service.get("/v1/stores").await.body;
+    let fields = stores["items"][0]["fields"].as_array().expect("fields");
+    let is_shown = |name: &str| stored.get(name).is_some() || stored.get(format!("has_{name}")).is_some();
+    let names = fields.iter().map(|field| ["name", "label"].map(|part| field[part].as_str().expect("a text")));
+    let shown: Vec<_> = names.filter(|[name, _]| is_shown(name)).collect();
+    assert!(shown.len() > 12, "{shown:?}");
+    for role in ["read", "support", "operator"] {
+        let visitor = with_role(&service, role).await;
+        let mut page = visitor.get(&service, &path).await;
+        assert_eq!(page.status, 200, "{role}: {}", page.text);
+        page.text = page.text.replace("&#39;", "'");
+        for [_, label] in &shown {
+            has(&page, &[label]);
+        }
+        has_not(&page, &["open-sesame"]);
+        let may_change = role == "operator";
+        assert_eq!(page.text.contains(&format!("method=\"post\" action=\"{path}\"")), may_change, "{role}");
+        assert_eq!(page.text.contains("<dd>47</dd>"), !may_change, "{role}: {}", page.text);
+        if !may_change {
+            has(&page, &["<dd>Sandbox</dd>", "<dd>set</dd>", "<dd>yes</dd>", "<dd>The parent's SKU</dd>", "not set"]);
+            has(&visitor.get(&service, &format!("/ui/connect/platforms/{platform}")).await, &[&path]);
+            assert_eq!(visitor.post(&service, &path, &[("window_seconds", "60"), REASON]).await.status, 403, "{role}");
+        }
+        let data = visitor.get(&service, &format!("{path}?as=json")).await;
+        has_not(&data, &["open-sesame"]);
+        assert_eq!(data.text.contains("\"notification_url\": null"), !may_change, "{role}: {}", data.text);
+    }
+}
+
+#[tokio::test]
 async fn the_last_step_sends_a_sample_under_run_alone() {
     const BUTTON: &str = "Send the sample";
     let (service, other) = (Service::of_run("connect-run").await, Service::start("connect-serve").await);
