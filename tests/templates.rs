@@ -139,6 +139,18 @@ fn every_form_of_a_sign_in_carries_its_token() {
 }
 
 #[test]
+fn tabs_have_one_type_and_one_template() {
+    let is_outside = |place: &String| !place.starts_with("api/templates/parts/tabs.html");
+    let drawn = places(|line| line.contains("class=\"tabs")).into_iter().filter(is_outside);
+    none("these belong to api/templates/parts/tabs.html", drawn);
+    let is_type = |line: &str| line.contains("struct Tab ");
+    none(
+        "use that of parts.rs",
+        outside(|source| source.path == "api/src/pages/parts.rs" || source.is_test(), is_type),
+    );
+}
+
+#[test]
 fn each_screen_has_its_files() {
     let pages = sources().into_iter().filter_map(|source| {
         let rest = source.path.strip_prefix("api/src/pages/")?.to_owned();

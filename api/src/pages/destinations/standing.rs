@@ -94,7 +94,7 @@ impl<'a> OverviewPage<'a> {
         let is_deleted = explanation.addressee.deleted_at.is_some();
         let mut head = Head::new(visit, &explanation.addressee.destination, explanation.shown_state, OVERVIEW);
         if is_deleted {
-            head.tabs.clear();
+            head.tabs = None;
             head.why = None;
         }
         let actions = if is_deleted { Vec::new() } else { actions(frame, visit, explanation, &answer.mistakes) };
@@ -121,7 +121,7 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
         let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
         (Sentence::new(&one.summary), path)
     });
-    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
+    let has_more = !node.then.is_empty() && head.tabs.is_some();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
         "pending" => list("All pending deliveries", "pending"),
