@@ -43,7 +43,6 @@ pub struct AlarmsPage<'a> {
     older: Option<String>,
     tabs: Tabs,
     is_all: bool,
-    is_acknowledged: bool,
     all: String,
 }
 
@@ -78,7 +77,6 @@ impl<'a> AlarmsPage<'a> {
             older: found.next_cursor.as_ref().map(older),
             tabs: tabs(visit, if is_all { ALL } else { SCREEN.path }),
             is_all,
-            is_acknowledged: visit.query("done").as_deref() == Some("acknowledge"),
             all: visit.to(ALL),
         }
     }

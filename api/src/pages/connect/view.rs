@@ -115,7 +115,6 @@ pub struct ConsolePage<'a> {
     actions: Vec<Action>,
     delete_path: Option<String>,
     refused: Refused,
-    notice: Option<&'static str>,
 }
 
 impl<'a> ConsolePage<'a> {
@@ -178,7 +177,6 @@ impl<'a> ConsolePage<'a> {
             actions: actions(frame, visit, of, !value["old_notification_url"].is_null(), mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
-            notice: notice(visit),
             frame,
         }
     }
@@ -187,18 +185,6 @@ impl<'a> ConsolePage<'a> {
     #[must_use]
     pub fn with(self, public_url: &Url) -> Self {
         Self { warning: unreachable(public_url), ..self }
-    }
-}
-
-/// What a form of the page did.
-fn notice(visit: &Visit) -> Option<&'static str> {
-    match visit.query("done").as_deref() {
-        Some("nothing") => Some("There were no changes to save."),
-        Some("settings") => Some("The platform was changed."),
-        Some("rotate-ingress-key") => Some("The URL has changed. Paste the new one into the store's console now."),
-        Some("retire-old-ingress-key") => Some("The previous URL stops working within a second."),
-        Some("retry-parked") => Some("The parked purchases are being verified again."),
-        _ => None,
     }
 }
 
@@ -262,7 +248,6 @@ pub struct TopicsPage<'a> {
     head: Head,
     rows: Vec<TopicRow>,
     pending: usize,
-    notice: Option<&'static str>,
     console_path: String,
     next: Option<(String, &'static str)>,
     refused: Refused,
@@ -288,11 +273,6 @@ impl<'a> TopicsPage<'a> {
             head: of.head(visit, Step::Topic),
             rows: topics.into_iter().map(row).collect(),
             pending: of.facts.pending(),
-            notice: match visit.query("done").as_deref() {
-                Some("approve") => Some("The topic is approved. The notifications that waited for it are released."),
-                Some("reject") => Some("The topic is rejected. The notifications that waited for it are refused."),
-                _ => None,
-            },
             console_path: of.path(visit, ""),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             refused: mistakes.refused.clone(),
@@ -395,8 +375,6 @@ pub struct FirstPage<'a> {
     next: Option<(String, &'static str)>,
     /// Where a sample is sent to, if this process takes samples and the person may send one.
     sample_path: Option<String>,
-    /// Whether this page answers the sending of a sample.
-    is_sent: bool,
     reason: String,
     wrong_reason: Option<String>,
 }
@@ -419,7 +397,6 @@ impl<'a> FirstPage<'a> {
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             sample_path: may_send.then(|| of.path(visit, "/sample?from=first")),
-            is_sent: visit.query("done").as_deref() == Some("sample"),
             reason: String::new(),
             wrong_reason: None,
             frame,

@@ -222,7 +222,6 @@ pub struct CustomerPage<'a> {
     types: Vec<Choice>,
     why: Option<Why>,
     actions: Vec<Action>,
-    done: Option<&'static str>,
     refused: Refused,
 }
 
@@ -280,7 +279,6 @@ impl<'a> CustomerPage<'a> {
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
-            done: done(visit),
             refused: Refused::default(),
             frame,
         }
@@ -379,16 +377,6 @@ fn event(visit: &Visit, one: &EventView) -> Event {
         path: visit.to(&format!("/ui/purchases/{}?mark={}", one.collapse_key, one.id)),
         name: one.event_type.clone(),
         at: Moment::ago(one.created_at),
-    }
-}
-
-/// What a form of this page did, in a sentence.
-fn done(visit: &Visit) -> Option<&'static str> {
-    match visit.query("done")?.as_str() {
-        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
-        "move" => Some("The purchases were moved."),
-        "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
-        _ => None,
     }
 }
 

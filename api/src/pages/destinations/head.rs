@@ -53,16 +53,3 @@ impl Head {
         format!("/ui/destinations/{}/{name}", self.id)
     }
 }
-
-/// What was taken, by the name of the action in the address.
-pub fn notice(action: &str) -> Option<&'static str> {
-    match action {
-        "enable" => Some("The destination is being enabled."),
-        "disable" => Some("The destination is being disabled."),
-        "probe" => Some("A pending delivery is being sent to check the destination."),
-        "retry" => Some("The pending deliveries are being sent."),
-        "settings" => Some("The settings were saved."),
-        "nothing" => Some("There were no changes to save."),
-        _ => None,
-    }
-}

@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -82,8 +82,6 @@ pub struct OverviewPage<'a> {
     rates: Vec<Rate>,
     charts: Option<[Chart; 2]>,
     actions: Vec<Action>,
-    notice: Option<&'static str>,
-    tested: Option<(bool, Sentence)>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -107,8 +105,6 @@ impl<'a> OverviewPage<'a> {
             charts,
             mistakes: labelled(&actions, answer.mistakes.refused.fields),
             actions,
-            notice: visit.query("done").as_deref().and_then(notice),
-            tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
             detail: answer.mistakes.refused.detail,
             head,
         }

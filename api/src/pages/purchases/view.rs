@@ -63,7 +63,6 @@ pub struct DetailPage<'a> {
     actions: Vec<Action>,
     temporal: Option<String>,
     requeued: Option<Requeued>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -99,7 +98,6 @@ impl<'a> DetailPage<'a> {
             actions,
             temporal,
             requeued: Requeued::of(visit),
-            notice: visit.query("done").as_deref().and_then(notice),
             detail: mistakes.refused.detail,
         }
     }
@@ -241,14 +239,4 @@ fn pending(facts: &PurchaseExplanation) -> Option<String> {
     let next = due.filter(|at| *at > facts.now).min();
     let next = next.map_or_else(String::new, |at| format!(", the next attempt is at {at}"));
     Some(format!("{are} pending{next}: resending is not needed."))
-}
-
-fn notice(action: &str) -> Option<&'static str> {
-    match action {
-        "flush" => Some("The purchase is being settled now."),
-        "hold" => Some("The purchase is being held."),
-        "release" => Some("The hold is being ended."),
-        "discard" => Some("The waiting notifications are being discarded."),
-        _ => None,
-    }
 }

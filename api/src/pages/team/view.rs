@@ -34,7 +34,6 @@ pub struct PeoplePage<'a> {
     people: Vec<SignedIn>,
     actions: Vec<Action>,
     secrets: Vec<Once>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -68,7 +67,6 @@ impl<'a> PeoplePage<'a> {
             people,
             actions,
             secrets: link(visit, once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("end")).then_some("The person was signed out."),
             detail: mistakes.refused.detail,
         }
     }
@@ -111,7 +109,6 @@ pub struct KeysPage<'a> {
     keys: Vec<KeyRow>,
     actions: Vec<Action>,
     secrets: Vec<Once>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -141,7 +138,6 @@ impl<'a> KeysPage<'a> {
             keys,
             actions,
             secrets: created(once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("revoke")).then_some("The key was revoked."),
             detail: mistakes.refused.detail,
         }
     }
