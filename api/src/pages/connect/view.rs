@@ -1,12 +1,13 @@
 //! What the screens of connecting show. Pure.
 
-use super::listed::{DestinationRow, destination};
+use super::listed::destinations;
 use super::of_app;
 use super::progress::{Facts, Step, Tick, ticks, unreachable};
 use super::steps::Connected;
 use crate::pages::action::Action;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
+use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
@@ -332,7 +333,7 @@ pub struct KindChoice {
 pub struct DestinationsPage<'a> {
     frame: &'a Frame,
     head: Head,
-    rows: Vec<DestinationRow>,
+    destinations: Option<Table>,
     more: Option<String>,
     kinds: Vec<KindChoice>,
     may_add: bool,
@@ -354,7 +355,7 @@ impl<'a> DestinationsPage<'a> {
         Self {
             head: of.head(visit, Step::Destination),
             more: of.destinations.next_cursor.as_ref().map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
-            rows: of.destinations.items.iter().map(|one| destination(visit, one)).collect(),
+            destinations: destinations(visit, &of.destinations.items),
             kinds: forms.iter().map(kind).collect(),
             may_add: frame.may(Role::Operator),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),

@@ -121,7 +121,10 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let app_id = stored["app_id"].as_str().expect("an id");
     has(&destinations, &["No destinations yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
     let hook = add_webhook(&service, &visitor, &console, app_id).await;
-    has(&visitor.get(&service, &format!("{console}/destinations")).await, &[&format!("/ui/destinations/{hook}")]);
+    let state = "<td role=\"cell\" data-label=\"State\">";
+    for path in [format!("{console}/destinations"), path] {
+        has(&visitor.get(&service, &path).await, &[&format!("/ui/destinations/{hook}"), state, "Destinations, oldest"]);
+    }
     first_event(&service, &visitor, &console, id, &hook).await;
 }
 
@@ -216,6 +219,8 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
         assert_eq!(topics.text.contains("/approve\""), sees, "{role}");
         let list = visitor.get(&service, "/ui/connect").await;
         assert!(!list.text.contains("Create the app"), "{role}");
+        let next = "<td role=\"cell\" data-label=\"Next\">";
+        has(&list, &["aria-label=\"Platforms of reader\"", "com.example.settle", next, "data-label=\"Last accepted\""]);
         let app = visitor.get(&service, &format!("/ui/connect/apps/{app}")).await;
         assert_eq!(app.text.contains("Connect another store"), sees, "{role}");
     }
