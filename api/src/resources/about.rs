@@ -18,8 +18,8 @@ pub struct About {
     /// Its settings; of secrets only whether they are set. Null for a key whose role is below `admin`, and for one that
     /// is limited to an app.
     pub settings: Option<Vec<Setting>>,
-    /// The address of Temporal's own UI, with the namespace; null if it is not known, and for a key that is limited to an
-    /// app.
+    /// The address of Temporal's own UI, with the namespace; null if it is not known, and for a key that is limited to
+    /// an app.
     pub temporal_ui: Option<String>,
 }
 

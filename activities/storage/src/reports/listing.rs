@@ -114,7 +114,8 @@ impl Field for PurchaseStatus {
 
 const PURCHASE: &str = "
     p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state, p.held_until,
-        NULLIF(p.held_by, '') AS held_by, NULLIF(p.held_reason, '') AS held_reason, p.updated_at, p.user_id, p.purchase, p.unverified_since, p.unverified_because, p.waits_for, p.next_wake_at,
+        NULLIF(p.held_by, '') AS held_by, NULLIF(p.held_reason, '') AS held_reason, p.updated_at,
+        p.user_id, p.purchase, p.unverified_since, p.unverified_because, p.waits_for, p.next_wake_at,
         COALESCE((SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key
         AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1), 'null') AS data
     FROM purchases p";

@@ -4,8 +4,8 @@ use crate::pages::cell::{Cell, CellPart, Fact};
 use crate::resources::forms::{Field, Form};
 use serde_json::Value;
 
-/// The fields of a form with what is stored, as the API shows it. Of a secret only whether it is set; a field that the API
-/// does not show is left out.
+/// The fields of a form with what is stored, as the API shows it. Of a secret only whether it is set; a field that the
+/// API does not show is left out.
 pub fn values(form: &Form, stored: &Value) -> Vec<Fact> {
     let fact = |field: &Field| Some(Fact::new(field.label, cell(field, stored)?));
     form.fields.iter().filter_map(fact).collect()

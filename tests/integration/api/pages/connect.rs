@@ -121,10 +121,6 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let app_id = stored["app_id"].as_str().expect("an id");
     has(&destinations, &["No destinations yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
     let hook = add_webhook(&service, &visitor, &console, app_id).await;
-    let state = "<td role=\"cell\" data-label=\"State\">";
-    for path in [format!("{console}/destinations"), path] {
-        has(&visitor.get(&service, &path).await, &[&format!("/ui/destinations/{hook}"), state, "Destinations, oldest"]);
-    }
     first_event(&service, &visitor, &console, id, &hook).await;
 }
 
@@ -140,7 +136,12 @@ async fn add_webhook(service: &Service, visitor: &Visitor, console: &str, app_id
     assert_eq!(added.status, 201, "{}", added.text);
     has(&added, &[&format!("href=\"{console}/first\""), "Next: the first event"]);
     let listed = service.get(&format!("/v1/apps/{app_id}/destinations")).await.body;
-    listed["items"][0]["id"].as_str().expect("an id").to_owned()
+    let hook = listed["items"][0]["id"].as_str().expect("an id").to_owned();
+    let state = "<td role=\"cell\" data-label=\"State\">";
+    for path in [format!("{console}/destinations"), format!("/ui/connect/apps/{app_id}")] {
+        has(&visitor.get(service, &path).await, &[&format!("/ui/destinations/{hook}"), state, "Destinations, oldest"]);
+    }
+    hook
 }
 
 /// The steps of the first event are ticked off as it goes its way.
