@@ -34,7 +34,7 @@ const DONE: &[(&str, &str, &str)] = &[
     ("/ui/customers/", "undone", "The transfer was undone. The purchases belong to their former owner again."),
     ("/ui/destinations/", "enable", "The destination is being enabled."),
     ("/ui/destinations/", "disable", "The destination is being disabled."),
-    ("/ui/destinations/", "probe", "A pending delivery is being sent as a try."),
+    ("/ui/destinations/", "probe", "A pending delivery is being sent to check the destination."),
     ("/ui/destinations/", "retry", "The pending deliveries are being sent."),
     ("/ui/destinations/", "settings", "The settings were saved."),
     ("/ui/destinations/", "nothing", "There were no changes to save."),
