@@ -89,7 +89,8 @@ fn app_routes() -> Vec<Route> {
 
 fn key_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/about", about::show).summary("The version and the settings, without secrets."),
+        key(Read, "GET", "/v1/about", about::show)
+            .summary("The version, and for administrators of all apps the settings, without secrets."),
         key(Read, "GET", "/v1/overview", overview::show)
             .summary("How everything stands, in numbers: what waits, what is pending, what failed."),
         key(Read, "POST", "/v1/search", search::find)

@@ -4,6 +4,7 @@
 
 mod apps;
 mod changes;
+mod changes_view;
 mod listed;
 mod progress;
 mod sample_view;
@@ -40,7 +41,7 @@ fn routes() -> Vec<Route> {
             .summary("Connects an app to a store."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}", steps::console)
             .summary("The URL for the store's console, and what arrived there."),
-        Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
             .summary("The settings of a platform."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/topics", steps::topics)
             .summary("The topics of a platform."),

@@ -1,8 +1,9 @@
 //! The steps of one platform, as pages.
 
+use super::changes_view::DeletePage;
 use super::progress::{Facts, Step, newest};
 use super::sample_view::SamplePage;
-use super::view::{ConsolePage, DeletePage, DestinationsPage, FirstPage, Head, TopicsPage};
+use super::view::{ConsolePage, DestinationsPage, FirstPage, Head, TopicsPage};
 use super::{SCREEN, of_app};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;

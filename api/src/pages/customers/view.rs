@@ -223,7 +223,6 @@ pub struct CustomerPage<'a> {
     types: Vec<Choice>,
     why: Option<Why>,
     actions: Vec<Action>,
-    done: Option<&'static str>,
     refused: Refused,
 }
 
@@ -281,7 +280,6 @@ impl<'a> CustomerPage<'a> {
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
-            done: done(visit),
             refused: Refused::default(),
             frame,
         }
@@ -380,24 +378,6 @@ fn event(visit: &Visit, one: &EventView) -> Event {
         path: visit.to(&format!("/ui/purchases/{}?mark={}", one.collapse_key, one.id)),
         name: one.event_type.clone(),
         at: Moment::ago(one.created_at),
-    }
-}
-
-/// What a form of this page did, in a sentence.
-fn done(visit: &Visit) -> Option<&'static str> {
-    match visit.query("done")?.as_str() {
-        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes."),
-        "named-other-case" => Some(
-            "The customer id is set. It differs only by case from another customer's id; the two are not merged. Search \
-             for the id to see both.",
-        ),
-        "move" => Some("The purchases were moved."),
-        "move-other-case" => Some(
-            "The purchases were moved. The login differs only by case from another customer's; the two are not merged. \
-             Search for it to see both.",
-        ),
-        "undone" => Some("The transfer was undone. The purchases belong to their former owner again."),
-        _ => None,
     }
 }
 

@@ -28,8 +28,8 @@ use filter::{Entered, kind, property};
 use serde::Serialize;
 use serde_json::{Value, json};
 use storage::Paged;
+pub use view::ListHead;
 use view::ListPage;
-pub use view::{ListHead, Tab};
 
 /// Number of items on a page.
 const SHOWN: i64 = 50;

@@ -41,6 +41,10 @@ pub struct PurchaseDetail {
     revision: i64,
     /// Until when it is held.
     held_until: Option<Timestamp>,
+    /// Who set the hold; null if that is not known.
+    held_by: Option<String>,
+    /// Why it is held; null without a reason.
+    held_reason: Option<String>,
     /// When it was last settled.
     updated_at: Timestamp,
     /// When the store showed it last.
@@ -101,6 +105,8 @@ pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Resul
         state: purchase.state,
         revision: purchase.revision,
         held_until: purchase.held_until,
+        held_by: purchase.held_by,
+        held_reason: purchase.held_reason,
         updated_at: purchase.updated_at,
         verified_at: purchase.standing.verified_at,
         is_verified: purchase.standing.is_verified,
@@ -152,6 +158,8 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
         revision: 0,
         state: domain::purchase::State::Unknown.as_str().to_owned(),
         held_until: None,
+        held_by: None,
+        held_reason: None,
         updated_at: newest.accepted_at,
         standing: storage::PurchaseStatus::default(),
         data: Value::Null,
