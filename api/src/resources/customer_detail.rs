@@ -19,7 +19,7 @@ use storage::{
 
 /// Maximum number of purchases that are put into words: those that were settled last.
 const STANDINGS: i64 = 50;
-/// Maximum number of payments that are read: the newest ones.
+/// Maximum number of payments that are read: the latest ones.
 const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
@@ -73,7 +73,7 @@ pub struct ReadCustomer {
     pub detail: CustomerDetail,
     /// The purchases that were settled last, the last one in front.
     pub purchases: Paged<PurchaseView>,
-    /// The newest payments and their changes, the newest in front.
+    /// The latest payments and their changes, the newest in front.
     pub payments: Paged<PaymentView>,
     pub destinations: Vec<Destination>,
     /// The newest delivery of each type of event of those purchases to each destination, the oldest in front.

@@ -1,4 +1,4 @@
-//! What a destination got of a purchase, in a sentence: by the newest delivery of each type of event, what was not sent
+//! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
 //! and why in front; payments that the destination did not choose before all. Pure.
 
 use domain::payment::EntryKind;
@@ -17,8 +17,8 @@ const ORDER: [DeliveryStatus; 6] = [
 /// Maximum number of types of events that are named for one reason.
 const NAMED: usize = 3;
 
-/// What a destination got of a purchase. `all` has the newest delivery of each type of event, the oldest in front;
-/// `unchosen` has the payments that it did not get because of its choice of events, the newest in front.
+/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front;
+/// `unchosen` has the payments that it did not get because of its choice of events, the latest in front.
 pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {

@@ -66,7 +66,7 @@ pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
 }
 
 /// What a customer paid by now, where `usd` is that less what was refunded. The refunds are not shown where only the
-/// newest payments are read.
+/// latest payments are read.
 pub fn total(usd: &str, payments: &Paged<PaymentView>) -> String {
     let refunds = payments.items.iter().filter(|one| one.environment == Environment::Production && is_refund(one));
     let refunds = refunds.filter_map(|one| one.usd.as_ref()?.parse::<Decimal>().ok());
