@@ -63,7 +63,7 @@ fn sentence(destination: &Destination, deliveries: &[DeliveryView], now: Timesta
             Some(at) if at > now => format!("next attempt at {at}"),
             _ => "next attempt soon".to_owned(),
         };
-        sentences.push(format!("settle tries again by itself; {next}"));
+        sentences.push(format!("settle retries by itself; {next}"));
     }
     if !failed.is_empty() {
         let names: Vec<String> = failed.iter().map(|one| format!("`{}`", one.event_type)).collect();
@@ -131,7 +131,7 @@ mod tests {
         let begin = format!("Our backend does not have 1 event of this customer, since {}: the endpoint", at(1));
         let of = |destination: &Destination, all: &[DeliveryView]| sentence(destination, all, at(10));
         let text = of(&healthy, std::slice::from_ref(&pending)).unwrap();
-        let end = format!("The team that runs it must act. settle tries again by itself; next attempt at {}.", at(60));
+        let end = format!("The team that runs it must act. settle retries by itself; next attempt at {}.", at(60));
         assert!(text.starts_with(&begin) && text.ends_with(&end), "{text}");
         let two = of(&backend(State::Open), &[pending.clone(), delivery(DeliveryStatus::Pending, 0)]).unwrap();
         assert!(two.contains("2 events") && two.ends_with("by itself; it is checked every 30 s."), "{two}");

@@ -322,7 +322,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
         ],
     );
     let notice = "<p class=\"notice warn\">Billing does not have 1 event of this customer, since <time";
-    let who = "The team that runs it must act. settle tries again by itself; next attempt soon.";
+    let who = "The team that runs it must act. settle retries by itself; next attempt soon.";
     has(&shown, &[notice, who, &format!(" <a href=\"/ui/destinations/{hook}\">Destination Billing</a>")]);
     has(
         &shown,
