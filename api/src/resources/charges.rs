@@ -18,7 +18,7 @@ pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Ti
 }
 
 impl Record {
-    /// When a subscription that renews is charged next, and how much where that is known. Nothing is charged for a test.
+    /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
     pub(super) fn charge(&self) -> String {
         let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
         match (self.expires_at, self.next_amount()) {
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_charge_has_its_amount_where_the_next_term_has_the_price_of_the_last() {
+    fn a_charge_has_its_amount_where_the_next_one_has_that_price() {
         let priced = |mut fields: Value| {
             fields["purchase_price"] = json!("9.99");
             fields["purchase_currency"] = json!("USD");

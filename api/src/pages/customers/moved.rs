@@ -105,8 +105,8 @@ fn login(side: &TransferSide) -> Code {
     side.external_id.as_ref().map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// What an undo did, in a sentence: who has the purchases again. After a move by a login the device still belongs to the
-/// other customer.
+/// What an undo did, in a sentence: who has the purchases again. After a move by a login the device still belongs to
+/// the other customer.
 pub fn undone(transfers: &[Transfer]) -> String {
     let newest = transfers.iter().filter(|one| one.cause == TransferCause::Undo).max_by_key(|one| one.created_at);
     let owner = newest.map_or("their former owner", |one| called(&one.to));

@@ -218,8 +218,8 @@ impl Sums {
     }
 }
 
-/// What a customer paid by now, where `usd` is that less what was refunded. Refunds are not shown where not all payments
-/// are read (`is_whole`).
+/// What a customer paid by now, where `usd` is that less what was refunded. Refunds are not shown where not all
+/// payments are read (`is_whole`).
 pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let sums = Sums::of(rows);
     let left: Decimal = usd.parse().unwrap_or_default();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_correction_changes_the_row_of_its_payment_and_a_refund_is_its_own() {
+    fn a_correction_changes_its_payment_and_a_refund_is_a_row() {
         let all = [
             reported(1, EntryKind::Refund, "-8.49", "T-882310"),
             reported(1, EntryKind::Correction, "-1.50", "T-880141"),
