@@ -268,3 +268,40 @@ fn a_long_name_of_a_test_is_noticed() {
     check("tests/a.rs", &format!("#[test]\nfn {name}() {{}}"), &[2]);
     check("tests/a.rs", &format!("fn {}() {{}}", &name[1..]), &[]);
 }
+
+/// Things of which people read the `latest`; `newest` is for orders alone (`newest first`).
+const LATEST: [&str; 8] =
+    ["state", "states", "event", "events", "revision", "purchase", "payment", "`purchase.updated`"];
+
+/// Whether a line has `newest` before one of them.
+fn names_the_newest(line: &str) -> bool {
+    let line = line.to_lowercase();
+    line.split("newest ").skip(1).any(|rest| {
+        let noun = rest.split(|letter: char| letter == ' ' || ",;:)\"".contains(letter)).next().unwrap_or_default();
+        LATEST.contains(&noun.trim_end_matches('.'))
+    })
+}
+
+#[test]
+fn what_came_last_is_the_latest_everywhere() {
+    assert!(names_the_newest("Send the newest state, once") && names_the_newest("the newest events."));
+    assert!(!names_the_newest("Events, newest first") && !names_the_newest("the latest state"));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree");
+    let (mut folders, mut read, mut places) = (vec![root.join("api/src"), root.join("api/templates")], 0, Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default().to_owned();
+            if path.is_dir() {
+                folders.push(path);
+            } else if ["rs", "html", "toml", "md"].contains(&ending.as_str()) {
+                read += 1;
+                let text = std::fs::read_to_string(&path).expect("a text");
+                let found = text.lines().enumerate().filter(|(_, line)| names_the_newest(line));
+                places.extend(found.map(|(at, line)| format!("{}:{}: {}", path.display(), at + 1, line.trim())));
+            }
+        }
+    }
+    assert!(read > 100, "only {read} files were found");
+    assert!(places.is_empty(), "people read `latest`:\n  {}", places.join("\n  "));
+}

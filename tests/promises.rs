@@ -10,7 +10,7 @@ const FILE: &str = include_str!("promises.toml");
 /// Binaries that only the gate `release` executes.
 const RELEASE: [&str; 2] = ["hostile", "production"];
 /// The headings of sections whose entries are invariants.
-const HEADINGS: [&str; 4] = ["The invariants", "Invariants", "What always holds", "What holds here"];
+const HEADINGS: [&str; 3] = ["The invariants", "Invariants", "What always holds"];
 /// Minimum length of a sentence that stands for an invariant of a README, in bytes.
 const MIN_SENTENCE: usize = 20;
 
@@ -84,13 +84,18 @@ struct Invariant {
     text: String,
 }
 
+/// The text of a heading.
+fn title(line: &str) -> &str {
+    line.trim_start_matches('#').trim()
+}
+
 /// The entries of lists and tables under the headings of invariants.
 fn invariants(document: &Document) -> Vec<Invariant> {
     let mut entries = Vec::<String>::new();
     let (mut is_inside, mut is_table) = (false, false);
     for line in document.prose() {
         if line.starts_with('#') {
-            is_inside = HEADINGS.contains(&line.trim_start_matches('#').trim());
+            is_inside = HEADINGS.contains(&title(line));
         }
         let numbered = line.split_once(". ").filter(|(number, _)| number.parse::<u8>().is_ok());
         let item = line.strip_prefix("- ").or_else(|| line.strip_prefix("* ")).or(numbered.map(|(_, item)| item));
@@ -184,6 +189,16 @@ fn every_promise_names_tests_that_exist_and_every_invariant() {
     let invariants: Vec<Invariant> = documents::all().iter().flat_map(invariants).collect();
     assert!(invariants.len() > 80, "only {} invariants were found", invariants.len());
     none("promises.toml is wrong", findings(FILE, &known(), &invariants));
+}
+
+#[test]
+fn every_heading_of_invariants_is_used() {
+    let documents = documents::all();
+    let is_used = |heading: &&str| {
+        documents.iter().flat_map(Document::prose).any(|line| line.starts_with('#') && title(line) == *heading)
+    };
+    let unused: Vec<_> = HEADINGS.into_iter().filter(|heading| !is_used(heading)).map(str::to_owned).collect();
+    none("no document has this heading of invariants", unused);
 }
 
 /// A file of promises, with two tests that are known.

@@ -37,6 +37,8 @@ const API: House = House {
         "times",
         "sizes",
         "near",
+        "shell",
+        "flags",
         "error",
         "operation",
         "answer",

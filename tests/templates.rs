@@ -138,6 +138,34 @@ fn every_form_of_a_sign_in_carries_its_token() {
     none("no form without the token of its sign-in", bare.map(|(path, form)| format!("{path}: {form}")));
 }
 
+/// The templates whose notices have links or lists, or stand in a card.
+const OWN_NOTICES: [&str; 3] = ["connect/sample", "destinations/once", "destinations/progress"];
+
+#[test]
+fn what_a_form_did_is_announced_by_one_template() {
+    let own: Vec<_> = OWN_NOTICES.iter().map(|name| format!("{FOLDER}/{name}.html:")).collect();
+    let is_outside = |place: &String| !own.iter().any(|path| place.starts_with(path));
+    let drawn = places(|line| line.contains("notice good"));
+    none("use parts/notice.html and the table of api/src/pages/notice.rs", drawn.into_iter().filter(is_outside));
+    let is_read = |line: &str| line.contains("query(\"done\")");
+    none(
+        "the table is read there",
+        outside(|source| source.path == "api/src/pages/notice.rs" || source.is_test(), is_read),
+    );
+}
+
+#[test]
+fn tabs_have_one_type_and_one_template() {
+    let is_outside = |place: &String| !place.starts_with("api/templates/parts/tabs.html");
+    let drawn = places(|line| line.contains("class=\"tabs")).into_iter().filter(is_outside);
+    none("these belong to api/templates/parts/tabs.html", drawn);
+    let is_type = |line: &str| line.contains("struct Tab ");
+    none(
+        "use that of parts.rs",
+        outside(|source| source.path == "api/src/pages/parts.rs" || source.is_test(), is_type),
+    );
+}
+
 #[test]
 fn each_screen_has_its_files() {
     let pages = sources().into_iter().filter_map(|source| {

@@ -162,7 +162,7 @@ impl Error {
             }
             Self::Upstream(_) => (StatusCode::BAD_GATEWAY, "upstream", "Unexpected response from another service"),
             Self::NoRoom(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_room", "No room on the disk"),
-            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily not available"),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "Temporarily unavailable"),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }

@@ -81,7 +81,7 @@ fn app_routes() -> Vec<Route> {
         key(Operator, "POST", "/v1/apps/{app_id}/destinations", destinations::create)
             .summary("Creates a destination; the only response that contains its secret."),
         key(Read, "GET", "/v1/apps/{app_id}/feed", feed::list).summary(
-            "Each purchase once, in the order of the keys: its revision, and the digest of its newest \
+            "Each purchase once, in the order of the keys: its revision, and the digest of its latest \
              state.",
         ),
     ]
@@ -89,7 +89,8 @@ fn app_routes() -> Vec<Route> {
 
 fn key_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/about", about::show).summary("The version and the settings, without secrets."),
+        key(Read, "GET", "/v1/about", about::show)
+            .summary("The version, and for administrators of all apps the settings, without secrets."),
         key(Read, "GET", "/v1/overview", overview::show)
             .summary("How everything stands, in numbers: what waits, what is pending, what failed."),
         key(Read, "POST", "/v1/search", search::find)
@@ -128,7 +129,7 @@ fn destination_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/destinations/{destination_id}/test", destinations::test).summary(
             "Sends one request that carries no event, or a made-up one. 200 whether it works or not; 409 when something \
-             is missing for it, and nothing is sent.",
+             is missing for it, and nothing is sent. 429 after too many tests that people get.",
         ),
         key(Operator, "POST", "/v1/destinations/{destination_id}/enable", destinations::enable)
             .summary("Sends again, by a signal to its workflow. 409 for `newest_only` when it is enabled."),
@@ -155,7 +156,7 @@ fn customer_routes() -> Vec<Route> {
              user already.",
         ),
         key(Read, "GET", "/v1/transfers", transfers::list)
-            .summary("The newest hundred transfers from and to a user, the newest first."),
+            .summary("The hundred latest transfers from and to a user, newest first."),
         key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),
         key(Support, "POST", "/v1/transfers/{transfer_id}/undo", transfers::undo).summary(
             "Gives the purchases of a transfer back, by another one; 409 when that was done, or when a customer has moved \
@@ -319,7 +320,7 @@ fn accounting_routes() -> Vec<Route> {
              purchases.",
         ),
         key(Support, "POST", "/v1/resends", resends::create).summary(
-            "Queues a page of what is selected again; of a purchase's states always the newest. 422 for states to a \
+            "Queues a page of what is selected again; of a purchase's states always the latest. 422 for states to a \
              destination that did not choose purchase.updated, but for `missing` to one that keeps profiles.",
         ),
     ]

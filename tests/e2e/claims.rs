@@ -227,7 +227,7 @@ async fn a_paywall_and_its_purchase_are_one_person_in_amplitude() {
         "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
         "events": ["device.impression", "user.subscription.purchased"],
     });
-    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok());
+    world.add(&integration).await;
     let devices = Devices::of(&world).await;
     world.rvs().know("bought", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
     let device = Device(1);

@@ -198,7 +198,7 @@ async fn events_of_devices_reach_amplitude_with_their_session() {
         "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
         "user_id": "user_id", "events": ["device.impression", "device.transaction", "device.session.start"],
     });
-    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok());
+    world.add(&integration).await;
     let devices = Devices::of(&world).await;
     for number in 1..=25 {
         devices.visit(Device(number)).await;
@@ -271,7 +271,7 @@ async fn ten_thousand_events_cost_the_engine_one_run() {
         "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": key,
         "events": ["device.impression"],
     });
-    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok();
+    let id = world.add(&integration).await;
     let devices = Devices::of(&world).await;
     for number in 0..REQUESTS {
         let device = Device(number);
@@ -279,7 +279,6 @@ async fn ten_thousand_events_cost_the_engine_one_run() {
         assert_eq!(devices.report(device, &events).await.ok()["accepted"], 250);
     }
     amplitude.wait_counted(key, 10_000, Duration::from_secs(240)).await;
-    let id = created["id"].as_str().expect("an id");
     let (runs, events) = world.temporal.history_size(&format!("stream/{id}")).await;
     println!("10,000 events of devices: {runs} run(s) with {events} events of history in all");
     assert_eq!(runs, 1);

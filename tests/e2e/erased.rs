@@ -69,7 +69,7 @@ async fn an_erased_customer_renews_and_stays_unknown() {
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY,
         "secret_key": SECRET_KEY,
     });
-    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &integration).await.ok());
+    world.add(&integration).await;
     world.rvs().know(RECEIPT, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
     let customers = format!("/v1/apps/{}/customers", world.app_id);
     let name = json!({ "external_id": OWN_ID, "app_user_id": CUSTOMER });

@@ -47,12 +47,7 @@ async fn scene(world: &mut World) -> Scene {
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
     let pending = world.send(BOUGHT, "pending").await;
-    wait::until(SOON, "a lane in back-off", async || {
-        let deliveries = world.deliveries("pending").await;
-        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
-        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
-    })
-    .await;
+    world.wait_back_off("pending").await;
     world.receiver.answer(Reply::Status(200));
     let held = hold(world, "held", "2030-01-01T00:00:00Z").await;
     let until = Timestamp::from_micros(api::clock::now().micros() + PAUSE_MS * 1000);

@@ -57,12 +57,7 @@ async fn make_busy(world: &mut World) -> Sent {
     world.set_schedule(&[5; 40]).await;
     world.receiver.answer(Reply::Status(500));
     let mut sent = vec![("pending", world.send(BOUGHT, "pending").await)];
-    wait::until(SOON, "a delivery in back-off", async || {
-        let deliveries = world.deliveries("pending").await;
-        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
-        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
-    })
-    .await;
+    world.wait_back_off("pending").await;
     world.receiver.answer(Reply::Status(200));
     sent.push(("waiting", world.send(BOUGHT, "waiting").await));
     world.wait_first_notified("waiting").await;

@@ -237,8 +237,7 @@ async fn events_unsent_for_want_of_a_key_are_replayed_by_script() {
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "api_key": "a-key-for-money",
         "events": ["purchase.updated"],
     });
-    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &keyless).await.ok();
-    let id = created["id"].as_str().expect("an id").to_owned();
+    let id = world.add(&keyless).await;
     for receipt in ["one", "two"] {
         world.send("SUBSCRIPTION_PURCHASED", receipt).await;
         wait_final(&world, receipt, &id, 1, "skipped").await;

@@ -153,12 +153,7 @@ async fn go_through_failures(world: &mut World) -> Vec<Place> {
         .push(answer("flush without Temporal", world, &format!("/v1/purchases/{}/flush", world.key(RECEIPT))).await);
     world.temporal.restart().await;
     world.wait_outcome(&stopped.id).await;
-    wait::until(SOON, "a refused connection", async || {
-        let deliveries = world.deliveries(RECEIPT).await;
-        let is_refused = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
-        if is_refused { Ok(()) } else { Err(format!("{deliveries:?}")) }
-    })
-    .await;
+    world.wait_back_off(RECEIPT).await;
     world.receiver.accept().await;
     world.resend(RECEIPT).await;
     world.wait_acked(RECEIPT, 2).await;

@@ -7,10 +7,10 @@ use diesel::sql_types::Text;
 use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection};
 use reqwest::Method;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use serde_json::{Value, json};
+use serde_json::json;
 use system_tests::amplitude::Amplitude;
 use system_tests::devices::{Device, Devices};
-use system_tests::http::Answer;
+use system_tests::http::{Answer, text};
 use system_tests::receiver::{Receiver, Reply};
 use system_tests::rvs::Receipt;
 use system_tests::sns::Rtn;
@@ -102,17 +102,16 @@ impl Seeds {
         let path = format!("/v1/platforms/{}/rotate-ingress-key", world.platform_id);
         let url = text(&world.api.post(&path, &json!({})).await.ok(), "notification_url");
         self.ingress_key = url.rsplit('/').next().unwrap_or_default().to_owned();
-        let destinations = format!("/v1/apps/{}/destinations", world.app_id);
         let integration = json!({
             "kind": "amplitude", "name": "Analytics", "endpoint": self.amplitude.url(), "api_key": AMPLITUDE_KEY,
             "sandbox_api_key": AMPLITUDE_SANDBOX_KEY, "secret_key": AMPLITUDE_SECRET_KEY,
         });
-        let integration = world.api.post(&destinations, &integration).await.ok();
+        let integration = world.create_destination(&integration).await;
         let webhook = json!({
             "kind": "webhook", "name": "second", "url": self.second.url(), "headers": { "x-token": HEADER },
             "signature": "v1a", "private_key": PRIVATE_KEY,
         });
-        let webhook = world.api.post(&destinations, &webhook).await.ok();
+        let webhook = world.create_destination(&webhook).await;
         self.second.trust_shown(&webhook);
         for destination in [&integration, &webhook] {
             world.let_be_pending(&text(destination, "id"), "its server ends before the story does");
@@ -216,8 +215,4 @@ fn key_of_tombstones(world: &World) -> String {
     let plain =
         key.open_in_place(nonce, Aad::from("installation.names_key/1"), sealed).expect("it is encrypted with KEY");
     String::from_utf8(plain.to_vec()).expect("a text")
-}
-
-fn text(answer: &Value, field: &str) -> String {
-    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
 }

@@ -31,17 +31,16 @@ async fn an_event_arrives_as_a_message_until_the_setting_changes() {
     let body = json!({
         "kind": "webhook", "name": "chat", "url": chat.url(), "body": "slack", "events": ["purchase.updated"],
     });
-    let list = format!("/v1/apps/{}/destinations", world.app_id);
-    let created = world.api.call(Method::POST, &list, &body).await;
-    assert_eq!((created.status, &created.body["body"]), (201, &json!("slack")), "{}", created.body);
-    chat.trust_shown(&created.body);
+    let created = world.create_destination(&body).await;
+    assert_eq!(created["body"], "slack");
+    chat.trust_shown(&created);
     world.send(BOUGHT, "chatty").await;
     let first = acknowledged(&chat, 1).await;
     let text = first[0].body["text"].as_str().expect("a text");
     assert_eq!(first[0].body, json!({ "text": text }));
     assert!(text.starts_with("*A purchase's record changed") && text.contains("\nReceipt: chatty"), "{text}");
     assert_eq!(world.wait_received("chatty", 1).await[0].event_type(), "purchase.updated");
-    let path = format!("/v1/destinations/{}", created.body["id"].as_str().expect("an id"));
+    let path = format!("/v1/destinations/{}", created["id"].as_str().expect("an id"));
     let changed = world.api.call(Method::PATCH, &path, &json!({ "body": "event" })).await;
     assert_eq!(changed.status, 200, "{}", changed.body);
     world.send(STOPPED, "chatty").await;

@@ -1,6 +1,7 @@
 //! An OpenTelemetry collector: takes spans by OTLP over HTTP, as `http/protobuf`, and remembers them.
 
 use super::ports;
+use super::shared::locked;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1 as otlp;
 use prost::Message;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -109,10 +110,6 @@ impl Drop for Collector {
     fn drop(&mut self) {
         self.server.abort();
     }
-}
-
-fn locked(seen: &Shared) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn receive(State(seen): State<Shared>, headers: HeaderMap, body: Bytes) -> (StatusCode, Vec<u8>) {

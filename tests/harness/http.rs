@@ -39,6 +39,14 @@ impl Answer {
     }
 }
 
+/// The text of a field.
+///
+/// # Panics
+/// When the field is missing or no text.
+pub fn text(answer: &Value, field: &str) -> String {
+    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
+}
+
 /// A client of one running service.
 #[derive(Debug, Clone)]
 pub struct Api {

@@ -1,11 +1,12 @@
 //! An SMTP server that records the mails that it takes, with answers that a test scripts.
 
 use super::faulty::certificate::Identity;
+use super::shared::locked;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// How its connections are protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ impl Mailbox {
         let shared = seen.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                if lock(&shared).is_over {
+                if locked(&shared).is_over {
                     return;
                 }
                 let (shared, tls) = (shared.clone(), tls.clone());
@@ -93,7 +94,7 @@ impl Mailbox {
     /// Answers the next command that begins with this text, such as `RCPT TO:<b@`, with this line. `CONNECT` is the
     /// greeting, and `.` the end of a message.
     pub fn answer_next(&self, command: &str, line: &str) {
-        lock(&self.seen).next.push_back((command.to_owned(), line.to_owned()));
+        locked(&self.seen).next.push_back((command.to_owned(), line.to_owned()));
     }
 
     /// The mails that the server took.
@@ -103,17 +104,17 @@ impl Mailbox {
 
     /// The mails that came, taken or not.
     pub fn attempts(&self) -> Vec<Mail> {
-        lock(&self.seen).mails.clone()
+        locked(&self.seen).mails.clone()
     }
 
     pub fn commands(&self) -> Vec<String> {
-        lock(&self.seen).commands.clone()
+        locked(&self.seen).commands.clone()
     }
 }
 
 impl Drop for Mailbox {
     fn drop(&mut self) {
-        lock(&self.seen).is_over = true;
+        locked(&self.seen).is_over = true;
         drop(TcpStream::connect(self.address));
     }
 }
@@ -121,10 +122,6 @@ impl Drop for Mailbox {
 trait Duplex: Read + Write {}
 
 impl<T: Read + Write> Duplex for T {}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 fn serve(stream: TcpStream, tls: Arc<ServerConfig>, protection: Protection, seen: &Mutex<Seen>) {
     let protect = |stream| StreamOwned::new(ServerConnection::new(tls.clone()).expect("a session of TLS"), stream);
@@ -155,7 +152,7 @@ impl<S: Duplex> Session<'_, S> {
         }
         while let Some(command) = self.line() {
             let mark = if self.is_protected { "*" } else { "" };
-            lock(self.seen).commands.push(format!("{mark}{command}"));
+            locked(self.seen).commands.push(format!("{mark}{command}"));
             let verb = command.split([' ', ':']).next().unwrap_or_default().to_uppercase();
             let is_open = match verb.as_str() {
                 "EHLO" => self.answer(&command, self.greeting()),
@@ -201,14 +198,14 @@ impl<S: Duplex> Session<'_, S> {
             text.push('\n');
         }
         let is_taken = self.answer(".", "250 queued");
-        lock(self.seen).mails.push(Mail { to: to.to_vec(), text, is_taken });
+        locked(self.seen).mails.push(Mail { to: to.to_vec(), text, is_taken });
         true
     }
 
     /// Answers as scripted, else with `usual`; returns whether the answer is a good one.
     fn answer(&mut self, command: &str, usual: &str) -> bool {
         let scripted = {
-            let next = &mut lock(self.seen).next;
+            let next = &mut locked(self.seen).next;
             let at = next.iter().position(|(beginning, _)| command.starts_with(beginning.as_str()));
             at.and_then(|at| next.remove(at)).map(|(_, line)| line)
         };

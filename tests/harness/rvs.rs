@@ -4,6 +4,7 @@
 //!
 //! It is stricter than Amazon's own sandbox, which accepts any secret.
 
+use super::shared::locked;
 use super::{ports, wait};
 use axum::Router;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpSocket;
 use tokio::sync::watch;
@@ -295,10 +296,6 @@ impl Drop for Rvs {
             server.abort();
         }
     }
-}
-
-fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn receive(State(shared): State<Shared>, method: Method, uri: Uri) -> Response {

@@ -1,5 +1,6 @@
 //! A webhook endpoint for many requests: it counts them by their `webhook-id`, and holds of each body a digest only.
 
+use super::shared::locked;
 use super::wait;
 use axum::Router;
 use axum::body::Bytes;
@@ -8,7 +9,7 @@ use axum::http::HeaderMap;
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -109,8 +110,4 @@ async fn count(State(counts): State<Shared>, headers: HeaderMap, body: Bytes) {
     }
     counts.events += events;
     counts.requests.insert(id, (bytes, 1));
-}
-
-fn locked(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
-    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -3,7 +3,7 @@
 //!
 //! Every test ends with [`World::finish`], which checks what must always hold; a test that forgets it fails.
 
-use super::http::{Answer, Api, post_as_sns};
+use super::http::{Answer, Api, post_as_sns, text};
 use super::process::{Backend, Installation, Process, Variable};
 use super::receiver::{Received, Receiver};
 use super::rvs::{self, Rvs};
@@ -450,10 +450,6 @@ async fn expect_schemas(api: &Api, receiver: &Receiver) {
         let event_type = text(event, "type");
         receiver.expect_schema(&event_type, &api.get(&format!("/api/v1/events/schema/{event_type}")).await.ok());
     }
-}
-
-fn text(answer: &Value, field: &str) -> String {
-    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
 }
 
 fn without_nulls(mut value: Value) -> Value {

@@ -60,9 +60,7 @@ async fn two_hundred_scrapers_of_two_million_pending_hold_nothing_up() {
             "kind": "webhook", "name": format!("pending {number}"), "url": format!("http://127.0.0.1:9/{number}"),
             "enabled": false, "events": ["device.session.end"],
         });
-        let created =
-            target.world.api.post(&format!("/v1/apps/{}/destinations", target.world.app_id), &body).await.ok();
-        ids.push(created["id"].as_str().expect("an id").to_owned());
+        ids.push(target.world.add(&body).await);
     }
     let database = target.world.installation.database().to_owned();
     target.world.kill9();

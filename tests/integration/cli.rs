@@ -114,6 +114,8 @@ fn wrong_usage_ends_with_2() {
         &["run", "--listen", "8091"],
         &["amazon", "verify", "--message", "m", "--certificate", "c", "--at", "someday"],
         &["platform", "update", "id", "--shared-secret", "tops3cret"],
+        &["platform", "update", "id"],
+        &["destination", "update", "id", "--reason", "why"],
     ] {
         let output = ran(&folder, line);
         assert_eq!(output.status.code(), Some(2), "{line:?}: {}", stderr_of(&output));

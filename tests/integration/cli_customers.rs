@@ -89,6 +89,10 @@ fn a_name_of_another_customer_merges_no_two_by_mistake() {
         (&anna["user_id"], &json!(["u1", "u2", "u3"])),
         "a script says that it is wanted"
     );
+    let other = stdout_of(&desk.run(&name(&desk, "Anna", "u5")));
+    let warning =
+        "Warning: `Anna` differs only by case from `anna`, the id of another customer; the two are not merged.";
+    assert!(other.contains(warning), "{other}");
     let alone = desk.answer(&name(&desk, "otto", "u4"));
     assert_eq!((&alone["external_id"], &alone["preview"]), (&json!("otto"), &Value::Null), "nothing to confirm");
     assert_eq!(desk.answer(&name(&desk, "otto", "u4")), alone, "again");

@@ -25,32 +25,12 @@ fn fed(desk: &Desk, line: &[&str], input: &str) -> Output {
 fn a_webhook_is_created_shown_and_changed_by_flags() {
     let desk = Desk::open("cli-webhook");
     desk.write("token", "Bearer hunter2\n");
-    let line = [
-        "destination",
-        "create",
-        "--app",
-        &desk.app,
-        "--name",
-        "backend",
-        "--url",
-        URL,
-        "--event",
-        "purchase.updated,user.*",
-        "--platform",
-        &desk.platform,
-        "--environment",
-        "production",
-        "--rate",
-        "20",
-        "--concurrency",
-        "4",
-        "--schedule",
-        "5s,5m,1h 30m",
-        "--header",
-        "Authorization=@token",
-        "--signature",
-        "v1,v1a",
-    ];
+    let line = format!(
+        "destination create --app {} --name backend --url {URL} --event purchase.updated,user.* --platform {} \
+         --environment production --rate 20 --concurrency 4 --header Authorization=@token --signature v1,v1a --schedule",
+        desk.app, desk.platform
+    );
+    let line: Vec<&str> = line.split(' ').chain(["5s,5m,1h 30m"]).collect();
     let created = desk.answer(&line);
     let expected = [
         ("url", json!(URL)),
@@ -266,32 +246,13 @@ fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
 fn an_integration_is_created_by_flags_and_hides_its_keys() {
     let desk = Desk::open("cli-amplitude");
     desk.write("sandbox", "5a17db0c5a17db0c\n");
-    let line = [
-        "destination",
-        "create",
-        "--app",
-        &desk.app,
-        "--name",
-        "analytics",
-        "--kind",
-        "amplitude",
-        "--endpoint",
-        "eu",
-        "--api-key",
-        "-",
-        "--sandbox-api-key",
-        "@sandbox",
-        "--user-id",
-        "user_id",
-        "--without-external-id",
-        "wait",
-        "--min-id-length",
-        "3",
-        "--prefix",
-        "settle_",
-        "--partner-id",
-        "shop-partner",
-    ];
+    let line = format!(
+        "destination create --app {} --name analytics --kind amplitude --endpoint eu --api-key - --sandbox-api-key \
+         @sandbox --user-id user_id --without-external-id wait --min-id-length 3 --prefix settle_ --partner-id \
+         shop-partner",
+        desk.app
+    );
+    let line: Vec<&str> = line.split(' ').collect();
     let created = stdout_of(&fed(&desk, &line, "c0ffee00c0ffee00\n"));
     for part in [
         "kind                 amplitude",

@@ -164,6 +164,11 @@ fn a_probable_mistake_is_a_warning() {
     let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
     let created = stdout_of(&desk.run(&create));
     assert!(created.contains("Warning: `hello` has no dot, but package names look like"), "{created}");
+    let create = ["platform", "create", "--app", "mine", "--name", "fire", "--package-name", "com example"];
+    let refused = desk.run(&create);
+    let text = stderr_of(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("--package-name: expected letters, digits, dots"), "{text}");
 }
 
 #[test]

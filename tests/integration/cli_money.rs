@@ -16,20 +16,11 @@ const HEADER: &str = "Marketplace,Transaction Id,Transaction Time,Transaction Ty
 fn desk(name: &str) -> (Desk, String) {
     let desk = Desk::open(name);
     desk.write("key", "0123456789abcdef0123456789abcdef");
-    let line = [
-        "destination",
-        "create",
-        "--app",
-        &desk.app,
-        "--kind",
-        "amplitude",
-        "--name",
-        "growth",
-        "--endpoint",
-        "standard",
-        "--api-key",
-        "@key",
-    ];
+    let line = format!(
+        "destination create --app {} --kind amplitude --name growth --endpoint standard --api-key @key",
+        desk.app
+    );
+    let line: Vec<&str> = line.split(' ').collect();
     let integration = desk.id(&line);
     desk.seed(2);
     let event = rows::events().text("id", EVENT).text("collapse_key", FIRST).text("event_type", PURCHASED);

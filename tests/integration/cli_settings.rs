@@ -126,8 +126,8 @@ fn a_second_hold_names_the_first() {
     let desk = Desk::open("cli-held");
     desk.seed(1);
     let hold = ["purchase", "hold", "r0", "--reason", "ticket 4711"];
-    let already = "It is held already, until 2100-01-01T00:00:00";
-    assert!(!stdout_of(&desk.run(&hold)).contains("held already"), "no Temporal took the first one");
+    let already = "It is already held until 2100-01-01T00:00:00";
+    assert!(!stdout_of(&desk.run(&hold)).contains("already held"), "no Temporal took the first one");
     let held = "UPDATE purchases SET held_until = 4102444800000000, held_by = 'ann', held_reason = 'why'";
     desk.beside().batch_execute(held).expect("a hold");
     let printed = stdout_of(&desk.run(&hold));
@@ -189,23 +189,11 @@ fn a_catalogue_is_exported_and_imported_as_one_file() {
     let desk = Desk::open("cli-catalogue");
     let app = desk.app.as_str();
     desk.answer(&["entitlement", "set", "gold", "--app", app, "--name", "Gold"]);
-    let set = [
-        "product",
-        "set",
-        "month",
-        "--app",
-        app,
-        "--entitlement",
-        "gold",
-        "--price",
-        "USD:9.99",
-        "--price",
-        "DE:EUR:8.90",
-        "--price",
-        "USD:10.99@2026-03-01",
-        "--price",
-        "DE:EUR:9.90@2026-03-01T12:00:00+01:00",
-    ];
+    let set = format!(
+        "product set month --app {app} --entitlement gold --price USD:9.99 --price DE:EUR:8.90 --price \
+         USD:10.99@2026-03-01 --price DE:EUR:9.90@2026-03-01T12:00:00+01:00"
+    );
+    let set: Vec<&str> = set.split(' ').collect();
     let dry = desk.run(&[&set[..], &["--dry-run"]].concat());
     assert!(stdout_of(&dry).contains("Nothing was changed. This would affect 0"), "{}", stdout_of(&dry));
     assert_eq!(desk.answer(&["product", "list", "--app", app])["items"], serde_json::json!([]));

@@ -1,10 +1,10 @@
 //! Endpoints that fail in every known way: the recorded error, the results for the event and the endpoint, and the
 //! limits of time and memory. With the real HTTP sender and the webhook's real judgement.
 
+use super::ready;
 use activities::http::{Http, Lookup, Parts, of_this_machine};
-use domain::event::Wildcards;
+use domain::Timestamp;
 use domain::time::duration;
-use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
 use futures::FutureExt as _;
 use protocols::destinations::{Allowed, Config, Exchange};
 use protocols::http::{Reply, Rules};
@@ -14,10 +14,9 @@ use serde_json::json;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, Verdict};
+use storage::{Attempt, AttemptClass, EndpointSignal, Verdict};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
-use uuid::Uuid;
 
 /// The time of every attempt: 1994-11-06T08:49:37Z.
 const AT_SECONDS: i64 = 784_111_777;
@@ -69,19 +68,7 @@ impl AttemptResult {
 }
 
 fn attempt() -> Attempt {
-    let event_id = EventId::new(Uuid::from_u128(2));
-    Attempt {
-        delivery_id: DeliveryId::of(DestinationId::new(Uuid::from_u128(1)), event_id, 0),
-        event_id,
-        event_type: "purchase.updated".to_owned(),
-        revision: 1,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
-        body: "{\"a\":1}".to_owned(),
-        traceparent: None,
-    }
+    ready::attempt("purchase.updated", "{\"a\":1}")
 }
 
 fn config(url: &str) -> Config {
@@ -89,24 +76,7 @@ fn config(url: &str) -> Config {
     let allowed_networks = vec!["127.0.0.0/8".parse().expect("a network")];
     let rules = Rules { allowed_networks, allow_http: true, ..Rules::default() };
     let allowed = Allowed { rules, ..Allowed::default() };
-    let fields = json!({ "url": url }).as_object().cloned().expect("fields");
-    let webhook_config = Config::create("webhook", &fields, &allowed, [7; 32]).expect("a webhook");
-    let destination = Destination {
-        id: DestinationId::new(Uuid::from_u128(1)),
-        app_id: AppId::new(Uuid::nil()),
-        kind: "webhook".to_owned(),
-        common: DestinationSettings::new("faulty"),
-        wildcards: Wildcards::Everything,
-        settings: webhook_config.settings,
-        per_user: webhook_config.traits.per_user,
-        per_request: webhook_config.traits.per_request,
-        profile: webhook_config.traits.profile,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
-    };
-    Config::ready(&destination, &webhook_config.secret, &allowed).expect("a webhook ready to be used")
+    ready::destination("webhook", &json!({ "url": url }), &allowed)
 }
 
 /// A sender that may reach 127.0.0.1, trusts these authorities and resolves names with `lookup`.

@@ -4,7 +4,7 @@ use api::clock;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use std::time::Duration;
-use system_tests::http::{Api, post_as_sns, send_raw};
+use system_tests::http::{Api, post_as_sns, send_raw, text};
 use system_tests::process::{Backend, Installation, Process};
 use system_tests::sns::{PACKAGE, Rtn, Sns, TOPIC};
 use system_tests::wait;
@@ -27,10 +27,6 @@ async fn start(variables: &[(&str, &str)]) -> (Installation, Process) {
 /// Creates a platform, and returns its notification URL.
 pub async fn platform(api: &Api) -> String {
     text(&add_platform(api).await, "notification_url")
-}
-
-fn text(answer: &Value, field: &str) -> String {
-    answer[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {answer}")).to_owned()
 }
 
 async fn add_platform(api: &Api) -> Value {

@@ -1,9 +1,9 @@
 //! Mails, handed to an SMTP server: what arrives, what each answer leads to, and that nothing is sent in plain text that
 //! should not be.
 
+use super::ready;
 use activities::http::{Http, Parts, of_this_machine};
-use domain::event::Wildcards;
-use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use domain::{DeliveryId, Timestamp};
 use protocols::destinations::{Allowed, Config, Exchange, email};
 use protocols::http::{Reply, Rules};
 use rustls::pki_types::CertificateDer;
@@ -11,12 +11,15 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, Destination, DestinationSettings, EndpointSignal, EventResult, Verdict};
+use storage::{Attempt, AttemptClass, EndpointSignal, EventResult, Verdict};
 use system_tests::mailbox::{Mailbox, Protection};
 use uuid::Uuid;
 
 const PASSWORD: &str = "hunter2";
 const RETRY: Verdict = Verdict::Retry { delay: Duration::from_secs(5) };
+/// The time of the first attempt.
+const FIRST: Timestamp = Timestamp::from_millis(1_772_625_600_000);
+const HALF_AN_HOUR_MS: i64 = 1_800_000;
 
 /// A destination at the SMTP server of this URL.
 struct Desk {
@@ -30,23 +33,7 @@ impl Desk {
         let mail = email::Server::parse(url, "settle <settle@example.com>").expect("a server");
         let allowed = Allowed { mail: Some(mail), ..Allowed::default() };
         let fields = json!({ "to": ["ops@example.com", "cto@example.com"] });
-        let created = Config::create("email", fields.as_object().expect("fields"), &allowed, [7; 32]).expect("valid");
-        let destination = Destination {
-            id: DestinationId::new(Uuid::from_u128(1)),
-            app_id: AppId::new(Uuid::nil()),
-            kind: "email".to_owned(),
-            common: DestinationSettings::new("on-call"),
-            wildcards: Wildcards::Everything,
-            settings: created.settings,
-            per_user: false,
-            per_request: 1,
-            profile: None,
-            state: domain::health::State::Healthy,
-            reason: None,
-            since: Timestamp::default(),
-            created_at: Timestamp::default(),
-        };
-        let config = Config::ready(&destination, &created.secret, &allowed).expect("a usable destination");
+        let config = ready::destination("email", &fields, &allowed);
         let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
         let mail_roots = Some(vec![CertificateDer::from(authority.to_vec())]);
         let denied_networks = denied.iter().map(|network| network.parse().expect("a network")).collect();
@@ -63,21 +50,15 @@ impl Desk {
         Self::new(&format!("{scheme}://user:{PASSWORD}@localhost:{port}"), authority, &[])
     }
 
-    /// Makes this attempt at the one event.
-    async fn attempt(&self, number: i64) -> (EventResult, EndpointSignal, Reply) {
-        let at = Timestamp::from_millis(1_772_625_600_000);
+    /// Makes this attempt at the one event, so long after the first.
+    async fn attempt(&self, number: i64, passed_ms: i64) -> (EventResult, EndpointSignal, Reply) {
+        let at = FIRST.plus_millis(passed_ms);
         let letter = json!({ "subject": "[settle] Billing is failing", "text": "Billing is failing\n.\n..\n" });
         let event = Attempt {
             delivery_id: DeliveryId::new(Uuid::from_u128(7)),
-            event_id: EventId::new(Uuid::from_u128(8)),
-            event_type: "destination.failing".to_owned(),
-            revision: 1,
             number,
-            refusals: 0,
-            first_tried_at: (number > 1).then_some(at),
-            is_stale: false,
-            body: letter.to_string(),
-            traceparent: None,
+            first_tried_at: (number > 1).then_some(FIRST),
+            ..ready::attempt("destination.failing", &letter.to_string())
         };
         let request = self.config.request(at, std::slice::from_ref(&event)).expect("a request");
         let reply = self.http.send(request).await;
@@ -87,7 +68,11 @@ impl Desk {
     }
 
     async fn check(&self, number: i64, verdict: Verdict, class: AttemptClass) -> Reply {
-        let (result, signal, reply) = self.attempt(number).await;
+        self.check_after(0, number, verdict, class).await
+    }
+
+    async fn check_after(&self, passed_ms: i64, number: i64, verdict: Verdict, class: AttemptClass) -> Reply {
+        let (result, signal, reply) = self.attempt(number, passed_ms).await;
         assert_eq!((result.verdict, result.class), (verdict, class), "{reply:?}");
         assert_eq!(signal == EndpointSignal::Success, verdict == Verdict::Delivered, "{signal:?}");
         reply
@@ -141,7 +126,9 @@ async fn a_refused_mail_fails_for_good() {
     mailbox.answer_next("RCPT", "550 5.1.1 no such user");
     mailbox.answer_next("RCPT", "550 5.1.1 no such user");
     let reply = desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
-    assert_eq!(body(&reply), "5.1.1 no such user");
+    let line = "550 5.1.1 no such user";
+    let named = format!("5.1.1 no such user\nnot to ops@example.com: {line}\nnot to cto@example.com: {line}");
+    assert_eq!(body(&reply), named);
     mailbox.answer_next(".", "554 5.6.0 spam");
     desk.check(1, Verdict::Failed, AttemptClass::Refused).await;
     // The sender is wrong, and not the mail.
@@ -154,9 +141,9 @@ async fn a_refused_mail_fails_for_good() {
 async fn a_mail_goes_to_the_recipients_that_are_accepted() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
-    for line in ["550 5.1.1 no such user", "452 4.2.2 mailbox full"] {
+    for (line, passed_ms) in [("550 5.1.1 no such user", 0), ("452 4.2.2 mailbox full", HALF_AN_HOUR_MS)] {
         mailbox.answer_next("RCPT TO:<ops@", line);
-        let reply = desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+        let reply = desk.check_after(passed_ms, 4, Verdict::Delivered, AttemptClass::Success).await;
         assert_eq!(body(&reply), format!("queued\nnot to ops@example.com: {line}"));
     }
     assert!(mailbox.mails().iter().all(|mail| mail.to == ["cto@example.com"]));
@@ -164,6 +151,23 @@ async fn a_mail_goes_to_the_recipients_that_are_accepted() {
     mailbox.answer_next("RCPT TO:<ops@", "550 5.1.1 no such user");
     mailbox.answer_next("RCPT TO:<cto@", "452 4.2.2 mailbox full");
     desk.check(1, RETRY, AttemptClass::ServerError).await;
+}
+
+#[tokio::test]
+async fn a_postponed_recipient_gets_the_mail_with_the_others_and_once() {
+    let mailbox = Mailbox::start(Protection::None);
+    let desk = Desk::plain(&mailbox);
+    mailbox.answer_next("RCPT TO:<cto@", "451 4.7.1 greylisted");
+    let reply = desk.check(1, RETRY, AttemptClass::ServerError).await;
+    assert_eq!(body(&reply), "4.7.1 greylisted\nnot to cto@example.com: 451 4.7.1 greylisted");
+    assert_eq!(mailbox.attempts(), [], "nobody has it yet");
+    desk.check(2, Verdict::Delivered, AttemptClass::Success).await;
+    let mails = mailbox.mails();
+    assert_eq!((mails.len(), mails[0].to.clone()), (1, vec!["ops@example.com".into(), "cto@example.com".into()]));
+    // A server that closes refuses all, also if it accepted one before.
+    mailbox.answer_next("RCPT TO:<cto@", "421 4.3.2 closing");
+    let reply = desk.check(1, RETRY, AttemptClass::Throttled).await;
+    assert_eq!((body(&reply), mailbox.attempts().len()), ("4.3.2 closing", 1));
 }
 
 #[tokio::test]

@@ -24,4 +24,5 @@ mod listener;
 mod mail;
 mod missing_key;
 mod own_server;
+mod ready;
 mod storage;

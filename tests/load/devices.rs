@@ -70,7 +70,7 @@ async fn main() {
     world.temporal.let_others_first();
     let tally = Tally::start().await;
     let hook = json!({ "kind": "webhook", "name": "tally", "url": tally.url(), "events": ["device.*"] });
-    drop(world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &hook).await.ok());
+    world.add(&hook).await;
     let platform = long_platform(&world).await;
     let url = platform["notification_url"].as_str().expect("a URL").to_owned();
     let devices = Devices::of(&world).await;

@@ -1,18 +1,15 @@
 //! A purchase as the worker takes it through the storage: accepted, settled and delivered.
 
 use anyhow::Context;
-use domain::verification::Product;
-use domain::{
-    CollapseKey, DestinationId, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot,
-    Timestamp, Verification,
-};
+use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{
-    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Fate,
-    Finish, Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings,
-    Record, Recorded, Rendered, SecretString, Store, Traits, Verdict,
+    Attempt, AttemptClass, Config, Database, DeliveryResult, DestinationSettings, EndpointSignal, EventResult, Finish,
+    Key, Lease, LeaseResult, Loaded, Mode, NewDestination, NewNotification, NewPlatform, PlatformSettings, Record,
+    Recorded, Rendered, SecretString, Store, Traits, Verdict,
 };
+use system_tests::records;
 
 pub async fn open(database: Database) -> anyhow::Result<Store> {
     Ok(Store::open(Config { database, key: Key::new([1; 32]), clock: api::clock::now }).await?)
@@ -57,7 +54,7 @@ pub fn notification(
     receipt_id: &str,
     customer: &str,
     at_ms: i64,
-) -> anyhow::Result<NewNotification> {
+) -> NewNotification {
     let (collapse_key, store_time) = (CollapseKey::of(platform_id, receipt_id), Timestamp::from_millis(at_ms));
     let notification = Notification {
         message_id: message_id.to_owned(),
@@ -70,18 +67,7 @@ pub fn notification(
         related_receipt_id: None,
         is_test: false,
     };
-    Ok(NewNotification {
-        platform_id,
-        message_id: notification.message_id.clone(),
-        receipt_id: notification.receipt_id.clone(),
-        collapse_key: Some(collapse_key),
-        store_type: notification.store_type.clone(),
-        store_time: Some(store_time),
-        app_user_id: notification.app_user_id.clone(),
-        body: serde_json::to_string(&notification)?,
-        fate: Fate::Open,
-        traceparent: None,
-    })
+    records::stored(platform_id, &notification)
 }
 
 /// Records a settling, whose purchase must not have changed meanwhile.
@@ -95,35 +81,7 @@ pub async fn settle(store: &Store, record: Record) -> anyhow::Result<()> {
 
 /// The record that settles everything that was loaded.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
-    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-    let snapshot = Snapshot {
-        at: loaded.now,
-        product: Product::Subscription,
-        product_id: Some("parent".to_owned()),
-        term_sku: Some("term".to_owned()),
-        renews_at: Some(loaded.now.plus(Duration::from_secs(30 * 24 * 3600))),
-        auto_renewing: Some(true),
-        ..Snapshot::default()
-    };
-    let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
-    (decision.waits, decision.wake) = (None, None);
-    Record {
-        collapse_key,
-        settling: loaded.settling + 1,
-        revision: loaded.revision,
-        seqs,
-        decision,
-        is_replaced: loaded.is_replaced,
-        settings_version: loaded.settings_version,
-        is_queried: loaded.verify,
-        from_devices: Vec::new(),
-        is_answer: true,
-        is_real: true,
-        traceparent: None,
-    }
+    records::record(collapse_key, loaded, loaded.now.plus(Duration::from_secs(30 * 24 * 3600)))
 }
 
 /// Delivers everything of a purchase that is pending for a webhook.

@@ -109,8 +109,7 @@ impl Run {
         let body = json!({
             "kind": "amplitude", "name": "Money", "endpoint": amplitude.url(), "api_key": KEY, "events": EVENTS,
         });
-        let path = format!("/v1/apps/{}/destinations", calendar.world.app_id);
-        let _: Value = calendar.world.api.post(&path, &body).await.ok();
+        calendar.world.add(&body).await;
         let now = at(NOW);
         let stories = cells.iter().map(|cell| (*cell, cell.story(now))).collect();
         Self { calendar, amplitude, stories, now }

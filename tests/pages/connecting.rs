@@ -53,7 +53,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     let message = stage.world.sns.notification(&rtn);
     let answer = stage.world.post_at(&url, &message).await.expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
-    stage.wait_text("#way", "The newest purchase").await;
+    stage.wait_text("#way", "The latest purchase").await;
     wait::until(SOON, "the first event", async || {
         let events = stage.world.receiver.all();
         let is_here = events.iter().any(|event| event.receipt_id() == "first" && event.is_acked());

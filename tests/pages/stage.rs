@@ -35,8 +35,7 @@ impl Stage {
             "kind": "webhook", "name": "Analytics", "url": "https://analytics.example.com/hook",
             "events": ["user.subscription.expired"],
         });
-        let added = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &analytics).await.ok();
-        assert!(added["id"].is_string(), "{added}");
+        world.add(&analytics).await;
         let browser = Browser::start().await;
         browser.run_first(WATCH).await;
         let stage = Self { world, browser };

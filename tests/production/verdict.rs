@@ -6,7 +6,7 @@ use domain::{CollapseKey, PlatformId};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use system_tests::http::Api;
+use system_tests::http::{Api, text};
 use system_tests::receiver::Receiver;
 use system_tests::wait;
 
@@ -116,8 +116,4 @@ fn check_deliveries(events: &[Value], deliveries: &[Value]) {
     let is_final = |one: &&Value| one["status"] == "delivered" || one["status"] == "superseded";
     let other = deliveries.iter().find(|one| !is_final(one));
     assert!(other.is_none(), "neither delivered nor superseded: {other:?}");
-}
-
-fn text(value: &Value, field: &str) -> String {
-    value[field].as_str().unwrap_or_else(|| panic!("no text `{field}` in {value}")).to_owned()
 }

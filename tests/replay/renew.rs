@@ -265,19 +265,10 @@ async fn admin(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     keep.asleep(world, "hold-and-release").await
 }
 
-async fn wait_back_off(world: &World, receipt_id: &str) {
-    wait::until(SOON, "a delivery in back-off", async || {
-        let deliveries = world.deliveries(receipt_id).await;
-        let is_waiting = deliveries.iter().any(|one| one["status"] == "pending" && one["last_error"].is_string());
-        if is_waiting { Ok(()) } else { Err(format!("{deliveries:?}")) }
-    })
-    .await;
-}
-
 async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "retried-lane").await;
-    wait_back_off(world, "retried-lane").await;
+    world.wait_back_off("retried-lane").await;
     world.wait_acked("retried-lane", 1).await;
     keep.asleep(world, "retried-lane").await
 }
@@ -286,7 +277,7 @@ async fn retried_lane(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
 async fn continued(world: &mut World, keep: &Keep) -> anyhow::Result<()> {
     world.receiver.answer_next(1, &Reply::Status(500));
     world.send(BOUGHT, "continued").await;
-    wait_back_off(world, "continued").await;
+    world.wait_back_off("continued").await;
     let workflow = world.workflow("continued");
     wait::until(SOON, "a continued run", async || {
         // A malformed flush, which only adds a signal to the history.

@@ -44,11 +44,6 @@ fn devices() -> u32 {
     named.map_or(DEVICES, |number| number.parse().expect("SETTLE_TRUST_DEVICES is a number of devices"))
 }
 
-async fn add(world: &World, destination: Value) -> String {
-    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &destination).await.ok();
-    created["id"].as_str().expect("an id").to_owned()
-}
-
 /// Reports everything, and returns the events a second.
 async fn report_all(world: &World, count: u32) -> f64 {
     let devices = Devices::of(world).await;
@@ -100,7 +95,7 @@ async fn events_of_many_devices_survive_a_killed_worker() {
     let analytics = json!({
         "kind": "amplitude", "name": "analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY, "events": events,
     });
-    let streams = [add(&world, hook).await, add(&world, analytics).await].map(|id| format!("stream/{id}"));
+    let streams = [world.add(&hook).await, world.add(&analytics).await].map(|id| format!("stream/{id}"));
 
     let began = Instant::now();
     let rate = report_all(&world, count).await;

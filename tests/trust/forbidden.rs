@@ -32,8 +32,7 @@ impl Forbidden {
         let listener = Faulty::at((ADDRESS, 0).into());
         let url = format!("http://127.0.0.1:{}/hook", listener.port());
         let body = json!({ "kind": "webhook", "name": "forbidden", "url": url, "events": events, "enabled": false });
-        let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-        let forbidden = Self { listener, destination_id: created["id"].as_str().expect("an id").to_owned() };
+        let forbidden = Self { listener, destination_id: world.add(&body).await };
         forbidden.lead_to(world, &forbidden.url());
         let path = format!("/v1/destinations/{}", forbidden.destination_id);
         drop(world.api.call(Method::PATCH, &path, &json!({ "enabled": true })).await.ok());

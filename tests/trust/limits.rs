@@ -177,7 +177,7 @@ async fn the_rate_holds_for_amplitude_over_two_workers() {
             "kind": "amplitude", "name": name, "endpoint": amplitude.url(), "sandbox_api_key": key,
             "events": ["user.*"], "rate": RATE,
         });
-        let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+        let created = world.create_destination(&body).await;
         assert_eq!(created["rate"], RATE);
         let id = created["id"].as_str().expect("an id").to_owned();
         let before = amplitude.requests().len();

@@ -2,13 +2,10 @@
 //! processes under test deliver them. Settling them through Temporal's dev server would take an hour, and these tests
 //! are about delivery.
 
-use domain::verification::Product;
-use domain::{
-    CollapseKey, Notification, NotificationKind, Outcome, PlatformId, SettlingContext, Snapshot, Timestamp, Transition,
-    TransitionKind, Verification,
-};
+use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Timestamp, Transition, TransitionKind};
 use futures::{StreamExt, stream};
-use storage::{Config, Database, Fate, Key, Loaded, NewNotification, Record, Recorded, Store};
+use storage::{Config, Database, Key, Loaded, NewNotification, Record, Recorded, Store};
+use system_tests::records;
 use system_tests::world::World;
 
 /// Number of purchases that are written at once.
@@ -76,54 +73,16 @@ impl RevisionWriter {
             related_receipt_id: None,
             is_test: false,
         };
-        NewNotification {
-            platform_id: self.platform_id,
-            message_id: notification.message_id.clone(),
-            receipt_id: receipt.to_owned(),
-            collapse_key: Some(notification.collapse_key),
-            store_type: notification.store_type.clone(),
-            store_time: Some(store_time),
-            app_user_id: notification.app_user_id.clone(),
-            body: serde_json::to_string(&notification).expect("JSON"),
-            fate: Fate::Open,
-            traceparent: None,
-        }
+        records::stored(self.platform_id, &notification)
     }
 }
 
 /// A settling with one transition, whose snapshot renews one month later with every revision.
 fn record(key: CollapseKey, loaded: &Loaded) -> Record {
     let month_ms = 30 * 24 * 3600 * 1000;
-    let snapshot = Snapshot {
-        at: loaded.now,
-        product: Product::Subscription,
-        product_id: Some("parent".to_owned()),
-        term_sku: Some("term".to_owned()),
-        renews_at: Some(loaded.now.plus_millis((loaded.revision + 1) * month_ms)),
-        auto_renewing: Some(true),
-        ..Snapshot::default()
-    };
-    let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
+    let mut record = records::record(key, loaded, loaded.now.plus_millis((loaded.revision + 1) * month_ms));
     let turn = usize::try_from(loaded.revision).unwrap_or(0);
     let what = if turn == 0 { TransitionKind::Purchased } else { TURNS[turn % TURNS.len()] };
-    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
-    decision.transitions = vec![Transition { kind: what, at: Some(loaded.now), cycle: None }];
-    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
-    (decision.waits, decision.wake) = (None, None);
-    Record {
-        collapse_key: key,
-        settling: loaded.settling + 1,
-        revision: loaded.revision,
-        seqs,
-        decision,
-        is_replaced: loaded.is_replaced,
-        settings_version: loaded.settings_version,
-        is_queried: loaded.verify,
-        from_devices: Vec::new(),
-        is_answer: true,
-        is_real: true,
-        traceparent: None,
-    }
+    record.decision.transitions = vec![Transition { kind: what, at: Some(loaded.now), cycle: None }];
+    record
 }

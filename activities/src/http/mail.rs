@@ -1,8 +1,9 @@
 //! Hands a mail to an SMTP server: one connection for each mail, to addresses that were checked, with TLS for the name of
 //! the host.
 //!
-//! A mail goes to the recipients that the server accepts. If it accepts some, the answer is that to the mail, and its
-//! body names the others; if it accepts none, the answer is that to a recipient, the first that may be accepted later.
+//! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none
+//! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to a recipient, the
+//! first that may be accepted later. The body of the answer names the refused recipients.
 
 use super::failure::is_tls;
 use lettre::transport::smtp::Error;
@@ -26,6 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Logins that carry the password itself: TLS protects it.
 const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
+/// The server closes the connection.
+const CLOSING: u16 = 421;
 /// Maximum length of a recorded answer in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 
@@ -145,20 +148,22 @@ async fn transfer(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mes
         match connection.command(Rcpt::new(address.clone(), Vec::new())).await {
             Ok(_) => {}
             Err(error) => match refusal("RCPT", &error, Failure::Reset) {
-                Refusal::Answer { code, text, .. } => refused.push((address, code, text)),
-                failure @ Refusal::Failure(_) => return Err(failure),
+                Refusal::Answer { code, text, .. } if code != CLOSING => refused.push((address, code, text)),
+                closed => return Err(closed),
             },
         }
     }
-    if refused.len() == envelope.to.len() {
-        let later = refused.iter().position(|(_, code, _)| *code < 500).unwrap_or(0);
-        let (_, code, text) = refused.swap_remove(later);
-        return Err(Refusal::Answer { command: "RCPT", code, text });
+    // A single recipient is the one that the answer is about.
+    let named = refused.iter().filter(|_| envelope.to.len() > 1);
+    let names: String = named.map(|(address, code, text)| format!("\nnot to {address}: {code} {text}")).collect();
+    let later = refused.iter().position(|(_, code, _)| *code < 500);
+    if refused.len() == envelope.to.len() || (envelope.awaits_all && later.is_some()) {
+        let (_, code, text) = refused.swap_remove(later.unwrap_or(0));
+        return Err(Refusal::Answer { command: "RCPT", code, text: text + &names });
     }
     connection.command(Data).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
     let taken = connection.message(message).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
-    let others = refused.iter().map(|(address, code, text)| format!("\nnot to {address}: {code} {text}"));
-    Ok(answer("DATA", code(&taken), text(&taken) + &others.collect::<String>()))
+    Ok(answer("DATA", code(&taken), text(&taken) + &names))
 }
 
 impl Refusal {

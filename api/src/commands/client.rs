@@ -6,6 +6,7 @@ use super::secret::Source;
 use super::settings::PathFlags;
 use crate::config::{self, Config, Variables};
 use crate::keys::REASON;
+use crate::shell::quoted;
 use anyhow::{Context, anyhow, bail};
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
@@ -98,7 +99,7 @@ impl Remote {
     /// A command for the same service, as a person types it: with the flags that this command was started with.
     pub fn command(&self, arguments: &str) -> String {
         let address = self.service.as_ref().map(|url| url.as_str().trim_end_matches('/'));
-        let service = address.map_or_else(String::new, |url| format!(" --service {url}"));
+        let service = address.map_or_else(String::new, |url| format!(" --service {}", quoted(url)));
         format!("{} {arguments}{service}{}", program(), self.place.as_typed())
     }
 
@@ -111,7 +112,7 @@ impl Remote {
 
     fn admin_token(&self, variables: &Variables, config: Option<Config>, url: &Url) -> anyhow::Result<SecretString> {
         if let Some(source) = &self.token {
-            return source.read();
+            return source.read("--token");
         }
         // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
         if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
@@ -123,7 +124,7 @@ impl Remote {
         }
         let file = super::data::token_file(&data);
         check_owner(url, &data, &file)?;
-        let token = Source::File(file.clone()).read();
+        let token = Source::File(file.clone()).read("the admin token");
         if file.exists() {
             return token;
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub const HOOKS: &[(&str, Hook)] = &[
     ("name", Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned)))),
-    ("name", Hook::Print(|_, exchange| print_named(exchange))),
+    ("name", Hook::Print(print_named)),
     ("state", Hook::Print(print_state)),
     (
         "erase",
@@ -52,13 +52,13 @@ struct Erasure {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct ErasureKey {
-    /// Your id of the customer.
+    /// Your id for the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
-    /// settle's id of the customer.
+    /// settle's id for the customer.
     #[arg(long, value_name = "ID")]
     user_id: Option<String>,
 }
@@ -70,7 +70,7 @@ struct Move {
     app: String,
     #[command(flatten)]
     key: MoveKey,
-    /// Your id of the customer who receives the purchases; a new id creates a customer.
+    /// Your id for the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
     /// The reason, which is stored.
@@ -85,10 +85,10 @@ struct Move {
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 struct MoveKey {
-    /// Your id of the customer.
+    /// Your id for the customer.
     #[arg(long, value_name = "ID")]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[arg(long, value_name = "ID")]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.
@@ -105,8 +105,15 @@ async fn move_to(client: &Client, Move { app, key, to, reason, by }: Move) -> an
     let MoveKey { external_id, app_user_id, receipt } = key;
     let from = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
     let body = json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
-    let answer = client.post(&format!("{}/move", customers(client, &app).await?), &body).await?;
+    let mut answer = client.post(&format!("{}/move", customers(client, &app).await?), &body).await?;
+    print_warnings(client, &mut answer);
     Ok(table::answer(client, &answer))
+}
+
+/// Prints the warnings of an answer to people, and removes them from what they are shown.
+fn print_warnings(client: &Client, answer: &mut Value) {
+    let fields = answer.as_object_mut().filter(|_| !client.json);
+    table::warnings(&fields.and_then(|fields| fields.remove("warnings")).unwrap_or_default());
 }
 
 /// Shows the merge that a name would make, and asks whether it is wanted. The call then does what was shown, or nothing.
@@ -137,8 +144,9 @@ fn merge_question(merge: &Value) -> String {
 }
 
 /// Prints a customer who was named; of a dry run what it would do.
-fn print_named(Exchange { answer, .. }: &Exchange) {
+fn print_named(client: &Client, Exchange { answer, .. }: &Exchange) {
     let mut customer = answer.clone();
+    print_warnings(client, &mut customer);
     let preview = customer.as_object_mut().and_then(|fields| fields.remove("preview"));
     if let Some(preview) = &preview {
         if let Some(note) = preview["note"].as_str() {

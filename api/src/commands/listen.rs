@@ -19,7 +19,7 @@ Example:
   settle listen --listen 127.0.0.1:9000 --secret @webhook-secret.txt
   settle listen --secret @webhook-secret.txt --forward-to http://127.0.0.1:3000/hooks
 --forward-to forwards each verified event unchanged, so that your program can verify the signature with the same secret,
-and returns your program's response to settle. settle retries anything but 2xx by the destination's schedule, or at once
+and returns your program's response to settle. settle retries anything but 2xx on the destination's schedule, or at once
 with `settle destination retry ID`.
 Next: `settle resend purchase COLLAPSE_KEY` sends it an event. To allow a destination on this machine, start settle with
 SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8 SETTLE_DESTINATIONS_ALLOW_HTTP=true.")]
@@ -40,7 +40,7 @@ pub struct Options {
 
 /// Receives until the process is stopped.
 pub async fn listen(options: Options) -> anyhow::Result<ExitCode> {
-    let webhook = receiver::webhook(&options.secret.read()?).context("--secret")?;
+    let webhook = receiver::webhook(&options.secret.read("--secret")?).context("--secret")?;
     let listener = sockets::bind("--listen", options.listen)?;
     let stop = Stop::on_signals()?;
     let style = if options.json { Style::Json } else { Style::Line };

@@ -16,8 +16,8 @@ Example:
 
 Raise the epoch after you restore a backup and before you start settle. The
 restored database would reuse the ids of lost events for other events, and
-receivers that remember those ids would drop them. Raising the epoch without
-need is harmless.
+receivers that remember those ids would drop them. Raising the epoch
+unnecessarily is harmless.
 
 --rekey encrypts everything again with the first key of SETTLE_KEY, then prints
 which keys can be dropped. If it is interrupted, even by kill -9, run it again:

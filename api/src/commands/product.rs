@@ -81,7 +81,7 @@ fn affected(exchange: &Exchange) -> String {
 fn affected_purchases(answer: &Value, is_dry: bool) -> String {
     let count = table::field(answer, "purchases");
     let sentence = if count == "0" && !is_dry {
-        "Done. This affects no purchase.".to_owned()
+        "Done. This affects no purchases.".to_owned()
     } else if is_dry {
         format!("Nothing was changed. This would affect {count} purchases.")
     } else {

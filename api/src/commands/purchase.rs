@@ -5,6 +5,7 @@ use super::drawn::{Exchange, Hook, Planned};
 use super::{explain, table};
 use crate::clock;
 use crate::resources::purchases::state_for_people;
+use crate::shell::quoted;
 use domain::Timestamp;
 use serde_json::{Map, Value};
 
@@ -64,7 +65,7 @@ async fn note_earlier_hold(client: &Client, planned: &Planned<'_>) -> anyhow::Re
         Err(_) => None,
     };
     if let Some(until) = until.filter(|until| *until > clock::now() && !client.json) {
-        table::line(&format!("It is held already, until {until}; the new hold replaces that one."));
+        table::line(&format!("It is already held until {until}; the new hold replaces that one."));
     }
     Ok(Map::new())
 }
@@ -74,7 +75,7 @@ fn held(exchange: &Exchange) -> String {
         until if until.is_empty() => "for seven days".to_owned(),
         until => format!("until {until}"),
     };
-    let purchase = exchange.typed("collapse_key");
+    let purchase = quoted(&exchange.typed("collapse_key"));
     format!(
         "It will not be settled {until} (`settle purchase release {purchase}` ends the hold); `settle explain purchase \
          {purchase}` shows the result."
@@ -90,12 +91,17 @@ mod tests {
     fn a_hold_prints_its_end_and_the_next_command() {
         for (typed, part) in [
             (json!({ "collapse_key": "r1" }), "for seven days (`settle purchase release r1`"),
+            (json!({ "collapse_key": "r 1" }), "for seven days (`settle purchase release 'r 1'`"),
             (json!({ "collapse_key": "r1", "until": "2026-12-01T00:00:00Z" }), "until 2026-12-01T00:00:00Z (`settle"),
         ] {
             let typed = typed.as_object().cloned().unwrap_or_default();
+            let purchase = crate::shell::quoted(typed["collapse_key"].as_str().unwrap_or_default());
             let sentence = held(&Exchange { answer: Value::Null, typed, is_filtered: false });
             assert!(sentence.contains(part), "{sentence}");
-            assert!(sentence.ends_with("; `settle explain purchase r1` shows the result."), "{sentence}");
+            assert!(
+                sentence.ends_with(&format!("; `settle explain purchase {purchase}` shows the result.")),
+                "{sentence}"
+            );
         }
     }
 }

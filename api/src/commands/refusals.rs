@@ -20,7 +20,7 @@ fn warn_about(destination: &Destination, allowed: &Allowed) {
             destination.id = %destination.id,
             destination.name = destination.name,
             reason = %refusal,
-            "the settings allow no request to a destination; what is pending for it waits"
+            "the settings allow no request to a destination; its pending deliveries wait"
         );
     }
 }

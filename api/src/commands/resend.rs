@@ -10,10 +10,10 @@ use domain::Timestamp;
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
 
-/// Resend an event, a purchase, a time range, what failed, or the newest states that a destination lacks.
+/// Resend an event, a purchase, a time range, what failed, or the latest states that a destination lacks.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Only a purchase's newest state is sent, once; `user.*` events are sent unchanged. Each delivery has a new `webhook-id`.
+Only a purchase's latest state is sent, once; `user.*` events are sent unchanged. Each delivery has a new `webhook-id`.
 Pending deliveries are not queued twice, and Amplitude never gets an event that it already has.
 `range` and `failed` cover every app and destination unless --app or --destination limits them. `behind`, `missing` and
 `all` send only states, to one destination. The destination's rate and concurrency apply:
@@ -47,7 +47,7 @@ Next: `settle explain event EVENT_ID` shows the result.")]
         #[command(flatten)]
         to: To,
     },
-    /// Resend the newest state of a purchase and all its `user.*` events.
+    /// Resend the latest state of a purchase and all its `user.*` events.
     #[command(after_help = "\
 Example:
   settle resend purchase RECEIPT --destination ID
@@ -88,14 +88,14 @@ Next: `settle delivery list --status failed` shows what still failed.")]
         #[command(flatten)]
         scope: Scope,
     },
-    /// Send the newest states that the destination has not acknowledged.
+    /// Send the latest states that the destination has not acknowledged.
     #[command(after_help = "\
 Example:
   settle resend behind --destination ID --dry-run      (only counts)
   settle resend behind --destination ID
 Next: `settle destination show ID` shows what is still pending.")]
     Behind(One),
-    /// Send the newest states and profiles that were never queued for a destination, such as a new one.
+    /// Send the latest states and profiles that were never queued for a destination, such as a new one.
     ///
     /// Running it again sends nothing twice.
     #[command(after_help = "\
@@ -105,7 +105,7 @@ Example:
 Next: `settle destination show ID` shows what is still pending. `settle resend behind --destination ID` sends states that
 it has not acknowledged.")]
     Missing(One),
-    /// Send the newest state of every purchase, for a receiver that lost its table.
+    /// Send the latest state of every purchase, for a receiver that lost its table.
     #[command(after_help = "\
 Example:
   settle resend all --destination ID
@@ -142,8 +142,8 @@ struct One {
 /// The flags of every selection.
 #[derive(Debug, Clone, clap::Args)]
 struct Pages {
-    /// Send pending deliveries of the selection now: ends back-offs and `Retry-After`, and also pauses unless one event
-    /// or purchase is selected.
+    /// Send pending deliveries of the selection now: ends back-offs and `Retry-After` and, unless one event or purchase
+    /// is selected, any pause.
     #[arg(long, global = true)]
     now: bool,
     /// Send nothing; only count what would be sent.

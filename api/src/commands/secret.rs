@@ -33,21 +33,23 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads the secret, without line breaks at its end.
-    pub fn read(&self) -> anyhow::Result<SecretString> {
+    /// Reads the secret, without line breaks at its end. An error names what it is for, such as the flag.
+    pub fn read(&self, what: &str) -> anyhow::Result<SecretString> {
         let mut text = String::new();
         match self {
             Self::Input => {
-                std::io::stdin().read_to_string(&mut text).context("cannot read the secret from standard input")?;
+                std::io::stdin()
+                    .read_to_string(&mut text)
+                    .with_context(|| format!("cannot read {what} from standard input"))?;
             }
             Self::File(path) => {
                 text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the secret from {}", path.display()))?;
+                    .with_context(|| format!("cannot read {what} from {}", path.display()))?;
             }
         }
         let secret = text.trim_end_matches(['\r', '\n']);
         if secret.is_empty() {
-            bail!("the secret is empty");
+            bail!("{what} is empty");
         }
         Ok(SecretString::from(secret))
     }

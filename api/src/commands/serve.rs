@@ -67,7 +67,7 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);
     let edge = edge(&config, store.clone(), engine.clone(), pages)?;
-    table::line(&format!("settle serves {} (Ctrl-C to stop)", sockets.addresses()?.text()));
+    table::line(&format!("settle is serving {} (Ctrl-C to stop)", sockets.addresses()?.text()));
     tokio::select! {
         () = sockets.serve(edge, stop) => {}
         taken = engine.taken_at_start() => return Err(taken.into()),
@@ -132,6 +132,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
         devices,
         allowed: allowed(config),
         send: sender(config),
+        tested: Default::default(),
         admin_token,
         keys: Keys::new(Refusals::default()),
         public_url: config.http.public_url.clone(),

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use crate::config::{Config, Database, Flags, Variables, environment, load};
+use crate::shell::quoted;
 use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
@@ -30,7 +31,8 @@ impl PathFlags {
     /// The flags as they were typed, each with a space before it.
     pub fn as_typed(&self) -> String {
         let flags = [("--config", &self.config), ("--data", &self.data)];
-        let typed = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", path.as_ref()?.display())));
+        let shown = |path: &PathBuf| quoted(&path.display().to_string());
+        let typed = flags.into_iter().filter_map(|(name, path)| Some(format!(" {name} {}", shown(path.as_ref()?))));
         typed.collect()
     }
 

@@ -24,7 +24,7 @@ pub fn watch(store: Store, engine: Engine) {
                 Err(error) => {
                     tracing::warn!(
                         error = chain(&error),
-                        "the time of the last sweep is not known; checked again soon"
+                        "the time of the last sweep is not known; it will be checked again soon"
                     );
                     false
                 }
@@ -44,10 +44,10 @@ async fn check(store: &Store, engine: Option<&Engine>) -> Result<bool, storage::
         return Ok(true);
     }
     match engine.restart_sweep().await {
-        Ok(()) => tracing::error!("no sweep finished for five minutes: its workflow was started again"),
+        Ok(()) => tracing::error!("no sweep finished for five minutes: its workflow was restarted"),
         Err(error) => tracing::error!(
             error = %error,
-            "no sweep finished for five minutes, and its workflow was not started again; tried again in five minutes"
+            "no sweep finished for five minutes, and its workflow could not be restarted; next try in five minutes"
         ),
     }
     Ok(true)

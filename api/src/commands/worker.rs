@@ -51,7 +51,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
     let config = config::load(&options.settings.flags(), &variables)?;
     if matches!(config.database, Database::Sqlite(_)) {
-        tracing::warn!("this worker has its SQLite file for itself: no `settle serve` can use it at the same time");
+        tracing::warn!("this worker has its SQLite file to itself: no `settle serve` can use it at the same time");
     }
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
@@ -62,7 +62,7 @@ pub async fn worker(options: Options) -> anyhow::Result<ExitCode> {
     let engine = serve::connect(&serve::identity("worker"), &store)?;
     sweeping::watch(store.clone(), engine.clone());
     counting::watch(store.clone());
-    table::line("settle works (Ctrl-C to stop)");
+    table::line("The worker is running (Ctrl-C to stop)");
     work(Parts { config: &config, store: store.clone(), engine, simulated: None }, stop).await?;
     counting::finish(&store).await;
     Ok(ExitCode::SUCCESS)

@@ -17,8 +17,8 @@ pub struct Raw {
 pub fn server(raw: &Raw) -> Result<Option<Server>, Invalid> {
     match (&raw.url, &raw.from) {
         (None, None) => Ok(None),
-        (Some(_), None) => Err(invalid("mail.from", "the sender of mails, beside `mail.url`")),
-        (None, Some(_)) => Err(invalid("mail.url", "the SMTP server of mails, beside `mail.from`")),
+        (Some(_), None) => Err(invalid("mail.from", "the sender of emails, since `mail.url` is set")),
+        (None, Some(_)) => Err(invalid("mail.url", "the SMTP server for emails, since `mail.from` is set")),
         (Some(url), Some(from)) => {
             Server::parse(url, from).map(Some).map_err(|(field, expected)| invalid(field, expected))
         }

@@ -86,7 +86,7 @@ impl Input for Acting {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
-            "description": "Why: it stands in the audit entry of the change, unless the body has a reason. UTF-8.",
+            "description": "The reason, recorded in the audit entry of the change unless the body has one. UTF-8.",
             "schema": { "type": "string", "maxLength": MAX_REASON_BYTES },
         }));
     }

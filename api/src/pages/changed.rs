@@ -37,7 +37,7 @@ const LABELS: &[(&str, &str)] = &[
     ("price_in_usd", "Price in USD"),
     ("product_ref_id", "SKU"),
     ("purchase_guid", "Receipt"),
-    ("transaction_id", "Newest payment"),
+    ("transaction_id", "Latest payment"),
     ("verified", "Confirmed by the store"),
 ];
 

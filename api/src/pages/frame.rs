@@ -1,11 +1,12 @@
 //! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
 
+use super::notice::Notice;
 use super::parts::{Badge, Icon, Tone};
-use super::text::quoted;
 use super::visit::Visit;
 use super::{SEEN_BY, assets};
 use crate::edge::Edge;
 use crate::error::Error;
+use crate::shell::quoted;
 use askama::Template;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
@@ -80,6 +81,8 @@ pub struct Frame {
     pub engine: Badge,
     pub name: String,
     pub role: Role,
+    /// What the form before this page did.
+    pub notice: Option<Notice>,
     pub token: String,
     /// The path of this page, for the switcher.
     pub path: String,
@@ -119,6 +122,7 @@ impl Frame {
             engine,
             name: visit.sign_in.name.clone(),
             role: visit.sign_in.role,
+            notice: Notice::of(visit),
             token: visit.token.clone(),
             // The address of an answer to a form shows nothing by itself.
             path: if place.is_answer { or_home(place.screen) } else { visit.uri.path() }.to_owned(),
@@ -128,6 +132,12 @@ impl Frame {
             theme: visit.theme.unwrap_or_default(),
             marks: visit.marks.clone(),
         })
+    }
+
+    /// With a notice that only its page can find.
+    #[must_use]
+    pub fn announcing(self, notice: Option<Notice>) -> Self {
+        Self { notice: notice.or(self.notice), ..self }
     }
 
     /// Whether the person may do what needs this role.

@@ -27,6 +27,7 @@ mod guard;
 mod headers;
 mod home;
 mod lists;
+mod notice;
 mod once;
 mod parts;
 mod purchases;

@@ -112,6 +112,30 @@ impl Icon {
     }
 }
 
+/// A page beside this one, or this one.
+#[derive(Debug, Clone)]
+pub struct Tab {
+    pub label: &'static str,
+    pub path: String,
+    pub is_current: bool,
+}
+
+/// The pages beside one another, with what they are called together.
+#[derive(Debug, Clone, Template)]
+#[template(path = "parts/tabs.html")]
+pub struct Tabs {
+    label: &'static str,
+    tabs: Vec<Tab>,
+}
+
+impl HtmlSafe for Tabs {}
+
+impl Tabs {
+    pub fn new(label: &'static str, tabs: impl Into<Vec<Tab>>) -> Self {
+        Self { label, tabs: tabs.into() }
+    }
+}
+
 /// A sentence of an explanation: with its instants and codes as such.
 #[derive(Debug, Clone, Template)]
 #[template(path = "parts/sentence.html")]

@@ -163,15 +163,6 @@ pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// A text as one argument of a command of a shell.
-pub fn quoted(text: &str) -> String {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
-    if !text.is_empty() && text.chars().all(is_plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
 /// An address of the page with the fields of a query that are not empty.
 pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
@@ -181,7 +172,7 @@ pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{entered_instant, input_instant, lasting, quoted, with_query};
+    use super::{entered_instant, input_instant, lasting, with_query};
     use std::time::Duration;
 
     #[test]
@@ -202,19 +193,6 @@ mod tests {
         let expected =
             ["less than a minute", "1 minute", "59 minutes", "1 hour", "2 hours", "23 hours", "1 day", "10 days"];
         assert_eq!(texts, expected);
-    }
-
-    #[test]
-    fn an_argument_of_a_command_is_quoted_where_it_must_be() {
-        for (text, argument) in [
-            ("anna@example.com", "anna@example.com"),
-            ("", "''"),
-            ("two words", "'two words'"),
-            ("$(rm -r ~)`x`", "'$(rm -r ~)`x`'"),
-            ("it's", "'it'\\''s'"),
-        ] {
-            assert_eq!(quoted(text), argument);
-        }
     }
 
     #[test]

@@ -1,28 +1,41 @@
-//! `/v1/about`: the version and the settings, without secrets.
+//! `/v1/about`: the version, and for administrators of all apps the settings, without secrets.
 
 use crate::config::Setting;
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
+use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
+use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
+use storage::Role;
 
 /// This program and its settings.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct About {
     /// Its version.
     pub version: &'static str,
-    /// Its settings; of secrets only whether they are set.
-    pub settings: Vec<Setting>,
-    /// The address of Temporal's own UI, with the namespace; null if it is not known.
+    /// Its settings; of secrets only whether they are set. Null for a key whose role is below `admin`, and for one that
+    /// is limited to an app.
+    pub settings: Option<Vec<Setting>>,
+    /// The address of Temporal's own UI, with the namespace; null if it is not known, and for a key that is limited to
+    /// an app.
     pub temporal_ui: Option<String>,
 }
 
+impl About {
+    /// What a role may see that is limited to an app, or not.
+    pub fn of(edge: &Edge, role: Role, app: Option<AppId>) -> Self {
+        let sees_all = app.is_none() && role >= Role::Admin;
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            settings: sees_all.then(|| edge.pages.settings.clone()),
+            temporal_ui: edge.pages.temporal_ui().filter(|_| app.is_none()),
+        }
+    }
+}
+
 /// `GET /v1/about`
-pub async fn show(State(edge): State<Shared>) -> Json<About> {
-    Json(About {
-        version: env!("CARGO_PKG_VERSION"),
-        settings: edge.pages.settings.clone(),
-        temporal_ui: edge.pages.temporal_ui(),
-    })
+pub async fn show(State(edge): State<Shared>, caller: Caller) -> Json<About> {
+    Json(About::of(&edge, caller.role, caller.app))
 }

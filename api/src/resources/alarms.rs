@@ -19,7 +19,7 @@ pub struct Acknowledgement {
     /// What you found, or what you did about it; the reason in the audit entry.
     #[schemars(length(min = 1, max = 1000))]
     note: String,
-    /// Who acknowledges it, for people; the name of the key when absent.
+    /// Who acknowledges it; the key's name when absent.
     #[schemars(length(min = 1, max = 200))]
     by: Option<String>,
     /// Its `last_at` as it was read: refused with 409 when it was raised again or acknowledged since.

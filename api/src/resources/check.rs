@@ -22,9 +22,9 @@ const TIME_LIMIT: Duration = Duration::from_secs(5);
 /// Where a check begins, and how many rows it checks.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct CheckQuery {
-    /// `next_cursor` of the answer before.
+    /// `next_cursor` of the previous response.
     cursor: Option<String>,
-    /// Number of rows of one table to check; as many as some seconds allow when absent.
+    /// Number of rows of one table to check; as many as a few seconds allow when absent.
     #[schemars(range(min = 1, max = 1000))]
     limit: Option<i64>,
 }

@@ -17,7 +17,7 @@ use storage::{CustomerName, Destination, Page, Paged, PaymentSubject, PaymentVie
 
 /// Maximum number of purchases that are put into words: those that were settled last.
 const STANDINGS: i64 = 50;
-/// Maximum number of payments that are read: the newest ones.
+/// Maximum number of payments that are read: the latest ones.
 const PAYMENTS: i64 = 100;
 /// Maximum number of destinations of an app.
 const DESTINATIONS: i64 = 1000;
@@ -71,7 +71,7 @@ pub struct ReadCustomer {
     pub detail: CustomerDetail,
     /// The purchases that were settled last, the last one in front.
     pub purchases: Paged<PurchaseView>,
-    /// The newest payments and their changes, the newest in front.
+    /// The latest payments and their changes, the newest in front.
     pub payments: Paged<PaymentView>,
     pub destinations: Vec<Destination>,
 }

@@ -18,14 +18,14 @@ pub struct StateQuery {
     /// The customer's own id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// settle's id of the customer.
+    /// settle's id for the customer.
     user_id: Option<UserId>,
     /// The environment whose purchases count; `production` when absent.
     environment: Option<Environment>,
-    /// A time in the past: shows what was announced until then.
+    /// A time in the past: shows what had been announced by then.
     at: Option<Timestamp>,
 }
 

@@ -17,7 +17,7 @@ pub struct CustomerQuery {
     /// The customer's own id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.
@@ -31,7 +31,7 @@ pub struct CustomerChoice {
     /// The customer's own id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.

@@ -31,10 +31,10 @@ pub struct ErasedCustomer {
     /// The customer's own id.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
-    /// settle's id of the customer.
+    /// settle's id for the customer.
     user_id: Option<UserId>,
     /// Who requests it. It is stored in the report, so it must not name the customer.
     #[schemars(length(min = 1, max = 200))]

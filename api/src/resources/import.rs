@@ -28,10 +28,10 @@ pub struct Import {
 /// indexes, whose entries are bounded.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ImportedPurchase {
-    /// The store's name of the purchase.
+    /// The store's id for the purchase.
     #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
     receipt_id: String,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
     app_user_id: String,
     /// The customer's own id, when it is known.

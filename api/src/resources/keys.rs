@@ -26,7 +26,7 @@ pub struct NewKey {
     name: String,
     /// What it may do.
     role: Role,
-    /// The only app that it reaches; all when absent. A key of one app makes keys of that app alone.
+    /// The only app that it can access; all when absent. A key for one app can create keys only for that app.
     app_id: Option<AppId>,
     /// When it ends by itself; never when absent.
     expires_at: Option<Timestamp>,
@@ -51,7 +51,7 @@ pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<NewKey>) -> R
     let NewKey { name, role, app_id, expires_at } = draft.finish()?;
     let app_id = caller.app(&edge, app_id).await?;
     if role == Role::Metrics && app_id.is_some() {
-        return Err(Error::Unsuitable("the metrics are those of all apps, and so is a key for them".to_owned()));
+        return Err(Error::Unsuitable("metrics cover all apps, so a key for them cannot be limited to one".to_owned()));
     }
     let secret = SecretString::from(storage::hex(&(edge.random)()));
     let new = storage::NewKey { name: visible(&name), role, app_id, expires_at, secret: secret.clone() };

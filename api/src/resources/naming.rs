@@ -12,7 +12,7 @@ use crate::extract::{Draft, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
-use domain::{CollapseKey, UserId, event};
+use domain::{AppId, CollapseKey, UserId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -29,13 +29,13 @@ pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
     #[schemars(length(min = 1, max = 512))]
     external_id: String,
-    /// The store's name of the customer; either this or a receipt.
+    /// The store's id for the customer; either this or a receipt.
     #[schemars(length(min = 1, max = 512))]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.
     #[schemars(length(min = 1, max = 512))]
     receipt_id: Option<String>,
-    /// The app's own id of the customer's device in Amplitude; absent leaves it as it is.
+    /// The app's own id for the customer's device in Amplitude; absent leaves it as it is.
     #[schemars(length(min = 1, max = 128))]
     analytics_device_id: Option<String>,
     /// Whether another customer who has the id already is merged with this one; true when absent. False: 409 in that case.
@@ -54,6 +54,9 @@ pub struct NamedAnswer {
     /// Of a dry run alone: what naming the customer would do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preview: Option<NamingPreview>,
+    /// What is probably a mistake in the request, each as a sentence; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What naming a customer would do.
@@ -126,6 +129,20 @@ impl From<&Naming> for NamingPreview {
     }
 }
 
+/// The warning about a customer's id that another customer of the app has in another case. The two stay apart.
+///
+/// # Errors
+/// When the database cannot be read.
+pub async fn other_case(edge: &Acting, app: AppId, external_id: &str) -> Result<Vec<String>, Error> {
+    let other = edge.store.id_in_other_case(app, external_id).await?;
+    let warning = other.map(|other| {
+        format!(
+            "`{external_id}` differs only by case from `{other}`, the id of another customer; the two are not merged"
+        )
+    });
+    Ok(warning.into_iter().collect())
+}
+
 /// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
 /// A repetition changes nothing and gets the same answer. With `?dry_run=true` it only says what it would do.
 pub async fn name(
@@ -138,7 +155,7 @@ pub async fn name(
     let owner = match (app_user_id.take().map(Owner::AppUser), receipt_id.take().map(Owner::Receipt)) {
         (Some(owner), None) | (None, Some(owner)) => Some(owner),
         (None, None) => {
-            draft.wrong.add("app_user_id", "the store's id of the customer, or `receipt_id` instead");
+            draft.wrong.add("app_user_id", "the store's id for the customer, or `receipt_id` instead");
             None
         }
         (Some(_), Some(_)) => {
@@ -150,15 +167,16 @@ pub async fn name(
     let Some(owner) = owner else { return Err(Error::Internal) };
     let condition = named.condition();
     let NamedCustomer { external_id, analytics_device_id, .. } = named;
+    let warnings = other_case(&edge, app.id, &external_id).await?;
     let names = CustomerNames { external_id, analytics_device_id };
     if query.run() == Run::Dry {
         let naming = edge.store.preview_naming(app.id, owner, names).await.map_err(naming_error)?;
         let preview = Some(NamingPreview::from(&naming));
-        return Ok(Json(NamedAnswer { customer: naming.after.into(), preview }));
+        return Ok(Json(NamedAnswer { customer: naming.after.into(), preview, warnings }));
     }
     let customer = edge.store.name_customer(app.id, owner, names, condition).await.map_err(naming_error)?;
     edge.wake_for_persons();
-    Ok(Json(NamedAnswer { customer: customer.into(), preview: None }))
+    Ok(Json(NamedAnswer { customer: customer.into(), preview: None, warnings }))
 }
 
 impl NamedCustomer {

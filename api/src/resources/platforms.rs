@@ -131,6 +131,7 @@ pub async fn create(
     let Draft { body: new, wrong } = &mut draft;
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
     check_wait(wrong, &new.settings);
+    check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
     let new = draft.finish()?;
     let new = storage::NewPlatform {
@@ -184,7 +185,11 @@ pub async fn update(
         Ok::<_, Error>(PlatformSettings { window_ms: window_ms(&settings, default_window), ..settings })
     };
     let Draft { body: patch, wrong } = &mut draft;
-    check_wait(wrong, &after(patch, &before.settings)?);
+    let settings = after(patch, &before.settings)?;
+    check_wait(wrong, &settings);
+    if settings.package_name != before.settings.package_name {
+        check_package(wrong, &settings.package_name);
+    }
     check_topic(&edge, wrong, &before.store, patch.topic_arn.as_deref());
     let patch = draft.finish()?;
     let change = PlatformChange {
@@ -298,6 +303,14 @@ async fn view(edge: &Edge, caller: &Caller, platform: storage::Platform) -> Resu
         created_at: platform.created_at,
         warnings: Vec::new(),
     })
+}
+
+/// Refuses a package name with characters that no package has. Android allows letters, digits, `_` and dots
+/// (<https://developer.android.com/build/configure-app-module>); a hyphen is allowed too.
+fn check_package(wrong: &mut FieldErrors, name: &str) {
+    if !name.chars().all(|letter| letter.is_ascii_alphanumeric() || "._-".contains(letter)) {
+        wrong.add("package_name", "letters, digits, dots, `_` and `-` only, such as com.example.app");
+    }
 }
 
 /// The warning about a package name without a dot; no app has one.

@@ -1,4 +1,4 @@
-//! What a destination got of a purchase, in a sentence: by the newest delivery of each type of event, what was not sent
+//! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
 //! and why in front. Pure.
 
 use storage::{DeliveryStatus, DeliveryView};
@@ -16,7 +16,7 @@ const ORDER: [DeliveryStatus; 6] = [
 /// Maximum number of types of events that are named for one reason.
 const NAMED: usize = 3;
 
-/// What a destination got of a purchase. `all` has the newest delivery of each type of event, the oldest in front.
+/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front.
 pub fn summary(all: &[&DeliveryView]) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {

@@ -41,9 +41,9 @@ const ONE_OF: &str = "exactly one of `event_id`, `collapse_key` (alone or with `
 pub struct Resend {
     /// This event.
     event_id: Option<EventId>,
-    /// The newest state of this purchase, and all its `user.*` events.
+    /// The latest state of this purchase, and all its `user.*` events.
     collapse_key: Option<CollapseKey>,
-    /// The newest states of these purchases.
+    /// The latest states of these purchases.
     #[schemars(extend("maxItems" = MAX_KEYS))]
     collapse_keys: Option<Vec<CollapseKey>>,
     /// Events recorded from this time on.
@@ -52,11 +52,11 @@ pub struct Resend {
     until: Option<Timestamp>,
     /// Failed deliveries. With `collapse_key`: of its `user.*` events only the failed ones.
     failed: Option<bool>,
-    /// The newest states that the destination did not acknowledge.
+    /// The latest states that the destination did not acknowledge.
     behind: Option<bool>,
-    /// The newest states that were never queued for the destination, and the profiles that it lacks.
+    /// The latest states that were never queued for the destination, and the profiles that it lacks.
     missing: Option<bool>,
-    /// The newest state of every purchase.
+    /// The latest state of every purchase.
     all: Option<bool>,
     /// Only to this destination.
     destination_id: Option<DestinationId>,
@@ -94,7 +94,7 @@ pub struct Resent {
     pub next_cursor: Option<String>,
 }
 
-/// `POST /v1/resends`: queues a page of the selection again. Of the states of a purchase, only the newest is sent.
+/// `POST /v1/resends`: queues a page of the selection again. Of the states of a purchase, only the latest is sent.
 pub async fn create(edge: Acting, caller: Caller, mut draft: Draft<Resend>) -> Result<Json<Resent>, Error> {
     let Draft { body, wrong } = &mut draft;
     let selector = selected(body, wrong);

@@ -17,7 +17,7 @@ const MAX_ERRORS: usize = 100;
 /// Whether it is a dry run.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct RunQuery {
-    /// Changes nothing, and counts what a change would concern.
+    /// Changes nothing, and counts what a change would affect.
     dry_run: Option<bool>,
 }
 

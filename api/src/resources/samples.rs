@@ -14,13 +14,13 @@ use storage::Platform;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "type": "renewed", "receipt_id": "first" }]))]
 pub struct SampleRequest {
-    /// What happened, by the store's name of it or a short form; that a subscription began when absent.
+    /// The type: the store's name for it or a short form; the start of a subscription when absent.
     #[serde(rename = "type")]
     store_type: Option<String>,
     /// Which purchase: a name of your choice, or the receipt of an earlier sample; a new one when absent.
     #[schemars(length(min = 1, max = 200))]
     receipt_id: Option<String>,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     #[schemars(length(min = 1, max = 200))]
     app_user_id: Option<String>,
 }

@@ -22,7 +22,7 @@ pub struct Search {
     /// message and what is not settled by the whole id alone.
     #[schemars(length(min = 1, max = 2048))]
     pub q: String,
-    /// Only in this app; in all that the caller reaches when absent.
+    /// Only in this app; in all that the caller can access when absent.
     pub app_id: Option<AppId>,
 }
 

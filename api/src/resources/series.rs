@@ -29,7 +29,7 @@ pub struct SeriesQuery {
     pub what: Series,
     /// Only that of this app.
     pub app_id: Option<AppId>,
-    /// Only that of this destination; of `delivered`, `failed` and `latency`.
+    /// Only for this destination; with `delivered`, `failed` and `latency`.
     pub destination_id: Option<DestinationId>,
     /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for eight days.
     pub from: Option<Timestamp>,

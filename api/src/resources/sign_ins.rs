@@ -31,9 +31,9 @@ pub struct NewSignInLink {
     name: String,
     /// What the person may do: no more than the caller.
     role: Role,
-    /// The only app that the person reaches; all that the caller reaches when absent.
+    /// The only app that the person can access; all that the caller can access when absent.
     app_id: Option<AppId>,
-    /// How long the sign-in may last, at most as `ui.sign_in_lifetime` says, which it is when absent.
+    /// How long the sign-in may last: at most `ui.sign_in_lifetime`, which is also the default.
     #[schemars(range(min = 60, max = 604_800))]
     lifetime_seconds: Option<i64>,
 }

@@ -17,7 +17,7 @@ pub struct Standing {
     pub product: String,
     /// Sentences for its customer.
     pub summary: String,
-    /// Whether its newest refund stands.
+    /// Whether its latest refund stands.
     pub is_refunded: bool,
     /// What each destination got of it last.
     pub destinations: Vec<Reached>,
@@ -31,7 +31,7 @@ pub struct Reached {
     /// The event and its delivery.
     #[serde(flatten)]
     pub delivery: DeliveryView,
-    /// What arrived of the purchase, and what did not, in words: by the newest event of each type.
+    /// What arrived of the purchase, and what did not, in words: by the latest event of each type.
     pub summary: String,
 }
 
@@ -67,7 +67,7 @@ struct Named {
 
 /// What is known beside the record of a purchase.
 pub struct Known<'a> {
-    /// The newest delivery of each type of event to each destination, the oldest in front.
+    /// The latest delivery of each type of event to each destination, the oldest in front.
     pub deliveries: &'a [DeliveryView],
     pub destinations: &'a [Destination],
     /// Payments and their changes, the newest in front.
@@ -193,7 +193,7 @@ fn named(name: &str) -> State {
 }
 
 impl Record {
-    /// What the newest record of a purchase has; nothing before the first.
+    /// What the latest record of a purchase has; nothing before the first.
     fn of(view: &PurchaseView) -> Self {
         view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default()
     }
@@ -227,7 +227,7 @@ impl Record {
         }
     }
 
-    /// The newest payment of a purchase, with its amount where that is known.
+    /// The latest payment of a purchase, with its amount where that is known.
     fn last_payment(&self, view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
         let own = || payments.iter().filter(|one| one.collapse_key == view.collapse_key);
         let last = own().find(|one| one.kind.is_payment())?;
@@ -284,7 +284,7 @@ impl Record {
             State::Off => format!("Renewal off{off_since}: no further charge. Paid{until}, then it ends"),
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
-                format!("The payment failed{since}: the store tries again, and access stays{until}")
+                format!("The payment failed{since}: the store is retrying, and access continues{until}")
             }
             State::Expired => format!("Ended{end}{}", self.because()),
             State::Revoked => format!("Revoked{}: the store took it back", on(self.revoked_at)),
@@ -316,7 +316,7 @@ impl Record {
     }
 }
 
-/// That the newest refund of a purchase stands.
+/// That the latest refund of a purchase stands.
 fn refunded(view: &PurchaseView, payments: &[PaymentView], is_test: bool) -> Option<String> {
     let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;

@@ -112,7 +112,7 @@ fn not_pending(state: TopicState) -> Error {
 /// The error when another request decided about the topic at the same time.
 fn already_decided(error: storage::Error) -> Error {
     match error {
-        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic was already decided: {detail}")),
+        storage::Error::Conflict { detail, .. } => Error::Conflict(format!("the topic is no longer pending: {detail}")),
         other => other.into(),
     }
 }

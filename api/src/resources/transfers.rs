@@ -1,6 +1,7 @@
 //! `/v1/transfers` and `POST /v1/apps/{app_id}/customers/move`: purchases that move from one user to another.
 
 use super::customers::{CustomerChoice, unknown_customer};
+use super::naming::other_case;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Id, Query, Stored};
@@ -85,6 +86,9 @@ pub struct Transfer {
     pub can_undo: bool,
     /// When it happened.
     pub created_at: Timestamp,
+    /// What is probably a mistake in the request that caused it, each as a sentence; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// A user of a transfer.
@@ -113,6 +117,7 @@ impl From<storage::Transfer> for Transfer {
             undone_by: transfer.undone_by,
             can_undo: transfer.can_undo,
             created_at: transfer.created_at,
+            warnings: Vec::new(),
         }
     }
 }
@@ -130,13 +135,14 @@ pub async fn move_customer(
     let MovedCustomer { external_id, author, .. } = draft.finish()?;
     let Some(customer) = key else { return Err(Error::Internal) };
     let (edge, author) = author.acting(edge);
+    let warnings = other_case(&edge, app.id, &external_id).await?;
     let wanted = CustomerMove { app: app.id, customer, to: external_id, author };
     let transfer = edge.store.move_customer(wanted).await.map_err(refusal)?;
     edge.wake_for_persons();
-    Ok(Json(transfer.into()))
+    Ok(Json(Transfer { warnings, ..transfer.into() }))
 }
 
-/// `GET /v1/transfers?user_id=`: the newest transfers from and to a user.
+/// `GET /v1/transfers?user_id=`: the latest transfers from and to a user.
 pub async fn list(
     State(edge): State<Shared>,
     caller: Caller,

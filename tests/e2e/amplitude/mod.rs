@@ -292,7 +292,7 @@ async fn integrate(world: &World, amplitude: &Amplitude, more: &Value) -> String
     if let Some(fields) = body.as_object_mut() {
         fields.retain(|_, value| !value.is_null());
     }
-    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
+    let created = world.create_destination(&body).await;
     for key in [KEY, SANDBOX_KEY, SECRET_KEY] {
         assert!(!created.to_string().contains(key), "a key of others is not echoed: {created}");
     }
@@ -331,16 +331,6 @@ async fn put(world: &World, path: &str, body: &Value) {
 /// The deliveries to a destination that have this status.
 async fn deliveries(world: &World, destination_id: &str, status: &str) -> Vec<Value> {
     world.api.all(&format!("/v1/deliveries?status={status}&destination_id={destination_id}")).await
-}
-
-/// Waits until a receipt has a delivery of this type and status to a destination, and returns it.
-async fn wait_delivery(world: &World, id: &str, receipt_id: &str, event_type: &str, status: &str) -> Value {
-    wait::until(SOON, &format!("{event_type} of {receipt_id} to be {status}"), async || {
-        let all = world.deliveries(receipt_id).await;
-        let mut own = all.iter().filter(|one| one["destination_id"] == id && one["event_type"] == event_type);
-        own.find(|one| one["status"] == status).cloned().ok_or_else(|| format!("{all:?}"))
-    })
-    .await
 }
 
 /// The ids of the events whose deliveries to a destination failed.

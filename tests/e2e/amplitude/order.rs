@@ -129,8 +129,7 @@ async fn purchases_of_one_user_do_not_retry_through_the_engine() {
     let body = json!({
         "kind": "amplitude", "name": "Analytics", "endpoint": amplitude.url(), "sandbox_api_key": KEY, "events": ["user.*"],
     });
-    let created = world.api.post(&format!("/v1/apps/{}/destinations", world.app_id), &body).await.ok();
-    assert_eq!(created["kind"], "amplitude");
+    world.add(&body).await;
     amplitude.answer(Fault::Late(Duration::from_millis(200)));
     let receipts: Vec<String> = (0..PURCHASES).map(|number| format!("same-{number}")).collect();
     for receipt in &receipts {

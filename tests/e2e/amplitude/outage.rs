@@ -2,7 +2,7 @@
 //! event is still sent, and counted once; an older event fails, and the reason is shown.
 
 use super::settings::{patch, show};
-use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, deliveries, failed_events, text, wait_delivery};
+use super::{Analysts, HOUR, KEY, MAX_SKIPS, MINUTE, deliveries, failed_events, text};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -138,7 +138,7 @@ async fn wait_failed(own: &mut Analysts, count: usize) {
 /// Checks that the delivery of a purchase's event failed, that its last attempt made no request, and that the
 /// explanation gives the reason.
 async fn check_failed(own: &Analysts, receipt_id: &str) {
-    let delivery = wait_delivery(own.world(), &own.id, receipt_id, PURCHASED, "failed").await;
+    let delivery = own.world().wait_delivery(&own.id, receipt_id, PURCHASED, "failed").await;
     let listed: BTreeSet<_> =
         own.world().api.all("/v1/deliveries?status=failed").await.iter().map(|one| text(&one["id"])).collect();
     assert!(listed.contains(&text(&delivery["id"])), "{delivery} is not in {listed:?}");

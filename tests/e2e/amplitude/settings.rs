@@ -2,7 +2,6 @@
 
 use super::{
     Analysts, HOUR, KEY, MINUTE, SANDBOX_KEY, SECRET_KEY, alarms, deliveries, integrate, people, requests_with, text,
-    wait_delivery,
 };
 use domain::{CollapseKey, Environment};
 use reqwest::Method;
@@ -151,10 +150,10 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
     own.amplitude.project(NAMED_KEY, SECRET_KEY);
     let skipping = integrate(own.world(), &own.amplitude, &skip).await;
     let mut bought = own.buy("nameless-1", nameless).await;
-    let delivery = wait_delivery(own.world(), &waiting, "nameless-1", PURCHASED, "waiting").await;
+    let delivery = own.world().wait_delivery(&waiting, "nameless-1", PURCHASED, "waiting").await;
     assert!(delivery["last_error"].is_string() || delivery["attempts"] == 0, "{delivery}");
-    wait_delivery(own.world(), &skipping, "nameless-1", PURCHASED, "skipped").await;
-    wait_delivery(own.world(), &own.id, "nameless-1", PURCHASED, "delivered").await;
+    own.world().wait_delivery(&skipping, "nameless-1", PURCHASED, "skipped").await;
+    own.world().wait_delivery(&own.id, "nameless-1", PURCHASED, "delivered").await;
     let key = own.world().key("nameless-1");
     let sent = own
         .amplitude
@@ -168,7 +167,7 @@ async fn an_unnamed_customer_is_sent_waits_or_is_skipped(own: &mut Analysts) {
 
     own.name(nameless, "known@shop").await;
     own.drain_of(&waiting, MINUTE).await;
-    wait_delivery(own.world(), &waiting, "nameless-1", PURCHASED, "delivered").await;
+    own.world().wait_delivery(&waiting, "nameless-1", PURCHASED, "delivered").await;
     let named = own.amplitude.profile(SANDBOX_KEY, "known@shop").expect("the customer's own id");
     assert_eq!(named.events.len(), 1, "it waited for the name: {named:?}");
     let notifications = bought.switch_off(own.now());
@@ -190,7 +189,7 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
         let (customer, receipt) = (format!("amzn1.account.REFUSED{number}"), format!("refused-{number}"));
         own.name(&customer, id).await;
         own.buy(&receipt, &customer).await;
-        let failed = wait_delivery(own.world(), &own.id, &receipt, PURCHASED, "failed").await;
+        let failed = own.world().wait_delivery(&own.id, &receipt, PURCHASED, "failed").await;
         let why = text(&failed["last_error"]);
         assert!(why.contains("external id") && why.contains("--user-id user_id") && !why.contains(id), "{why}");
         let sent = own
@@ -208,7 +207,7 @@ async fn an_id_that_amplitude_refuses_is_the_customers_data_problem(own: &mut An
     let again = json!({ "failed": true, "destination_id": own.id, "reason": "the project takes short ids" });
     let answer = own.world().api.post("/v1/resends", &again).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
-    wait_delivery(own.world(), &own.id, "refused-0", PURCHASED, "delivered").await;
+    own.world().wait_delivery(&own.id, "refused-0", PURCHASED, "delivered").await;
     let profile = own.amplitude.profile(KEY, "4711").expect("the short id");
     assert_eq!(profile.user_id.as_deref(), Some("4711"));
     patch(own, &own.id, &json!({ "min_id_length": null })).await;
@@ -221,8 +220,8 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
     let (tried, notifications) = Subscription::begin("tried", "amzn1.account.TRIED", own.now(), Some(3));
     own.happen(vec![(tried, notifications)]).await;
     own.drain(MINUTE).await;
-    let failed = wait_delivery(own.world(), &own.id, "tried", STARTED, "failed").await;
-    wait_delivery(own.world(), &own.id, "tried", PURCHASED, "delivered").await;
+    let failed = own.world().wait_delivery(&own.id, "tried", STARTED, "failed").await;
+    own.world().wait_delivery(&own.id, "tried", PURCHASED, "delivered").await;
     let tries = requests_with(&own.amplitude, STARTED);
     assert_eq!(tries.len(), 1, "a refused event is not retried: {tries:?}");
     let attempts = own.world().api.get(&format!("/v1/deliveries/{}/attempts", text(&failed["id"]))).await.ok();
@@ -230,12 +229,12 @@ async fn what_is_refused_goes_alone(own: &mut Analysts) {
 
     own.name("amzn1.account.SILENT", "silent@shop").await;
     let mut silent = own.buy("silent", "amzn1.account.SILENT").await;
-    wait_delivery(own.world(), &own.id, "silent", PURCHASED, "delivered").await;
+    own.world().wait_delivery(&own.id, "silent", PURCHASED, "delivered").await;
     let profile = own.amplitude.profile(KEY, "silent@shop").expect("a profile");
     own.amplitude.silence(KEY, profile.device_ids.first().expect("a device"));
     let notifications = silent.switch_off(own.now());
     own.happen(vec![(silent, notifications)]).await;
-    wait_delivery(own.world(), &own.id, "silent", "user.subscription.cancelled", "failed").await;
+    own.world().wait_delivery(&own.id, "silent", "user.subscription.cancelled", "failed").await;
     let alarms = alarms::alarms(own).await;
     assert!(alarms.iter().any(|detail| detail.contains("Amplitude has silenced a customer")), "{alarms:?}");
     assert_eq!(show(own, &own.id).await["enabled"], true);

@@ -1,6 +1,6 @@
 //! Processes whose clock differs from the database's.
 
-use super::{KEY, SECRET_KEY, integrate, wait_delivery};
+use super::{KEY, SECRET_KEY, integrate};
 use domain::Timestamp;
 use serde_json::json;
 use system_tests::amplitude::{Amplitude, Fault};
@@ -28,7 +28,7 @@ async fn an_event_is_sent_again_by_a_worker_whose_clock_is_days_ahead() {
     let id = integrate(&world, &amplitude, &more).await;
     amplitude.script([Fault::Status(500)]);
     world.send("SUBSCRIPTION_PURCHASED", "ahead").await;
-    let delivery = wait_delivery(&world, &id, "ahead", PURCHASED, "delivered").await;
+    let delivery = world.wait_delivery(&id, "ahead", PURCHASED, "delivered").await;
     assert_eq!(amplitude.requests().len(), 2);
     let path = format!("/v1/deliveries/{}/attempts", delivery["id"].as_str().unwrap_or_default());
     for attempt in world.api.all(&path).await {

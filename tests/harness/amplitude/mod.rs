@@ -13,13 +13,14 @@ pub use fault::{Chaos, Fault};
 pub use people::Profile;
 pub use project::Counted;
 
+use super::shared::locked;
 use super::{ports, wait};
 use domain::Timestamp;
 use project::{Limit, Project};
 use serde_json::Value;
 use server::Shared;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -302,8 +303,4 @@ impl Seen {
     fn now(&self) -> Timestamp {
         api::clock::now().plus_millis(self.ahead_ms)
     }
-}
-
-fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

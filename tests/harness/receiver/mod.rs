@@ -7,6 +7,7 @@ mod shape;
 pub use reply::Reply;
 
 use super::deliveries::{self, Journal, KeyResult, Request, Version};
+use super::shared::locked;
 use super::signature::Signed;
 use super::{ports, wait};
 use axum::Router;
@@ -20,7 +21,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -393,10 +394,6 @@ impl Drop for Receiver {
             server.abort();
         }
     }
-}
-
-fn locked(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn receive(State(shared): State<Shared>, headers: HeaderMap, raw: Bytes) -> Response {

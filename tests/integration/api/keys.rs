@@ -13,7 +13,8 @@ use storage::{Fate, Role};
 use system_tests::rows;
 
 /// Routes that show no list, or none here.
-const WITHOUT_ITEMS: [&str; 5] = ["/v1/check/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sign-ins"];
+const WITHOUT_ITEMS: [&str; 6] =
+    ["/v1/about", "/v1/check/revenue", "/v1/caller", "/v1/live", "/v1/overview", "/v1/sign-ins"];
 const UNKNOWN: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
 /// An app with one thing of each kind, by the name of its id in a path.
@@ -226,6 +227,27 @@ async fn every_page_takes_its_roles_and_its_app_alone() {
     }
     assert!(requests > 100 && changes > 50, "{requests}, {changes}");
     assert!(service.engine.signals().is_empty(), "nothing was signalled");
+}
+
+#[tokio::test]
+async fn the_settings_are_shown_to_administrators_of_all_apps_alone() {
+    let service = Service::start("about-roles").await;
+    let (own, other) = (Shop::open(&service, "own").await, Shop::open(&service, "other").await);
+    for caller in callers(&service, [&own, &other]).await.iter().filter(|caller| caller.role >= Role::Read) {
+        let about = service.send("GET", "/v1/about", Some(&caller.bearer), Vec::new()).await;
+        let what = format!("{:?} of {:?}: {}", caller.role, caller.app, about.body);
+        assert_eq!(about.status, 200, "{what}");
+        assert!(about.body["version"].is_string(), "{what}");
+        let sees_all = caller.role == Role::Admin && caller.app.is_none();
+        assert_eq!(about.body["settings"].is_array(), sees_all, "{what}");
+        assert_eq!(about.body.to_string().contains("SETTLE_RETENTION"), sees_all, "{what}");
+        let visitor = caller.visitor.as_ref().expect("a visitor");
+        let page = visitor.get(&service, "/ui/settings").await.text;
+        assert_eq!(page.contains("SETTLE_RETENTION"), sees_all, "the page shows the same: {what}");
+        let data = visitor.get(&service, "/ui/settings?as=json").await.text;
+        let data: Value = serde_json::from_str(&data).expect("JSON");
+        assert_eq!(data, about.body, "{what}");
+    }
 }
 
 #[tokio::test]

@@ -117,6 +117,29 @@ async fn a_dry_run_shows_which_customers_a_name_would_merge() {
 }
 
 #[tokio::test]
+async fn an_id_that_differs_only_by_case_is_a_warning() {
+    let shop = Shop::open("other-case").await;
+    let tina = json!({ "external_id": "tina@example.com", "app_user_id": "u1" });
+    let named = shop.send_json("PUT", "/customers", tina.clone()).await;
+    assert_eq!((named.status, &named.body["warnings"]), (200, &Value::Null), "{}", named.body);
+    assert_eq!(shop.send_json("PUT", "/customers", tina).await.body, named.body, "a repetition is no mistake");
+    let other = json!({ "external_id": "Tina@example.com", "app_user_id": "u2" });
+    for path in ["/customers?dry_run=true", "/customers"] {
+        let answer = shop.send_json("PUT", path, other.clone()).await;
+        let warning = answer.body["warnings"][0].as_str().expect("a warning");
+        assert!(warning.starts_with("`Tina@example.com` differs only by case from `tina@example.com`"), "{warning}");
+    }
+    assert_ne!(shop.get("/customers?app_user_id=u2").await.body["user_id"], named.body["user_id"], "not merged");
+    let moved = json!({ "from": { "app_user_id": "u2" }, "external_id": "TINA@example.com", "reason": "ticket" });
+    let moved = shop.send_json("POST", "/customers/move", moved).await;
+    assert!(
+        moved.body["warnings"][0].as_str().is_some_and(|text| text.contains("differs only by case")),
+        "{}",
+        moved.body
+    );
+}
+
+#[tokio::test]
 async fn a_preview_of_a_merge_lets_nothing_else_happen() {
     let shop = Shop::open("merge-raced").await;
     let [anna, other] = two_customers(&shop).await;

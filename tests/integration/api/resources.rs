@@ -264,6 +264,24 @@ async fn a_pending_topic_is_not_pinned_by_naming_it() {
 }
 
 #[tokio::test]
+async fn a_package_name_that_no_package_has_is_refused() {
+    let service = Service::start("packages").await;
+    let (_, platform) = service.platform().await;
+    let path = format!("/v1/platforms/{platform}");
+    let app = service.get(&path).await.body["app_id"].as_str().expect("an id").to_owned();
+    for wrong in ["com.example settle", "com/example", "https://example.com", "com.exämple"] {
+        let body = json!({ "store": "amazon", "name": "second", "package_name": wrong });
+        for (method, path) in [("POST", format!("/v1/apps/{app}/platforms")), ("PATCH", path.clone())] {
+            let body = if method == "POST" { body.clone() } else { json!({ "package_name": wrong }) };
+            let answer = service.send_json(method, &path, &body).await;
+            assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["package_name"]), "{}", answer.body);
+        }
+    }
+    let changed = service.send_json("PATCH", &path, &json!({ "package_name": "com.example.settle_2" })).await;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+}
+
+#[tokio::test]
 async fn a_topic_of_another_platform_is_not_found() {
     let service = Service::start("other").await;
     let (_, topic, _) = pending(&service).await;

@@ -1,5 +1,6 @@
 //! Claims of devices: what is stored of them, what verifies them, and which devices have access to a purchase.
 
+pub use super::devices::{device, uuid};
 use super::world::{Report, World, new_platform, reported, secret, story};
 use domain::device::claim::ClaimStatus;
 use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
@@ -12,21 +13,8 @@ use storage::{
     Record,
 };
 use tokio::time::Instant;
-use uuid::Uuid;
 
 const CUSTOMER: &str = "customer-1";
-
-pub fn uuid(number: u128) -> Uuid {
-    Uuid::from_u128(0x1111_1111_2222_4333_8444_0000_0000_0000 + number)
-}
-
-pub fn device(number: u128) -> Device {
-    serde_json::from_value(json!({
-        "id": uuid(number), "first_launch": "2027-01-01T00:00:00Z", "app_version": "1.0", "sdk_version": "web/1",
-        "os": { "name": "fireos", "version": "8" },
-    }))
-    .unwrap()
-}
 
 /// A session begins, with these receipts on the device.
 pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
@@ -38,7 +26,7 @@ pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
     Content::SessionStart { session: SessionId::new(uuid(1000 + number)), receipts }
 }
 
-fn transaction(receipt_id: &str, customer: &str) -> Content {
+pub fn transaction(receipt_id: &str, customer: &str) -> Content {
     priced(receipt_id, customer, "4.99")
 }
 

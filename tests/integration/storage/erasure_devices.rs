@@ -1,15 +1,14 @@
 //! Erasing a customer who used devices: what these reported, claimed and are since.
 
+use super::claims::{snapshot, transaction};
 use super::devices::{impression, report, start};
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, renew, webhook};
 use super::people::{device, log_in, place};
 use super::sending::{RETRY, lease, must_send, rendering};
 use super::world::{World, record, secret, story};
-use domain::device::{Content, Device, DeviceReceipt, DeviceTransaction};
-use domain::verification::{Product, Term, Unit};
+use domain::device::{Content, Device, DeviceReceipt};
 use domain::{DevicePlace, SessionId, Snapshot, TransitionKind, UserId};
 use serde_json::{Value, json};
-use std::time::Duration;
 use storage::{
     ClaimAnswer, ClaimResult, ClaimStep, Claiming, CustomerKey, CustomerName, CustomerNames, DeviceReport,
     DeviceRequest, Lease, Owner, Rendered,
@@ -25,31 +24,12 @@ fn described(place: DevicePlace) -> Device {
     Device { analytics_device_id: Some(REPORTED_DEVICE.to_owned()), ..device(place) }
 }
 
-fn claimed(receipt_id: &str, app_user_id: &str) -> Content {
-    let transaction: DeviceTransaction = serde_json::from_value(json!({
-        "kind": "purchased", "receipt_id": receipt_id, "app_user_id": app_user_id, "sku": "term", "price": "4.99",
-        "currency": "USD", "marketplace": "US",
-    }))
-    .unwrap();
-    Content::Transaction(transaction)
-}
-
 fn receipt(receipt_id: &str, app_user_id: &str) -> DeviceReceipt {
     DeviceReceipt { receipt_id: receipt_id.to_owned(), app_user_id: app_user_id.to_owned() }
 }
 
 fn confirmed(now: domain::Timestamp) -> ClaimAnswer {
-    ClaimAnswer::Confirmed(Box::new(Snapshot {
-        at: now,
-        product: Product::Subscription,
-        product_id: Some("parent".to_owned()),
-        term_sku: Some("term".to_owned()),
-        term: Some(Term { count: 1, unit: Unit::Month }),
-        purchased_at: Some(now.minus(Duration::from_secs(60))),
-        renews_at: Some(now.plus(Duration::from_secs(30 * 86_400))),
-        auto_renewing: Some(true),
-        ..Snapshot::default()
-    }))
+    ClaimAnswer::Confirmed(Box::new(Snapshot { country: None, ..snapshot(now) }))
 }
 
 impl World {
@@ -153,7 +133,7 @@ story! {
             let store_id = format!("{STORE_ID}-{number}");
             let own_id = format!("{OWN_ID}-{number}");
             world.call(&store_id, &own_id).await;
-            world.sends(device(here), vec![report("a", 0, claimed(&receipt, &store_id))]).await;
+            world.sends(device(here), vec![report("a", 0, transaction(&receipt, &store_id))]).await;
             world.pass(6_000);
             let key = world.key(&receipt);
             assert_eq!(world.store.examine_claim(here, key).await.unwrap(), ClaimStep::Query);
@@ -181,7 +161,7 @@ story! {
     async fn a_known_purchase_of_an_erased_customer_decides_a_claim(world: World) {
         let key = renew(&world, "r1", 1).await;
         let here = place(&world, 1);
-        world.sends(device(here), vec![report("a", 0, claimed("r1", STORE_ID))]).await;
+        world.sends(device(here), vec![report("a", 0, transaction("r1", STORE_ID))]).await;
         world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
         let step = world.store.examine_claim(here, key).await.unwrap();
         assert!(matches!(step, ClaimStep::Reported(_)), "{step:?}");

@@ -1,16 +1,15 @@
 //! A new database with an app and a platform, on SQLite or PostgreSQL.
 
 use domain::device::claim::CLAIM_STORE_TYPE;
-use domain::verification::Product;
 use domain::{
-    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, Outcome, PlatformId,
-    RedeliverySelector, SettlingContext, Snapshot, Timestamp, Transition, TransitionKind, Verification,
+    CollapseKey, DestinationId, DeviceId, Lane, Notification, NotificationKind, PlatformId, RedeliverySelector,
+    Timestamp, Transition, TransitionKind,
 };
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
-    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Fate, Key, Loaded,
+    Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Key, Loaded,
     NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Record, Recorded,
     Run, SecretHash, SecretString, Store, Traits,
 };
@@ -19,7 +18,7 @@ use system_tests::folder::Folder;
 use system_tests::postgres::{self, Fsync};
 pub use system_tests::raw::Raw;
 use system_tests::world::SOON;
-use system_tests::{template, wait};
+use system_tests::{records, template, wait};
 
 /// What the clock shows at first on SQLite: 2027-01-15, in microseconds.
 pub const BEGINNING: i64 = 1_800_000_000_000_000;
@@ -351,67 +350,29 @@ pub fn reported(
 ) -> NewNotification {
     let collapse_key = CollapseKey::of(platform_id, receipt_id);
     let store_time = Timestamp::from_millis(at_ms);
-    let type_name = format!("{:?}", report.kind).to_uppercase();
     let notification = Notification {
         message_id: message_id.to_owned(),
         collapse_key,
         receipt_id: receipt_id.to_owned(),
         kind: report.kind,
-        store_type: type_name.clone(),
+        store_type: format!("{:?}", report.kind).to_uppercase(),
         store_time,
         app_user_id: report.customer.map(str::to_owned),
         related_receipt_id: report.related.map(str::to_owned),
         is_test: false,
     };
-    NewNotification {
-        platform_id,
-        message_id: message_id.to_owned(),
-        receipt_id: receipt_id.to_owned(),
-        collapse_key: Some(collapse_key),
-        store_type: type_name,
-        store_time: Some(store_time),
-        app_user_id: notification.app_user_id.clone(),
-        body: serde_json::to_string(&notification).unwrap(),
-        fate: Fate::Open,
-        traceparent: Some(TRACE.to_owned()),
-    }
+    NewNotification { traceparent: Some(TRACE.to_owned()), ..records::stored(platform_id, &notification) }
 }
 
 /// A record that settles everything that was loaded, without a transition. The snapshot renews a month later with every
 /// revision, so that there is always a change.
 pub fn record(collapse_key: CollapseKey, loaded: &Loaded) -> Record {
-    let seqs: Vec<i64> = loaded.notifications.iter().map(|(seq, _)| *seq).collect();
     let month_ms = 30 * 24 * 3600 * 1000;
-    let snapshot = Snapshot {
-        at: loaded.now,
-        product: Product::Subscription,
-        product_id: Some("parent".to_owned()),
-        term_sku: Some("term".to_owned()),
-        renews_at: Some(Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms)),
-        auto_renewing: Some(true),
-        ..Snapshot::default()
-    };
-    let verification = Verification::Verified(Box::new(snapshot));
-    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
-    let mut decision = domain::decide(&loaded.purchase, &loaded.notifications, context);
-    decision.transitions = Vec::new();
-    decision.outcomes = seqs.iter().map(|seq| (*seq, Outcome::Settled)).collect();
-    (decision.waits, decision.wake) = (None, None);
+    let renews_at = Timestamp::from_micros(BEGINNING).plus_millis((loaded.revision + 1) * month_ms);
+    let mut record = records::record(collapse_key, loaded, renews_at);
+    record.decision.transitions = Vec::new();
     let from_devices = loaded.notifications.iter().filter(|(_, one)| one.store_type == CLAIM_STORE_TYPE);
-    Record {
-        collapse_key,
-        settling: loaded.settling + 1,
-        revision: loaded.revision,
-        seqs,
-        decision,
-        is_replaced: loaded.is_replaced,
-        settings_version: loaded.settings_version,
-        is_queried: loaded.verify,
-        from_devices: from_devices.map(|(seq, _)| *seq).collect(),
-        is_answer: true,
-        is_real: true,
-        traceparent: Some(TRACE.to_owned()),
-    }
+    Record { from_devices: from_devices.map(|(seq, _)| *seq).collect(), traceparent: Some(TRACE.to_owned()), ..record }
 }
 
 /// This record with transitions of these kinds.

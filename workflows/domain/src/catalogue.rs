@@ -59,7 +59,7 @@ pub struct Since(Timestamp);
 
 /// A text that was expected to be a day or an instant and is neither.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a day, such as 2026-03-01, nor a time in RFC 3339")]
+#[error("`{0}` is neither a day, such as 2026-03-01, nor a time in RFC 3339")]
 pub struct InvalidSince(String);
 
 /// The time of day at which a day begins.

@@ -13,6 +13,9 @@ mod settings;
 mod unnamed;
 pub mod webhook;
 
+#[cfg(test)]
+mod tests;
+
 pub use allowed::{Allowed, Exception};
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
@@ -275,7 +278,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::body::render_streamed(destination, event),
             amplitude::KIND => amplitude::device::render(destination, event),
-            email::KIND => Rendered::Refuse { why: "no mails are sent about events of devices".to_owned() },
+            email::KIND => Rendered::Refuse { why: "device events are not emailed".to_owned() },
             other => Rendered::Refuse { why: unknown(other).to_string() },
         }
     }
@@ -444,6 +447,14 @@ impl Config {
         }
     }
 
+    /// Whether people get each test, so that their number is bounded.
+    pub const fn bounds_tests(&self) -> bool {
+        match self {
+            Self::Webhook(_) | Self::Amplitude(_) => false,
+            Self::Email(_) => true,
+        }
+    }
+
     /// Describes the reply to [`Self::test`] as a sentence for people.
     ///
     /// # Errors
@@ -459,20 +470,4 @@ impl Config {
 
 fn unknown(kind: &str) -> Invalid {
     Invalid::new("kind", format!("`{}`, `{}` or `{}`, and not `{kind}`", webhook::KIND, amplitude::KIND, email::KIND))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Rotation;
-    use domain::Timestamp;
-
-    #[test]
-    fn debug_output_of_a_rotation_hides_secret_and_random_bytes() {
-        let now = Timestamp::from_micros(0);
-        let rotation = Rotation { new_secret: Some("whsec_new".into()), until: now, now, random: [171; 32] };
-        let shown = format!("{rotation:?} {rotation:#?}");
-        for hidden in ["whsec", "random", "171", "0xab"] {
-            assert!(!shown.contains(hidden), "{shown}");
-        }
-    }
 }

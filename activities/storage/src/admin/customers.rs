@@ -60,6 +60,19 @@ impl Store {
         .await
     }
 
+    /// The external id of another customer of the app that differs from this one only by the case of ASCII letters.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`] when the database cannot be read.
+    pub async fn id_in_other_case(&self, app: AppId, external_id: &str) -> Result<Option<String>, Error> {
+        let external_id = external_id.to_owned();
+        self.read(move |connection| {
+            let folded = external_id.to_ascii_lowercase();
+            sql(IN_OTHER_CASE).bind(folded.as_str()).bind(app).bind(external_id.as_str()).value(connection)
+        })
+        .await
+    }
+
     pub async fn customer(&self, app: AppId, by: CustomerKey) -> Result<Customer, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
@@ -89,6 +102,13 @@ impl Owner {
         tombstones::or_tombstone(connection, secrets, customer).map(Self::AppUser)
     }
 }
+
+const IN_OTHER_CASE: Sql = statement! {hot "users_folded", "
+    SELECT external_id AS value
+    FROM users
+    WHERE external_id IS NOT NULL AND lower(external_id) = ? AND app_id = ? AND external_id <> ?
+    LIMIT 1
+"};
 
 const STORE_OF_APP: Sql = statement! {"
     SELECT store AS value

@@ -28,7 +28,7 @@ written_row! {
     /// descriptions. A new one is also an entry of the store's form.
     #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
     pub struct PlatformSettings {
-        /// A name for people, unique in the app.
+        /// A display name, unique in the app.
         #[schemars(length(max = 200))]
         pub name: String,
         /// The app's package name in the store.

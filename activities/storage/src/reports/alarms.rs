@@ -53,7 +53,7 @@ pub struct AlarmFilter {
     pub platform_id: Option<PlatformId>,
     /// Only those of this kind.
     pub kind: Option<String>,
-    /// Only those that nobody acknowledged since they were raised last (`true`), or only the others (`false`).
+    /// Only those not acknowledged since they were last raised (`true`), or only the others (`false`).
     pub open: Option<bool>,
 }
 

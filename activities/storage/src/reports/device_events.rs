@@ -21,7 +21,7 @@ pub struct DeviceEventFilter {
     pub app_id: Option<AppId>,
     /// Only those of this platform.
     pub platform_id: Option<PlatformId>,
-    /// Only those of this device: the `id` that the app made.
+    /// Only those of this device: the `id` that the app generated.
     pub device_id: Option<DeviceId>,
     /// Only those of this type.
     #[serde(rename = "type")]

@@ -28,7 +28,7 @@ const FORGETTABLE: &str = formatcp!(
 );
 
 /// The error of a skipped delivery.
-const NEWEST_ONLY: &str = "an admin enabled the destination with the newest states only";
+const NEWEST_ONLY: &str = "an admin enabled the destination with the latest states only";
 
 /// The health of a destination, with the numbers of its pending, waiting and failed deliveries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]

@@ -33,7 +33,7 @@ pub struct PurchaseFilter {
     pub state: Option<State>,
     /// Only those that are held now (`true`), or only the others (`false`).
     pub held: Option<bool>,
-    /// Only those of which a delivery is pending after a failed attempt (`true`), or only the others (`false`).
+    /// Only those with a delivery pending after a failed attempt (`true`), or only the others (`false`).
     pub failing: Option<bool>,
 }
 
@@ -63,6 +63,10 @@ row! {
         pub state: String,
         /// The end of its last hold by an admin; null if it was never held, or released.
         pub held_until: Option<Timestamp>,
+        /// Who set that hold; null if that is not known.
+        pub held_by: Option<String>,
+        /// Why; null without a reason.
+        pub held_reason: Option<String>,
         /// When it was settled last.
         pub updated_at: Timestamp,
         /// Its user, its verification, and its next check.
@@ -110,7 +114,8 @@ impl Field for PurchaseStatus {
 
 const PURCHASE: &str = "
     p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state, p.held_until,
-        p.updated_at, p.user_id, p.purchase, p.unverified_since, p.unverified_because, p.waits_for, p.next_wake_at,
+        NULLIF(p.held_by, '') AS held_by, NULLIF(p.held_reason, '') AS held_reason, p.updated_at,
+        p.user_id, p.purchase, p.unverified_since, p.unverified_because, p.waits_for, p.next_wake_at,
         COALESCE((SELECT e.body FROM events e WHERE e.collapse_key = p.collapse_key
         AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1), 'null') AS data
     FROM purchases p";

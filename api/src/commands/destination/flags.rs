@@ -137,7 +137,7 @@ impl Fields {
         let removed = self.0.get_many::<String>(REMOVED).into_iter().flatten();
         let mut headers: Map<_, _> = removed.map(|name| (name.clone(), Value::Null)).collect();
         for (name, source) in self.headers() {
-            headers.insert(name.clone(), source.read()?.expose_secret().into());
+            headers.insert(name.clone(), source.read(&format!("--header {name}"))?.expose_secret().into());
         }
         if !headers.is_empty() {
             body[HEADERS] = headers.into();

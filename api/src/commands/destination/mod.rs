@@ -138,7 +138,7 @@ async fn create(client: &Client, Create { app, kind, disabled, fields }: Create)
         }
         table::line(&format!(
             "Next: `settle destination test {id}`; if it succeeds, `settle resend missing --destination {id}` sends \
-             the purchases from before."
+             earlier purchases."
         ));
     }
     Ok(code)

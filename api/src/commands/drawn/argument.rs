@@ -3,6 +3,7 @@
 use crate::clock;
 use crate::commands::secret::Source;
 use crate::extract::shape::{admits_null, choices, is_required, present, type_of};
+use crate::flags;
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
 use crate::times;
@@ -114,10 +115,6 @@ enum ArgumentKind {
 const NULLABLE: &str = "x-nullable";
 /// What is typed for a choice that is reset.
 const DEFAULT: &str = "default";
-/// The ends of fields' names that are left out in the names of flags.
-const ENDS: [&str; 3] = ["_id", "_at", "_seconds"];
-/// Fields whose flag keeps its whole name: ids that are not ours.
-const WHOLE: [&str; 4] = ["app_user_id", "external_id", "client_id", "analytics_device_id"];
 
 /// The parameters of a route's query, and the schema of its body; both without references.
 struct Fields {
@@ -218,7 +215,7 @@ fn of_path(field: &str) -> Option<&'static str> {
         "erasure_id" => "The report's id",
         "event_id" => "The event's id: `event_id` in a receiver's body",
         "key_id" => "The key's id",
-        "message_id" => "The store's id of the message",
+        "message_id" => "The store's id for the message",
         "platform_id" => "The platform's id or name",
         "ref" => "The entitlement's reference id, which you choose",
         "review_id" => "The review's id, as in the alarm",
@@ -272,9 +269,7 @@ impl Argument {
 
     /// The flag's name without dashes.
     pub fn name(&self) -> String {
-        let end = ENDS.iter().find(|end| !WHOLE.contains(&self.field.as_str()) && self.field.ends_with(*end));
-        let field = end.and_then(|end| self.field.strip_suffix(end)).unwrap_or(&self.field);
-        self.flag.name.clone().unwrap_or_else(|| field.replace('_', "-"))
+        self.flag.name.clone().unwrap_or_else(|| flags::of_field(&self.field))
     }
 
     /// As it is typed.
@@ -378,7 +373,7 @@ impl Argument {
             ArgumentKind::Time { .. } => matches.get_one::<Timestamp>(id).map(|at| json!(at)),
             ArgumentKind::Seconds { .. } => matches.get_one::<u64>(id).map(|seconds| json!(seconds)),
             ArgumentKind::Secret => match matches.get_one::<Source>(id) {
-                Some(source) => Some(source.read()?.expose_secret().into()),
+                Some(source) => Some(source.read(&self.typed())?.expose_secret().into()),
                 None => None,
             },
             ArgumentKind::Many => {

@@ -16,6 +16,7 @@ use super::client::{Client, Remote};
 use super::{
     app, customer, delivery, destination, device, event, explain, notification, platform, product, purchase, sign_in,
 };
+use crate::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
 use serde::Deserialize;
 use std::fmt;
@@ -26,27 +27,27 @@ use verb::Verb;
 /// Hooks by the names of their verbs.
 type Hooks = &'static [(&'static str, Hook)];
 
-/// The resources in the order of the help: name, table, and what the table cannot state.
-const SOURCES: [(&str, &str, Hooks); 19] = [
-    ("app", include_str!("../verbs/app.toml"), app::HOOKS),
-    ("platform", include_str!("../verbs/platform.toml"), platform::HOOKS),
-    ("destination", include_str!("../verbs/destination.toml"), destination::HOOKS),
-    ("customer", include_str!("../verbs/customer.toml"), customer::HOOKS),
-    ("product", include_str!("../verbs/product.toml"), product::HOOKS),
-    ("entitlement", include_str!("../verbs/entitlement.toml"), product::OF_ENTITLEMENTS),
-    ("purchase", include_str!("../verbs/purchase.toml"), purchase::HOOKS),
-    ("payment", include_str!("../verbs/payment.toml"), &[]),
-    ("notification", include_str!("../verbs/notification.toml"), notification::HOOKS),
-    ("event", include_str!("../verbs/event.toml"), event::HOOKS),
-    ("delivery", include_str!("../verbs/delivery.toml"), delivery::HOOKS),
-    ("device", include_str!("../verbs/device.toml"), device::HOOKS),
-    ("alarm", include_str!("../verbs/alarm.toml"), &[]),
-    ("key", include_str!("../verbs/key.toml"), &[]),
-    ("sign-in", include_str!("../verbs/sign_in.toml"), sign_in::HOOKS),
-    ("search", include_str!("../verbs/search.toml"), &[]),
-    ("audit-log", include_str!("../verbs/audit_log.toml"), &[]),
-    ("explain", include_str!("../verbs/explain.toml"), explain::HOOKS),
-    ("feed", include_str!("../verbs/feed.toml"), &[]),
+/// What the tables of the resources cannot state, in their order.
+const HOOKS: [(&str, Hooks); 19] = [
+    ("app", app::HOOKS),
+    ("platform", platform::HOOKS),
+    ("destination", destination::HOOKS),
+    ("customer", customer::HOOKS),
+    ("product", product::HOOKS),
+    ("entitlement", product::OF_ENTITLEMENTS),
+    ("purchase", purchase::HOOKS),
+    ("payment", &[]),
+    ("notification", notification::HOOKS),
+    ("event", event::HOOKS),
+    ("delivery", delivery::HOOKS),
+    ("device", device::HOOKS),
+    ("alarm", &[]),
+    ("key", &[]),
+    ("sign-in", sign_in::HOOKS),
+    ("search", &[]),
+    ("audit-log", &[]),
+    ("explain", explain::HOOKS),
+    ("feed", &[]),
 ];
 
 /// The commands about one kind of thing. Without a description of its own, its only verb is the command itself.
@@ -63,7 +64,7 @@ struct Resource {
 }
 
 static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-    let read = |(name, table, hooks): &(&'static str, &'static str, Hooks)| {
+    let read = |((name, table), (_, hooks)): (&(&'static str, &'static str), &(&'static str, Hooks))| {
         let resource: Result<Resource, _> = toml::from_str(table);
         let mut resource = resource.unwrap_or_else(|error| panic!("the table of {name}: {error}"));
         resource.name = name;
@@ -72,7 +73,7 @@ static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
         }
         resource
     };
-    SOURCES.iter().map(read).collect()
+    TABLES.iter().zip(&HOOKS).map(read).collect()
 });
 
 /// The command that lists what the first id of a path names; `None` where no command does.
@@ -151,10 +152,11 @@ impl FromArgMatches for Typed {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let found = matches.subcommand().and_then(|(name, below)| {
             let resource = RESOURCES.iter().find(|resource| resource.name == name)?;
-            resource.typed(below).map(|(verb, matches)| (verb, matches, below))
+            resource.typed(below).map(|(verb, matches)| (verb, matches, below, name))
         });
-        let (verb, matches, below) =
+        let (verb, matches, below, resource) =
             found.ok_or_else(|| clap::Error::new(clap::error::ErrorKind::MissingSubcommand))?;
+        verb.check(resource, matches)?;
         Ok(Self { verb, matches: matches.clone(), remote: Remote::from_arg_matches(below)? })
     }
 

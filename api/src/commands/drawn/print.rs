@@ -4,6 +4,7 @@ use super::verb::{Hook, Verb};
 use crate::commands::client::Client;
 use crate::commands::names::{self, DESTINATION, PLATFORM};
 use crate::commands::table::{self, Column};
+use crate::shell::quoted;
 use serde_json::{Map, Value};
 use std::process::ExitCode;
 
@@ -22,14 +23,20 @@ impl Exchange {
         self.typed.get(field).map(table::raw).unwrap_or_default()
     }
 
-    /// A text with each `{field}` replaced by what was typed, else by that field of the answer.
+    /// A text with each `{field}` replaced by what was typed, else by that field of the answer. Between backticks, where
+    /// a command stands, it is one argument of a shell.
     fn filled(&self, text: &str) -> String {
-        let mut parts = text.split(['{', '}']).enumerate();
-        parts.by_ref().fold(String::new(), |filled, (at, part)| match at % 2 {
-            0 => filled + part,
-            _ if self.typed.contains_key(part) => filled + &self.typed(part),
-            _ => filled + &table::field(&self.answer, part),
-        })
+        let (mut filled, mut is_in_command) = (String::new(), false);
+        for (at, part) in text.split(['{', '}']).enumerate() {
+            if at % 2 == 0 {
+                is_in_command ^= part.matches('`').count() % 2 == 1;
+                filled.push_str(part);
+                continue;
+            }
+            let value = if self.typed.contains_key(part) { self.typed(part) } else { table::field(&self.answer, part) };
+            filled.push_str(&if is_in_command { quoted(&value) } else { value });
+        }
+        filled
     }
 }
 
@@ -95,4 +102,22 @@ impl Verb {
 /// A column: `heading = path`, or one text for both.
 fn of_text(text: &str) -> Column<'_> {
     text.split_once(" = ").unwrap_or((text, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Exchange;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_suggested_command_has_the_name_as_one_argument() {
+        for name in ["hook", "two words", "it's $(here)"] {
+            let typed = json!({ "destination_id": name }).as_object().cloned().unwrap_or_default();
+            let exchange = Exchange { answer: Value::Null, typed, is_filtered: false };
+            let sentence = exchange.filled("Of {destination_id}: `settle destination show {destination_id}` shows it.");
+            let command = sentence.split_once('`').and_then(|(_, rest)| rest.rsplit_once('`')).expect("a command").0;
+            assert_eq!(crate::shell::read(command), ["settle", "destination", "show", name]);
+            assert!(sentence.starts_with(&format!("Of {name}: ")), "{sentence}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 use super::verb::{Hook, Verb};
-use super::{RESOURCES, SOURCES, argument, listing};
+use super::{HOOKS, RESOURCES, argument, listing};
 use crate::commands::Cli;
+use crate::flags::{self, TABLES};
 use crate::operation::{Operation, Schemas};
 use crate::routes::routes;
 use std::collections::BTreeMap;
@@ -30,7 +31,8 @@ fn every_verb_has_either_a_call_or_a_hook_that_runs_it() {
             assert!(is_own != verb.call.is_some(), "{} {}", resource.name, verb.name);
         }
     }
-    for (name, _, hooks) in SOURCES {
+    assert!(HOOKS.iter().map(|(name, _)| *name).eq(TABLES.iter().map(|(name, _)| *name)), "one order");
+    for (name, hooks) in HOOKS {
         let resource = RESOURCES.iter().find(|resource| resource.name == name).expect("a resource");
         for (verb, _) in hooks {
             assert!(
@@ -147,5 +149,37 @@ fn a_key_that_a_call_does_not_take_is_refused_at_once() {
         "settle destination list --app a --limit 5 --cursor c",
     ] {
         assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_change_without_a_field_is_refused_with_the_fields() {
+    for (line, flags) in [
+        ("settle destination update d", ["--url", "--rate", "--header", "--clear"].as_slice()),
+        ("settle destination update d --reason why", &["--url"]),
+        ("settle platform update p", &["--name", "--clear"]),
+        ("settle platform update p --app Radio --reason why", &["--name"]),
+    ] {
+        let error = Cli::read(line.split(' ')).expect_err("nothing to change");
+        let text = error.to_string();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(text.contains("nothing to change: add at least one of --"), "{line}: {text}");
+        assert!(flags.iter().all(|flag| text.contains(flag)), "{line}: {text}");
+        assert!(!text.contains("--reason"), "{line}: {text}");
+    }
+    for field in ["--rate 20", "--clear schedule", "--remove-header X-One"] {
+        let line = format!("settle destination update d {field}");
+        assert!(Cli::read(line.split(' ')).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_screen_names_each_flag_as_the_command_line_does() {
+    for (resource, verb, arguments) in calls() {
+        let is_alone = RESOURCES.iter().any(|one| one.name == resource && one.verbs.len() == 1);
+        let command = if is_alone { format!("settle {resource}") } else { format!("settle {resource} {}", verb.name) };
+        for argument in arguments {
+            assert_eq!(flags::of(&command, &argument.field), argument.name(), "{command}");
+        }
     }
 }

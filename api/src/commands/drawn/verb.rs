@@ -9,6 +9,8 @@ use crate::commands::{names, table};
 use crate::keys::REASON;
 use anyhow::{Context, bail};
 use clap::builder::PossibleValuesParser;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Args, Command, FromArgMatches};
 use futures::future::LocalBoxFuture;
 use serde::Deserialize;
@@ -163,6 +165,23 @@ impl Verb {
         self.call().map_or(self.changes, |(method, path)| argument::takes_reason(method, path))
     }
 
+    /// Refuses `update` of a resource without a field to change.
+    pub fn check(&self, resource: &str, matches: &ArgMatches) -> Result<(), clap::Error> {
+        if self.name != "update" {
+            return Ok(());
+        }
+        let mut command = self.command(&self.name).bin_name(format!("settle {resource} {}", self.name));
+        let is_field = |arg: &&Arg| arg.get_long().is_some_and(|name| ![REASON, APP].contains(&name));
+        let fields = || command.get_arguments().filter(is_field);
+        let is_typed = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
+        if fields().any(is_typed) {
+            return Ok(());
+        }
+        let flags: Vec<String> = fields().filter_map(Arg::get_long).map(|name| format!("--{name}")).collect();
+        let why = format!("nothing to change: add at least one of {}", flags.join(", "));
+        Err(command.error(ErrorKind::MissingRequiredArgument, why))
+    }
+
     fn augment(&self, command: Command) -> Command {
         let arguments = self.arguments();
         let command = command.args(arguments.iter().filter_map(Argument::drawn));
@@ -279,7 +298,7 @@ fn takes_app(arguments: &[Argument]) -> bool {
 
 /// The flag with the app in which a name is searched.
 fn app() -> Arg {
-    Arg::new(APP).long(APP).value_name("APP").help("The app in which the name is searched, by its id or name")
+    Arg::new(APP).long(APP).value_name("APP").help("The app in which the name is looked up, by its id or name")
 }
 
 /// The id of the app in which names are searched; all apps without one.

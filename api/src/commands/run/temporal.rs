@@ -116,6 +116,7 @@ impl Server {
 
     fn log(&self) -> anyhow::Result<File> {
         let path = self.log_file();
+        cut(&path);
         let opened = OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
         opened.with_context(|| format!("cannot write {}", path.display()))
     }
@@ -153,9 +154,9 @@ impl Server {
         loop {
             let began = Instant::now();
             let log = self.log();
-            let start = log.as_ref().map_or(0, |log| log.metadata().map_or(0, |file| file.len()));
+            let mut start = log.as_ref().map_or(0, |log| log.metadata().map_or(0, |file| file.len()));
             match log.and_then(|log| self.spawn(cli, ports, log)) {
-                Ok(child) => match watch(child, stopped) {
+                Ok(child) => match self.watch(child, stopped, &mut start) {
                     Watched::Stopped => return,
                     Watched::Died => self.log_death(start, rest),
                 },
@@ -170,11 +171,27 @@ impl Server {
         }
     }
 
+    /// Waits until the server dies, or until a stop is requested, and then ends the server. Its log stays small
+    /// meanwhile; `start` is where it begins there.
+    fn watch(&self, mut child: Child, stopped: &Receiver<()>, start: &mut u64) -> Watched {
+        let log = self.log_file();
+        while matches!(child.try_wait(), Ok(None)) {
+            if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
+                end(child);
+                return Watched::Stopped;
+            }
+            if cut(&log) {
+                *start = 0;
+            }
+        }
+        Watched::Died
+    }
+
     fn log_death(&self, start: u64, rest: Duration) {
         tracing::warn!(
             cause = format!("{} (more in {})", self.cause(start), self.log_file().display()),
             seconds = rest.as_secs(),
-            "the Temporal dev server died and is started again after these seconds; notifications are accepted meanwhile"
+            "the Temporal dev server died and will be restarted after these seconds; notifications are accepted meanwhile"
         );
     }
 
@@ -206,21 +223,26 @@ fn cause(log: &str) -> String {
     cause.or_else(|| lines().next_back()).unwrap_or("its log is empty").chars().take(MAX_CAUSE_CHARS).collect()
 }
 
+/// A log of this size is moved into the file before it.
+const MAX_LOG_BYTES: u64 = 16 * 1024 * 1024;
+/// The end of the name of the file before.
+const BEFORE: &str = "log.1";
+
 /// Why watching a server ended.
 enum Watched {
     Stopped,
     Died,
 }
 
-/// Waits until the server dies, or until a stop is requested, and then ends the server.
-fn watch(mut child: Child, stopped: &Receiver<()>) -> Watched {
-    while matches!(child.try_wait(), Ok(None)) {
-        if stopped.recv_timeout(POLL * 4) != Err(RecvTimeoutError::Timeout) {
-            end(child);
-            return Watched::Stopped;
-        }
+/// Moves a log of full size into the file before it; whether it did. The log is emptied and not renamed, because the
+/// server has it open and appends to it. What it writes between the copy and the cut is lost.
+fn cut(log: &Path) -> bool {
+    if !std::fs::metadata(log).is_ok_and(|file| file.len() >= MAX_LOG_BYTES) {
+        return false;
     }
-    Watched::Died
+    // On a full disk the old lines are lost rather than the log growing.
+    let _ = std::fs::copy(log, log.with_extension(BEFORE));
+    OpenOptions::new().write(true).open(log).and_then(|file| file.set_len(0)).is_ok()
 }
 
 /// Ends the server, and kills it if it does not end in time.
@@ -240,7 +262,27 @@ fn end(mut child: Child) {
 
 #[cfg(test)]
 mod tests {
-    use super::cause;
+    use super::{MAX_LOG_BYTES, cause, cut};
+    use std::fs::OpenOptions;
+    use std::io::Write;
+
+    #[test]
+    fn a_full_log_becomes_the_one_before_while_the_server_appends() {
+        let folder = std::env::temp_dir().join(format!("settle-temporal-{}", crate::clock::random_uuid()));
+        std::fs::create_dir(&folder).expect("a folder");
+        let path = folder.join("temporal.log");
+        let mut server = OpenOptions::new().create(true).append(true).open(&path).expect("a log");
+        server.write_all(b"first\n").expect("it is written");
+        let was_cut_early = cut(&path);
+        server.set_len(MAX_LOG_BYTES).expect("its size");
+        let was_cut = cut(&path);
+        server.write_all(b"next\n").expect("it is written");
+        let read = std::fs::read_to_string(&path).expect("the log");
+        let before = std::fs::metadata(folder.join("temporal.log.1")).expect("the one before").len();
+        std::fs::remove_dir_all(&folder).expect("it is removed");
+        assert_eq!((was_cut_early, was_cut), (false, true));
+        assert_eq!((read.as_str(), before), ("next\n", MAX_LOG_BYTES));
+    }
 
     #[test]
     fn the_cause_stands_above_the_trace_of_a_panic() {

@@ -5,6 +5,7 @@ use crate::commands::client::program;
 use crate::commands::sockets::Addresses;
 use crate::edge::Shared;
 use crate::resources::sign_ins;
+use crate::shell::quoted;
 use crate::times;
 use activities::engine::{DevServer, Engine};
 use secrecy::{ExposeSecret, SecretString};
@@ -64,7 +65,7 @@ impl Welcome {
         match edge.store.by(Actor::named(CONSOLE)).new_sign_in_link(new).await {
             Ok(_) => format!("{base}{}", sign_ins::path(&code)),
             Err(error) => {
-                tracing::warn!(error = chain(&error), "no link to the page could be made");
+                tracing::warn!(error = chain(&error), "no link to the dashboard could be created");
                 format!("{base}/ui/")
             }
         }
@@ -102,7 +103,7 @@ impl Welcome {
             "creates another link; this one works once, within ten minutes"
         };
         format!(
-            "\n  settle runs.\n\n  \
+            "\n  settle is running.\n\n  \
              Dashboard    {link}  (`{open}` {hint})\n  \
              API          http://{api}\n  \
              Stores       http://{public}  (also devices)\n  \
@@ -138,7 +139,7 @@ impl Welcome {
             command.push_str(&format!(" --service http://{}", self.addresses.api));
         }
         if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
-            command.push_str(&format!(" --data {}", self.data.display()));
+            command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
         }
         command
     }

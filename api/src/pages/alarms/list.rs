@@ -2,8 +2,8 @@
 
 use super::SCREEN;
 use crate::pages::cell::{Cell, CellPart, FieldChange};
-use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead, Tab};
-use crate::pages::parts::{Code, Moment};
+use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
+use crate::pages::parts::{Code, Moment, Tab, Tabs};
 use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use domain::CollapseKey;
@@ -15,6 +15,8 @@ use storage::AuditEntryView;
 const VALUE_CHARS: usize = 120;
 
 const PATH: &str = "/ui/audit-log";
+/// The address of all alarms.
+pub const ALL: &str = "/ui/alarms?which=all";
 
 pub const FILTERS: &[Filter<AuditEntryView>] = &[
     Filter::new("operation", "Operation (such as destination.update)", FilterKind::Drawn),
@@ -42,7 +44,6 @@ const COLUMNS: &[Column<AuditEntryView>] = &[
 
 /// The list of audit entries.
 pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
-    let tab = |label, path: &str| Tab { label, path: visit.to(path), is_current: path == PATH };
     List {
         screen: SCREEN.path,
         title: "Audit log".to_owned(),
@@ -56,9 +57,16 @@ pub fn audit_log(visit: &Visit) -> List<AuditEntryView> {
         ids: &["id", "subject", "key_id"],
         filters: FILTERS,
         columns: COLUMNS,
-        head: ListHead::Tabs("Alarms and audit log", vec![tab("Alarms", SCREEN.path), tab("Audit log", PATH)]),
+        head: ListHead::Tabs(tabs(visit, PATH)),
         nothing: ("No changes yet.", None),
     }
+}
+
+/// The open alarms, all of them and the audit log, of which one is shown.
+pub fn tabs(visit: &Visit, current: &str) -> Tabs {
+    let all = [("Open alarms", SCREEN.path), ("All alarms", ALL), ("Audit log", PATH)];
+    let tab = |(label, path): (&'static str, &str)| Tab { label, path: visit.to(path), is_current: path == current };
+    Tabs::new("Alarms and audit log", all.map(tab))
 }
 
 /// The changed fields of an entry.

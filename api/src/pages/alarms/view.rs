@@ -1,9 +1,10 @@
 //! What the screen of alarms shows. Pure.
 
-use super::About;
+use super::list::{ALL, tabs};
+use super::{About, SCREEN};
 use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
-use crate::pages::parts::{Moment, Sentence};
+use crate::pages::parts::{Moment, Sentence, Tabs};
 use crate::pages::text::{escaped, with_query};
 use crate::pages::visit::Visit;
 use askama::Template;
@@ -40,10 +41,8 @@ pub struct AlarmsPage<'a> {
     frame: &'a Frame,
     rows: Vec<Raised>,
     older: Option<String>,
-    audit_log: String,
+    tabs: Tabs,
     is_all: bool,
-    is_acknowledged: bool,
-    open: String,
     all: String,
 }
 
@@ -76,11 +75,9 @@ impl<'a> AlarmsPage<'a> {
             frame,
             rows: found.items.iter().map(raised).collect(),
             older: found.next_cursor.as_ref().map(older),
-            audit_log: visit.to("/ui/audit-log"),
+            tabs: tabs(visit, if is_all { ALL } else { SCREEN.path }),
             is_all,
-            is_acknowledged: visit.query("done").as_deref() == Some("acknowledge"),
-            open: visit.to("/ui/alarms"),
-            all: visit.to("/ui/alarms?which=all"),
+            all: visit.to(ALL),
         }
     }
 

@@ -97,7 +97,6 @@ pub struct CataloguePage<'a> {
     unmapped: Vec<Unmapped>,
     products: Vec<ProductRow>,
     entitlements: Vec<EntitlementRow>,
-    settled: Option<String>,
     whole: String,
     based_on: String,
     wrong: Vec<Field>,
@@ -144,7 +143,6 @@ impl<'a> CataloguePage<'a> {
             path: path(Kind::Entitlement, id),
             id: id.clone(),
         });
-        let settled = visit.query("settled").and_then(|text| text.parse().ok());
         let (whole, sent) = (change.get("catalogue"), change.get(BASED_ON));
         Self {
             frame,
@@ -153,7 +151,6 @@ impl<'a> CataloguePage<'a> {
             unmapped: missing.collect(),
             products: products.collect(),
             entitlements: entitlements.collect(),
-            settled: settled.map(|number| counted(number, "purchase")),
             whole: if whole.is_empty() { text(catalogue) } else { whole },
             reason: change.get("reason"),
             // A text that was entered stays based on what it was.

@@ -1,6 +1,6 @@
 //! The first two steps: an app, and the app on a store.
 
-use super::listed::{AppCard, AppPage, ListPage, PlatformPage, PlatformRow};
+use super::listed::{AppCard, AppPage, Connecting, ListPage, PlatformPage};
 use super::progress::Facts;
 use super::steps::At;
 use super::{SCREEN, of_app};
@@ -55,37 +55,35 @@ async fn cards(edge: &Edge, visit: &Visit, apps: &[App]) -> Result<Vec<AppCard>,
     let most = i64::try_from(PLATFORMS).unwrap_or(i64::MAX).saturating_add(1);
     let platforms = edge.store.platforms_of(ids.clone(), most).await?;
     let with_destination = edge.store.apps_with_destination(ids).await?;
-    let rows = rows(edge, visit, &platforms, &with_destination).await?;
-    let mut of_apps: BTreeMap<AppId, Vec<PlatformRow>> = BTreeMap::new();
-    for (platform, row) in platforms.iter().zip(rows) {
-        of_apps.entry(platform.app_id).or_default().push(row);
+    let mut of_apps: BTreeMap<AppId, Vec<Connecting>> = BTreeMap::new();
+    for one in connecting(edge, platforms, &with_destination).await? {
+        of_apps.entry(one.platform.app_id).or_default().push(one);
     }
     let card = |app: &App| {
-        let mut rows = of_apps.remove(&app.id).unwrap_or_default();
-        let has_more = rows.len() > PLATFORMS;
-        rows.truncate(PLATFORMS);
-        AppCard::new(visit, app, rows, has_more)
+        let mut all = of_apps.remove(&app.id).unwrap_or_default();
+        let has_more = all.len() > PLATFORMS;
+        all.truncate(PLATFORMS);
+        AppCard::new(visit, app, &all, has_more)
     };
     Ok(apps.iter().map(card).collect())
 }
 
 /// Platforms, with how far each is connected.
-async fn rows(
+async fn connecting(
     edge: &Edge,
-    visit: &Visit,
-    platforms: &[Platform],
+    platforms: Vec<Platform>,
     with_destination: &BTreeSet<AppId>,
-) -> Result<Vec<PlatformRow>, Error> {
+) -> Result<Vec<Connecting>, Error> {
     let mut progress = edge.store.progress(platforms.iter().map(|platform| platform.id).collect()).await?;
-    let row = |platform: &Platform| {
+    let connecting = |platform: Platform| {
         let facts = Facts {
             progress: progress.remove(&platform.id).unwrap_or_default(),
             has_destination: with_destination.contains(&platform.app_id),
-            takes_samples: edge.takes_samples(platform).is_ok(),
+            takes_samples: edge.takes_samples(&platform).is_ok(),
         };
-        PlatformRow::new(visit, platform, &facts)
+        Connecting { platform, facts }
     };
-    Ok(platforms.iter().map(row).collect())
+    Ok(platforms.into_iter().map(connecting).collect())
 }
 
 /// A new app concerns all of them: a sign-in of one app creates none.
@@ -106,7 +104,7 @@ pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) ->
     let platforms = edge.store.platforms(app.id, Page { cursor: visit.query("cursor"), limit: OF_APP }).await?;
     let destinations = edge.store.destinations(app.id, Page { cursor: None, limit: OF_APP }).await?;
     let with_destination = destinations.items.iter().map(|one| one.app_id).collect();
-    let rows = rows(&edge, &visit, &platforms.items, &with_destination).await?;
+    let all = connecting(&edge, platforms.items, &with_destination).await?;
     let place = PageAddress {
         screen: SCREEN.path,
         title: format!("Connect {}", app.name),
@@ -115,7 +113,7 @@ pub async fn show((State(edge), visit, caller): At, Stored(app): Stored<App>) ->
         ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    html(&AppPage::new(&frame, &visit, &app, rows, platforms.next_cursor.as_deref(), &destinations))
+    html(&AppPage::new(&frame, &visit, &app, &all, platforms.next_cursor.as_deref(), &destinations))
 }
 
 /// `GET /ui/connect/apps/{app_id}/platforms/new`

@@ -1,14 +1,14 @@
 //! The settings and the deletion of a platform: each is a call of the API with the reason of its form.
 
+use super::changes_view::SettingsPage;
 use super::of_app;
 use super::progress::Step;
 use super::steps::{At, Connected, as_api, deletion};
-use super::view::SettingsPage;
 use crate::error::Error;
 use crate::extract::{Id, Stored};
 use crate::keys::Acting;
 use crate::pages::change::{Mistakes, reasoned};
-use crate::pages::described::{Entered, Known, changes, groups};
+use crate::pages::described::{Entered, Known, changes, groups, values};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, shown};
 use crate::resources::forms::{Form, of_stores};
@@ -16,7 +16,7 @@ use crate::resources::platforms::{self, PlatformPatch};
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde_json::Map;
-use storage::Platform;
+use storage::{Platform, Role};
 
 /// What each change takes of a request.
 type Parts = (At, Sent);
@@ -31,7 +31,7 @@ fn form_of(platform: &Platform) -> Option<Form> {
     Some(form)
 }
 
-/// `GET /ui/connect/platforms/{platform_id}/settings`
+/// `GET /ui/connect/platforms/{platform_id}/settings`: a form for those who may change them, else their values.
 pub async fn settings(at: At, Stored(platform): Stored<Platform>, mistakes: Mistakes) -> Result<Response, Error> {
     let (State(edge), visit, _) = &at;
     let value = as_api(&at, &platform).await?;
@@ -42,11 +42,17 @@ pub async fn settings(at: At, Stored(platform): Stored<Platform>, mistakes: Mist
         true => Entered::Sent(&mistakes.sent, &mistakes.refused.fields),
         false => Entered::Stored(&value),
     };
-    let groups = form_of(&of.platform).map(|form| groups(&form, entered, &known)).unwrap_or_default();
+    let form = form_of(&of.platform);
+    let groups = form.as_ref().map(|form| groups(form, entered, &known)).unwrap_or_default();
+    let facts = form.map(|form| values(&form, &value)).unwrap_or_default();
     let place = PageAddress { is_answer, ..of.place(Step::Platform, "", "update --help") };
     let place = PageAddress { command: format!("settle platform show {}", of.platform.id), ..place };
     let frame = Frame::of(edge, visit, place).await?;
-    shown(visit, &SettingsPage::new(&frame, visit, &of, groups, &mistakes), &value)
+    let page = match frame.may(Role::Operator) {
+        true => SettingsPage::new(&frame, visit, &of, &mistakes).with(groups),
+        false => SettingsPage::new(&frame, visit, &of, &mistakes).read_only(facts),
+    };
+    shown(visit, &page, &value)
 }
 
 /// `POST /ui/connect/platforms/{platform_id}/settings`

@@ -2,50 +2,81 @@
 
 use super::of_app;
 use super::progress::{Facts, Step};
-use crate::pages::cell::Cell;
+use crate::pages::cell::{Cell, CellPart};
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::described::Group;
 use crate::pages::destinations::{lasts_since, state};
 use crate::pages::form::Sent;
 use crate::pages::frame::Frame;
-use crate::pages::parts::{Badge, Code, Moment, Tone};
+use crate::pages::lists::{Column, Table};
+use crate::pages::parts::{Badge, Code, Tone};
 use crate::pages::text::{capital, escaped};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
 use askama::Template;
 use storage::{App, Paged, Platform, Role, ShownDestination};
 
-pub struct PlatformRow {
-    path: String,
-    next_path: String,
-    name: String,
-    package: String,
-    environment: &'static str,
-    last: Option<Moment>,
-    state: Badge,
-    next: &'static str,
+/// A platform, and how far it is connected.
+pub struct Connecting {
+    pub platform: Platform,
+    pub facts: Facts,
 }
 
-impl PlatformRow {
-    /// A platform with how far it is connected.
-    pub fn new(visit: &Visit, platform: &Platform, facts: &Facts) -> Self {
-        let path = |rest: &str| of_app(visit, platform.app_id, &format!("/ui/connect/platforms/{}{rest}", platform.id));
-        let next = facts.next();
-        Self {
-            path: path(""),
-            next_path: path(next.map_or("/first", Step::path)),
-            name: platform.settings.name.clone(),
-            package: platform.settings.package_name.clone(),
-            environment: platform.settings.environment.as_str(),
-            last: facts.accepted().map(|one| Moment::ago(one.last_at)),
-            state: match next {
-                None => Badge::new(Tone::Good, "connected"),
-                Some(Step::Topic) if facts.pending() > 0 => Badge::new(Tone::Warn, "topic waiting for approval"),
-                Some(_) => Badge::new(Tone::Busy, "not connected yet"),
-            },
-            next: next.map_or("see the latest event", Step::next),
+impl Connecting {
+    /// A page of the platform.
+    fn page(&self, visit: &Visit, rest: &str) -> String {
+        of_app(visit, self.platform.app_id, &format!("/ui/connect/platforms/{}{rest}", self.platform.id))
+    }
+
+    fn state(&self) -> Badge {
+        match self.facts.next() {
+            None => Badge::new(Tone::Good, "connected"),
+            Some(Step::Topic) if self.facts.pending() > 0 => Badge::new(Tone::Warn, "topic waiting for approval"),
+            Some(_) => Badge::new(Tone::Busy, "not connected yet"),
         }
     }
+}
+
+const PLATFORMS: &[Column<Connecting>] = &[
+    Column::head("Platform", |one, visit| {
+        let settings = &one.platform.settings;
+        let link = CellPart::link(one.page(visit, ""), settings.name.as_str());
+        Cell::from(link).under(vec![settings.package_name.as_str().into()])
+    }),
+    Column::new("Environment", |one, _| one.platform.settings.environment.as_str().into()),
+    Column::new("State", |one, _| one.state().into()),
+    Column::new("Last accepted", |one, _| Cell::or(one.facts.accepted().map(|last| last.last_at), "nothing yet")),
+    Column::new("Next", |one, visit| {
+        let next = one.facts.next();
+        let path = one.page(visit, next.map_or("/first", Step::path));
+        CellPart::link(path, next.map_or("see the latest event", Step::next)).into()
+    }),
+];
+
+/// The platforms of an app; none where it has none.
+fn platforms(visit: &Visit, app: &App, all: &[Connecting]) -> Option<Table> {
+    (!all.is_empty()).then(|| Table::of(&format!("Platforms of {}", app.name), PLATFORMS, all, visit))
+}
+
+const DESTINATIONS: &[Column<ShownDestination>] = &[
+    Column::head("Destination", |one, visit| {
+        Cell::from(CellPart::link(of_destination(visit, one, ""), one.name.as_str()))
+            .under(vec![one.kind.as_str().into()])
+    }),
+    Column::new("State", |one, visit| {
+        let since = lasts_since(one.shown_state, one.since, one.created_at);
+        state(one.shown_state, since, |end| of_destination(visit, one, end))
+    }),
+];
+
+/// A page of a destination.
+fn of_destination(visit: &Visit, one: &ShownDestination, end: &str) -> String {
+    of_app(visit, one.app_id, &format!("/ui/destinations/{}{end}", one.id))
+}
+
+/// The destinations of an app; none where it has none.
+pub fn destinations(visit: &Visit, all: &[ShownDestination]) -> Option<Table> {
+    (!all.is_empty()).then(|| Table::of("Destinations, oldest first", DESTINATIONS, all, visit))
 }
 
 pub struct AppCard {
@@ -53,20 +84,20 @@ pub struct AppCard {
     path: String,
     new_path: String,
     name: String,
-    rows: Vec<PlatformRow>,
+    platforms: Option<Table>,
     /// Whether its own page has more platforms.
     has_more: bool,
 }
 
 impl AppCard {
-    pub fn new(visit: &Visit, app: &App, rows: Vec<PlatformRow>, has_more: bool) -> Self {
+    pub fn new(visit: &Visit, app: &App, all: &[Connecting], has_more: bool) -> Self {
         let path = format!("/ui/connect/apps/{}", app.id);
         Self {
             id: app.id.to_string(),
             new_path: of_app(visit, app.id, &format!("{path}/platforms/new")),
             path: of_app(visit, app.id, &path),
             name: app.name.clone(),
-            rows,
+            platforms: platforms(visit, app, all),
             has_more,
         }
     }
@@ -116,23 +147,6 @@ pub fn entered(sent: &Sent, name: &str) -> String {
     sent.get(name).unwrap_or_default().to_owned()
 }
 
-pub struct DestinationRow {
-    pub path: String,
-    pub name: String,
-    pub kind: String,
-    pub state: Cell,
-}
-
-pub fn destination(visit: &Visit, one: &ShownDestination) -> DestinationRow {
-    let page = |end: &str| of_app(visit, one.app_id, &format!("/ui/destinations/{}{end}", one.id));
-    DestinationRow {
-        path: page(""),
-        name: one.name.clone(),
-        kind: one.kind.clone(),
-        state: state(one.shown_state, lasts_since(one.shown_state, one.since, one.created_at), page),
-    }
-}
-
 #[derive(Template)]
 #[template(path = "connect/app.html")]
 pub struct AppPage<'a> {
@@ -141,10 +155,9 @@ pub struct AppPage<'a> {
     id: Code,
     new_path: String,
     may_connect: bool,
-    is_deleted: bool,
-    rows: Vec<PlatformRow>,
+    platforms: Option<Table>,
     more: Option<String>,
-    destinations: Vec<DestinationRow>,
+    destinations: Option<Table>,
     more_destinations: Option<String>,
 }
 
@@ -153,7 +166,7 @@ impl<'a> AppPage<'a> {
         frame: &'a Frame,
         visit: &Visit,
         app: &App,
-        rows: Vec<PlatformRow>,
+        all: &[Connecting],
         cursor: Option<&str>,
         destinations: &Paged<ShownDestination>,
     ) -> Self {
@@ -165,12 +178,11 @@ impl<'a> AppPage<'a> {
             id: Code::short(app.id),
             new_path: of_app(visit, app.id, &format!("{path}/platforms/new")),
             may_connect: frame.may(Role::Operator),
-            is_deleted: visit.query("done").as_deref() == Some("deleted"),
             more: cursor.map(more),
             more_destinations: destinations.next_cursor.is_some().then_some(of_destinations),
-            destinations: destinations.items.iter().map(|one| destination(visit, one)).collect(),
+            destinations: self::destinations(visit, &destinations.items),
+            platforms: platforms(visit, app, all),
             frame,
-            rows,
         }
     }
 }

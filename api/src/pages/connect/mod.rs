@@ -4,6 +4,7 @@
 
 mod apps;
 mod changes;
+mod changes_view;
 mod listed;
 mod progress;
 mod sample_view;
@@ -40,7 +41,7 @@ fn routes() -> Vec<Route> {
             .summary("Connects an app to a store."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}", steps::console)
             .summary("The URL for the store's console, and what arrived there."),
-        Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
+        Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/settings", changes::settings)
             .summary("The settings of a platform."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/topics", steps::topics)
             .summary("The topics of a platform."),
@@ -49,7 +50,7 @@ fn routes() -> Vec<Route> {
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/destinations", steps::destinations)
             .summary("Who receives the events."),
         Route::page(Read, "GET", "/ui/connect/platforms/{platform_id}/first", steps::first)
-            .summary("The newest event on its way."),
+            .summary("The latest event on its way."),
         Route::page(Operator, "GET", "/ui/connect/platforms/{platform_id}/delete", steps::deletion)
             .summary("What the deletion of a platform means."),
     ];

@@ -128,7 +128,7 @@ impl Facts {
     }
 }
 
-/// The newest purchase of a platform, with its story.
+/// The latest purchase of a platform, with its story.
 ///
 /// # Errors
 /// 503 when the database does not answer.
@@ -211,7 +211,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
     }
 }
 
-/// The newest event of a purchase and its deliveries.
+/// The latest event of a purchase and its deliveries.
 fn announced(newest: Option<&PurchaseExplanation>) -> Vec<Tick> {
     let (event, delivery) = ("An event is recorded", "It is delivered");
     let Some((found, last)) = newest.and_then(|found| Some((found, found.events.last()?))) else {

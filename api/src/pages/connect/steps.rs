@@ -1,8 +1,9 @@
 //! The steps of one platform, as pages.
 
+use super::changes_view::DeletePage;
 use super::progress::{Facts, Step, newest};
 use super::sample_view::SamplePage;
-use super::view::{ConsolePage, DeletePage, DestinationsPage, FirstPage, Head, TopicsPage};
+use super::view::{ConsolePage, DestinationsPage, FirstPage, Head, TopicsPage};
 use super::{SCREEN, of_app};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -11,10 +12,10 @@ use crate::keys::Caller;
 use crate::pages::change::{Mistakes, texts};
 use crate::pages::form::Sent;
 use crate::pages::frame::{Frame, PageAddress, html, json, shown};
-use crate::pages::text::quoted;
 use crate::pages::visit::Visit;
 use crate::resources::forms::{of_destinations, of_stores};
 use crate::resources::{destinations as api_destinations, explain, platforms};
+use crate::shell::quoted;
 use axum::extract::State;
 use axum::response::Response;
 use domain::CollapseKey;

@@ -1,13 +1,13 @@
 //! What the screens of connecting show. Pure.
 
-use super::listed::{DestinationRow, destination, entered};
+use super::listed::destinations;
 use super::of_app;
 use super::progress::{Facts, Step, Tick, ticks, unreachable};
 use super::steps::Connected;
 use crate::pages::action::Action;
 use crate::pages::change::{Mistakes, Refused};
-use crate::pages::described::Group;
 use crate::pages::frame::Frame;
+use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::visit::Visit;
 use crate::resources::forms::Form;
@@ -20,7 +20,6 @@ use url::Url;
 /// A step in the row of all steps.
 pub struct Stage {
     pub(super) title: &'static str,
-    /// Its page; empty for who may not open it.
     pub(super) path: String,
     pub(super) state: Badge,
     pub(super) is_current: bool,
@@ -39,12 +38,10 @@ impl Head {
     /// The head of the page of a step.
     pub fn new(visit: &Visit, app: &App, platform: &Platform, facts: &Facts, current: Step) -> Self {
         let next = facts.next();
-        let may_change = visit.sign_in.role >= Role::Operator;
         let stage = |step: Step| Stage {
             title: step.title(),
             path: match step {
                 Step::App => of_app(visit, app.id, &format!("/ui/connect/apps/{}", app.id)),
-                Step::Platform if !may_change => String::new(),
                 step => of_app(visit, app.id, &format!("/ui/connect/platforms/{}{}", platform.id, step.path())),
             },
             state: if facts.is_done(step) {
@@ -119,7 +116,6 @@ pub struct ConsolePage<'a> {
     actions: Vec<Action>,
     delete_path: Option<String>,
     refused: Refused,
-    notice: Option<&'static str>,
 }
 
 impl<'a> ConsolePage<'a> {
@@ -182,7 +178,6 @@ impl<'a> ConsolePage<'a> {
             actions: actions(frame, visit, of, !value["old_notification_url"].is_null(), mistakes),
             delete_path: frame.may(Role::Operator).then(|| of.path(visit, "/delete")),
             refused: mistakes.refused.clone(),
-            notice: notice(visit),
             frame,
         }
     }
@@ -191,18 +186,6 @@ impl<'a> ConsolePage<'a> {
     #[must_use]
     pub fn with(self, public_url: &Url) -> Self {
         Self { warning: unreachable(public_url), ..self }
-    }
-}
-
-/// What a form of the page did.
-fn notice(visit: &Visit) -> Option<&'static str> {
-    match visit.query("done").as_deref() {
-        Some("nothing") => Some("There were no changes to save."),
-        Some("settings") => Some("The platform was changed."),
-        Some("rotate-ingress-key") => Some("The URL has changed. Paste the new one into the store's console now."),
-        Some("retire-old-ingress-key") => Some("The previous URL stops working within a second."),
-        Some("retry-parked") => Some("The parked purchases are being verified again."),
-        _ => None,
     }
 }
 
@@ -266,7 +249,6 @@ pub struct TopicsPage<'a> {
     head: Head,
     rows: Vec<TopicRow>,
     pending: usize,
-    notice: Option<&'static str>,
     console_path: String,
     next: Option<(String, &'static str)>,
     refused: Refused,
@@ -292,11 +274,6 @@ impl<'a> TopicsPage<'a> {
             head: of.head(visit, Step::Topic),
             rows: topics.into_iter().map(row).collect(),
             pending: of.facts.pending(),
-            notice: match visit.query("done").as_deref() {
-                Some("approve") => Some("The topic is approved. The notifications that waited for it are released."),
-                Some("reject") => Some("The topic is rejected. The notifications that waited for it are refused."),
-                _ => None,
-            },
             console_path: of.path(visit, ""),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             refused: mistakes.refused.clone(),
@@ -356,7 +333,7 @@ pub struct KindChoice {
 pub struct DestinationsPage<'a> {
     frame: &'a Frame,
     head: Head,
-    rows: Vec<DestinationRow>,
+    destinations: Option<Table>,
     more: Option<String>,
     kinds: Vec<KindChoice>,
     may_add: bool,
@@ -378,7 +355,7 @@ impl<'a> DestinationsPage<'a> {
         Self {
             head: of.head(visit, Step::Destination),
             more: of.destinations.next_cursor.as_ref().map(|_| format!("/ui/destinations?app_id={}", of.app.id)),
-            rows: of.destinations.items.iter().map(|one| destination(visit, one)).collect(),
+            destinations: destinations(visit, &of.destinations.items),
             kinds: forms.iter().map(kind).collect(),
             may_add: frame.may(Role::Operator),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
@@ -387,7 +364,7 @@ impl<'a> DestinationsPage<'a> {
     }
 }
 
-/// The newest event on its way.
+/// The latest event on its way.
 #[derive(Template)]
 #[template(path = "connect/first.html")]
 pub struct FirstPage<'a> {
@@ -399,14 +376,12 @@ pub struct FirstPage<'a> {
     next: Option<(String, &'static str)>,
     /// Where a sample is sent to, if this process takes samples and the person may send one.
     sample_path: Option<String>,
-    /// Whether this page answers the sending of a sample.
-    is_sent: bool,
     reason: String,
     wrong_reason: Option<String>,
 }
 
 impl<'a> FirstPage<'a> {
-    /// The page over the newest purchase of a platform.
+    /// The page over the latest purchase of a platform.
     pub fn new(
         frame: &'a Frame,
         visit: &Visit,
@@ -423,64 +398,8 @@ impl<'a> FirstPage<'a> {
                 .map(|(key, _)| (of_app(visit, of.app.id, &format!("/ui/purchases/{key}")), Code::short(key))),
             next: next.map(|next| (of.path(visit, next.path()), next.next())),
             sample_path: may_send.then(|| of.path(visit, "/sample?from=first")),
-            is_sent: visit.query("done").as_deref() == Some("sample"),
             reason: String::new(),
             wrong_reason: None,
-            frame,
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "connect/settings.html")]
-pub struct SettingsPage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    path: String,
-    groups: Vec<Group>,
-    mistakes: Vec<crate::error::Field>,
-    refused: Refused,
-    reason: String,
-    wrong_reason: Option<String>,
-}
-
-impl<'a> SettingsPage<'a> {
-    /// The form of a platform that exists.
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, groups: Vec<Group>, mistakes: &Mistakes) -> Self {
-        Self {
-            head: of.head(visit, Step::Platform),
-            path: of.path(visit, "/settings"),
-            mistakes: mistakes.refused.fields.clone(),
-            refused: Refused { fields: Vec::new(), ..mistakes.refused.clone() },
-            reason: entered(&mistakes.sent, "reason"),
-            wrong_reason: mistakes.refused.wrong("reason"),
-            frame,
-            groups,
-        }
-    }
-}
-
-#[derive(Template)]
-#[template(path = "connect/delete.html")]
-pub struct DeletePage<'a> {
-    frame: &'a Frame,
-    head: Head,
-    path: String,
-    back: String,
-    reason: String,
-    wrong_reason: Option<String>,
-    refused: Refused,
-}
-
-impl<'a> DeletePage<'a> {
-    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
-        Self {
-            head: of.head(visit, Step::Platform),
-            path: of.path(visit, "/delete"),
-            back: of.path(visit, ""),
-            reason: entered(&mistakes.sent, "reason"),
-            wrong_reason: mistakes.refused.wrong("reason"),
-            refused: mistakes.refused.clone(),
             frame,
         }
     }

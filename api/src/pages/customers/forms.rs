@@ -44,7 +44,9 @@ pub fn routes() -> Vec<Route> {
             Role::Support,
             "POST",
             "/ui/customers/{app_id}/{user_id}/move",
-            act(transfers::move_customer, show).body(set_source).then(|visit, _| above(visit, 1)),
+            act(transfers::move_customer, show)
+                .body(set_source)
+                .then(|visit, answer| above(visit, 1) + other_case(answer)),
         )
         .twin("POST /v1/apps/{app_id}/customers/move")
         .summary("Moves purchases to another customer."),
@@ -65,10 +67,15 @@ fn only_as_shown(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Valu
     Ok(())
 }
 
+/// The end of what was done, where another customer's id differs only by case.
+fn other_case(answer: &Value) -> &'static str {
+    if answer["warnings"].is_array() { "-other-case" } else { "" }
+}
+
 /// The page of a customer that was named: that of another one, who had the name already.
 fn named_page(visit: &Visit, answer: &Value) -> String {
     let user = answer["user_id"].as_str().unwrap_or_default();
-    visit.to(&format!("{}/{user}?done=named", upper(visit.uri.path(), 1)))
+    visit.to(&format!("{}/{user}?done=named{}", upper(visit.uri.path(), 1), other_case(answer)))
 }
 
 /// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.

@@ -15,6 +15,7 @@ use super::Screen;
 use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
+use super::notice::Notice;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -221,7 +222,9 @@ async fn show_user(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
+    let undone = visit.query("done").filter(|done| done == "undone");
+    let undone = undone.map(|_| Notice::good(moved::undone(&portrait.transfers)));
+    let frame = Frame::of(edge, visit, place).await?.announcing(undone);
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)
 }

@@ -41,7 +41,7 @@ pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
     of.transfers.iter().map(|one| moved(visit, of, one)).collect()
 }
 
-/// The transfer after which the customer's purchases belong to another one: the newest, if nobody took it back.
+/// The transfer after which the customer's purchases belong to another one: the latest, if nobody took it back.
 pub fn gone(all: &[Moved]) -> Option<&Moved> {
     all.first().filter(|one| one.is_away && one.undone.is_none())
 }
@@ -164,6 +164,7 @@ pub mod tests {
             undone_by: None,
             can_undo: true,
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
+            warnings: Vec::new(),
         }
     }
 

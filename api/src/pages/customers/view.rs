@@ -11,13 +11,13 @@ use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::{capital, purchase_state, quoted, with_query};
+use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::charges::next_charge;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
 use crate::resources::standing::{Reached, is_bought_once, last_end, renewing_together};
-use crate::resources::transfers::Transfer;
+use crate::shell::quoted;
 use askama::Template;
 use domain::event::{is_for_operators, types};
 use domain::user::{ActiveEntitlement, Journey};
@@ -224,7 +224,6 @@ pub struct CustomerPage<'a> {
     types: Vec<Choice>,
     why: Option<Why>,
     actions: Vec<Action>,
-    done: Option<String>,
     refused: Refused,
 }
 
@@ -283,7 +282,6 @@ impl<'a> CustomerPage<'a> {
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
-            done: done(visit, &of.transfers),
             refused: Refused::default(),
             frame,
         }
@@ -326,7 +324,7 @@ fn on_page(detail: &str) -> String {
     detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
-/// The type that is chosen at first: that of the newest event about the customer.
+/// The type that is chosen at first: that of the latest event about the customer.
 fn newest_type(of: &Portrait) -> &str {
     let all = of.events.items.iter().map(|one| one.event_type.as_str());
     let mut about_customers = all.filter(|name| !is_for_operators(name));
@@ -382,16 +380,6 @@ fn event(visit: &Visit, one: &EventView) -> Event {
         path: visit.to(&format!("/ui/purchases/{}?mark={}", one.collapse_key, one.id)),
         name: one.event_type.clone(),
         at: Moment::ago(one.created_at),
-    }
-}
-
-/// What a form of this page did, in a sentence.
-fn done(visit: &Visit, transfers: &[Transfer]) -> Option<String> {
-    match visit.query("done")?.as_str() {
-        "named" => Some("The customer id is set. Affected purchases will be settled again within minutes.".to_owned()),
-        "move" => Some("The purchases were moved.".to_owned()),
-        "undone" => Some(moved::undone(transfers)),
-        _ => None,
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Answers {
     pub items: Vec<Answer>,
 }
 
-/// The newest events of a type about a customer with what a destination got of them; without any, what became of each
+/// The latest events of a type about a customer with what a destination got of them; without any, what became of each
 /// purchase.
 ///
 /// # Errors
@@ -89,7 +89,7 @@ fn about(tree: &Node, destination: &Destination) -> Vec<String> {
     sentences
 }
 
-/// The sentences about a purchase of which no such event was recorded: how it stands, and its newest notification.
+/// The sentences about a purchase of which no such event was recorded: how it stands, and its latest notification.
 fn without(tree: &Node) -> Vec<String> {
     let notifications = tree.then.iter().find(|node| node.what == "notifications");
     let newest = notifications.and_then(|node| node.then.last()).map(|node| node.summary.clone());

@@ -4,7 +4,9 @@
 mod body;
 #[cfg(test)]
 mod tests;
+mod values;
 mod view;
 
 pub use body::{changes, creation, wrong_lines};
+pub use values::values;
 pub use view::{BASED_ON, Entered, Group, Known, groups, hash};

@@ -74,6 +74,11 @@ async fn post_test(edge: Acting, (state, visit, sent): Parts, stored: Stored<Des
         Err(Error::Conflict(detail)) => {
             (StatusCode::CONFLICT, Answer { tested: Some(Tested { ok: false, detail }), ..Answer::default() })
         }
+        Err(Error::TooMany { wait, .. }) => {
+            let minutes = (wait.as_secs() + 1).div_ceil(60);
+            let detail = format!("nothing was sent; this destination can be tested again in {minutes} min");
+            (StatusCode::TOO_MANY_REQUESTS, Answer { tested: Some(Tested { ok: false, detail }), ..Answer::default() })
+        }
         Err(error) => {
             let mistakes = Mistakes::of(&visit, sent, error)?;
             (mistakes.refused.status, Answer { mistakes, tested: None })

@@ -1,6 +1,6 @@
 //! What the settings of one destination show. Pure.
 
-use super::head::{Head, SETTINGS, notice};
+use super::head::{Head, SETTINGS};
 use super::view::Sheet;
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::change::Mistakes;
@@ -33,7 +33,6 @@ pub struct SettingsPage<'a> {
     is_form_wrong: bool,
     may_change: bool,
     actions: Vec<Action>,
-    notice: Option<&'static str>,
 }
 
 impl<'a> SettingsPage<'a> {
@@ -58,7 +57,6 @@ impl<'a> SettingsPage<'a> {
             detail: mistakes.refused.detail.clone(),
             is_form_wrong,
             may_change,
-            notice: visit.query("done").as_deref().and_then(notice),
             mistakes: labelled(&actions, mistakes.refused.fields.clone()),
             actions,
             sheet: Sheet {

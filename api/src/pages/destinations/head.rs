@@ -2,7 +2,7 @@
 
 use super::state::{SKIPPED, WHY_SKIPPED, lasts_since};
 use crate::pages::cell::CellPart;
-use crate::pages::parts::{Badge, Moment};
+use crate::pages::parts::{Badge, Moment, Tab, Tabs};
 use crate::pages::text::destination_state;
 use crate::pages::visit::Visit;
 use storage::{Destination, ShownState};
@@ -12,12 +12,6 @@ pub const OVERVIEW: &str = "";
 pub const DELIVERIES: &str = "/deliveries";
 pub const SETTINGS: &str = "/settings";
 pub const RESEND: &str = "/resend";
-
-pub struct Tab {
-    pub name: &'static str,
-    pub path: String,
-    pub is_current: bool,
-}
 
 /// What stands above every page of a destination.
 pub struct Head {
@@ -29,14 +23,14 @@ pub struct Head {
     /// Where it skips everything: the page that shows why.
     pub why: Option<CellPart>,
     /// Its pages; none for a deleted one.
-    pub tabs: Vec<Tab>,
+    pub tabs: Option<Tabs>,
 }
 
 impl Head {
     /// The head of a page of this destination.
     pub fn new(visit: &Visit, destination: &Destination, shown: ShownState, current: &'static str) -> Self {
         let page = |end: &str| visit.to(&format!("/ui/destinations/{}{end}", destination.id));
-        let tab = |(name, end): (&'static str, &str)| Tab { name, path: page(end), is_current: end == current };
+        let tab = |(label, end): (&'static str, &str)| Tab { label, path: page(end), is_current: end == current };
         let tabs = [("Overview", OVERVIEW), ("Deliveries", DELIVERIES), ("Settings", SETTINGS), ("Resend", RESEND)];
         Self {
             id: destination.id.to_string(),
@@ -45,7 +39,7 @@ impl Head {
             state: destination_state(shown),
             since: lasts_since(shown, destination.since, destination.created_at),
             why: (shown == ShownState::SkipsEverything).then(|| CellPart::link(page(SKIPPED), WHY_SKIPPED)),
-            tabs: tabs.map(tab).into(),
+            tabs: Some(Tabs::new("Pages of the destination", tabs.map(tab))),
         }
     }
 
@@ -57,18 +51,5 @@ impl Head {
     /// Where the form of an action is sent.
     pub fn action(&self, name: &str) -> String {
         format!("/ui/destinations/{}/{name}", self.id)
-    }
-}
-
-/// What was taken, by the name of the action in the address.
-pub fn notice(action: &str) -> Option<&'static str> {
-    match action {
-        "enable" => Some("The destination is being enabled."),
-        "disable" => Some("The destination is being disabled."),
-        "probe" => Some("A pending delivery is being sent as a try."),
-        "retry" => Some("The pending deliveries are being sent."),
-        "settings" => Some("The settings were saved."),
-        "nothing" => Some("There were no changes to save."),
-        _ => None,
     }
 }

@@ -20,6 +20,7 @@ use super::change::{Refused, reasoned};
 use super::described::{Entered, Known, creation, groups, wrong_lines};
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, html, shown};
+use super::notice::Notice;
 use super::text::with_query;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
@@ -90,9 +91,9 @@ async fn list(state: State<Shared>, visit: Visit, caller: Caller) -> Result<Resp
         command: app.map_or_else(|| "settle status".to_owned(), |app| format!("settle destination list --app {app}")),
         ..PageAddress::default()
     };
-    let frame = Frame::of(edge, &visit, place).await?;
-    let deleted = deleted(edge, &visit).await?;
-    let page = ListPage::new(&frame, &visit, &found.destinations, deleted, &of_destinations());
+    let deleted = deleted(edge, &visit).await?.map(|name| Notice::good(format!("{name} was deleted.")));
+    let frame = Frame::of(edge, &visit, place).await?.announcing(deleted);
+    let page = ListPage::new(&frame, &visit, &found.destinations, &of_destinations());
     shown(&visit, &page, &found)
 }
 

@@ -12,6 +12,7 @@ use crate::pages::chart::Chart;
 use crate::pages::described::{Entered, groups};
 use crate::pages::frame::{Frame, PageAddress, shown};
 use crate::pages::lists;
+use crate::pages::notice::Notice;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
 use crate::resources::explain::story as explained;
@@ -77,7 +78,8 @@ pub async fn overview(
         command: format!("settle explain destination {id}"),
         is_answer: answer.mistakes.is_answer() || answer.tested.is_some(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
+    let tested = answer.tested.as_ref().map(|tested| Notice::tested(tested.ok, &tested.detail));
+    let frame = Frame::of(edge, visit, place).await?.announcing(tested);
     let detail = Detail { explanation: &explanation, tree: &tree, rates, charts };
     shown(visit, &OverviewPage::new(&frame, visit, detail, answer), &tree)
 }

@@ -1,6 +1,6 @@
 //! How one destination stands: the sentences of its explanation, what it answered lately, and its actions. Pure.
 
-use super::head::{DELIVERIES, Head, OVERVIEW, RESEND, notice};
+use super::head::{DELIVERIES, Head, OVERVIEW, RESEND};
 use super::one::Answer;
 use super::view::test;
 use crate::pages::action::{Action, Input, Mistake, labelled};
@@ -82,8 +82,6 @@ pub struct OverviewPage<'a> {
     rates: Vec<Rate>,
     charts: Option<[Chart; 2]>,
     actions: Vec<Action>,
-    notice: Option<&'static str>,
-    tested: Option<(bool, Sentence)>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -94,7 +92,7 @@ impl<'a> OverviewPage<'a> {
         let is_deleted = explanation.addressee.deleted_at.is_some();
         let mut head = Head::new(visit, &explanation.addressee.destination, explanation.shown_state, OVERVIEW);
         if is_deleted {
-            head.tabs.clear();
+            head.tabs = None;
             head.why = None;
         }
         let actions = if is_deleted { Vec::new() } else { actions(frame, visit, explanation, &answer.mistakes) };
@@ -107,8 +105,6 @@ impl<'a> OverviewPage<'a> {
             charts,
             mistakes: labelled(&actions, answer.mistakes.refused.fields),
             actions,
-            notice: visit.query("done").as_deref().and_then(notice),
-            tested: answer.tested.map(|tested| (tested.ok, Sentence::new(&capital(&tested.detail)))),
             detail: answer.mistakes.refused.detail,
             head,
         }
@@ -121,7 +117,7 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
         let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
         (Sentence::new(&one.summary), path)
     });
-    let has_more = !node.then.is_empty() && !head.tabs.is_empty();
+    let has_more = !node.then.is_empty() && head.tabs.is_some();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
         "pending" => list("All pending deliveries", "pending"),
@@ -224,7 +220,7 @@ fn retried(HealthView { health, pending }: &HealthView) -> String {
     };
     let failed = health.last_error.as_deref().filter(|_| health.failures > 0);
     let failed = failed.map_or_else(String::new, |error| format!(" The last attempt failed: {error}."));
-    format!("Tries {all} now, without waiting for the next attempt or the end of a pause.{failed}")
+    format!("Attempts {all} now, without waiting for the next attempt or the end of a pause.{failed}")
 }
 
 /// The made-up event of a test, by its type.
@@ -245,14 +241,14 @@ mod tests {
     #[test]
     fn a_retry_shows_what_it_tries_and_the_last_error() {
         let mut view = HealthView { health: Health::default(), pending: 2 };
-        let what = "Tries both pending deliveries now, without waiting for the next attempt or the end of a pause.";
+        let what = "Attempts both pending deliveries now, without waiting for the next attempt or the end of a pause.";
         assert_eq!(retried(&view), what);
         view.health.last_error = Some("the endpoint answered 500".to_owned());
         assert_eq!(retried(&view), what, "it recovered since");
         view.health.failures = 1;
         assert_eq!(retried(&view), format!("{what} The last attempt failed: the endpoint answered 500."));
         view.pending = 3;
-        assert!(retried(&view).starts_with("Tries all 3 pending deliveries now"));
+        assert!(retried(&view).starts_with("Attempts all 3 pending deliveries now"));
     }
 
     #[test]

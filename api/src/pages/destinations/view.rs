@@ -50,18 +50,11 @@ pub struct ListPage<'a> {
     apps: Vec<OfApp>,
     kinds: Vec<Kind>,
     is_new: bool,
-    deleted: Option<String>,
 }
 
 impl<'a> ListPage<'a> {
-    /// The list of these destinations, with the name of one that was just deleted.
-    pub fn new(
-        frame: &'a Frame,
-        visit: &Visit,
-        found: &[DestinationOverview],
-        deleted: Option<String>,
-        forms: &[Form],
-    ) -> Self {
+    /// The list of these destinations.
+    pub fn new(frame: &'a Frame, visit: &Visit, found: &[DestinationOverview], forms: &[Form]) -> Self {
         let mut ids: Vec<AppId> = found.iter().map(|one| one.destination.app_id).collect();
         ids.sort();
         ids.dedup();
@@ -73,7 +66,7 @@ impl<'a> ListPage<'a> {
         let mut apps: Vec<OfApp> = ids.into_iter().map(of_app).collect();
         apps.sort_by(|a, b| a.name.cmp(&b.name));
         let kinds = if frame.may(Role::Operator) { kinds(visit, forms) } else { Vec::new() };
-        Self { frame, is_new: apps.is_empty(), apps, kinds, deleted }
+        Self { frame, is_new: apps.is_empty(), apps, kinds }
     }
 }
 

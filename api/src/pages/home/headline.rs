@@ -10,7 +10,7 @@ use storage::{DestinationOverview, Overview, ShownState};
 /// The sentences, without the last full stop.
 pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, String) {
     if !health.is_connected {
-        let sentence = "Temporal is not connected. Notifications are stored, and settle when it is back";
+        let sentence = "Temporal is not connected. Notifications are stored, and will be settled when it is back";
         return (Tone::Bad, sentence.to_owned());
     }
     let is_open = |one: &&DestinationOverview| one.destination.state == State::Open;
@@ -19,7 +19,7 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
         return (Tone::Bad, trouble(&failing, "failing", found.now));
     }
     if health.is_sweep_late {
-        let sentence = "No sweep has finished for five minutes. Lost work is repaired when one does";
+        let sentence = "No sweep has finished for five minutes. Lost work will be repaired when one does";
         return (Tone::Warn, sentence.to_owned());
     }
     if !failing.is_empty() {

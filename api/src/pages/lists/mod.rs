@@ -12,12 +12,14 @@ pub use filter::{Filter, FilterKind};
 pub use table::{Column, Table};
 
 use super::frame::{Frame, PageAddress, shown};
-use super::text::{quoted, with_query};
+use super::text::with_query;
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Fields, Query, checked, typed};
+use crate::flags;
 use crate::keys::Caller;
+use crate::shell::quoted;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,8 +28,8 @@ use filter::{Entered, kind, property};
 use serde::Serialize;
 use serde_json::{Value, json};
 use storage::Paged;
+pub use view::ListHead;
 use view::ListPage;
-pub use view::{ListHead, Tab};
 
 /// Number of items on a page.
 const SHOWN: i64 = 50;
@@ -112,8 +114,7 @@ fn query<Q: Fields>(sent: &[(&str, String)], cursor: Option<String>, limit: i64)
 /// The command that lists the same.
 fn command<Q: Fields>(command: &str, fields: &[(&str, &str)]) -> String {
     let option = |(name, value): &(&str, &str)| {
-        let flag = if *name == "collapse_key" { "purchase" } else { name.trim_end_matches("_id") };
-        let flag = flag.replace('_', "-");
+        let flag = flags::of(command, name);
         match *value {
             "true" if kind(property::<Q>(name)) == "box" => format!(" --{flag}"),
             value => format!(" --{flag} {}", quoted(value)),

@@ -17,11 +17,17 @@ fn the_command_lists_what_the_page_lists() {
             &[("platform_id", "p1"), ("state", "active"), ("held", "true"), ("failing", "false")],
             "settle purchase list --platform p1 --state active --held --failing false",
         ),
-        (&[("collapse_key", "k"), ("receipt_id", "true")], "settle purchase list --purchase k --receipt true"),
+        (
+            &[("external_id", "e"), ("app_user_id", "u"), ("receipt_id", "true")],
+            "settle purchase list --external-id e --app-user u --receipt true",
+        ),
         (&[("receipt_id", "it's")], "settle purchase list --receipt 'it'\\''s'"),
     ] {
         assert_eq!(command::<Listed<PurchaseFilter>>("settle purchase list", fields), expected);
     }
+    let of_one = &[("collapse_key", "k"), ("destination_id", "d")];
+    let expected = "settle delivery list --purchase k --destination d";
+    assert_eq!(command::<Listed<DeliveryFilter>>("settle delivery list", of_one), expected);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use super::filter::FilterForm;
 use super::table::Table;
 use crate::pages::destinations::Head;
 use crate::pages::frame::Frame;
+use crate::pages::parts::Tabs;
 use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
 use askama::Template;
@@ -13,17 +14,10 @@ use storage::Paged;
 /// What stands above a list.
 pub enum ListHead {
     Title,
-    /// Its title, and the lists beside it with what they are called together.
-    Tabs(&'static str, Vec<Tab>),
+    /// Its title, and the lists beside it.
+    Tabs(Tabs),
     /// What stands above every page of a destination.
     Destination(Box<Head>),
-}
-
-/// A list beside this one, or this one.
-pub struct Tab {
-    pub label: &'static str,
-    pub path: String,
-    pub is_current: bool,
 }
 
 #[derive(Template)]

@@ -46,7 +46,7 @@ const COLUMNS: &[Column<PurchaseView>] = &[
         at.map_or_else(Cell::none, |at| Moment::at(at).into())
     }),
     Column::new("Last change", |one, _| {
-        // The row has when it was settled last, also without a change; its newest event has when it changed.
+        // The row has when it was settled last, also without a change; its latest event has when it changed.
         let at = one
             .data
             .pointer("/attributes/event_time")

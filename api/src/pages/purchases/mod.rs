@@ -32,7 +32,7 @@ use view::{Detail, DetailPage};
 
 pub const SCREEN: Screen = Screen { name: "Purchases", path: "/ui/purchases", icon: "purchases", key: 'p', routes };
 
-/// Maximum number of payments that are shown: the newest ones.
+/// Maximum number of payments that are shown: the latest ones.
 const PAYMENTS: i64 = 100;
 
 fn routes() -> Vec<Route> {
@@ -58,7 +58,7 @@ fn routes() -> Vec<Route> {
             act(resends::create, show).body(select).then(resent_page),
         )
         .twin("POST /v1/resends")
-        .summary("Sends the newest state and what failed again."),
+        .summary("Sends the latest state and what failed again."),
     ]
 }
 
@@ -121,7 +121,7 @@ fn set_end(edge: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>)
     Ok(())
 }
 
-/// Selects the newest state of the purchase and what failed of it.
+/// Selects the latest state of the purchase and what failed of it.
 fn select(_: &Shared, visit: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     let key = upper(visit.uri.path(), 1).rsplit('/').next();
     let selected = [("collapse_key", json!(key)), ("failed", json!(true)), ("now", json!(true))];

@@ -63,7 +63,6 @@ pub struct DetailPage<'a> {
     actions: Vec<Action>,
     temporal: Option<String>,
     requeued: Option<Requeued>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -96,7 +95,6 @@ impl<'a> DetailPage<'a> {
             actions,
             temporal,
             requeued: Requeued::of(visit),
-            notice: visit.query("done").as_deref().and_then(notice),
             detail: mistakes.refused.detail,
         }
     }
@@ -121,6 +119,9 @@ fn head(facts: &PurchaseExplanation, platform: Option<&Platform>, visit: &Visit)
         all.extend(view.standing.next_wake_at.map(|at| Fact::new("Next check", Moment::at(at))));
         let held = view.held_until.filter(|until| *until > facts.now);
         all.extend(held.map(|at| Fact::new("Held until", Moment::at(at))));
+        let of_hold = |text: &Option<String>| text.clone().filter(|_| held.is_some());
+        all.extend(of_hold(&view.held_by).map(|by| Fact::new("Held by", by)));
+        all.extend(of_hold(&view.held_reason).map(|reason| Fact::new("Reason of the hold", reason)));
         all.push(Fact::new("Revision", view.revision));
     } else if let Some(one) = facts.notifications.first() {
         all.push(Fact::new("Receipt", Code::short(&one.view.receipt_id)));
@@ -235,14 +236,4 @@ fn pending(facts: &PurchaseExplanation) -> Option<String> {
     let next = due.filter(|at| *at > facts.now).min();
     let next = next.map_or_else(String::new, |at| format!(", the next attempt is at {at}"));
     Some(format!("{are} pending{next}: resending is not needed."))
-}
-
-fn notice(action: &str) -> Option<&'static str> {
-    match action {
-        "flush" => Some("The purchase is being settled now."),
-        "hold" => Some("The purchase is being held."),
-        "release" => Some("The hold is being ended."),
-        "discard" => Some("The waiting notifications are being discarded."),
-        _ => None,
-    }
 }

@@ -7,7 +7,6 @@ pub use view::is_beginning;
 
 use super::form::Form;
 use super::frame::{Frame, PageAddress, shown};
-use super::text::quoted;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -15,6 +14,7 @@ use crate::extract::Body;
 use crate::keys::Caller;
 use crate::resources::search::{self, FoundThings, Search};
 use crate::route::Route;
+use crate::shell::quoted;
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;

@@ -8,11 +8,10 @@ use super::frame::{Frame, PageAddress, shown};
 use super::visit::Visit;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::resources::about;
+use crate::resources::about::About;
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
-use serde_json::json;
 use storage::Role;
 use view::SettingsPage;
 
@@ -27,19 +26,13 @@ fn routes() -> Vec<Route> {
 
 /// `GET /ui/settings`
 async fn show(State(edge): State<Shared>, visit: Visit) -> Result<Response, Error> {
-    let about = about::show(State(Shared::clone(&edge))).await.0;
-    let sees_all = visit.sign_in.app_id.is_none() && visit.sign_in.role >= Role::Admin;
-    // What others are shown is no answer of the API.
-    let api = if sees_all { "/v1/about" } else { "" };
+    let about = About::of(&edge, visit.sign_in.role, visit.sign_in.app_id);
     let place = PageAddress {
         screen: SCREEN.path,
         title: "Settings".to_owned(),
-        api: api.to_owned(),
+        api: "/v1/about".to_owned(),
         ..PageAddress::default()
     };
     let frame = Frame::of(&edge, &visit, place).await?;
-    if sees_all {
-        return shown(&visit, &SettingsPage::new(&frame, &visit, &about, &about.settings), &about);
-    }
-    shown(&visit, &SettingsPage::new(&frame, &visit, &about, &[]), &json!({ "version": about.version }))
+    shown(&visit, &SettingsPage::new(&frame, &visit, &about), &about)
 }

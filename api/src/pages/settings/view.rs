@@ -24,13 +24,12 @@ pub struct SettingsPage<'a> {
 }
 
 impl<'a> SettingsPage<'a> {
-    /// The screen with these of the settings.
-    pub fn new(frame: &'a Frame, visit: &Visit, about: &About, settings: &[Setting]) -> Self {
+    pub fn new(frame: &'a Frame, visit: &Visit, about: &About) -> Self {
         Self {
             frame,
             version: about.version,
-            temporal: about.temporal_ui.clone().filter(|_| visit.sign_in.app_id.is_none()),
-            groups: groups(settings),
+            temporal: about.temporal_ui.clone(),
+            groups: groups(about.settings.as_deref().unwrap_or_default()),
             own_ends: Moment::at(visit.sign_in.expires_at),
         }
     }

@@ -6,9 +6,8 @@ use crate::pages::action::{Action, Mistake, labelled};
 use crate::pages::cell::Cell;
 use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
-use crate::pages::lists::Tab;
 use crate::pages::once::{Once, ShownOnce};
-use crate::pages::parts::{Badge, Moment, Sentence, Tone};
+use crate::pages::parts::{Badge, Moment, Sentence, Tab, Tabs, Tone};
 use crate::pages::visit::Visit;
 use askama::Template;
 use domain::AppId;
@@ -31,11 +30,10 @@ pub struct SignedIn {
 #[template(path = "team/people.html")]
 pub struct PeoplePage<'a> {
     frame: &'a Frame,
-    tabs: [Tab; 2],
+    tabs: Tabs,
     people: Vec<SignedIn>,
     actions: Vec<Action>,
     secrets: Vec<Once>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -69,7 +67,6 @@ impl<'a> PeoplePage<'a> {
             people,
             actions,
             secrets: link(visit, once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("end")).then_some("The person was signed out."),
             detail: mistakes.refused.detail,
         }
     }
@@ -108,11 +105,10 @@ pub struct KeyRow {
 #[template(path = "team/keys.html")]
 pub struct KeysPage<'a> {
     frame: &'a Frame,
-    tabs: [Tab; 2],
+    tabs: Tabs,
     keys: Vec<KeyRow>,
     actions: Vec<Action>,
     secrets: Vec<Once>,
-    notice: Option<&'static str>,
     mistakes: Vec<Mistake>,
     detail: Option<String>,
 }
@@ -142,7 +138,6 @@ impl<'a> KeysPage<'a> {
             keys,
             actions,
             secrets: created(once).into_iter().collect(),
-            notice: (visit.query("done").as_deref() == Some("revoke")).then_some("The key was revoked."),
             detail: mistakes.refused.detail,
         }
     }
@@ -160,12 +155,9 @@ fn created(once: &ShownOnce) -> Option<Once> {
 }
 
 /// The lists of the screen, of which one is shown.
-fn tabs(visit: &Visit, current: &str) -> [Tab; 2] {
-    [("Team", SCREEN.path), ("API keys", KEYS)].map(|(label, path)| Tab {
-        label,
-        path: visit.to(path),
-        is_current: path == current,
-    })
+fn tabs(visit: &Visit, current: &str) -> Tabs {
+    let tab = |(label, path): (&'static str, &str)| Tab { label, path: visit.to(path), is_current: path == current };
+    Tabs::new("Team and keys", [("Team", SCREEN.path), ("API keys", KEYS)].map(tab))
 }
 
 /// What an app is called.

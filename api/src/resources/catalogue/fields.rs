@@ -83,11 +83,11 @@ impl Catalogue {
     pub fn check(&self, wrong: &mut FieldErrors) {
         let ids: Vec<&String> = self.entitlements.iter().map(|one| &one.reference).collect();
         for (at, id) in duplicates(&ids) {
-            wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, and `{id}` comes twice"));
+            wrong.add(&format!("entitlements[{at}].ref"), format!("each entitlement once, but `{id}` appears twice"));
         }
         let skus: Vec<&String> = self.products.iter().map(|one| &one.sku).collect();
         for (at, sku) in duplicates(&skus) {
-            wrong.add(&format!("products[{at}].sku"), format!("each product once, and `{sku}` comes twice"));
+            wrong.add(&format!("products[{at}].sku"), format!("each product once, but `{sku}` appears twice"));
         }
         for (at, product) in self.products.iter().enumerate() {
             check(&product.product, &format!("products[{at}]."), wrong);

@@ -82,7 +82,7 @@ impl Output for Enabled {
 
 type Answer = Result<Accepted<SignaledDestination>, Error>;
 
-/// `POST …/enable`: starts to send again, first what is pending; with `newest_only`, only the newest state of each
+/// `POST …/enable`: starts to send again, first what is pending; with `newest_only`, only the latest state of each
 /// purchase. With `dry_run` it only counts the events that would be skipped, and answers 200.
 pub async fn enable(
     edge: Acting,

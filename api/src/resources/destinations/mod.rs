@@ -90,7 +90,7 @@ pub async fn show(
 }
 
 /// `PATCH /v1/destinations/{destination_id}`. While it is disabled, what is pending stays pending. When it is enabled
-/// again, all of it is sent, or with `newest_only` only the newest state of each purchase.
+/// again, all of it is sent, or with `newest_only` only the latest state of each purchase.
 pub async fn update(
     edge: Acting,
     Stored(before): Stored<Destination>,

@@ -35,7 +35,7 @@ pub struct RotateSecret {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "event_type": "user.subscription.renewed" }]))]
 pub struct TestRequest {
-    /// Send a made-up event of this type, marked as a test. Webhooks and mails take it. No event when absent.
+    /// Send a made-up event of this type, marked as a test. Webhooks and emails accept it. No event when absent.
     event_type: Option<String>,
 }
 
@@ -120,6 +120,11 @@ pub async fn test(
         _ => Error::Conflict(format!("nothing was sent; {invalid}")),
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
+    if config.bounds_tests() {
+        let counted = edge.tested.count(destination.id);
+        let what = "whoever tests this destination (5 tests at once, then one in 5 minutes)";
+        counted.map_err(|wait| Error::TooMany { what, wait })?;
+    }
     edge.store.record_audit_entry("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;
     let tested = config.describe_test(&(edge.send)(request.of(destination.app_id)).await);

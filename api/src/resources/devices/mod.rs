@@ -30,7 +30,7 @@ use tokio::time::Instant;
 /// Which device.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct DeviceQuery {
-    /// Its id: the random UUID that the app made.
+    /// The device's id: the random UUID that the app generated.
     device_id: DeviceId,
 }
 

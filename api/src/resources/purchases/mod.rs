@@ -33,7 +33,7 @@ pub struct PurchaseDetail {
     app_id: AppId,
     /// The store's name of it.
     receipt_id: String,
-    /// The store's name of the customer.
+    /// The store's id for the customer.
     app_user_id: Option<String>,
     /// Its state.
     state: String,
@@ -41,6 +41,10 @@ pub struct PurchaseDetail {
     revision: i64,
     /// Until when it is held.
     held_until: Option<Timestamp>,
+    /// Who set the hold; null if that is not known.
+    held_by: Option<String>,
+    /// Why it is held; null without a reason.
+    held_reason: Option<String>,
     /// When it was last settled.
     updated_at: Timestamp,
     /// When the store showed it last.
@@ -48,7 +52,7 @@ pub struct PurchaseDetail {
     /// Whether the store's last answer confirms its state now. `verified` in `data` is as of its revision: a later check
     /// that confirms it makes no revision.
     is_verified: Option<bool>,
-    /// The body of its newest `purchase.updated`; null before the first.
+    /// The body of its latest `purchase.updated`; null before the first.
     data: Value,
     /// Its lanes, by destination.
     lanes: Vec<Lane>,
@@ -101,6 +105,8 @@ pub async fn show(State(edge): State<Shared>, Id(key): Id<CollapseKey>) -> Resul
         state: purchase.state,
         revision: purchase.revision,
         held_until: purchase.held_until,
+        held_by: purchase.held_by,
+        held_reason: purchase.held_reason,
         updated_at: purchase.updated_at,
         verified_at: purchase.standing.verified_at,
         is_verified: purchase.standing.is_verified,
@@ -152,13 +158,15 @@ async fn unsettled(edge: &Edge, key: CollapseKey) -> Result<Option<PurchaseView>
         revision: 0,
         state: domain::purchase::State::Unknown.as_str().to_owned(),
         held_until: None,
+        held_by: None,
+        held_reason: None,
         updated_at: newest.accepted_at,
         standing: storage::PurchaseStatus::default(),
         data: Value::Null,
     }))
 }
 
-/// The newest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
+/// The latest sequence number of a purchase's notifications; 0 when it has a record but no notification. Fails when the
 /// purchase is unknown.
 async fn newest(edge: &Edge, key: CollapseKey) -> Result<i64, Error> {
     let page = Page { cursor: None, limit: 1 };

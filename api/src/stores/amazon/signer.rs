@@ -126,7 +126,7 @@ impl Signer {
         let key = RsaPrivateKey::from_pkcs8_pem(std::str::from_utf8(key_pem).map_err(unusable)?).map_err(unusable)?;
         let certificate = Certificate::from_pem(certificate_pem).map_err(unusable)?;
         if certificate.tbs_certificate.subject_public_key_info != public_key(&key)? {
-            return Err(unusable("the certificate is that of another key"));
+            return Err(unusable("the certificate belongs to another key"));
         }
         Self::of(key, certificate)
     }

@@ -140,7 +140,7 @@ async fn enabling_with_newest_only_skips_the_pending_user_events() {
         assert_eq!(items.len(), 2, "{skipped}");
         for delivery in items {
             assert_eq!(delivery["event_type"], "user.subscription.renewed");
-            assert!(delivery["last_error"].to_string().contains("newest"), "{delivery}");
+            assert!(delivery["last_error"].to_string().contains("latest states only"), "{delivery}");
         }
     }
 }

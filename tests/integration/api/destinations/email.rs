@@ -1,17 +1,19 @@
 //! Destinations of mails: they need an SMTP server, take no events that flood a mailbox, and send a test.
 
-use super::{check_wrong, create, desk, desk_with_mail};
+use super::{check_wrong, create, desk, desk_with_mail, mails};
 use serde_json::{Value, json};
 use system_tests::mailbox::{Mailbox, Protection};
 
 fn on_call(events: &[&str]) -> Value {
-    json!({ "kind": "email", "name": "on-call", "to": ["ops@example.com"], "events": events })
+    let mut body = mails();
+    body["events"] = json!(events);
+    body
 }
 
 #[tokio::test]
 async fn without_a_mail_server_the_missing_setting_is_named() {
     let (service, list) = desk("email-none").await;
-    let refused = service.send_json("POST", &list, &on_call(&["destination.*"])).await;
+    let refused = service.send_json("POST", &list, &mails()).await;
     check_wrong(&refused, &["kind"]);
     let detail = refused.body.to_string();
     assert!(detail.contains("`mail.url` (SETTLE_MAIL_URL)") && detail.contains("SETTLE_MAIL_FROM"), "{detail}");
@@ -42,7 +44,7 @@ async fn a_mailbox_is_not_flooded() {
 #[tokio::test]
 async fn the_password_is_not_among_the_shown_settings() {
     let (service, list) = desk_with_mail("email-about", "smtps://user:hunter2@mail.example.com").await;
-    let (path, created) = create(&service, &list, &on_call(&["destination.*"])).await;
+    let (path, created) = create(&service, &list, &mails()).await;
     let about = service.get("/v1/about").await.body;
     for shown in [&about, &created, &service.get(&path).await.body] {
         assert!(!shown.to_string().contains("hunter2"), "{shown}");
@@ -57,7 +59,7 @@ async fn the_password_is_not_among_the_shown_settings() {
 async fn a_test_sends_a_mail() {
     let mailbox = Mailbox::start(Protection::None);
     let (service, list) = desk_with_mail("email-test", &format!("smtp://{}?tls=none", mailbox.address())).await;
-    let (path, _) = create(&service, &list, &on_call(&["destination.*"])).await;
+    let (path, _) = create(&service, &list, &mails()).await;
     let tested = service.send_json("POST", &format!("{path}/test"), &json!({})).await.body;
     assert_eq!(tested, json!({ "ok": true, "detail": "the mail server answered 250: queued" }));
     let sample = json!({ "event_type": "destination.failing" });
@@ -68,4 +70,21 @@ async fn a_test_sends_a_mail() {
     mailbox.answer_next("RCPT", "550 5.1.1 no such user");
     let refused = service.send_json("POST", &format!("{path}/test"), &json!({})).await.body;
     assert_eq!(refused, json!({ "ok": false, "detail": "the mail server answered 550: 5.1.1 no such user" }));
+}
+
+#[tokio::test]
+async fn tests_do_not_flood_a_mailbox() {
+    let mailbox = Mailbox::start(Protection::None);
+    let (service, list) = desk_with_mail("email-tests", &format!("smtp://{}?tls=none", mailbox.address())).await;
+    let (path, _) = create(&service, &list, &mails()).await;
+    let test = format!("{path}/test");
+    for _ in 0..5 {
+        assert_eq!(service.send_json("POST", &test, &json!({})).await.body["ok"], true);
+    }
+    let refused = service.send_json("POST", &test, &json!({})).await;
+    assert_eq!((refused.status, mailbox.mails().len()), (429, 5), "{}", refused.body);
+    let mut other = mails();
+    other["name"] = json!("others");
+    let (path, _) = create(&service, &list, &other).await;
+    assert_eq!(service.send_json("POST", &format!("{path}/test"), &json!({})).await.body["ok"], true);
 }

@@ -121,7 +121,6 @@ async fn from_an_empty_installation_each_step_leads_to_the_next() {
     let app_id = stored["app_id"].as_str().expect("an id");
     has(&destinations, &["No destinations yet", &format!("/ui/destinations/new?app_id={app_id}&#38;kind=webhook")]);
     let hook = add_webhook(&service, &visitor, &console, app_id).await;
-    has(&visitor.get(&service, &format!("{console}/destinations")).await, &[&format!("/ui/destinations/{hook}")]);
     first_event(&service, &visitor, &console, id, &hook).await;
 }
 
@@ -137,7 +136,12 @@ async fn add_webhook(service: &Service, visitor: &Visitor, console: &str, app_id
     assert_eq!(added.status, 201, "{}", added.text);
     has(&added, &[&format!("href=\"{console}/first\""), "Next: the first event"]);
     let listed = service.get(&format!("/v1/apps/{app_id}/destinations")).await.body;
-    listed["items"][0]["id"].as_str().expect("an id").to_owned()
+    let hook = listed["items"][0]["id"].as_str().expect("an id").to_owned();
+    let state = "<td role=\"cell\" data-label=\"State\">";
+    for path in [format!("{console}/destinations"), format!("/ui/connect/apps/{app_id}")] {
+        has(&visitor.get(service, &path).await, &[&format!("/ui/destinations/{hook}"), state, "Destinations, oldest"]);
+    }
+    hook
 }
 
 /// The steps of the first event are ticked off as it goes its way.
@@ -216,6 +220,8 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
         assert_eq!(topics.text.contains("/approve\""), sees, "{role}");
         let list = visitor.get(&service, "/ui/connect").await;
         assert!(!list.text.contains("Create the app"), "{role}");
+        let next = "<td role=\"cell\" data-label=\"Next\">";
+        has(&list, &["aria-label=\"Platforms of reader\"", "com.example.settle", next, "data-label=\"Last accepted\""]);
         let app = visitor.get(&service, &format!("/ui/connect/apps/{app}")).await;
         assert_eq!(app.text.contains("Connect another store"), sees, "{role}");
     }
@@ -224,6 +230,46 @@ async fn the_url_is_shown_to_those_roles_that_the_api_shows_it() {
     let own = Visitor::with_key(&service, own.body["key"].as_str().expect("a key")).await.expect("a sign-in");
     let refused = own.post(&service, "/ui/connect", &[("name", "another"), REASON]).await;
     assert_eq!(refused.status, 403, "a sign-in of one app creates none: {}", refused.text);
+}
+
+#[tokio::test]
+async fn every_role_reads_the_settings_and_operators_change_them() {
+    let service = Service::start("connect-settings-roles").await;
+    let (_, platform) = service.platform().await;
+    let (path, api) = (format!("/ui/connect/platforms/{platform}/settings"), format!("/v1/platforms/{platform}"));
+    let chosen = json!({
+        "shared_secret": "2:open-sesame", "environment": "sandbox", "window_seconds": 47, "flush_on_revoke": true,
+        "product_ref": "parent",
+    });
+    assert_eq!(service.send_json("PATCH", &api, &chosen).await.status, 200);
+    let stored = service.get(&api).await.body;
+    let stores = service.get("/v1/stores").await.body;
+    let fields = stores["items"][0]["fields"].as_array().expect("fields");
+    let is_shown = |name: &str| stored.get(name).is_some() || stored.get(format!("has_{name}")).is_some();
+    let names = fields.iter().map(|field| ["name", "label"].map(|part| field[part].as_str().expect("a text")));
+    let shown: Vec<_> = names.filter(|[name, _]| is_shown(name)).collect();
+    assert!(shown.len() > 12, "{shown:?}");
+    for role in ["read", "support", "operator"] {
+        let visitor = with_role(&service, role).await;
+        let mut page = visitor.get(&service, &path).await;
+        assert_eq!(page.status, 200, "{role}: {}", page.text);
+        page.text = page.text.replace("&#39;", "'");
+        for [_, label] in &shown {
+            has(&page, &[label]);
+        }
+        has_not(&page, &["open-sesame"]);
+        let may_change = role == "operator";
+        assert_eq!(page.text.contains(&format!("method=\"post\" action=\"{path}\"")), may_change, "{role}");
+        assert_eq!(page.text.contains("<dd>47</dd>"), !may_change, "{role}: {}", page.text);
+        if !may_change {
+            has(&page, &["<dd>Sandbox</dd>", "<dd>set</dd>", "<dd>yes</dd>", "<dd>The parent's SKU</dd>", "not set"]);
+            has(&visitor.get(&service, &format!("/ui/connect/platforms/{platform}")).await, &[&path]);
+            assert_eq!(visitor.post(&service, &path, &[("window_seconds", "60"), REASON]).await.status, 403, "{role}");
+        }
+        let data = visitor.get(&service, &format!("{path}?as=json")).await;
+        has_not(&data, &["open-sesame"]);
+        assert_eq!(data.text.contains("\"notification_url\": null"), !may_change, "{role}: {}", data.text);
+    }
 }
 
 #[tokio::test]

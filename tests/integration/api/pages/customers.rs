@@ -126,6 +126,14 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     let shown = visitor.get(&service, &format!("{page}?done=named")).await;
     has(&shown, &["The customer id is set", "&#60;script&#62;"]);
     assert!(!shown.text.contains("<script>alert"), "{}", shown.text);
+    service.raw("UPDATE users SET external_id = NULL");
+    let path = format!("/v1/apps/{app}/customers");
+    let other = service.send_json("PUT", &path, &json!({ "external_id": "tina", "app_user_id": "u2" })).await;
+    assert_eq!(other.status, 200, "{}", other.body);
+    let named = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "Tina"), REASON]).await;
+    let near = format!("{page}?done=named-other-case");
+    assert_eq!((named.status, named.header("location")), (303, near.as_str()), "{}", named.text);
+    has(&visitor.get(&service, &near).await, &["differs only by case from another customer"]);
     let again = visitor.post(&service, &page, &[("app_user_id", "u1"), ("external_id", "otto"), REASON]).await;
     assert_eq!(again.status, 409, "{}", again.text);
     has(&again, &["Nothing was changed", "use \u{201c}Move purchases\u{201d} on this page", "value=\"otto\""]);

@@ -4,6 +4,7 @@ use super::screens::{HOSTILE, is_harmless, purchase, signed_in};
 use super::visitor::{Answer, Visitor};
 use crate::api::edge::Service;
 use serde_json::{Value, json};
+use system_tests::mailbox::{Mailbox, Protection};
 use system_tests::receiver::{Receiver, Reply};
 
 pub const REASON: (&str, &str) = ("reason", "ticket 4711");
@@ -18,7 +19,10 @@ pub struct Desk {
 impl Desk {
     /// A desk of a new service with an app.
     pub async fn open(name: &str) -> Self {
-        let service = Service::start(name).await;
+        Self::of(Service::start(name).await).await
+    }
+
+    async fn of(service: Service) -> Self {
         let (app, _) = service.platform().await;
         let visitor = signed_in(&service).await;
         Self { service, visitor, app }
@@ -205,11 +209,25 @@ impl Desk {
     async fn local(name: &str) -> Self {
         let here =
             [("SETTLE_DESTINATIONS_ALLOWED_NETWORKS", "127.0.0.0/8"), ("SETTLE_DESTINATIONS_ALLOW_HTTP", "true")];
-        let service = Service::with(name, &here).await;
-        let (app, _) = service.platform().await;
-        let visitor = signed_in(&service).await;
-        Self { service, visitor, app }
+        Self::of(Service::with(name, &here).await).await
     }
+}
+
+#[tokio::test]
+async fn a_test_too_many_is_refused_on_the_page() {
+    let mailbox = Mailbox::start(Protection::None);
+    let url = format!("smtp://{}?tls=none", mailbox.address());
+    let mail = [("SETTLE_MAIL_URL", url.as_str()), ("SETTLE_MAIL_FROM", "settle@example.com")];
+    let desk = Desk::of(Service::with("test-rate", &mail).await).await;
+    let body = json!({ "kind": "email", "name": "on-call", "to": ["ops@example.com"], "events": ["alarm.*"] });
+    let created = desk.service.send_json("POST", &format!("/v1/apps/{}/destinations", desk.app), &body).await.body;
+    let path = format!("/ui/destinations/{}/test", created["id"].as_str().expect("an id"));
+    for _ in 0..5 {
+        assert_eq!(desk.post(&path, &[REASON]).await.status, 200);
+    }
+    let refused = desk.post(&path, &[REASON]).await;
+    let is_shown = refused.text.contains("this destination can be tested again in 5 min");
+    assert_eq!((refused.status, is_shown, mailbox.mails().len()), (429, true, 5), "{}", refused.text);
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ async fn a_secret_is_replaced_once_by_a_form_that_is_sent_twice() {
     assert_ne!(second, first);
     let same = [("secret", secret.as_str()), ("based_on", second.as_str()), REASON];
     let current = desk.post(&path, &same).await;
-    assert_eq!((current.status, current.text.contains("another one than the one in use")), (400, true));
+    assert_eq!((current.status, current.text.contains("one other than the one in use")), (400, true));
 }
 
 #[tokio::test]

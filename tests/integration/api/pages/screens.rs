@@ -356,6 +356,41 @@ async fn the_overview_counts_what_waits_and_what_is_pending() {
 }
 
 #[tokio::test]
+async fn a_hold_shows_its_author_and_its_reason() {
+    let service = Service::start("hold-author").await;
+    let (app, platform) = service.platform().await;
+    let key = purchase(&service, &app, platform, "receipt").await;
+    let visitor = signed_in(&service).await;
+    let (path, page) = (format!("/v1/purchases/{key}"), format!("/ui/purchases/{key}"));
+    let until = api::clock::now().plus(std::time::Duration::from_secs(3600));
+    for (by, reason) in [("ann", "ticket 4711"), ("", "")] {
+        service.store.hold(key, until, by, reason).await.expect("a hold");
+        let known = |text: &str| if text.is_empty() { Value::Null } else { json!(text) };
+        let listed = service.get("/v1/purchases").await.body["items"][0].clone();
+        for shown in [&service.get(&path).await.body, &listed] {
+            let hold = (&shown["held_until"], &shown["held_by"], &shown["held_reason"]);
+            assert_eq!(hold, (&json!(until), &known(by), &known(reason)), "{shown}");
+        }
+        let explained = service.get(&format!("/v1/explain/purchases/{key}")).await.body;
+        let sentence = explained["summary"].as_str().expect("a sentence");
+        let text = visitor.get(&service, &page).await.text;
+        let is_known = !by.is_empty();
+        let expected = if is_known {
+            format!(". On hold by ann until {until} (ticket 4711): nothing is settled")
+        } else {
+            format!(". On hold until {until}: nothing is settled")
+        };
+        assert!(sentence.contains(&expected), "{sentence}");
+        for label in ["Held by", "Reason of the hold"] {
+            assert_eq!(text.contains(label), is_known, "{label}: {text}");
+        }
+    }
+    service.store.release(key).await.expect("its end");
+    let released = service.get(&path).await.body;
+    assert_eq!((&released["held_until"], &released["held_by"]), (&Value::Null, &Value::Null), "{released}");
+}
+
+#[tokio::test]
 async fn no_setting_shows_a_secret() {
     let key = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let variables = [

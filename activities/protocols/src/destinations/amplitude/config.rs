@@ -177,7 +177,7 @@ fn check_keys(keys: &Keys) -> Result<(), Invalid> {
     match (keys.get(Key::Production), keys.get(Key::Sandbox)) {
         (None, None) => Err(Invalid::new("api_key", "the API key of the project, or a `sandbox_api_key`")),
         (Some(one), Some(other)) if one == other => {
-            Err(Invalid::new("sandbox_api_key", "the API key of another project than that of `api_key`"))
+            Err(Invalid::new("sandbox_api_key", "the API key of a project other than that of `api_key`"))
         }
         _ => Ok(()),
     }

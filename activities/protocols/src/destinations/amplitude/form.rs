@@ -1,4 +1,4 @@
-//! The form of an Amplitude integration: the documented fields in their documented order, then the key for tests, then the
+//! The form of an Amplitude integration: the documented fields in their documented order, then the other keys, then the
 //! others, folded.
 
 use crate::destinations::unnamed;
@@ -22,11 +22,10 @@ pub fn form() -> Form {
         Entry::new("sandbox_api_key", "Sandbox API Key", Input::Password)
             .help("The API key of another project, for test purchases. Without it their events are skipped.")
             .alternative(),
+        Entry::new("secret_key", "Secret Key", Input::Password)
+            .help("Needed to test the connection and to delete users."),
     ];
     let others = [
-        Entry::new("secret_key", "Secret Key", Input::Password)
-            .help("Needed to test the connection and to delete users.")
-            .folded(),
         unnamed::entry(),
         Entry::new("min_id_length", "Minimum length of an id", Input::Number)
             .help("As set in your Amplitude project.")

@@ -10,19 +10,21 @@ pub fn schemas() -> KindSchemas {
     let shown = properties::<Settings>();
     let further = json!({
         "api_key": {
-            "type": "string", "writeOnly": true, "description": "The project of production events. One of the two API \
+            "type": "string", "writeOnly": true, "description": "The API key for production events. One of the two API \
                 keys is required.",
         },
-        "secret_key": { "type": "string", "writeOnly": true, "description": "A test needs it, and the deletion of a user." },
+        "secret_key": {
+            "type": "string", "writeOnly": true, "description": "Needed to test the connection and to delete users.",
+        },
         "sandbox_api_key": {
-            "type": "string", "writeOnly": true, "description": "The project of sandbox events; without it they are \
+            "type": "string", "writeOnly": true, "description": "The API key for sandbox events; without it they are \
                 skipped.",
         },
         "rate": {
             "type": ["integer", "null"], "minimum": 1, "maximum": super::config::RATE,
             "description": "Maximum number of requests a second over all processes; null for 90, a tenth below Amplitude's \
-                100, since requests may arrive closer together than they were sent. Integrations of one project share what it \
-                takes: give each a part.",
+                100, since requests may arrive closer together than they were sent. Integrations of one project share its \
+                limit: give each a part.",
         },
     });
     KindSchemas {

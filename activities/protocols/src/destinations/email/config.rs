@@ -34,7 +34,7 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
     let mut wrong: Vec<Invalid> = no_server(allowed).into_iter().collect();
     let settings = apply(Settings::default(), fields, &mut wrong);
     if settings.to.is_empty() && !wrong.iter().any(|one| one.field == "to") {
-        wrong.push(Invalid::new("to", "the addresses that get the mails"));
+        wrong.push(Invalid::new("to", "the addresses that get the emails"));
     }
     if !wrong.is_empty() {
         return Err(wrong);
@@ -106,7 +106,7 @@ pub fn redact(config: &Config, text: &str) -> String {
 }
 
 fn missing() -> Invalid {
-    let expected = "another kind: mails need an SMTP server, so start settle with `mail.url` (SETTLE_MAIL_URL) and \
+    let expected = "another kind: emails need an SMTP server, so start settle with `mail.url` (SETTLE_MAIL_URL) and \
                     `mail.from` (SETTLE_MAIL_FROM)";
     Invalid::new("kind", expected)
 }

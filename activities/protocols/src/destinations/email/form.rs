@@ -10,8 +10,8 @@ pub fn form() -> Form {
         ENABLED,
         Entry {
             help: Some(
-                "One mail for each event. Events of devices cannot be chosen, nor can wildcards that stand for events of \
-                 customers: they would flood a mailbox.",
+                "One email for each event. Device events cannot be chosen, nor can wildcards that include customers' \
+                 events: they would flood a mailbox.",
             ),
             ..EVENTS
         },
@@ -20,7 +20,7 @@ pub fn form() -> Form {
     Form {
         name: super::KIND,
         label: "Email",
-        summary: "Sends mails to people about chosen events, by the SMTP server of the configuration.",
+        summary: "Emails people about chosen events, through the configured SMTP server.",
         entries: own.into_iter().chain(LIMITS).collect(),
         events: &[],
         guide: vec![
@@ -33,7 +33,7 @@ pub fn form() -> Form {
             },
             Step {
                 title: "Send a test",
-                text: "This sends a mail without an event to all recipients.",
+                text: "This sends an email without an event to all recipients.",
                 place: "settle",
                 copy: None,
                 url: None,

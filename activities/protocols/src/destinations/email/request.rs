@@ -2,6 +2,7 @@
 
 use super::body::Letter;
 use super::config::Config;
+use crate::destinations::schedule::Step;
 use crate::destinations::{Invalid, TestNotes};
 use crate::http::{Envelope, Method, Request};
 use domain::Timestamp;
@@ -26,8 +27,11 @@ pub const HEADERS: [&str; 10] = [
     EVENT_ID,
 ];
 const EVENT_ID: &str = "x-settle-event-id";
+/// How long after the first attempt a recipient who may be accepted later keeps the mail from the others. Greylisting
+/// refuses a first attempt for some minutes (RFC 6647); a full mailbox may last for days.
+const PATIENCE_MS: i64 = 15 * 60 * 1000;
 pub const TEST_NOTES: TestNotes = TestNotes {
-    what: "Sends a mail without an event, or with a sample event, to all recipients, and shows the result.",
+    what: "Sends an email without an event, or with a sample event, to all recipients, and shows the result.",
     takes_sample: true,
     lacks: None,
 };
@@ -39,6 +43,7 @@ struct Stamp {
     /// The value of the header `X-Settle-Event-Id`.
     event: String,
     date: Timestamp,
+    awaits_all: bool,
 }
 
 /// The mail with one event. Its date is the same in all attempts, and so is its `Message-ID` while the sender keeps its
@@ -48,11 +53,15 @@ struct Stamp {
 /// There is not exactly one event, or the frozen body is no mail.
 pub fn request(config: &Config, at: Timestamp, attempts: &[Attempt]) -> Result<Request, Invalid> {
     let [attempt] = attempts else {
-        return Err(Invalid::new("attempts", "one event: there is one mail for each"));
+        return Err(Invalid::new("attempts", "one event: there is one email for each"));
     };
     let letter = serde_json::from_str(&attempt.body).map_err(|_| Invalid::new("body", "a mail"))?;
     let date = attempt.first_tried_at.unwrap_or(at);
-    mail(config, letter, Stamp { id: attempt.delivery_id.to_string(), event: attempt.event_id.to_string(), date })
+    let step = Step { number: attempt.number, first_tried_at: attempt.first_tried_at, at };
+    let is_last = config.schedule.wait_ms(step, None, 0.5).is_none();
+    let awaits_all = !is_last && at.millis_since(date) < PATIENCE_MS;
+    let (id, event) = (attempt.delivery_id.to_string(), attempt.event_id.to_string());
+    mail(config, letter, Stamp { id, event, date, awaits_all })
 }
 
 /// A mail that carries no event of anybody: about the event `sample`, or about nothing without one.
@@ -72,7 +81,8 @@ pub fn test(config: &Config, at: Timestamp, id: &str, sample: Option<&Value>) ->
             Letter::of(&format!("{prefix}:"), event_type, body, None)
         }
     };
-    mail(config, letter, Stamp { id: format!("test_{id}"), event: format!("test_{id}"), date: at })
+    let id = format!("test_{id}");
+    mail(config, letter, Stamp { event: id.clone(), id, date: at, awaits_all: false })
 }
 
 fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invalid> {
@@ -90,10 +100,15 @@ fn mail(config: &Config, letter: Letter, stamp: Stamp) -> Result<Request, Invali
         builder = builder.to(Mailbox::new(None, address.clone()));
     }
     let message = builder.singlepart(SinglePart::plain(letter.text));
-    let message = message.map_err(|error| Invalid::new("to", format!("a mail that can be built ({error})")))?;
+    let message = message.map_err(|error| Invalid::new("to", format!("an email that can be built ({error})")))?;
     let server = &config.server;
-    let envelope =
-        Envelope { from: from.email, to: config.to.clone(), security: server.security, login: server.login.clone() };
+    let envelope = Envelope {
+        from: from.email,
+        to: config.to.clone(),
+        awaits_all: stamp.awaits_all,
+        security: server.security,
+        login: server.login.clone(),
+    };
     let (method, url) = (Method::Mail(Box::new(envelope)), server.url.clone());
     Ok(Request { method, url, headers: Vec::new(), body: message.formatted(), is_operator_url: true, app: None })
 }

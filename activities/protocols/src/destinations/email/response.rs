@@ -1,6 +1,6 @@
 //! Judges a reply of the SMTP server.
 //!
-//! * 2xx: the mail is delivered. The server took it for at least one recipient.
+//! * 2xx: the mail is delivered. The server took it for at least one recipient; the answer names the others.
 //! * 5xx to a recipient or to the text: the event fails for good.
 //! * Any other 5xx (to the greeting, the login or the sender) and every 4xx, or no answer: retried until the schedule
 //!   ends. 421 also pauses the destination.

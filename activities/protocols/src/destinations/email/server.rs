@@ -26,7 +26,7 @@ impl Server {
     pub fn parse(url: &str, from: &str) -> Result<Self, (&'static str, &'static str)> {
         let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
         let from = from.trim().parse().ok().filter(|from: &Mailbox| is_plain(&from.email));
-        let expected = "the sender of mails, such as settle@example.com or settle <settle@example.com>";
+        let expected = "the sender of emails, such as settle@example.com or settle <settle@example.com>";
         Ok(Self { url, security, login, from: from.ok_or(("mail.from", expected))? })
     }
 }

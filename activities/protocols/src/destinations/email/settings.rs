@@ -15,7 +15,7 @@ const MAX_PREFIX: usize = 50;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Settings {
-    /// The addresses that get the mails.
+    /// The addresses that get the emails.
     #[serde(deserialize_with = "recipients", skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         with = "Vec<String>",

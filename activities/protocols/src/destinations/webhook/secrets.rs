@@ -68,7 +68,7 @@ impl Secrets {
     /// The key is current already, or too many replaced keys still sign.
     pub fn replace(&mut self, version: Version, text: String, rotation: &Rotation) -> Result<(), Invalid> {
         if self.newest(version).is_some_and(|(_, current)| current == text) {
-            return Err(Invalid::new("secret", "another one than the one in use"));
+            return Err(Invalid::new("secret", "one other than the one in use"));
         }
         let is_of = |key: &StoredKey| Key::parse(&key.secret).is_ok_and(|parsed| parsed.version == version);
         for key in self.keys.iter_mut().filter(|key| key.until.is_none() && is_of(key)) {
@@ -79,8 +79,9 @@ impl Secrets {
         if self.keys.iter().filter(|key| key.until.is_some()).count() <= MAX_OLD_KEYS {
             return Ok(());
         }
-        let expected =
-            format!("no more than {MAX_OLD_KEYS} replaced keys at a time: let some end, or rotate without overlap");
+        let expected = format!(
+            "no more than {MAX_OLD_KEYS} replaced keys at a time: wait until some expire, or rotate without overlap"
+        );
         Err(Invalid::new("secret", expected))
     }
 

@@ -271,7 +271,7 @@ const BROKEN_LANES: Sql = statement! {"
 "};
 
 const LANES_CHECKS: &[Check] = checks! {BROKEN_LANES:
-    acknowledged_was_delivered: "the acknowledged revision of a lane is the newest purchase.updated that was answered \
+    acknowledged_was_delivered: "the acknowledged revision of a lane is the latest purchase.updated that was answered \
         with success",
         (hot "deliveries_of_key", "COALESCE(l.acked_revision, 0) <> COALESCE((SELECT MAX(d.revision) FROM deliveries d
             WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id

@@ -22,7 +22,7 @@ row! {
     /// descriptions.
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     pub struct DestinationSettings {
-        /// A name for people, unique in the app.
+        /// A display name, unique in the app.
         #[schemars(length(max = 200))]
         pub name: String,
         /// The events that are sent, by type or with a wildcard; all by default.

@@ -32,9 +32,10 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     let (state, store) = (state_for_people(&view.state), stores::name(&of.store));
     sentence([
         Some(format!("purchase {key} (receipt {}{customer}): {state}, revision {}", view.receipt_id, view.revision)),
-        view.held_until
-            .filter(|until| *until > of.now)
-            .map(|until| format!(". On hold until {until}: nothing is settled before then, unless it is released")),
+        view.held_until.filter(|until| *until > of.now).map(|until| {
+            let hold = hold(until, view.held_by.as_deref(), view.held_reason.as_deref());
+            format!(". On {hold}: nothing is settled before then, unless it is released")
+        }),
         confirmed_since(view, store),
         view.standing.unverified_since.map(|since| {
             let because = because(view.standing.unverified_because.as_deref());
@@ -57,7 +58,7 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
     ])
 }
 
-/// That the store confirmed since what the newest revision announced unverified. Such a check makes no revision.
+/// That the store confirmed since what the latest revision announced unverified. Such a check makes no revision.
 fn confirmed_since(of: &PurchaseView, store: &str) -> Option<String> {
     let was_verified = of.data.get("attributes")?.get("verified")?.as_bool()?;
     let at = of.standing.verified_at.filter(|_| of.standing.is_verified == Some(true) && !was_verified)?;
@@ -212,6 +213,13 @@ fn fate(notification: &ReceivedNotification, now: Timestamp) -> String {
     }
 }
 
+/// A hold: its author, its end and its reason, as far as they are known.
+fn hold(until: Timestamp, by: Option<&str>, reason: Option<&str>) -> String {
+    let by = by.filter(|by| !by.is_empty()).map_or_else(String::new, |by| format!(" by {by}"));
+    let reason = reason.filter(|why| !why.is_empty()).map_or_else(String::new, |why| format!(" ({why})"));
+    format!("hold{by} until {until}{reason}")
+}
+
 /// What a notification without an outcome waits for.
 pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
     let store = stores::name(&notification.store);
@@ -225,11 +233,7 @@ pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
             None => "waiting for its window".to_owned(),
         },
         Some(WaitingFor::Hold) => match &notification.held {
-            Some((until, by, reason)) => {
-                let by = by.as_deref().map_or_else(String::new, |by| format!(" by {by}"));
-                let reason = reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
-                format!("on hold{by} until {until}{reason}")
-            }
+            Some((until, by, reason)) => format!("on {}", hold(*until, by.as_deref(), reason.as_deref())),
             None => "on hold".to_owned(),
         },
         Some(WaitingFor::TopicApproval) => {

@@ -79,20 +79,11 @@ fn the_apps_own_device_id_stands_for_ours_if_amplitude_takes_it() {
 /// An event of a device, with everything that is stored of it.
 fn streamed(data: &Value) -> StreamedEvent {
     StreamedEvent {
-        seq: 1,
         id: EventId::new(uuid!("0f8f2a52-1f0a-5c5e-8a44-5d9b51a7c003")),
         device_id: DeviceId::new(uuid!("2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11")),
-        event_type: "device.transaction".to_owned(),
-        environment: Environment::Production,
         occurred_at: HAPPENED,
-        body: json!({ "attributes": {}, "data": data }).to_string(),
-        attempts: 0,
-        refusals: 0,
-        first_tried_at: None,
-        tried_at: None,
         next_due_at: HAPPENED,
-        last_error: None,
-        batch_id: None,
+        ..tests::of_device(&json!({ "attributes": {}, "data": data }))
     }
 }
 

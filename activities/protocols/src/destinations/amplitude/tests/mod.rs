@@ -11,7 +11,7 @@ mod response;
 mod settings;
 
 use super::{Config, config};
-use crate::destinations::{Allowed, Exchange};
+use crate::destinations::{Allowed, Exchange, tests};
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards};
 use domain::payment::EntryKind;
 use domain::{CollapseKey, DeliveryId, DestinationId, Environment, EventId, Timestamp, TransitionKind, UserId};
@@ -56,17 +56,12 @@ fn integration(more: Value) -> (Destination, SecretString) {
     let destination = Destination {
         id: DestinationId::new(uuid!("7e0977f8-27c9-49c5-8356-e82cbf34b161")),
         app_id: domain::AppId::new(uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
-        kind: super::KIND.to_owned(),
         common: DestinationSettings { rate: Some(config::RATE), ..DestinationSettings::new("Growth") },
         wildcards: Wildcards::Listed,
-        settings: integration.settings,
         per_user: integration.traits.per_user,
         per_request: integration.traits.per_request,
         profile: integration.traits.profile,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
+        ..tests::destination(super::KIND, integration.settings)
     };
     (destination, integration.secret)
 }
@@ -210,12 +205,8 @@ fn attempt(unsent: &Unsent, body: String) -> Attempt {
         event_id: unsent.event_id,
         event_type: unsent.event_type.clone(),
         revision: unsent.revision,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
         body,
-        traceparent: None,
+        ..tests::attempt("")
     }
 }
 

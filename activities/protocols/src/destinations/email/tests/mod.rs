@@ -7,11 +7,10 @@ mod settings;
 
 use super::config::{Config, create, ready};
 use super::{KIND, Server};
-use crate::destinations::{Allowed, Invalid, NewSettings};
-use domain::event::Wildcards;
-use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use crate::destinations::{Allowed, Invalid, NewSettings, tests};
+use domain::{DeliveryId, EventId, Timestamp};
 use serde_json::{Value, json};
-use storage::{Attempt, Destination, DestinationSettings};
+use storage::{Attempt, Destination};
 use uuid::Uuid;
 
 const PASSWORD: &str = "p@ss/word";
@@ -26,21 +25,7 @@ fn created(fields: &Value) -> Result<NewSettings, Vec<Invalid>> {
 }
 
 fn destination(settings: Value) -> Destination {
-    Destination {
-        id: DestinationId::new(Uuid::nil()),
-        app_id: AppId::new(Uuid::nil()),
-        kind: KIND.to_owned(),
-        common: DestinationSettings::new("on-call"),
-        wildcards: Wildcards::Everything,
-        settings,
-        per_user: false,
-        per_request: 1,
-        profile: None,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
-    }
+    tests::destination(KIND, settings)
 }
 
 fn config() -> Config {
@@ -49,16 +34,6 @@ fn config() -> Config {
 }
 
 fn attempt(body: &str) -> Attempt {
-    Attempt {
-        delivery_id: DeliveryId::new(Uuid::from_u128(7)),
-        event_id: EventId::new(Uuid::from_u128(8)),
-        event_type: "destination.failing".to_owned(),
-        revision: 1,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
-        body: body.to_owned(),
-        traceparent: None,
-    }
+    let (delivery_id, event_id) = (DeliveryId::new(Uuid::from_u128(7)), EventId::new(Uuid::from_u128(8)));
+    Attempt { delivery_id, event_id, event_type: "destination.failing".to_owned(), ..tests::attempt(body) }
 }

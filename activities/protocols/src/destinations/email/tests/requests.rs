@@ -4,7 +4,6 @@ use super::super::body::{Letter, render};
 use super::super::request::{HEADERS, request, test};
 use super::*;
 use crate::http::{Method, Request};
-use domain::{CollapseKey, Environment};
 use storage::{Rendered, Unsent};
 
 fn failing(name: &str) -> Value {
@@ -70,6 +69,24 @@ fn every_attempt_with_the_same_settings_sends_the_same_bytes() {
 }
 
 #[test]
+fn a_mail_awaits_all_recipients_only_for_a_while() {
+    let first = Timestamp::from_millis(1_772_625_600_000);
+    let awaits_all = |number, passed_ms| {
+        let first_tried_at = (number > 1).then_some(first);
+        let attempt = Attempt { number, first_tried_at, ..attempt(&frozen("Billing")) };
+        is_awaiting(&request(&config(), first.plus_millis(passed_ms), &[attempt]).unwrap())
+    };
+    assert!(awaits_all(1, 0) && awaits_all(3, 305_000), "greylisting passes");
+    assert!(!awaits_all(4, 1_764_000), "a full mailbox delays the others by half an hour");
+    assert!(!awaits_all(10, 305_000), "the last attempt");
+    assert!(!is_awaiting(&test(&config(), first, "5", None).unwrap()), "a test is not repeated");
+}
+
+fn is_awaiting(request: &Request) -> bool {
+    matches!(&request.method, Method::Mail(envelope) if envelope.awaits_all)
+}
+
+#[test]
 fn a_change_of_addresses_changes_only_their_headers() {
     let first = Timestamp::from_millis(1_772_625_600_000);
     let again = Attempt { number: 2, first_tried_at: Some(first), ..attempt(&frozen("Billing")) };
@@ -131,26 +148,6 @@ fn an_event_is_rendered_as_json_with_the_prefix_of_the_settings() {
 }
 
 fn unsent() -> Unsent {
-    Unsent {
-        event_id: EventId::new(Uuid::from_u128(8)),
-        event_type: "destination.failing".to_owned(),
-        collapse_key: CollapseKey::new(Uuid::nil()),
-        revision: 1,
-        created_at: Timestamp::default(),
-        occurred_at: None,
-        body: failing("Billing"),
-        user_id: None,
-        first_user_id: None,
-        user_revision: None,
-        user_state: Value::Null,
-        user_profile: Value::Null,
-        external_id: None,
-        analytics_device_id: None,
-        data: Value::Null,
-        store: String::new(),
-        environment: Environment::Production,
-        siblings: Vec::new(),
-        acked_revision: None,
-        earned: None,
-    }
+    let event_id = EventId::new(Uuid::from_u128(8));
+    Unsent { event_id, ..tests::unsent("destination.failing", failing("Billing")) }
 }

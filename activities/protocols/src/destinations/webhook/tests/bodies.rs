@@ -1,9 +1,9 @@
 //! Bodies of events, and events of customers without an external id.
 
-use super::{URL, created, destination};
+use super::{URL, created, destination, tests};
+use domain::DestinationId;
 use domain::event::PURCHASE_UPDATED;
 use domain::user::TRANSFERRED_FROM;
-use domain::{CollapseKey, DestinationId, Environment, EventId, Timestamp};
 use serde_json::{Value, json};
 use storage::{Rendered, Unsent};
 use uuid::Uuid;
@@ -12,28 +12,8 @@ const PURCHASED: &str = "user.subscription.purchased";
 
 /// An event that was recorded before its customer had an external id.
 fn unsent(event_type: &str, body: Value, external_id: Option<&str>) -> Unsent {
-    Unsent {
-        event_id: EventId::new(Uuid::nil()),
-        event_type: event_type.to_owned(),
-        collapse_key: CollapseKey::new(Uuid::nil()),
-        revision: 1,
-        created_at: Timestamp::default(),
-        occurred_at: None,
-        body,
-        user_id: None,
-        first_user_id: None,
-        user_revision: None,
-        user_state: Value::Null,
-        user_profile: Value::Null,
-        external_id: external_id.map(str::to_owned),
-        analytics_device_id: None,
-        data: Value::Null,
-        store: String::new(),
-        environment: Environment::Production,
-        siblings: Vec::new(),
-        acked_revision: Some(7),
-        earned: None,
-    }
+    let external_id = external_id.map(str::to_owned);
+    Unsent { external_id, acked_revision: Some(7), ..tests::unsent(event_type, body) }
 }
 
 fn user_body(names: &Value) -> Value {

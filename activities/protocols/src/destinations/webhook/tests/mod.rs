@@ -10,14 +10,13 @@ mod streamed;
 
 use super::config::{Config, create, ready};
 use super::request::request;
+use crate::destinations::tests::{self, attempt};
 use crate::destinations::{Allowed, ChangedSettings, NewSettings};
 use crate::http::Request;
-use domain::event::Wildcards;
-use domain::{AppId, DeliveryId, DestinationId, EventId, Timestamp};
+use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
-use storage::{Attempt, Destination, DestinationSettings};
-use uuid::Uuid;
+use storage::{Destination, DestinationSettings};
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const ID: &str = "msg_27UH4WbU6Z5A5EzD8u03UvzRbpk";
@@ -38,21 +37,8 @@ fn created(input: &Value) -> NewSettings {
 }
 
 fn destination(settings: Value, schedule: Option<Vec<i64>>) -> Destination {
-    Destination {
-        id: DestinationId::new(Uuid::nil()),
-        app_id: AppId::new(Uuid::nil()),
-        kind: super::KIND.to_owned(),
-        common: DestinationSettings { schedule, ..DestinationSettings::new("") },
-        wildcards: Wildcards::Everything,
-        settings,
-        per_user: false,
-        per_request: 1,
-        profile: None,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
-    }
+    let common = DestinationSettings { schedule, ..DestinationSettings::new("") };
+    Destination { common, ..tests::destination(super::KIND, settings) }
 }
 
 fn config_of(settings: &Value, secret: &SecretString) -> Config {
@@ -69,21 +55,6 @@ fn config(more: &Value) -> Config {
     input.as_object_mut().unwrap().extend(fields(more));
     let created = created(&input);
     config_of(&created.settings, &created.secret)
-}
-
-fn attempt(body: &str) -> Attempt {
-    Attempt {
-        delivery_id: DeliveryId::of(DestinationId::new(Uuid::nil()), EventId::new(Uuid::nil()), 0),
-        event_id: EventId::new(Uuid::nil()),
-        event_type: "purchase.updated".to_owned(),
-        revision: 1,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
-        body: body.to_owned(),
-        traceparent: None,
-    }
 }
 
 fn sent(config: &Config, at: Timestamp, body: &str) -> Request {

@@ -1,18 +1,18 @@
 //! Bodies as messages for a chat: their shape, what no text in them can do, the setting, and Slack's answers.
 
 use super::{SECRET, URL, at, attempt, config, created, destination, fields, header};
+use crate::destinations::tests::{of_device, unsent};
 use crate::destinations::webhook::body::{render, render_streamed};
 use crate::destinations::webhook::config::{change, create};
 use crate::destinations::webhook::request::{batch_id, request, streamed, test};
 use crate::destinations::webhook::response::{describe_test, judge};
 use crate::destinations::{Allowed, Exchange};
 use crate::http::Reply;
+use domain::Timestamp;
 use domain::event::DESTINATION_FAILING;
-use domain::{CollapseKey, DeviceId, Environment, EventId, Timestamp};
 use serde_json::{Value, json};
 use standardwebhooks::Webhook;
-use storage::{Attempt, EndpointSignal, Rendered, StreamedEvent, Unsent, Verdict};
-use uuid::Uuid;
+use storage::{Attempt, EndpointSignal, Rendered, Unsent, Verdict};
 
 fn failing(name: &str) -> Value {
     json!({
@@ -21,48 +21,8 @@ fn failing(name: &str) -> Value {
     })
 }
 
-fn unsent(event_type: &str, body: Value) -> Unsent {
-    Unsent {
-        event_id: EventId::new(Uuid::nil()),
-        event_type: event_type.to_owned(),
-        collapse_key: CollapseKey::new(Uuid::nil()),
-        revision: 1,
-        created_at: Timestamp::default(),
-        occurred_at: None,
-        body,
-        user_id: None,
-        first_user_id: None,
-        user_revision: None,
-        user_state: Value::Null,
-        user_profile: Value::Null,
-        external_id: Some("anna@shop".to_owned()),
-        analytics_device_id: None,
-        data: Value::Null,
-        store: String::new(),
-        environment: Environment::Production,
-        siblings: Vec::new(),
-        acked_revision: None,
-        earned: None,
-    }
-}
-
-fn of_device(body: &Value) -> StreamedEvent {
-    StreamedEvent {
-        seq: 1,
-        id: EventId::new(Uuid::nil()),
-        device_id: DeviceId::new(Uuid::nil()),
-        event_type: "device.transaction".to_owned(),
-        environment: Environment::Production,
-        occurred_at: Timestamp::default(),
-        body: body.to_string(),
-        attempts: 0,
-        refusals: 0,
-        first_tried_at: None,
-        tried_at: None,
-        next_due_at: Timestamp::default(),
-        last_error: None,
-        batch_id: None,
-    }
+fn named(event_type: &str, body: Value) -> Unsent {
+    Unsent { external_id: Some("anna@shop".to_owned()), ..unsent(event_type, body) }
 }
 
 fn settings(body: &Value) -> Value {
@@ -72,7 +32,7 @@ fn settings(body: &Value) -> Value {
 /// The rendered body of a webhook with this setting.
 fn body(setting: &str, event_type: &str, event: Value) -> Value {
     let destination = destination(settings(&json!(setting)), None);
-    match render(&destination, &unsent(event_type, event)) {
+    match render(&destination, &named(event_type, event)) {
         Rendered::Body(body) => serde_json::from_str(&body).unwrap(),
         other => panic!("{other:?}"),
     }
@@ -181,7 +141,7 @@ fn the_setting_is_changed_reset_and_refused_with_its_choices() {
     }
     let mut old = before.settings.clone();
     old.as_object_mut().unwrap().remove("body");
-    let rendered = render(&destination(old, None), &unsent(DESTINATION_FAILING, failing("Billing")));
+    let rendered = render(&destination(old, None), &named(DESTINATION_FAILING, failing("Billing")));
     assert!(matches!(rendered, Rendered::Body(body) if body.starts_with('{') && body.contains("event_type")));
 }
 

@@ -1,12 +1,12 @@
 //! The bodies of events of devices: receipts by a setting alone.
 
 use super::{created, destination, fields};
+use crate::destinations::tests::of_device;
 use crate::destinations::webhook::body::render_streamed;
 use crate::destinations::webhook::config::{change, create};
 use crate::destinations::{Allowed, Invalid};
-use domain::{DeviceId, Environment, EventId, Timestamp};
 use serde_json::{Value, json};
-use storage::{Rendered, StreamedEvent};
+use storage::Rendered;
 use uuid::Uuid;
 
 fn transaction() -> Value {
@@ -24,28 +24,9 @@ fn start() -> Value {
     })
 }
 
-fn event(body: &Value) -> StreamedEvent {
-    StreamedEvent {
-        seq: 1,
-        id: EventId::new(Uuid::nil()),
-        device_id: DeviceId::new(Uuid::nil()),
-        event_type: "device.transaction".to_owned(),
-        environment: Environment::Production,
-        occurred_at: Timestamp::default(),
-        body: body.to_string(),
-        attempts: 0,
-        refusals: 0,
-        first_tried_at: None,
-        tried_at: None,
-        next_due_at: Timestamp::default(),
-        last_error: None,
-        batch_id: None,
-    }
-}
-
 /// The `data` of an event at a webhook with these settings.
 fn data(settings: &Value, body: &Value) -> Value {
-    match render_streamed(&destination(settings.clone(), None), &event(body)) {
+    match render_streamed(&destination(settings.clone(), None), &of_device(body)) {
         Rendered::Body(body) => serde_json::from_str::<Value>(&body).unwrap()["data"].clone(),
         _ => panic!("{body} is not sent"),
     }

@@ -1,0 +1,83 @@
+//! What the settings and the deletion of a platform show. Pure.
+
+use super::listed::entered;
+use super::progress::Step;
+use super::steps::Connected;
+use super::view::Head;
+use crate::pages::cell::Fact;
+use crate::pages::change::{Mistakes, Refused};
+use crate::pages::described::Group;
+use crate::pages::frame::Frame;
+use crate::pages::visit::Visit;
+use askama::Template;
+
+#[derive(Template)]
+#[template(path = "connect/settings.html")]
+pub struct SettingsPage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    /// The fields of the form; none for a person who may not change them.
+    groups: Vec<Group>,
+    /// The values, for a person who may not change them.
+    facts: Vec<Fact>,
+    mistakes: Vec<crate::error::Field>,
+    refused: Refused,
+    reason: String,
+    wrong_reason: Option<String>,
+}
+
+impl<'a> SettingsPage<'a> {
+    /// The page of a platform's settings.
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
+        Self {
+            head: of.head(visit, Step::Platform),
+            path: of.path(visit, "/settings"),
+            mistakes: mistakes.refused.fields.clone(),
+            refused: Refused { fields: Vec::new(), ..mistakes.refused.clone() },
+            reason: entered(&mistakes.sent, "reason"),
+            wrong_reason: mistakes.refused.wrong("reason"),
+            groups: Vec::new(),
+            facts: Vec::new(),
+            frame,
+        }
+    }
+
+    /// With the fields of its form.
+    #[must_use]
+    pub fn with(self, groups: Vec<Group>) -> Self {
+        Self { groups, ..self }
+    }
+
+    /// With the values alone.
+    #[must_use]
+    pub fn read_only(self, facts: Vec<Fact>) -> Self {
+        Self { facts, ..self }
+    }
+}
+
+#[derive(Template)]
+#[template(path = "connect/delete.html")]
+pub struct DeletePage<'a> {
+    frame: &'a Frame,
+    head: Head,
+    path: String,
+    back: String,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> DeletePage<'a> {
+    pub fn new(frame: &'a Frame, visit: &Visit, of: &Connected, mistakes: &Mistakes) -> Self {
+        Self {
+            head: of.head(visit, Step::Platform),
+            path: of.path(visit, "/delete"),
+            back: of.path(visit, ""),
+            reason: entered(&mistakes.sent, "reason"),
+            wrong_reason: mistakes.refused.wrong("reason"),
+            refused: mistakes.refused.clone(),
+            frame,
+        }
+    }
+}

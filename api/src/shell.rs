@@ -1,0 +1,38 @@
+//! Texts as arguments of a command that a person copies into a shell.
+
+/// A text as one argument of a command of a shell.
+pub fn quoted(text: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=,".contains(letter);
+    if !text.is_empty() && text.chars().all(is_plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+/// The arguments of a command as a shell reads them.
+#[cfg(test)]
+pub fn read(command: &str) -> Vec<String> {
+    let script = format!("printf '%s\\n' {command}");
+    let output = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+    assert!(output.status.success(), "{command}");
+    String::from_utf8(output.stdout).expect("a text").lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quoted, read};
+
+    #[test]
+    fn an_argument_of_a_command_is_quoted_where_it_must_be() {
+        for (text, argument) in [
+            ("anna@example.com", "anna@example.com"),
+            ("", "''"),
+            ("two words", "'two words'"),
+            ("$(rm -r ~)`x`", "'$(rm -r ~)`x`'"),
+            ("it's", "'it'\\''s'"),
+        ] {
+            assert_eq!(quoted(text), argument);
+            assert_eq!(read(&quoted(text)), [text]);
+        }
+    }
+}
