@@ -238,8 +238,8 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     let again = visitor.post(&service, &undo, &[REASON]).await;
     assert_eq!(again.status, 409);
     has(&again, &["Nothing was changed", "already undone by"]);
-    let shown = visitor.get(&service, &target).await;
-    has(&shown, &["undone", "A transfer was undone by admin token"]);
+    let shown = visitor.get(&service, &format!("{target}?done=undone")).await;
+    has(&shown, &["undone", "A transfer was undone by admin token", "belong to the customer without a login again."]);
 }
 
 #[tokio::test]
