@@ -6,6 +6,7 @@ pub mod apps;
 pub mod arrivals;
 pub mod audit_log;
 pub mod catalogue;
+pub mod charges;
 pub mod check;
 pub mod customer_detail;
 pub mod customer_state;

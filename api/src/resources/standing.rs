@@ -38,19 +38,24 @@ pub struct Reached {
 /// The fields of the record of a purchase that are put into words.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Record {
+pub(super) struct Record {
     product_ref_id: Option<String>,
     entitlements: Vec<Named>,
     current_term_length: Option<String>,
     not_before: Option<Timestamp>,
     purchase_price: Option<String>,
     purchase_currency: Option<String>,
-    expires_at: Option<Timestamp>,
+    pub(super) price_source: Option<String>,
+    transaction_id: Option<String>,
+    pub(super) offer_type: Option<String>,
+    pub(super) is_in_intro_offer_period: Option<bool>,
+    pub(super) is_in_trial_period: Option<bool>,
+    pub(super) expires_at: Option<Timestamp>,
     canceled_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     payment_issues_began_at: Option<Timestamp>,
     expiration_reason: Option<String>,
-    pending_sku_ref_id: Option<String>,
+    pub(super) pending_sku_ref_id: Option<String>,
     product_type: Option<String>,
     environment: Option<Environment>,
 }
@@ -75,16 +80,16 @@ impl Standing {
     /// How a purchase stands, and whether it gives access.
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
         let (record, state) = (Record::of(view), state(view));
-        let refunded = refunded(view, known.payments);
+        let is_test = record.is_test();
+        let refunded = refunded(view, known.payments, is_test);
         let is_refunded = refunded.is_some();
-        let is_test = record.environment == Some(Environment::Sandbox);
         let charged = record.charges_on(state).filter(|_| is_refunded);
         let runs = charged.or_else(|| record.runs(state));
         let mut sentences = vec![record.bought(), refunded, runs];
         sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
         sentences.push(Some(record.access(is_active)));
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
-        sentences.push(is_test.then(|| "It is a test purchase: nothing was paid".to_owned()));
+        sentences.push(is_test.then(|| "Test purchase, no money".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
         let own: Vec<&DeliveryView> =
             known.deliveries.iter().filter(|one| one.collapse_key == view.collapse_key).collect();
@@ -120,16 +125,8 @@ pub fn renewing_together(views: &[PurchaseView], counted: &[CustomerPurchase]) -
     sentences.into_iter().collect()
 }
 
-/// The sentence about the next charge of money: at the first renewal after `now`; `None` where none is known. `counted`
-/// has the purchases of the customer.
-pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
-    let renewing = renewing(views, counted, &[State::Trial, State::Active]);
-    let mut charges = renewing.iter().filter_map(Record::charge);
-    charges.find(|(at, _)| *at > now).map(|(_, sentence)| sentence)
-}
-
 /// The active subscriptions for money in one of these states, by their next renewal.
-fn renewing(views: &[PurchaseView], counted: &[CustomerPurchase], states: &[State]) -> Vec<Record> {
+pub(super) fn renewing(views: &[PurchaseView], counted: &[CustomerPurchase], states: &[State]) -> Vec<Record> {
     let is_counted = |view: &&PurchaseView| {
         let found = counted.iter().find(|one| one.collapse_key == view.collapse_key);
         found.is_some_and(|one| one.is_active == Some(true) && one.environment == Environment::Production)
@@ -182,6 +179,12 @@ pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
 
+/// The transaction of a sales report that has the price of the newest payment; `None` where no report has it.
+pub fn reported_transaction(view: &PurchaseView) -> Option<String> {
+    let record = Record::of(view);
+    record.transaction_id.filter(|_| record.price_source.as_deref() == Some("report"))
+}
+
 /// Whether something is bought once and neither renews nor expires.
 pub fn is_bought_once(view: &PurchaseView) -> bool {
     let record = Record::of(view);
@@ -204,8 +207,13 @@ impl Record {
         view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default()
     }
 
-    fn is_subscription(&self) -> bool {
+    pub(super) fn is_subscription(&self) -> bool {
         self.product_type.as_deref() == Some("subscription") || self.expires_at.is_some()
+    }
+
+    /// Whether it was bought in the store's test environment, where nothing is paid.
+    pub(super) fn is_test(&self) -> bool {
+        self.environment == Some(Environment::Sandbox)
     }
 
     /// When its access ended, and that it did, in a sentence.
@@ -241,7 +249,7 @@ impl Record {
         Some(format!("Last payment: {paid}{}", last.occurred_at))
     }
 
-    fn product(&self) -> String {
+    pub(super) fn product(&self) -> String {
         let names: Vec<&str> = self.entitlements.iter().map(|one| one.name.as_str()).collect();
         let term = match self.current_term_length.as_deref() {
             Some("P1W") => Some("weekly"),
@@ -261,30 +269,12 @@ impl Record {
     }
 
     fn bought(&self) -> Option<String> {
-        let price = self.price().map_or_else(String::new, |price| format!(" for {price}"));
+        let price = self.price().filter(|_| !self.is_test()).map_or_else(String::new, |price| format!(" for {price}"));
         Some(format!("Bought {}{price}", self.not_before?))
     }
 
-    fn price(&self) -> Option<String> {
+    pub(super) fn price(&self) -> Option<String> {
         Some(format!("{} {}", self.purchase_price.as_deref()?, self.purchase_currency.as_deref()?))
-    }
-
-    /// When it is charged next, with a sentence about that.
-    fn charge(&self) -> Option<(Timestamp, String)> {
-        let at = self.expires_at?;
-        let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
-        Some((at, format!("Next charge: {at}, {}{next}.", self.product())))
-    }
-
-    /// That a refunded subscription is charged again; `None` where it does not renew.
-    fn charges_on(&self, state: State) -> Option<String> {
-        let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
-        let on = self.expires_at.map_or_else(String::new, |at| format!(" on {at}"));
-        renews.then(|| {
-            format!(
-                "Renewal is still on: the store charges again{on}. Only the customer can switch it off, at the store"
-            )
-        })
     }
 
     /// Until when it runs, or when and why it ended.
@@ -297,14 +287,10 @@ impl Record {
         Some(match state {
             State::Unknown => return None,
             State::Trial => format!("In a free trial{until}, then it is paid for"),
-            State::TrialOff => format!("Renewal is off{off_since}: the free trial runs{until}, then it ends"),
-            State::Active if self.is_subscription() => match &self.pending_sku_ref_id {
-                Some(next) => format!("Renews{end} as `{next}`"),
-                None if end.is_empty() => "It renews; the date is not known yet".to_owned(),
-                None => format!("Renews{end}"),
-            },
+            State::TrialOff => format!("Renewal off{off_since}: no charge. The free trial runs{until}, then it ends"),
+            State::Active if self.is_subscription() => self.charge(),
             State::Active => "It does not expire".to_owned(),
-            State::Off => format!("Renewal is off{off_since}: paid{until}, then it ends"),
+            State::Off => format!("Renewal off{off_since}: no further charge. Paid{until}, then it ends"),
             State::Grace => {
                 let since = on(self.payment_issues_began_at);
                 format!("The payment failed{since}: the store is retrying, and access continues{until}")
@@ -319,7 +305,7 @@ impl Record {
     fn because(&self) -> String {
         let on = self.canceled_at.map_or_else(String::new, |at| format!(" on {at}"));
         match self.expiration_reason.as_deref() {
-            Some("customer") => format!(", because the customer cancelled{on}"),
+            Some("customer") => format!(", because the customer switched renewal off{on}"),
             Some("store") => ", because it was not paid or the store's customer service ended it".to_owned(),
             Some("replaced") => ", because another plan replaced it".to_owned(),
             _ => String::new(),
@@ -340,11 +326,12 @@ impl Record {
 }
 
 /// That the latest refund of a purchase stands.
-fn refunded(view: &PurchaseView, payments: &[PaymentView]) -> Option<String> {
+fn refunded(view: &PurchaseView, payments: &[PaymentView], is_test: bool) -> Option<String> {
     let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
     let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
-    Some(format!("Refunded {} USD on {}", usd.trim_start_matches('-'), last.occurred_at))
+    let amount = if is_test { String::new() } else { format!(" {} USD", usd.trim_start_matches('-')) };
+    Some(format!("Refunded{amount} on {}", last.occurred_at))
 }
 
 #[cfg(test)]
@@ -376,8 +363,8 @@ mod tests {
         }));
         for (state, sentence) in [
             (State::Unknown, None),
-            (State::Active, Some("Renews 2026-12-23T10:00:00")),
-            (State::Off, Some("Renewal is off since 2026-12-01T00:00:00")),
+            (State::Active, Some("Next charge: 2026-12-23T10:00:00")),
+            (State::Off, Some("Renewal off since 2026-12-01T00:00:00")),
             (State::Expired, Some("Ended 2026-12-23T10:00:00")),
         ] {
             let runs = known.runs(state);
@@ -385,8 +372,9 @@ mod tests {
                 sentence.map(|part| runs.as_deref().and_then(|text| text.get(..part.len())).unwrap_or_default());
             assert_eq!((runs.is_some(), begin), (sentence.is_some(), sentence), "{runs:?}");
         }
+        assert!(known.runs(State::Off).unwrap().contains(": no further charge. Paid until 2026-12-23T10:00:00"));
         let expired = known.runs(State::Expired).unwrap();
-        assert!(expired.contains(", because the customer cancelled on 2026-12-01T00:00:00"), "{expired}");
+        assert!(expired.contains(", because the customer switched renewal off on 2026-12-01T00:00:00"), "{expired}");
         assert_eq!(record(serde_json::json!({})).runs(State::Active).unwrap(), "It does not expire");
         for state in State::ALL {
             let text = record(serde_json::json!({})).runs(*state).unwrap_or_default();
@@ -410,20 +398,6 @@ mod tests {
         assert_eq!((together(&[week], "Gold"), together(&[], "Gold")), (None, None));
         let three = [(); 3].map(|()| renews("P1M", "2026-12-03T16:20:00Z"));
         assert!(together(&three, "Gold").unwrap().starts_with("3 subscriptions are active at the same time, and all "));
-    }
-
-    #[test]
-    fn a_charge_is_a_sentence_and_a_refund_does_not_stop_it() {
-        let gold = serde_json::json!([{ "name": "Gold" }]);
-        let end = "2026-12-03T00:00:00Z";
-        let fields = serde_json::json!({ "entitlements": gold, "current_term_length": "P1M", "expires_at": end });
-        let (at, sentence) = record(fields.clone()).charge().unwrap();
-        assert_eq!(sentence, format!("Next charge: {at}, Gold monthly."));
-        let on = record(fields.clone()).charges_on(State::Active).unwrap();
-        assert!(on.starts_with(&format!("Renewal is still on: the store charges again on {at}. Only")), "{on}");
-        assert!(record(fields).charges_on(State::Off).is_none());
-        let coins = record(serde_json::json!({ "product_type": "consumable" }));
-        assert_eq!((coins.charge(), coins.charges_on(State::Active)), (None, None));
     }
 
     #[test]
@@ -459,6 +433,18 @@ mod tests {
             assert_eq!(is_old, is_reason, "{row}");
         }
         assert_eq!(latest_end(&[]), None);
+    }
+
+    #[test]
+    fn a_test_purchase_has_no_price() {
+        let fields = |environment: &str| {
+            record(serde_json::json!({
+                "environment": environment, "not_before": "2026-11-03T00:00:00Z", "purchase_price": "9.99",
+                "purchase_currency": "USD",
+            }))
+        };
+        assert!(fields("production").bought().unwrap().ends_with(" for 9.99 USD"));
+        assert!(fields("sandbox").bought().unwrap().ends_with("Z"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The forms of a customer's page: naming, moving, and taking a transfer back. Each is a call of the API.
 
 use super::merge::confirm;
-use super::moved::called;
+use super::moved::{LOG_IN_AGAIN, called};
 use super::{path, show, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
@@ -184,7 +184,9 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
         names => format!("{} go back to {winner}, and {loser} loses them at once.", names.join(" and ")),
     };
     let again = match transfer.cause {
-        TransferCause::Login => format!(" If {loser} logs in on that device again, the purchases move again."),
+        TransferCause::Login => {
+            format!("{LOG_IN_AGAIN} If {loser} logs in on that device again, the purchases move again.")
+        }
         TransferCause::Naming | TransferCause::Admin | TransferCause::Undo => String::new(),
     };
     format!("{back}{again}")
@@ -201,8 +203,8 @@ mod tests {
         let by_login = transfer(TransferCause::Login, Some("quinn@example.com"));
         assert_eq!(
             undoing(&by_login, &["Gold monthly"]),
-            "Gold monthly goes back to quinn@example.com, and robin@example.com loses it at once. If robin@example.com \
-             logs in on that device again, the purchases move again."
+            "Gold monthly goes back to quinn@example.com, and robin@example.com loses it at once. The customer must \
+             log in again on the device, such as the TV. If robin@example.com logs in on that device again, the purchases move again."
         );
         assert_eq!(
             undoing(&transfer(TransferCause::Admin, None), &[]),

@@ -1,14 +1,14 @@
 //! The list of payments: its columns. Pure.
 
 use super::SCREEN;
+use super::paid::NO_MONEY;
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::visit::Visit;
 use domain::Environment;
 use domain::payment::{EntryKind, UnknownPrice};
-use rust_decimal::Decimal;
-use storage::{Paged, PaymentView};
+use storage::PaymentView;
 
 pub const FILTERS: &[Filter<PaymentView>] = &[
     Filter::new("user_id", "customer", FilterKind::Address(|_| None)),
@@ -18,18 +18,20 @@ pub const FILTERS: &[Filter<PaymentView>] = &[
 pub const COLUMNS: &[Column<PaymentView>] = &[
     Column::head("Date", |one, _| Moment::at(one.occurred_at).into()),
     Column::new("What", |one, visit| {
-        let is_test = one.environment == Environment::Sandbox;
-        let what = Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind)));
-        let what = what.and(is_test.then(|| Badge::new(Tone::Idle, "test")));
+        let what = Cell::from(CellPart::link(visit.to(&purchase(one)), kind(one.kind))).and(badge(one));
         what.under(one.sku.as_ref().map(Code::short).into_iter().map(CellPart::from).collect())
     }),
     Column::number("Price", |one, _| {
+        if is_test(one) {
+            return Cell::from("0").under(vec![NO_MONEY.into()]);
+        }
         let price = one.price.as_ref().zip(one.currency.as_ref());
         let price = price.map(|(price, currency)| format!("{price} {currency}"));
         let refund = one.usd.as_ref().filter(|_| is_refund(one)).map(|usd| format!("{usd} USD"));
         price.or(refund).map_or_else(Cell::none, Cell::from)
     }),
     Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
+        _ if is_test(one) => "0".into(),
         (Some(usd), _) => usd.as_str().into(),
         (None, why) => Cell::from(CellPart::Muted("not known")).under(vec![why.map_or("", unknown).into()]),
     }),
@@ -65,29 +67,26 @@ pub fn all_of(user: domain::UserId, visit: &Visit) -> String {
     visit.to(&format!("/ui/payments?user_id={user}"))
 }
 
-/// What a customer paid by now, where `usd` is that less what was refunded. The refunds are not shown where only the
-/// latest payments are read.
-pub fn total(usd: &str, payments: &Paged<PaymentView>) -> String {
-    let refunds = payments.items.iter().filter(|one| one.environment == Environment::Production && is_refund(one));
-    let refunds = refunds.filter_map(|one| one.usd.as_ref()?.parse::<Decimal>().ok());
-    let refunded = refunds.fold(Decimal::ZERO, Decimal::saturating_sub);
-    match usd.parse::<Decimal>() {
-        Ok(left) if !refunded.is_zero() && payments.next_cursor.is_none() => {
-            format!("Paid {}, refunded {refunded}: {usd} USD", left.saturating_add(refunded))
-        }
-        _ => format!("Paid in total: {usd} USD"),
-    }
+fn is_test(one: &PaymentView) -> bool {
+    one.environment == Environment::Sandbox
+}
+
+/// The badge of a test purchase.
+pub fn badge(one: &PaymentView) -> Option<Badge> {
+    is_test(one).then(|| Badge::new(Tone::Idle, "test"))
 }
 
 const fn is_refund(one: &PaymentView) -> bool {
     matches!(one.kind, EntryKind::Refund | EntryKind::Restored)
 }
 
-fn purchase(one: &PaymentView) -> String {
+/// The page of the purchase.
+pub fn purchase(one: &PaymentView) -> String {
     format!("/ui/purchases/{}", one.collapse_key)
 }
 
-const fn kind(kind: EntryKind) -> &'static str {
+/// What an entry is called.
+pub const fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::Initial => "Payment",
         EntryKind::Renewal => "Renewal",
@@ -96,7 +95,7 @@ const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::PlanChange => "First payment of another plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
-        EntryKind::Correction => "Recorded price corrected (no refund)",
+        EntryKind::Correction => "Price correction (no refund)",
     }
 }
 
@@ -106,12 +105,12 @@ fn source(source: &str) -> &'static str {
         "report" => "Sales report",
         "device" => "Price on the device",
         "store" => "The store",
-        _ => "List price (no sales report yet)",
+        _ => "List price (not confirmed by a sales report yet)",
     }
 }
 
 /// Why an amount is not known.
-const fn unknown(why: UnknownPrice) -> &'static str {
+pub const fn unknown(why: UnknownPrice) -> &'static str {
     match why {
         UnknownPrice::ProductUnknown => "the store never showed the product",
         UnknownPrice::Promotion => "the promotion has its own price",

@@ -6,6 +6,7 @@ mod forms;
 pub mod list;
 mod merge;
 mod moved;
+pub mod paid;
 mod past;
 mod stuck;
 mod view;
@@ -15,6 +16,7 @@ use super::Screen;
 use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
+use super::notice::Notice;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -25,7 +27,6 @@ use crate::resources::customer_detail::ReadCustomer;
 use crate::resources::customers::Customer;
 use crate::resources::payments as resource;
 use crate::resources::search::Search;
-use crate::resources::standing::product;
 use crate::resources::transfers;
 use crate::route::Route;
 use axum::Json;
@@ -35,11 +36,11 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
-use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, Role};
+use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PurchaseView, Role};
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
-/// Maximum number of events of a customer that are shown.
+/// Maximum number of events of a customer that are shown, and of payments of a purchase that moved away.
 const SHOWN: i64 = 50;
 /// Maximum number of purchases in transfers whose products are shown.
 const MOVED: usize = 20;
@@ -143,8 +144,10 @@ pub struct Portrait {
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
-    /// The products of the purchases that moved in them.
-    pub moved: Vec<(CollapseKey, String)>,
+    /// The purchases that moved in them.
+    pub moved: Vec<PurchaseView>,
+    /// The payments of those that belong to another customer now, the newest of each purchase in front.
+    pub moved_payments: Vec<PaymentView>,
 }
 
 impl Portrait {
@@ -162,8 +165,14 @@ impl Portrait {
         for key in keys.into_iter().take(MOVED) {
             match edge.store.purchase(key).await {
                 Err(storage::Error::Missing { .. }) => {}
-                found => moved.push((key, product(&found?))),
+                found => moved.push(found?),
             }
+        }
+        let mut moved_payments = Vec::new();
+        let is_own = |key: CollapseKey| read.detail.purchases.iter().any(|one| one.collapse_key == key);
+        for one in moved.iter().filter(|one| !is_own(one.collapse_key)) {
+            let (subject, page) = (PaymentSubject::Purchase(one.collapse_key), Page { cursor: None, limit: SHOWN });
+            moved_payments.extend(edge.store.payments(Some(app), subject, page).await?.items);
         }
         Ok(Self {
             app: edge.store.app(app).await?,
@@ -171,6 +180,7 @@ impl Portrait {
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
             moved,
+            moved_payments,
         })
     }
 
@@ -213,7 +223,9 @@ async fn show_user(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let frame = Frame::of(edge, visit, place).await?;
+    let undone = visit.query("done").filter(|done| done == "undone");
+    let undone = undone.map(|_| Notice::good(moved::undone(&portrait.transfers)));
+    let frame = Frame::of(edge, visit, place).await?.announcing(undone);
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)
 }

@@ -1,11 +1,17 @@
 //! Transfers on the page of a customer: what moved, between which customers, and why. Pure.
 
+use super::paid::{PaymentRow, rows};
 use super::{Portrait, path};
 use crate::pages::action::Action;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::visit::Visit;
+use crate::resources::standing::product;
 use crate::resources::transfers::{Transfer, TransferSide};
+use domain::{CollapseKey, Timestamp};
 use storage::TransferCause;
+
+/// What is left to do after the undo of a move by a login.
+pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
 
 /// A transfer from or to the customer.
 pub struct Moved {
@@ -48,18 +54,66 @@ pub fn called(side: &TransferSide) -> &str {
 fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
     let is_away = one.from.user_id == of.user();
     let other = if is_away { &one.to } else { &one.from };
-    let known = other.external_id.as_ref().map(Code::short);
-    let products = of.moved.iter().filter(|known| one.announced.contains(&known.0));
+    let products = of.moved.iter().filter(|known| one.announced.contains(&known.collapse_key));
+    let page = |key| super::view::purchase_path(visit, key);
     Moved {
         id: Code::short(one.transfer_id),
-        products: products.map(|(key, product)| (super::view::purchase_path(visit, *key), product.clone())).collect(),
+        products: products.map(|known| (page(known.collapse_key), product(known))).collect(),
         why: why(one),
         is_away,
-        other: (visit.to(&path(one.app_id, other.user_id)), known.unwrap_or_else(|| Code::short(other.user_id))),
+        other: (visit.to(&path(one.app_id, other.user_id)), login(other)),
         at: Moment::ago(one.created_at),
         undone: one.undone_by.map(|_| Badge::new(Tone::Idle, "undone")),
         undo: None,
     }
+}
+
+/// The payments of the purchases that the customer has, each with the customer from whom the purchase moved after it.
+pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
+    let (payments, purchases) = (&of.read.payments.items, &of.read.purchases.items);
+    let with_move = |row: PaymentRow| {
+        let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at);
+        let moved = moved.filter(|one| one.from.user_id != of.user());
+        row.before(moved.map(|one| labelled("before the move from", visit, one, &one.from)))
+    };
+    rows(payments, purchases).into_iter().map(with_move).collect()
+}
+
+/// The payments of the customer for purchases that moved away since, each with the customer to whom the purchase moved.
+pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
+    let own = |row: PaymentRow| {
+        let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at)?;
+        let is_payer = moved.from.user_id == of.user();
+        is_payer.then(|| row.before(Some(labelled("before the move to", visit, moved, &moved.to))))
+    };
+    rows(&of.moved_payments, &of.moved).into_iter().filter_map(own).collect()
+}
+
+/// The first move of a purchase after a time. A move from a customer without a login is none: it is that of a first
+/// login, before and after which the customer is one person.
+fn next_move(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
+    let moves = transfers.iter().filter(|one| one.announced.contains(&key) && one.from.external_id.is_some());
+    moves.filter(|one| one.created_at > at).min_by_key(|one| one.created_at)
+}
+
+fn labelled(text: &'static str, visit: &Visit, one: &Transfer, side: &TransferSide) -> (&'static str, String, Code) {
+    (text, visit.to(&path(one.app_id, side.user_id)), login(side))
+}
+
+/// The login of a side, else its id.
+fn login(side: &TransferSide) -> Code {
+    side.external_id.as_ref().map_or_else(|| Code::short(side.user_id), Code::short)
+}
+
+/// What an undo did, in a sentence: who has the purchases again. After a move by a login the device still belongs to
+/// the other customer.
+pub fn undone(transfers: &[Transfer]) -> String {
+    let newest = transfers.iter().filter(|one| one.cause == TransferCause::Undo).max_by_key(|one| one.created_at);
+    let owner = newest.map_or("their former owner", |one| called(&one.to));
+    let former = newest.and_then(|one| one.undoes).and_then(|id| transfers.iter().find(|one| one.transfer_id == id));
+    let is_by_login = former.is_some_and(|one| one.cause == TransferCause::Login);
+    let again = if is_by_login { LOG_IN_AGAIN } else { "" };
+    format!("The transfer was undone. The purchases belong to {owner} again.{again}")
 }
 
 /// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
@@ -84,9 +138,9 @@ fn why(one: &Transfer) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::why;
+    use super::{next_move, undone, why};
     use crate::resources::transfers::{Transfer, TransferSide};
-    use domain::{AppId, Timestamp, TransferId, UserId};
+    use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
     use storage::TransferCause;
     use uuid::Uuid;
 
@@ -112,6 +166,49 @@ pub mod tests {
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
             warnings: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_payment_is_before_the_first_move_from_a_login_after_it() {
+        let key = CollapseKey::new(Uuid::from_u128(4));
+        let time = |text: &str| text.parse::<Timestamp>().unwrap();
+        let at = |created_at: &str, from: Option<&str>| Transfer {
+            created_at: time(created_at),
+            announced: vec![key],
+            ..transfer(TransferCause::Login, from)
+        };
+        let all = [
+            at("2026-11-25T20:40:00Z", Some("quinn@example.com")),
+            at("2026-11-01T00:00:00Z", Some("otto@example.com")),
+            at("2026-10-20T12:00:05Z", None),
+        ];
+        let payer = |paid: &str| {
+            let found = next_move(&all, key, time(paid));
+            found.and_then(|one| one.from.external_id.clone())
+        };
+        assert_eq!(payer("2026-10-20T12:00:01Z").as_deref(), Some("otto@example.com"), "not that of the first login");
+        assert_eq!(payer("2026-11-20T12:00:00Z").as_deref(), Some("quinn@example.com"));
+        assert_eq!(payer("2026-12-20T12:00:00Z"), None);
+        assert!(next_move(&all, CollapseKey::new(Uuid::from_u128(5)), time("2026-11-20T12:00:00Z")).is_none());
+    }
+
+    #[test]
+    fn after_the_undo_of_a_login_the_customer_logs_in_again() {
+        let undo = |undone: TransferCause| {
+            let former = Transfer {
+                transfer_id: TransferId::new(Uuid::from_u128(7)),
+                ..transfer(undone, Some("quinn@example.com"))
+            };
+            let undoes = Some(former.transfer_id);
+            [Transfer { undoes, ..transfer(TransferCause::Undo, None) }, former]
+        };
+        assert_eq!(
+            undone(&undo(TransferCause::Login)),
+            "The transfer was undone. The purchases belong to robin@example.com again. The customer must log in again \
+             on the device, such as the TV."
+        );
+        let by_hand = undone(&undo(TransferCause::Admin));
+        assert!(by_hand.ends_with("belong to robin@example.com again."), "{by_hand}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a customer had at the end of a day.
+//! What a customer had at the end of a day. The day and all times are in UTC, which the card names once.
 
 use super::Portrait;
 use crate::edge::Edge;
@@ -16,6 +16,8 @@ use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Pa
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
     pub on: String,
+    /// Until when it is shown: its end, or now.
+    pub until: String,
     /// What is expected, if it is no day.
     pub wrong: Option<&'static str>,
     pub environments: Vec<PastAccess>,
@@ -24,7 +26,7 @@ pub struct PastDay {
 /// What was announced in one environment.
 pub struct PastAccess {
     pub title: &'static str,
-    /// The entitlements with their ends, in UTC as the day.
+    /// The entitlements with their ends.
     pub entitlements: Vec<(String, Option<String>)>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
@@ -45,7 +47,9 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
     let Some(on) = visit.query("on").filter(|on| !on.is_empty()) else { return Ok(None) };
     let at = match past_end(&on, visit.now) {
         Ok(at) => at,
-        Err(wrong) => return Ok(Some(PastDay { on, wrong: Some(wrong), environments: Vec::new() })),
+        Err(wrong) => {
+            return Ok(Some(PastDay { on, until: String::new(), wrong: Some(wrong), environments: Vec::new() }));
+        }
     };
     let mut environments = Vec::new();
     for environment in Environment::ALL {
@@ -55,7 +59,12 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
         environments.push(access(seen, status, visit));
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
-    Ok(Some(PastDay { on, wrong: None, environments: std::iter::once(first).chain(others).collect() }))
+    Ok(Some(PastDay {
+        on,
+        until: zoneless(at),
+        wrong: None,
+        environments: std::iter::once(first).chain(others).collect(),
+    }))
 }
 
 /// The last moment of a day in UTC, until `now`; else what is expected of the day.
@@ -65,6 +74,11 @@ fn past_end(day: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
         (Some(end), _) => Ok(end.min(now)),
         (None, _) => Err("Expected a day such as 2026-10-03"),
     }
+}
+
+/// A time in UTC to the second, without the name of the zone.
+fn zoneless(at: Timestamp) -> String {
+    plain(at).trim_end_matches(" UTC").to_owned()
 }
 
 /// The last moment of a day in UTC.
@@ -83,7 +97,7 @@ fn access(seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
     };
     PastAccess {
         title: super::view::title(seen.environment),
-        entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(plain))).collect(),
+        entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(zoneless))).collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(&announced(status.announcement.as_ref())),
     }
@@ -91,7 +105,8 @@ fn access(seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
 
 /// Which event announced the state, if one did.
 fn announced(announcement: Option<&Announcement>) -> String {
-    let known = announcement.and_then(|one| Some((one.status, one.event_type.as_deref()?, plain(one.announced_at?))));
+    let known =
+        announcement.and_then(|one| Some((one.status, one.event_type.as_deref()?, zoneless(one.announced_at?))));
     match known {
         Some((AnnouncementStatus::Announced, name, at)) => format!("As announced by `{name}` at {at}."),
         Some((AnnouncementStatus::Pruned, name, at)) => {
@@ -101,16 +116,15 @@ fn announced(announcement: Option<&Announcement>) -> String {
     }
 }
 
-/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known. Its
-/// times are in UTC, as the day is.
+/// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
 fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>) -> String {
     let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
     match (one.is_active, one.expires_at) {
         (None, _) => "not known".to_owned(),
-        (Some(false), Some(end)) if end <= at => format!("ended {}", plain(end)),
+        (Some(false), Some(end)) if end <= at => format!("ended {}", zoneless(end)),
         (Some(false), _) => "gave no access".to_owned(),
         (Some(true), _) if !has_entitlement => "gave no access, because the product had no entitlement".to_owned(),
-        (Some(true), Some(end)) => format!("gave access until {}", plain(end)),
+        (Some(true), Some(end)) => format!("gave access until {}", zoneless(end)),
         (Some(true), None) => "gave access".to_owned(),
     }
 }
@@ -144,8 +158,8 @@ mod tests {
         };
         let (gold, none): ([String; 1], [String; 0]) = (["gold".to_owned()], []);
         for (is_active, expires_at, at, skus, text) in [
-            (Some(true), Some(end), before, Some(&gold[..]), "gave access until 2026-10-15 18:30:00 UTC".to_owned()),
-            (Some(false), Some(end), after, Some(&none[..]), "ended 2026-10-15 18:30:00 UTC".to_owned()),
+            (Some(true), Some(end), before, Some(&gold[..]), "gave access until 2026-10-15 18:30:00".to_owned()),
+            (Some(false), Some(end), after, Some(&none[..]), "ended 2026-10-15 18:30:00".to_owned()),
             (Some(false), Some(end), before, None, "gave no access".to_owned()),
             (Some(true), None, after, None, "gave access".to_owned()),
             (None, None, after, None, "not known".to_owned()),
@@ -165,7 +179,7 @@ mod tests {
         };
         assert_eq!(
             announced(Some(&by(AnnouncementStatus::Announced))),
-            "As announced by `user.subscription.renewed` at 2026-10-02 10:00:00 UTC."
+            "As announced by `user.subscription.renewed` at 2026-10-02 10:00:00."
         );
         assert!(announced(Some(&by(AnnouncementStatus::Pruned))).contains("retention removed its body"));
         assert!(announced(None).starts_with("No state of this user"));

@@ -1,7 +1,8 @@
 //! What the screens of customers show. Pure.
 
-use super::list::{COLUMNS, all_of, total};
+use super::list::all_of;
 use super::moved::{self, Moved};
+use super::paid::{table, total, total_before};
 use super::past::PastDay;
 use super::stuck::{self, Notice};
 use super::why::Answers;
@@ -13,9 +14,10 @@ use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
+use crate::resources::charges::next_charge;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::{Reached, is_bought_once, last_end, next_charge, renewing_together};
+use crate::resources::standing::{Reached, is_bought_once, last_end, renewing_together};
 use crate::shell::quoted;
 use askama::Template;
 use domain::event::{is_for_operators, types};
@@ -80,8 +82,8 @@ pub struct Environment {
     none: Sentence,
     skus: Vec<Code>,
     next_charge: Option<Sentence>,
-    /// What was paid and refunded in all.
-    paid: Option<String>,
+    /// What was paid and refunded in all, and what before purchases moved away.
+    paid: Vec<String>,
 }
 
 pub struct Entitlement {
@@ -116,7 +118,7 @@ impl Environment {
             none: Sentence::new(&no_access(environment, read, gone.is_some())),
             skus: access.active_skus.iter().map(Code::short).collect(),
             next_charge: None,
-            paid: access.paid_usd.as_ref().map(|usd| total(usd, &read.payments)),
+            paid: Vec::new(),
         }
     }
 
@@ -150,7 +152,6 @@ fn stands(journey: &Journey) -> Vec<&'static str> {
         (journey.in_trial_period, "in a trial"),
         (journey.in_intro_offer_period, "at an introductory price"),
         (journey.in_grace_period, "in the grace period"),
-        (journey.is_cancelled, "renewal off"),
         (journey.in_pause, "paused"),
         (journey.in_account_hold, "on hold"),
         (journey.former_subscriber, "former subscriber"),
@@ -235,7 +236,11 @@ impl<'a> CustomerPage<'a> {
         let gone = moved::gone(&transfers);
         let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
         let charge = next_charge(&read.purchases.items, &detail.purchases, visit.now);
-        let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), ..production };
+        let (payments, before) = (moved::payments(visit, of), moved::payments_before(visit, of));
+        let paid = detail.production.paid_usd.as_ref();
+        let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
+        let paid = paid.into_iter().chain(total_before(&before)).collect();
+        let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), paid, ..production };
         let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
@@ -259,10 +264,7 @@ impl<'a> CustomerPage<'a> {
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
             more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
             purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),
-            payments: {
-                let all = &read.payments.items;
-                (!all.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, all, visit))
-            },
+            payments: table(visit, payments.into_iter().chain(before).collect()),
             more_payments: read.payments.next_cursor.as_ref().map(|_| all_of(customer.user_id, visit)),
             past: None,
             today: visit.now.to_string().split_once('T').map_or_else(String::new, |(day, _)| day.to_owned()),
@@ -406,7 +408,7 @@ mod tests {
     fn a_journey_is_a_few_texts() {
         let nothing = Journey::of(&[]);
         assert!(stands(&nothing).is_empty());
-        let journey = Journey { in_trial_period: true, is_cancelled: true, ..nothing };
-        assert_eq!(stands(&journey), ["in a trial", "renewal off"]);
+        let journey = Journey { in_trial_period: true, in_pause: true, is_cancelled: true, ..nothing };
+        assert_eq!(stands(&journey), ["in a trial", "paused"], "the purchases show that renewal is off");
     }
 }

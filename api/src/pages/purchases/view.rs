@@ -4,7 +4,7 @@ use super::life::{Stretch, line};
 use crate::pages::action::{Action, Input, Mistake, labelled};
 use crate::pages::cell::{CellPart, Fact};
 use crate::pages::change::Mistakes;
-use crate::pages::customers::list::COLUMNS;
+use crate::pages::customers::paid::{rows, table};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
@@ -83,10 +83,7 @@ impl<'a> DetailPage<'a> {
                 all.map(|one| (one.destination.clone(), Sentence::new(&one.summary))).collect()
             },
             is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
-            payments: {
-                let table = || Table::of("Payments, newest first", COLUMNS, payments, visit);
-                (!payments.is_empty()).then(table)
-            },
+            payments: table(visit, rows(payments, view.map(std::slice::from_ref).unwrap_or_default())),
             summary: Sentence::new(&capital(&tree.summary)),
             is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),

@@ -238,8 +238,8 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     let again = visitor.post(&service, &undo, &[REASON]).await;
     assert_eq!(again.status, 409);
     has(&again, &["Nothing was changed", "already undone by"]);
-    let shown = visitor.get(&service, &target).await;
-    has(&shown, &["undone", "A transfer was undone by admin token"]);
+    let shown = visitor.get(&service, &format!("{target}?done=undone")).await;
+    has(&shown, &["undone", "A transfer was undone by admin token", "belong to the customer without a login again."]);
 }
 
 #[tokio::test]
@@ -283,6 +283,26 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
 }
 
 #[tokio::test]
+async fn what_was_paid_before_a_move_stays_with_the_payer() {
+    let service = Service::start("customers-payer").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let payment = rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
+    service.raw(&payment.text("event_id", random_uuid()).text("sku", "gold.monthly"));
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
+    assert_eq!(visitor.post(&service, &format!("{page}/move"), &fields).await.status, 303);
+    let keys = "json_array((SELECT collapse_key FROM purchases))";
+    service.raw(&format!("UPDATE transfers SET moved = json_set(moved, '$.announced', {keys})"));
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &["9.99 USD", "before the move to <a", "Paid before the purchases moved away: 9.99 USD (list price"]);
+    let otto = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["user_id"].clone();
+    let shown = visitor.get(&service, &format!("/ui/customers/{app}/{}", otto.as_str().expect("an id"))).await;
+    has(&shown, &["9.99 USD", "before the move from <a", &page]);
+    assert!(!shown.text.contains("moved away"), "{}", shown.text);
+}
+
+#[tokio::test]
 async fn what_was_bought_and_paid_is_a_sentence() {
     let service = Service::start("customers-paid").await;
     let (app, user) = customer(&service, "anna", "u1").await;
@@ -311,7 +331,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
         "Gold monthly</a>",
         "for 7.99 EUR",
         "Refunded 7.99 USD on",
-        "Renewal is still on: the store charges again on <time",
+        "Renewal is still on. Next charge: 7.99 EUR on <time",
         "refunded</span>",
     ];
     has(&shown, &bought);
@@ -326,7 +346,13 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     has(&shown, &[notice, who, &format!(" <a href=\"/ui/destinations/{hook}\">Destination Billing</a>")]);
     has(
         &shown,
-        &["Payment</a>", "Refund</a>", "-7.99 USD", "Sales report", "t-4711", "Paid 9.99, refunded 7.99: 2.00 USD"],
+        &[
+            "Payment</a>",
+            "Refund</a>",
+            "\u{2212}7.99 USD refunded",
+            "t-4711",
+            "Paid 9.99, refunded 7.99: 2.00 USD (list price, not confirmed by a sales report yet)",
+        ],
     );
     let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
@@ -337,7 +363,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     assert_eq!(amounts, ["-7.99", "9.99"]);
     assert_eq!(service.get("/v1/payments").await.wrong_fields(), ["collapse_key"]);
     let all = visitor.get(&service, &format!("/ui/payments?user_id={user}")).await;
-    has(&all, &["Payment</a>", "List price (no sales report yet)", "settle payment --user", "As CSV"]);
+    has(&all, &["Payment</a>", "List price (not confirmed by a sales report yet)", "settle payment --user", "As CSV"]);
 }
 
 #[tokio::test]
@@ -400,7 +426,7 @@ async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     has(&visitor.get(&service, "/ui/purchases").await, &["Last change", "datetime=\"2026-11-03T16:20:01"]);
     stands("expired", "expired");
     let shown = visitor.get(&service, &page).await;
-    has(&shown, &["No access. Gold ended <time", "because the customer cancelled on <time"]);
+    has(&shown, &["No access. Gold ended <time", "because the customer switched renewal off on <time"]);
     assert!(!shown.text.contains("at the same time"), "{}", shown.text);
     let coins = json!({ "data": { "product_ref_id": "coins", "product_type": "consumable" } });
     service.raw(&format!("UPDATE events SET body = '{coins}'"));
@@ -414,7 +440,9 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     let (app, user) = customer(&service, "anna", "u1").await;
     let visitor = signed_in(&service).await;
     let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
-    has(&on("2026-10-03").await, &["Access at the end of 2026-10-03 (UTC)", "announced in this environment by then"]);
+    let shown = on("2026-10-03").await;
+    has(&shown, &["The day and all times in this card are in UTC.", "Access at the end of 2026-10-03<"]);
+    has(&shown, &["As it was at 2026-10-03 23:59:59.", "announced in this environment by then"]);
     has(&on("1970-01-01").await, &["No access was announced", "/ui/purchases/"]);
     has(&on("2999-01-01").await, &["Expected today or a day in the past", "value=\"2999-01-01\""]);
     has(&on("yesterday").await, &["Expected a day such as 2026-10-03", "value=\"yesterday\""]);

@@ -1,0 +1,376 @@
+//! What was paid: a row for each payment, with what a sales report changed of its price, and one for each refund; and
+//! the total. Pure.
+
+use super::list::{badge, kind, purchase, unknown};
+use crate::pages::cell::{Cell, CellPart};
+use crate::pages::lists::{Column, Table};
+use crate::pages::parts::{Code, Moment};
+use crate::pages::visit::Visit;
+use crate::resources::standing::reported_transaction;
+use domain::payment::{EntryKind, Total};
+use domain::{Environment, Timestamp};
+use rust_decimal::Decimal;
+use std::collections::BTreeSet;
+use storage::{PaymentView, PurchaseView};
+
+/// What stands at a test purchase.
+pub const NO_MONEY: &str = "test purchase, no money";
+/// What stands at an amount that no sales report has yet.
+const UNCONFIRMED: &str = "not confirmed by a sales report yet";
+
+/// A payment with the corrections of its price, or a refund, or a refund that was reversed.
+pub struct PaymentRow {
+    pub entry: PaymentView,
+    corrections: Vec<PaymentView>,
+    /// The transaction of the sales report that has the price of the purchase's newest payment, which this is.
+    reported: Option<String>,
+    /// When the payment was made that a refund changes, else when this was.
+    pub paid_at: Timestamp,
+    /// Before which move it was paid: a text, and the page and the login of the other customer.
+    moved: Option<(&'static str, String, Code)>,
+}
+
+const COLUMNS: &[Column<PaymentRow>] = &[
+    Column::head("Date", |row, _| Moment::at(row.entry.occurred_at).into()),
+    Column::new("What", |row, visit| {
+        let what = CellPart::link(visit.to(&purchase(&row.entry)), kind(row.entry.kind));
+        let what = Cell::from(what).and(badge(&row.entry));
+        let what = what.under(row.entry.sku.as_ref().map(Code::short).into_iter().map(CellPart::from).collect());
+        let moved = row.moved.iter();
+        let moved =
+            moved.flat_map(|(text, path, login)| [CellPart::from(*text), CellPart::link(path.clone(), login.clone())]);
+        what.under(moved.collect())
+    }),
+    Column::number("Amount", |row, _| {
+        let amount = row.amount().map_or(CellPart::Muted("not known"), CellPart::from);
+        let transaction = row.transaction().filter(|_| !row.is_test()).map(|id| CellPart::from(Code::short(id)));
+        let source = std::iter::once(CellPart::from(row.source())).chain(transaction);
+        let amount = Cell::from(amount).under(source.collect());
+        amount.under(row.in_usd().into_iter().map(CellPart::from).collect())
+    }),
+];
+
+/// The table of payments, the newest in front; none without a payment.
+pub fn table(visit: &Visit, mut rows: Vec<PaymentRow>) -> Option<Table> {
+    rows.sort_by_key(|row| std::cmp::Reverse(row.entry.occurred_at));
+    (!rows.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, &rows, visit))
+}
+
+/// The rows of ledger entries, in their order. `records` has the purchases that are known.
+pub fn rows(entries: &[PaymentView], records: &[PurchaseView]) -> Vec<PaymentRow> {
+    let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
+    let of_same =
+        |one: &PaymentView, other: &PaymentView| (one.collapse_key, one.number) == (other.collapse_key, other.number);
+    let payment = |one: &PaymentView| entries.iter().find(|other| other.kind.is_payment() && of_same(one, other));
+    let row = |one: &PaymentView| {
+        let is_newest = || {
+            let mut own = entries.iter().filter(|other| other.collapse_key == one.collapse_key);
+            own.find(|other| other.kind.is_payment()).is_some_and(|newest| newest.number == one.number)
+        };
+        let record = records.iter().find(|known| known.collapse_key == one.collapse_key);
+        let is_payment = one.kind.is_payment();
+        let corrections = entries.iter().filter(|other| is_payment && is_correction(other) && of_same(one, other));
+        PaymentRow {
+            corrections: corrections.cloned().collect(),
+            reported: record.filter(|_| is_payment && is_newest()).and_then(reported_transaction),
+            paid_at: payment(one).map_or(one.occurred_at, |payment| payment.occurred_at),
+            entry: one.clone(),
+            moved: None,
+        }
+    };
+    // A correction is a row of its own only if its payment is not among the entries.
+    entries.iter().filter(|one| !is_correction(one) || payment(one).is_none()).map(row).collect()
+}
+
+impl PaymentRow {
+    /// With the move after the payment.
+    pub fn before(self, moved: Option<(&'static str, String, Code)>) -> Self {
+        Self { moved, ..self }
+    }
+
+    fn is_test(&self) -> bool {
+        self.entry.environment == Environment::Sandbox
+    }
+
+    const fn is_payment(&self) -> bool {
+        self.entry.kind.is_payment()
+    }
+
+    /// The amount in USD after all corrections; `None` where none is known.
+    fn usd(&self) -> Option<Decimal> {
+        let mut total = Total::default();
+        let all = std::iter::once(&self.entry).chain(&self.corrections);
+        all.for_each(|one| total.add(one.usd.as_ref().and_then(|usd| usd.parse().ok())));
+        total.usd()
+    }
+
+    /// The transaction of the sales report that has the amount.
+    fn transaction(&self) -> Option<&str> {
+        let corrected = self.corrections.iter().find_map(|one| one.transaction_id.as_deref());
+        corrected.or(self.entry.transaction_id.as_deref()).or(self.reported.as_deref())
+    }
+
+    /// The price before any correction.
+    fn price(&self) -> Option<String> {
+        Some(format!("{} {}", self.entry.price.as_ref()?, self.entry.currency.as_ref()?))
+    }
+
+    fn is_in_usd(&self) -> bool {
+        self.entry.currency.as_deref() == Some("USD")
+    }
+
+    /// What was charged or refunded; `None` where it is not known.
+    fn amount(&self) -> Option<String> {
+        let usd = if self.is_test() { Some(Decimal::ZERO) } else { self.usd() };
+        let in_usd = || usd.map(|usd| format!("{} USD", signed(usd)));
+        match self.entry.kind {
+            EntryKind::Refund => in_usd().map(|amount| format!("{amount} refunded")),
+            EntryKind::Restored | EntryKind::Correction => in_usd(),
+            _ if self.is_test() || !self.corrections.is_empty() => in_usd(),
+            _ => self.price().or_else(in_usd),
+        }
+    }
+
+    /// The amount in USD of a payment in another currency.
+    fn in_usd(&self) -> Option<String> {
+        let is_foreign = self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
+        let usd = self.usd().map(|usd| format!("{} USD", signed(usd)));
+        let text = usd.or_else(|| self.entry.unknown_because.map(|why| format!("not known in USD: {}", unknown(why))));
+        text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
+    }
+
+    /// Where the amount is from, and the list price if it is another.
+    fn source(&self) -> String {
+        if self.is_test() {
+            return NO_MONEY.to_owned();
+        }
+        if !self.is_payment() {
+            return match (self.entry.source.as_str(), self.transaction()) {
+                ("report", _) | (_, Some(_)) => "sales report",
+                ("store", None) => "shown by the store",
+                _ => "list price",
+            }
+            .to_owned();
+        }
+        let (is_listed, is_reported) = (self.entry.source != "report", self.transaction().is_some());
+        let list = if self.entry.source == "device" { "price on the device" } else { "list price" };
+        // In the currency of the amount, which is USD after a correction.
+        let price = self.entry.price.clone().filter(|_| self.is_in_usd()).or_else(|| self.price());
+        let was = price.filter(|_| is_listed && !self.corrections.is_empty()).map(|price| format!("{list} {price}"));
+        match (was, is_reported) {
+            (Some(was), true) => format!("{was} \u{b7} sales report"),
+            (_, true) => "sales report".to_owned(),
+            (_, false) if self.usd().is_none() && self.price().is_none() => {
+                self.entry.unknown_because.map_or("", unknown).to_owned()
+            }
+            (_, false) => format!("{list}, {UNCONFIRMED}"),
+        }
+    }
+}
+
+/// An amount with a minus sign that is not a hyphen.
+fn signed(usd: Decimal) -> String {
+    usd.to_string().replace('-', "\u{2212}")
+}
+
+/// What the rows of one environment add up to, of payments for money.
+#[derive(Default)]
+struct Sums {
+    refunded: Decimal,
+    /// What no sales report has yet.
+    unconfirmed: Decimal,
+    /// Whether all of that is by list prices.
+    is_listed: bool,
+    /// What others paid before the purchases moved, and who did.
+    others: Decimal,
+    logins: BTreeSet<String>,
+}
+
+impl Sums {
+    fn of(rows: &[PaymentRow]) -> Self {
+        let mut sums = Self { is_listed: true, ..Self::default() };
+        for row in rows.iter().filter(|row| !row.is_test()) {
+            let Some(usd) = row.usd() else { continue };
+            if matches!(row.entry.kind, EntryKind::Refund | EntryKind::Restored) {
+                sums.refunded = sums.refunded.saturating_sub(usd);
+            }
+            if row.is_payment() && row.transaction().is_none() {
+                sums.unconfirmed = sums.unconfirmed.saturating_add(usd);
+                sums.is_listed &= row.entry.source == "catalogue";
+            }
+            if let Some((_, _, login)) = row.moved.as_ref() {
+                sums.others = sums.others.saturating_add(usd);
+                sums.logins.insert(login.whole().to_owned());
+            }
+        }
+        sums
+    }
+
+    /// Which part of the payments no sales report has.
+    fn doubt(&self, paid: Decimal, is_whole: bool) -> Option<String> {
+        let what = if self.is_listed { "list price" } else { "price in a list or on the device" };
+        let part = match is_whole {
+            true if self.unconfirmed == paid => String::new(),
+            true => format!("{} USD of it ", self.unconfirmed),
+            false => format!("at least {} USD of it ", self.unconfirmed),
+        };
+        (!self.unconfirmed.is_zero()).then(|| format!("{part}{what}, {UNCONFIRMED}"))
+    }
+}
+
+/// What a customer paid by now, where `usd` is that less what was refunded. Refunds are not shown where not all
+/// payments are read (`is_whole`).
+pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
+    let sums = Sums::of(rows);
+    let left: Decimal = usd.parse().unwrap_or_default();
+    let is_refunded = is_whole && !sums.refunded.is_zero();
+    let paid = if is_refunded { left.saturating_add(sums.refunded) } else { left };
+    let doubt = sums.doubt(paid, is_whole);
+    let logins: Vec<&str> = sums.logins.iter().map(String::as_str).collect();
+    let others = (!sums.others.is_zero())
+        .then(|| format!("{} USD of it paid before the purchases moved from {}", sums.others, logins.join(" and ")));
+    let notes: Vec<String> = doubt.into_iter().chain(others).collect();
+    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
+    match is_refunded {
+        true => format!("Paid {paid}, refunded {}: {usd} USD{notes}", sums.refunded),
+        false => format!("Paid in total: {usd} USD{notes}"),
+    }
+}
+
+/// What a customer paid for purchases that moved away; `None` where no amount is known.
+pub fn total_before(rows: &[PaymentRow]) -> Option<String> {
+    let mut total = Total::default();
+    rows.iter().filter(|row| !row.is_test()).for_each(|row| total.add(row.usd()));
+    let usd = total.usd()?;
+    let doubt = Sums::of(rows).doubt(usd, true).map_or_else(String::new, |doubt| format!(" ({doubt})"));
+    Some(format!("Paid before the purchases moved away: {usd} USD{doubt}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PaymentRow, rows, total, total_before};
+    use crate::pages::parts::Code;
+    use domain::payment::EntryKind;
+    use domain::{CollapseKey, Environment, EventId};
+    use storage::PaymentView;
+    use uuid::Uuid;
+
+    /// A payment of 9.99 USD by the list, or a change of it.
+    fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
+        let price = kind.is_payment().then(|| usd.to_owned());
+        PaymentView {
+            event_id: EventId::new(Uuid::from_u128(1)),
+            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
+            number,
+            kind,
+            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+            sku: None,
+            currency: price.as_ref().map(|_| "USD".to_owned()),
+            price,
+            usd: Some(usd.to_owned()),
+            unknown_because: None,
+            source: "catalogue".to_owned(),
+            transaction_id: None,
+            environment: Environment::Production,
+            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+        }
+    }
+
+    /// An entry of a sales report.
+    fn reported(number: i64, kind: EntryKind, usd: &str, id: &str) -> PaymentView {
+        PaymentView {
+            source: "report".to_owned(),
+            transaction_id: Some(id.to_owned()),
+            price: None,
+            currency: None,
+            ..entry(number, kind, usd)
+        }
+    }
+
+    fn shown(row: &PaymentRow) -> (String, String, Option<&str>) {
+        (row.amount().unwrap_or_default(), row.source(), row.transaction())
+    }
+
+    #[test]
+    fn a_correction_changes_its_payment_and_a_refund_is_a_row() {
+        let all = [
+            reported(1, EntryKind::Refund, "-8.49", "T-882310"),
+            reported(1, EntryKind::Correction, "-1.50", "T-880141"),
+            entry(1, EntryKind::Initial, "9.99"),
+        ];
+        let rows = rows(&all, &[]);
+        let texts: Vec<_> = rows.iter().map(shown).collect();
+        assert_eq!(
+            texts,
+            [
+                ("\u{2212}8.49 USD refunded".to_owned(), "sales report".to_owned(), Some("T-882310")),
+                ("8.49 USD".to_owned(), "list price 9.99 \u{b7} sales report".to_owned(), Some("T-880141")),
+            ]
+        );
+        assert_eq!(total("0.00", &rows, true), "Paid 8.49, refunded 8.49: 0.00 USD");
+    }
+
+    #[test]
+    fn a_correction_without_its_payment_is_a_row() {
+        let all = [reported(1, EntryKind::Correction, "-1.50", "T-880141"), entry(2, EntryKind::Renewal, "9.99")];
+        let texts: Vec<_> = rows(&all, &[]).iter().map(|row| shown(row).0).collect();
+        assert_eq!(texts, ["\u{2212}1.50 USD", "9.99 USD"]);
+    }
+
+    #[test]
+    fn a_test_purchase_counts_as_nothing() {
+        let test = PaymentView { environment: Environment::Sandbox, ..entry(1, EntryKind::Initial, "9.99") };
+        let rows = rows(&[test], &[]);
+        let texts: Vec<_> = rows.iter().map(shown).collect();
+        assert_eq!(texts, [("0 USD".to_owned(), "test purchase, no money".to_owned(), None)]);
+        assert_eq!((total("0", &rows, true), total_before(&rows)), ("Paid in total: 0 USD".to_owned(), None));
+    }
+
+    #[test]
+    fn a_payment_in_another_currency_has_its_amount_in_usd() {
+        let euro = PaymentView {
+            price: Some("8.90".to_owned()),
+            currency: Some("EUR".to_owned()),
+            ..entry(1, EntryKind::Initial, "9.61")
+        };
+        let foreign = |all: &[PaymentView]| {
+            let rows = rows(all, &[]);
+            let row = rows.last().unwrap();
+            (row.amount(), row.in_usd(), row.source())
+        };
+        let (amount, usd, _) = foreign(std::slice::from_ref(&euro));
+        assert_eq!((amount.as_deref(), usd.as_deref()), (Some("8.90 EUR"), Some("9.61 USD")));
+        let (amount, usd, source) = foreign(&[reported(1, EntryKind::Correction, "-1.00", "T-1"), euro]);
+        assert_eq!((amount.as_deref(), usd), (Some("8.61 USD"), None));
+        assert_eq!(source, "list price 8.90 EUR \u{b7} sales report");
+    }
+
+    #[test]
+    fn a_total_names_the_part_without_a_sales_report() {
+        let list = entry(2, EntryKind::Renewal, "9.99");
+        let both =
+            [list.clone(), reported(1, EntryKind::Correction, "-1.50", "T-1"), entry(1, EntryKind::Initial, "9.99")];
+        let not_yet = "list price, not confirmed by a sales report yet";
+        assert_eq!(
+            total("18.48", &rows(&both, &[]), true),
+            format!("Paid in total: 18.48 USD (9.99 USD of it {not_yet})")
+        );
+        let rows = rows(&[list], &[]);
+        assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({not_yet})"));
+        assert_eq!(
+            total("50.00", &rows, false),
+            format!("Paid in total: 50.00 USD (at least 9.99 USD of it {not_yet})")
+        );
+        assert_eq!(total_before(&rows), Some(format!("Paid before the purchases moved away: 9.99 USD ({not_yet})")));
+    }
+
+    #[test]
+    fn a_total_names_what_a_former_holder_paid() {
+        let mut rows = rows(&[reported(1, EntryKind::Initial, "9.99", "T-1")], &[]);
+        for row in &mut rows {
+            row.moved = Some(("before the move from", String::new(), Code::short("quinn@example.com")));
+        }
+        let others = "9.99 USD of it paid before the purchases moved from quinn@example.com";
+        assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({others})"));
+    }
+}

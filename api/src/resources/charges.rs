@@ -1,0 +1,102 @@
+//! The next charge of a subscription and its amount, in sentences. Pure.
+
+use super::standing::{Record, renewing};
+use domain::user::CustomerPurchase;
+use domain::{State, Timestamp};
+use storage::PurchaseView;
+
+/// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
+/// active subscription has its renewal off; `None` where neither is known. `counted` has the purchases of the customer.
+pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
+    let active = |states: &[State]| renewing(views, counted, states);
+    let is_off = active(&[State::Trial, State::Active, State::Grace]).is_empty()
+        && !active(&[State::TrialOff, State::Off]).is_empty();
+    let records = active(&[State::Trial, State::Active]);
+    let next = records.iter().find(|record| record.expires_at.is_some_and(|at| at > now));
+    let sentence = next.map(|record| format!("{}, {}.", record.charge(), record.product()));
+    sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
+}
+
+impl Record {
+    /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
+    pub(super) fn charge(&self) -> String {
+        let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
+        match (self.expires_at, self.next_amount()) {
+            (None, _) => format!("It renews{next}; the date is not known yet"),
+            (Some(at), _) if self.is_test() => format!("Renews {at}{next}"),
+            (Some(at), None) => format!("Next charge: {at}{next}"),
+            (Some(at), Some(amount)) => format!("Next charge: {amount} on {at}{next}"),
+        }
+    }
+
+    /// That a refunded subscription is charged again; `None` where it does not renew.
+    pub(super) fn charges_on(&self, state: State) -> Option<String> {
+        let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
+        renews.then(|| {
+            format!("Renewal is still on. {}. Only the customer can switch it off, at the store", self.charge())
+        })
+    }
+
+    /// The price of the last payment with its source; `None` where the next term may have another price.
+    fn next_amount(&self) -> Option<String> {
+        let is_on = |flag: Option<bool>| flag == Some(true);
+        let is_reduced = is_on(self.is_in_trial_period) || is_on(self.is_in_intro_offer_period);
+        if is_reduced || self.offer_type.is_some() || self.pending_sku_ref_id.is_some() {
+            return None;
+        }
+        let price = self.price()?;
+        Some(match self.price_source.as_deref() {
+            Some("report") => format!("{price} (as last charged)"),
+            Some("device") => format!("{price} (price on the device)"),
+            Some("catalogue") => format!("{price} (list price)"),
+            _ => price,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::resources::standing::Record;
+    use domain::{State, Timestamp};
+    use serde_json::{Value, json};
+
+    /// A monthly subscription with these fields beside.
+    fn gold(fields: Value) -> Record {
+        let mut record = json!({
+            "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M", "expires_at": "2026-12-03T00:00:00Z",
+        });
+        record.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(record).unwrap()
+    }
+
+    #[test]
+    fn a_charge_has_its_amount_where_the_next_one_has_that_price() {
+        let priced = |mut fields: Value| {
+            fields["purchase_price"] = json!("9.99");
+            fields["purchase_currency"] = json!("USD");
+            gold(fields).charge()
+        };
+        let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
+        for (fields, sentence) in [
+            (json!({ "price_source": "catalogue" }), format!("Next charge: 9.99 USD (list price) on {at}")),
+            (json!({ "price_source": "report" }), format!("Next charge: 9.99 USD (as last charged) on {at}")),
+            (json!({}), format!("Next charge: 9.99 USD on {at}")),
+            (json!({ "offer_type": "promotion" }), format!("Next charge: {at}")),
+            (json!({ "is_in_intro_offer_period": true }), format!("Next charge: {at}")),
+            (json!({ "pending_sku_ref_id": "year" }), format!("Next charge: {at} as `year`")),
+            (json!({ "environment": "sandbox" }), format!("Renews {at}")),
+        ] {
+            assert_eq!(priced(fields), sentence);
+        }
+        assert_eq!(gold(json!({ "expires_at": null })).charge(), "It renews; the date is not known yet");
+    }
+
+    #[test]
+    fn a_refund_does_not_stop_a_charge() {
+        let on = gold(json!({})).charges_on(State::Active).unwrap();
+        assert!(on.starts_with("Renewal is still on. Next charge: 2026-12-03T00:00:00"), "{on}");
+        assert!(gold(json!({})).charges_on(State::Off).is_none());
+        let coins: Record = serde_json::from_value(json!({ "product_type": "consumable" })).unwrap();
+        assert_eq!(coins.charges_on(State::Active), None);
+    }
+}
