@@ -43,7 +43,6 @@ const DONE: &[(&str, &str, &str)] = &[
         "The purchases were moved. The login differs only by case from another customer's; the two are not merged. \
          Search for it to see both.",
     ),
-    ("/ui/customers/", "undone", "The transfer was undone. The purchases belong to their former owner again."),
     ("/ui/destinations/", "enable", "The destination is being enabled."),
     ("/ui/destinations/", "disable", "The destination is being disabled."),
     ("/ui/destinations/", "probe", "A pending delivery is being sent to check the destination."),
@@ -66,6 +65,11 @@ impl Notice {
     /// What the form before a page did, by the page's address.
     pub fn of(visit: &Visit) -> Option<Self> {
         done(visit.uri.path(), &visit.query("done")?).map(Self::good)
+    }
+
+    /// Whether the form before a page did what `name` names, for a page that writes the sentence itself.
+    pub fn is_of(visit: &Visit, name: &str) -> bool {
+        visit.query("done").is_some_and(|done| done == name)
     }
 
     /// That something was done.

@@ -179,7 +179,7 @@ pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
 }
 
-/// The transaction of a sales report that has the price of the newest payment; `None` where no report has it.
+/// The transaction of a sales report that has the price of the latest payment; `None` where no report has it.
 pub fn reported_transaction(view: &PurchaseView) -> Option<String> {
     let record = Record::of(view);
     record.transaction_id.filter(|_| record.price_source.as_deref() == Some("report"))

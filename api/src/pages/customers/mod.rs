@@ -223,8 +223,7 @@ async fn show_user(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let undone = visit.query("done").filter(|done| done == "undone");
-    let undone = undone.map(|_| Notice::good(moved::undone(&portrait.transfers)));
+    let undone = Notice::is_of(visit, "undone").then(|| Notice::good(moved::undone(&portrait.transfers)));
     let frame = Frame::of(edge, visit, place).await?.announcing(undone);
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)

@@ -68,7 +68,7 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
     }
 }
 
-/// The payments of the purchases that the customer has, each with the customer from whom the purchase moved after it.
+/// The payments of the purchases that the customer has, each with the former holder where the purchase moved after it.
 pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
     let (payments, purchases) = (&of.read.payments.items, &of.read.purchases.items);
     let with_move = |row: PaymentRow| {
@@ -79,7 +79,7 @@ pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
     rows(payments, purchases).into_iter().map(with_move).collect()
 }
 
-/// The payments of the customer for purchases that moved away since, each with the customer to whom the purchase moved.
+/// The payments of the customer for purchases that moved away since, each with its present holder.
 pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
     let own = |row: PaymentRow| {
         let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at)?;

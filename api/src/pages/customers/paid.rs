@@ -22,7 +22,7 @@ const UNCONFIRMED: &str = "not confirmed by a sales report yet";
 pub struct PaymentRow {
     pub entry: PaymentView,
     corrections: Vec<PaymentView>,
-    /// The transaction of the sales report that has the price of the purchase's newest payment, which this is.
+    /// The transaction of the sales report that has the price of the purchase's latest payment, which this is.
     reported: Option<String>,
     /// When the payment was made that a refund changes, else when this was.
     pub paid_at: Timestamp,

@@ -89,7 +89,7 @@ mod tests {
         Destination {
             id: DestinationId::new(Uuid::nil()),
             app_id: domain::AppId::new(Uuid::nil()),
-            kind: "webhook".to_owned(),
+            kind: "http".to_owned(),
             common: DestinationSettings::new("Our backend"),
             wildcards: Wildcards::Everything,
             settings: serde_json::Value::default(),
