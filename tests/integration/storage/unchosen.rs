@@ -44,7 +44,7 @@ story! {
             is_least: false,
             is_part: false,
         };
-        assert_eq!(world.counted(renewals).await, [expected.clone()]);
+        assert_eq!(world.counted(renewals).await, std::slice::from_ref(&expected));
         world.show("r1", monthly(), &[(TransitionKind::Renewed, 2)]).await;
         world.show("r2", monthly(), &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)]).await;
         world.show("r2", monthly(), &[(TransitionKind::TrialConverted, 1), (TransitionKind::Renewed, 1)]).await;

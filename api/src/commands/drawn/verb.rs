@@ -171,7 +171,7 @@ impl Verb {
             return Ok(());
         }
         let mut command = self.command(&self.name).bin_name(format!("settle {resource} {}", self.name));
-        let is_field = |arg: &&Arg| arg.get_long().is_some_and(|name| ![REASON, APP].contains(&name));
+        let is_field = |arg: &&Arg| arg.get_long().is_some() && ![REASON, APP].contains(&arg.get_id().as_str());
         let fields = || command.get_arguments().filter(is_field);
         let is_typed = |arg: &Arg| matches.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
         if fields().any(is_typed) {
