@@ -43,10 +43,11 @@ pub use db::error::{Cause, Error, Unproved, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
 pub use db::run::Run;
+pub use db::schema::{Planned, Progress};
 pub use db::secrets::{hex, key_id};
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
-pub use db::startup::create_tables;
+pub use db::startup::{create_tables, migrate, planned};
 pub use db::store::Store;
 pub use delivery::class::AttemptClass;
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
