@@ -73,6 +73,18 @@ story! {
 }
 
 story! {
+    async fn each_json_column_is_one_of_its_table(world: World) {
+        let mut raw = world.raw();
+        for column in storage::JSON_COLUMNS {
+            let storage::JsonColumn { table, column: name, .. } = column;
+            for stored in raw.texts(&format!("SELECT {name} AS value FROM {table} WHERE {name} IS NOT NULL")) {
+                assert!(column.check(&stored).is_ok(), "{table}.{name}: {stored}");
+            }
+        }
+    }
+}
+
+story! {
     async fn a_store_that_works_is_ready(world: World) {
         world.store.ping().await.unwrap();
         world.store.now().await.unwrap();
