@@ -164,6 +164,10 @@ fn on_postgresql_only_migrate_changes_the_tables() {
     for command in STAYING {
         check_failure(&refused(&mut site.older(command)), &["it has no tables of settle: run `settle migrate`"]);
     }
+    let Database::Postgres(url) = &site.database else { panic!("it is PostgreSQL") };
+    let mut run = settle(&site.folder, &["run", "--data", "data", "--listen", "127.0.0.1:0"]);
+    run.env("SETTLE_KEY", KEY).env("SETTLE_DATABASE", url).env("SETTLE_LOG", "error");
+    check_failure(&refused(&mut run), &["it has no tables of settle: run `settle migrate`"]);
     assert_eq!(site.raw().number(tables), 0);
     assert!(refused(&mut site.older(&["migrate"])).status.success());
     let before = site.raw().number(tables);
