@@ -282,3 +282,25 @@ fn a_step_that_waits_for_a_lock_holds_nobody_up() {
     assert!(first.end().success() && second.end().success(), "{}{}", first.log(), second.log());
     assert!(first.log().contains("by_length: applied") && !second.log().contains("applied"), "{}", second.log());
 }
+
+#[test]
+fn a_deadlock_with_another_session_is_tried_again() {
+    let [_, site] = Site::both();
+    site.raw().run("CREATE TABLE drafts (id BIGINT NOT NULL PRIMARY KEY)");
+    let text =
+        "--step script notes\nALTER TABLE drafts ADD COLUMN kind TEXT;\nALTER TABLE notes ADD COLUMN kind TEXT;\n";
+    site.plant((KIND.0, text));
+    let mut other = site.raw();
+    // The session of the migration notices the deadlock first.
+    other.run("SET deadlock_timeout = '1min'");
+    other.run("BEGIN; LOCK TABLE notes IN ACCESS SHARE MODE");
+    let mut migrating = site.start("migrating", "");
+    let mut watching = site.raw();
+    let waits = "SELECT COUNT(*) AS value FROM pg_locks WHERE NOT granted AND relation = to_regclass('notes')";
+    let blocked = || if watching.number(waits) > 0 { Ok(()) } else { Err(migrating.log()) };
+    wait::until_blocking(SOON, "a migration that waits", blocked).unwrap_or_else(|error| panic!("{error:#}"));
+    other.run("LOCK TABLE drafts IN ACCESS SHARE MODE");
+    other.run("COMMIT");
+    assert!(migrating.end().success(), "{}", migrating.log());
+    assert!(migrating.log().contains("(attempt 1 of 30)"), "{}", migrating.log());
+}

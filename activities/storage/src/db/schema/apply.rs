@@ -139,7 +139,7 @@ fn patiently<T>(
     let (mut attempt, mut wait) = (1, FIRST_PAUSE);
     loop {
         match part(connection) {
-            Err(error) if error.is_of_lock() && attempt < ATTEMPTS => {
+            Err(error) if (error.is_of_lock() || error.is_of_deadlock()) && attempt < ATTEMPTS => {
                 report(&Progress::Blocked { name: migration.name.clone(), attempt, attempts: ATTEMPTS, wait });
                 std::thread::sleep(wait);
                 attempt += 1;
