@@ -4,6 +4,7 @@
 //! the root of the work tree lists the invariants I1 to I8.
 
 use super::rvs::Rvs;
+use super::samples;
 use super::wait;
 use super::world::{SOON, World};
 use serde_json::Value;
@@ -20,6 +21,9 @@ impl World {
     pub async fn finish(mut self) {
         if let Err(broken) = self.verdict(SOON).await {
             panic!("{broken}");
+        }
+        if let Some(folder) = samples::folder() {
+            samples::collect(&self.installation.stored_in(), &folder);
         }
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use storage::Database;
 
 const READY: Duration = Duration::from_secs(180);
 
@@ -184,6 +185,14 @@ impl Installation {
 
     pub fn database(&self) -> &str {
         &self.database
+    }
+
+    /// Its database, for a connection of a test's own.
+    pub fn stored_in(&self) -> Database {
+        match self.backend {
+            Backend::Sqlite => Database::Sqlite(PathBuf::from(&self.database)),
+            Backend::Postgres | Backend::SyncedPostgres => Database::Postgres(self.database.clone()),
+        }
     }
 
     /// The URL of the API of the first `run` or `serve` process.

@@ -3,7 +3,7 @@
 
 use crate::cli::{ran, settle, stderr_of};
 use std::collections::BTreeSet;
-use system_tests::compose::{Compose, Service, Texts, substituted};
+use system_tests::compose::{Compose, Condition, Service, Texts, substituted};
 use system_tests::documents;
 use system_tests::folder::Folder;
 
@@ -147,6 +147,16 @@ fn the_settings_are_valid_up_to_the_database() {
         assert_eq!(output.status.code(), Some(1), "{name}: {line}");
         assert!(line.contains("cannot open the PostgreSQL database"), "{name}: {line}");
     }
+}
+
+#[test]
+fn no_process_starts_before_the_tables_are_migrated() {
+    let compose = compose();
+    for (name, service) in ours(&compose).into_iter().filter(|(name, _)| *name != "migrate") {
+        let condition = service.depends_on.get("migrate").map(|before| before.condition);
+        assert_eq!(condition, Some(Condition::ServiceCompletedSuccessfully), "{name}");
+    }
+    assert_eq!(compose.services["migrate"].command, ["migrate"]);
 }
 
 #[test]

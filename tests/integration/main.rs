@@ -22,6 +22,7 @@ mod harness_rvs;
 mod harness_temporal;
 mod listener;
 mod mail;
+mod migrating;
 mod missing_key;
 mod own_server;
 mod ready;

@@ -13,7 +13,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use std::collections::BTreeMap;
 use storage::{Database, Store};
 use system_tests::folder::Folder;
-use system_tests::postgres;
+use system_tests::postgres::{self, Fsync};
 use system_tests::raw::Raw;
 use system_tests::wait;
 use system_tests::world::SOON;
@@ -174,7 +174,7 @@ async fn main() -> anyhow::Result<()> {
     {
         let folder = Folder::new("size-load");
         measure(Database::Sqlite(folder.path().join("settle.db")), life, of_sqlite).await?;
-        let url = tokio::task::spawn_blocking(postgres::database).await??;
+        let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await??;
         measure(Database::Postgres(url), life, of_postgres).await?;
     }
     Ok(())

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use storage::{Database, Fate, Store};
 use system_tests::distance::Distance;
-use system_tests::postgres;
+use system_tests::postgres::{self, Fsync};
 use tokio::time::Instant;
 
 /// Most round trips for a purchase with one webhook.
@@ -46,7 +46,7 @@ struct Options {
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> anyhow::Result<()> {
     let options = Options::parse();
-    let url = tokio::task::spawn_blocking(postgres::database).await??;
+    let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await??;
     let (distance, far) = Distance::before_url(&url, Duration::from_micros(options.round_trip / 2))?;
     let near = open(&url).await?;
     let (platform, webhooks) = purchase::installation(&near, options.webhooks).await?;

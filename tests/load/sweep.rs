@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::time::Duration;
 use storage::{Config, Database, Key, NewPlatform, Owner, Platform, PlatformSettings, Quota, SecretString, Store};
 use system_tests::folder::Folder;
-use system_tests::postgres;
+use system_tests::postgres::{self, Fsync};
 use system_tests::raw::Raw;
 use system_tests::rows;
 use tokio::time::{Instant, sleep_until};
@@ -48,7 +48,10 @@ async fn main() {
     let folder = Folder::new("sweep-load");
     let database = if options.postgres {
         Database::Postgres(
-            tokio::task::spawn_blocking(postgres::database).await.expect("a thread").expect("PostgreSQL"),
+            tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off))
+                .await
+                .expect("a thread")
+                .expect("PostgreSQL"),
         )
     } else {
         Database::Sqlite(folder.path().join("settle.db"))

@@ -5,6 +5,7 @@
 //! types of commands and not the inputs of activities, so it does not notice every change.
 
 mod imitation;
+mod released;
 
 use imitation::{Changed, Faithful};
 use std::collections::BTreeSet;

@@ -1,18 +1,23 @@
-//! `settle migrate`: migrates the tables of a database, turns its key, and ends.
+//! `settle migrate`: migrates the tables of a database, turns its key, and ends. On PostgreSQL nothing else migrates.
 
 use super::{settings, table};
 use crate::config::{Config, Database};
 use anyhow::bail;
 use std::process::ExitCode;
-use storage::{Left, Store, TurnCursor};
+use storage::{Left, Planned, Store, TurnCursor};
 
-/// Bring the database's tables up to date and exit. `run`, `serve` and `worker` also do this when they start.
+/// Bring the database's tables up to date and exit. Only an SQLite file is also brought up to date at every start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
+  settle migrate --dry-run --database postgres://settle@db.internal/settle
   SETTLE_KEY=… settle migrate --database postgres://settle@db.internal/settle
   SETTLE_KEY=… settle migrate --database settle-data/settle.sqlite --raise-epoch
   SETTLE_KEY=NEW,OLD settle migrate --database settle-data/settle.sqlite --rekey
+
+On PostgreSQL run it before you start a new version: the old version's processes
+may keep running meanwhile. A step that needs a lock waits 2 seconds for it at
+most, 30 times. If it is interrupted, even by kill -9, run it again.
 
 Raise the epoch after you restore a backup and before you start settle. The
 restored database would reuse the ids of lost events for other events, and
@@ -32,6 +37,9 @@ Next: start any number of `settle serve` and `settle worker`.")]
 pub struct Options {
     #[command(flatten)]
     settings: settings::Options,
+    /// Print the steps that would be applied, with the rows that each touches, and change nothing.
+    #[arg(long, conflicts_with_all = ["raise_epoch", "rekey"])]
+    dry_run: bool,
     /// After restoring a backup: give new events ids that were never used.
     #[arg(long)]
     raise_epoch: bool,
@@ -40,13 +48,18 @@ pub struct Options {
     rekey: bool,
 }
 
-/// Opens the database, which migrates its tables; raises its epoch and turns its key if that is wanted.
+/// Migrates the tables; raises the epoch and turns the key if that is wanted.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
-    if options.raise_epoch || options.rekey {
+    if options.dry_run || options.raise_epoch || options.rekey {
         expect_file(&config)?;
     }
+    if options.dry_run {
+        show_plan(&settings::planned(&config).await?);
+        return Ok(ExitCode::SUCCESS);
+    }
     settings::make_room(&config)?;
+    settings::migrate(&config).await?;
     let store = settings::open(&config).await?;
     let org_id = store.installation().org_id;
     let epoch = store.epoch().await?;
@@ -67,10 +80,26 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
 fn expect_file(config: &Config) -> anyhow::Result<()> {
     match &config.database {
         Database::Sqlite(path) if !path.is_file() => bail!(
-            "there is no database {}: --raise-epoch and --rekey need an existing one (set `--database`)",
+            "there is no database {}: --dry-run, --raise-epoch and --rekey need an existing one (set `--database`)",
             path.display()
         ),
         _ => Ok(()),
+    }
+}
+
+/// Prints the steps of a migration, one a line.
+fn show_plan(steps: &[Planned]) {
+    if steps.is_empty() {
+        table::line("Nothing to do: the tables are up to date.");
+    }
+    for Planned { name, kind, table, rows, is_estimate } in steps {
+        let about = if *is_estimate { "about " } else { "" };
+        let touched = match (table, rows) {
+            (Some(table), Some(rows)) => format!("{about}{rows} rows of {table}"),
+            (Some(table), None) => format!("all rows of {table}, which does not exist yet"),
+            (None, _) => "no stored rows".to_owned(),
+        };
+        table::line(&format!("{name}: {kind}, touches {touched}"));
     }
 }
 

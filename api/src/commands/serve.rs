@@ -33,6 +33,7 @@ use workflows::signal::{DestinationSignal, Signal};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Temporal's TEMPORAL_* variables and profile file configure its address. settle accepts notifications without it.
+On PostgreSQL run `settle migrate` first.
 
 Example:
   SETTLE_KEY=… SETTLE_ADMIN_TOKEN=… SETTLE_PUBLIC_URL=https://settle.example.com \\

@@ -1,5 +1,6 @@
 //! The settings of the long-running commands, and opening the database with them.
 
+use super::table;
 use crate::clock;
 use crate::config::{Config, Database, Flags, Variables, environment, load};
 use crate::shell::quoted;
@@ -8,7 +9,7 @@ use clap::Args;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use storage::{Error, Store};
+use storage::{Error, Key, Planned, Progress, Store};
 
 // Where settings and data are. Taken before and after the name of a command. No documentation, as for `Admin`.
 #[derive(Debug, Clone, Default, Args)]
@@ -84,21 +85,46 @@ pub fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| format!("expected an IP address and a port, such as {expected}"))
 }
 
-/// Opens the database and migrates its tables.
+/// Opens the database. Migrates the tables of SQLite, and none of PostgreSQL.
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
+    let key = key(config)?;
+    let opened = Store::open(storage::Config { database: database(config), key, clock: clock::now }).await;
+    opened.map_err(|error| unopened(config, error))
+}
+
+/// Brings the tables of the database up to date, and prints what it does.
+pub async fn migrate(config: &Config) -> anyhow::Result<()> {
+    // Without a key the database could not be opened afterwards.
+    key(config)?;
+    let print = |progress: &Progress| table::line(&format!("{progress}."));
+    storage::migrate(database(config), print).await.map_err(|error| unopened(config, error))
+}
+
+/// The steps that [`migrate`] would apply.
+pub async fn planned(config: &Config) -> anyhow::Result<Vec<Planned>> {
+    storage::planned(database(config)).await.map_err(|error| unopened(config, error))
+}
+
+fn key(config: &Config) -> anyhow::Result<Key> {
     let Some(key) = &config.key else {
         bail!(
             "no key to encrypt secrets with: set SETTLE_KEY to 32 random bytes in base64 \
              (`openssl rand -base64 32` generates them); all processes on one database need the same key"
         );
     };
-    let database = match &config.database {
+    Ok(Key::new(key.newest).after(key.older.clone()))
+}
+
+fn database(config: &Config) -> storage::Database {
+    match &config.database {
         Database::Sqlite(path) => storage::Database::Sqlite(path.clone()),
         Database::Postgres(url) => storage::Database::Postgres(secrecy::ExposeSecret::expose_secret(url).to_owned()),
-    };
-    let key = storage::Key::new(key.newest).after(key.older.clone());
-    let opened = Store::open(storage::Config { database, key, clock: clock::now }).await;
-    opened.map_err(|error| match error {
+    }
+}
+
+/// Why the database cannot be opened, and what to do.
+fn unopened(config: &Config, error: Error) -> anyhow::Error {
+    match error {
         Error::Locked(path) => anyhow::anyhow!(
             "another settle is running on {}: stop it, or choose another directory with --data \
              (several processes on one database need PostgreSQL: SETTLE_DATABASE)",
@@ -108,7 +134,7 @@ pub async fn open(config: &Config) -> anyhow::Result<Store> {
             Database::Sqlite(path) => format!("cannot open the database {}", path.display()),
             Database::Postgres(_) => "cannot open the PostgreSQL database".to_owned(),
         }),
-    })
+    }
 }
 
 /// Creates the directory of the SQLite file.

@@ -33,6 +33,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Any number of workers can share a PostgreSQL database. SQLite allows only one process: use `settle run`.
+On PostgreSQL run `settle migrate` first.
 
 Example:
   SETTLE_KEY=… settle worker --database postgres://settle@db.internal/settle

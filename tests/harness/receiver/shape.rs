@@ -1,5 +1,6 @@
 //! Whether a request has the form of its events.
 
+use super::super::released;
 use super::{Received, type_of};
 use jsonschema::Validator;
 use serde_json::Value;
@@ -23,8 +24,8 @@ const ADDED_OF_PURCHASE: [&str; 8] = [
     "product_type",
 ];
 
-/// Checks the events of a request against their schemas, and that they have the added fields. A connection test
-/// (`webhook-test`) has no event.
+/// Checks the events of a request against their schemas, those of each release too, and that they have the added fields.
+/// A connection test (`webhook-test`) has no event.
 pub fn check(schemas: &BTreeMap<String, Validator>, request: &Received) -> Result<(), String> {
     if request.headers.contains_key("webhook-test") {
         return Ok(());
@@ -37,7 +38,11 @@ fn check_body(schemas: &BTreeMap<String, Validator>, body: &Value, request: &Rec
     let Some(schema) = schemas.get(name) else {
         return if schemas.is_empty() { Ok(()) } else { Err(format!("no schema is served of `{name}`: {request:?}")) };
     };
-    schema.validate(body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))?;
+    let validate = |schema: &Validator| {
+        schema.validate(body).map_err(|error| format!("{name} is not of its schema: {error}: {request:?}"))
+    };
+    validate(schema)?;
+    released::validators(name).try_for_each(validate)?;
     let parts: &[(&Value, &[&str])] = match body.get("attributes") {
         Some(_) if name.starts_with("device.") => &[],
         Some(attributes) => &[(attributes, &ADDED), (&body["data"], &ADDED_OF_PURCHASE)],

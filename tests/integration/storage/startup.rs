@@ -1,6 +1,6 @@
 //! Opening a database: with which key, by how many processes, and again.
 
-use super::world::{Raw, World, key_of_all_ones, new_destination, renewal, story};
+use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use futures::future::join_all;
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
@@ -38,10 +38,10 @@ story! {
         let mut raw = world.raw();
         let World { store, config, folder: _folder, .. } = world;
         drop(store);
-        let newer = "INSERT INTO __diesel_schema_migrations (version) VALUES ('20991231000000')";
+        let newer = "INSERT INTO fingerprints (version, sha256) VALUES ('20991231000000', 'of the future')";
         let changes = [
             (newer, "those of a newer settle"),
-            ("DELETE FROM __diesel_schema_migrations WHERE version = '20991231000000'", ""),
+            ("DELETE FROM fingerprints WHERE version = '20991231000000'", ""),
             ("UPDATE fingerprints SET sha256 = 'another'", "settle product export"),
             ("DELETE FROM fingerprints", "settle product export"),
             ("DROP TABLE fingerprints", "settle product export"),
@@ -61,26 +61,6 @@ story! {
 }
 
 story! {
-    async fn a_fingerprint_without_its_migration_is_replaced(world: World) {
-        // As a process leaves it that dies between the two.
-        let url = if world.is_postgres() {
-            Some(tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap())
-        } else {
-            None
-        };
-        let folder = Folder::new("storage");
-        let file = folder.path().join("settle.db");
-        let database = url.map_or_else(|| Database::Sqlite(file), Database::Postgres);
-        let config = Config { database, key: key_of_all_ones(), clock: Timestamp::default };
-        let mut raw = Raw::of(&config.database);
-        raw.run("CREATE TABLE fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL)");
-        raw.run("INSERT INTO fingerprints (version, sha256) VALUES ('20261120000000', 'of another build')");
-        drop(Store::open(config.clone()).await.unwrap());
-        drop(Store::open(config).await.unwrap());
-    }
-}
-
-story! {
     async fn a_missing_table_or_column_is_corrupt(world: World) {
         let mut raw = world.raw();
         raw.run("ALTER TABLE topics RENAME TO former_topics");
@@ -89,6 +69,18 @@ story! {
         raw.run("ALTER TABLE apps RENAME COLUMN name TO former_name");
         let error = world.store.new_app("another").await.unwrap_err();
         assert!(matches!(&error, Error::Corrupt { .. }), "{error:?}");
+    }
+}
+
+story! {
+    async fn each_json_column_is_one_of_its_table(world: World) {
+        let mut raw = world.raw();
+        for column in storage::JSON_COLUMNS {
+            let storage::JsonColumn { table, column: name, .. } = column;
+            for stored in raw.texts(&format!("SELECT {name} AS value FROM {table} WHERE {name} IS NOT NULL")) {
+                assert!(column.check(&stored).is_ok(), "{table}.{name}: {stored}");
+            }
+        }
     }
 }
 
@@ -112,9 +104,12 @@ async fn a_second_opener_of_one_file_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn concurrent_openers_create_the_tables_once() {
+async fn concurrent_openers_create_tables_and_installation_once() {
     let url = tokio::task::spawn_blocking(system_tests::postgres::database).await.unwrap().unwrap();
     let config = Config { database: Database::Postgres(url), key: key_of_all_ones(), clock: Timestamp::default };
+    for migrated in join_all((0..6).map(|_| storage::migrate(config.database.clone(), |_| {}))).await {
+        migrated.unwrap();
+    }
     let openers: Vec<_> = (0..6).map(|_| tokio::spawn(Store::open(config.clone()))).collect();
     let mut installations = Vec::new();
     for opener in openers {

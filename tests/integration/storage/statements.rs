@@ -88,11 +88,13 @@ story! {
     }
 }
 
-/// The clock, the lineage, the locks and the sessions of a server, which several processes share.
+/// The clock, the lineage, the locks, the sessions and the catalogue of a server, which several processes share.
 fn is_of_postgres(text: &str) -> bool {
     text.contains("clock_timestamp()")
         || text.contains("pg_stat_activity")
         || text.contains("advisory_xact_lock")
+        || text.contains("pg_try_advisory_lock")
+        || text.contains("to_regclass")
         || text.contains("settle_lineage()")
 }
 

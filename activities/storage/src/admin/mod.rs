@@ -1,6 +1,6 @@
 //! Changes by an admin: apps, platforms, destinations, the catalogue, customers, their transfers and their erasure,
 //! rates, sales, alarms and retention; and the turn of the key. A change that can alter the record of purchases causes a
-//! recheck of these purchases.
+//! recheck of these purchases. And the list of all columns that hold JSON.
 
 pub mod adopt;
 pub mod alarms;
@@ -21,4 +21,5 @@ pub mod retention;
 pub mod reviews;
 pub mod sales;
 pub mod sign_ins;
+pub mod stored_json;
 pub mod transfers;

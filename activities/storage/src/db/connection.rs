@@ -9,8 +9,7 @@ use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteC
 use std::panic::Location;
 use std::time::Duration;
 
-/// The advisory lock of PostgreSQL that a process holds while it migrates and sets up the database. The number is
-/// arbitrary.
+/// The advisory lock of PostgreSQL that a process holds while it sets up the installation. The number is arbitrary.
 const ADVISORY_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
@@ -186,15 +185,14 @@ impl AnyConnection {
             }
     }
 
-    /// Runs `first`, such as migrations, while no other process does so.
+    /// Runs `first` while no other process does so.
     #[track_caller]
     pub fn alone<T>(&mut self, first: impl FnOnce(&mut Self) -> Result<T, Error>) -> Result<T, Error> {
         let place = Location::caller();
         if self.is_shared() {
             let _waits = waits::begin(Step::Statement(place));
-            // A second process waits here for the first one's migrations, however long they take: so there is no
-            // timeout.
-            self.batch_execute("SET statement_timeout = 0; SET lock_timeout = 0").map_err(Error::of_query)?;
+            // Many processes may start at the same time.
+            self.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'").map_err(Error::of_query)?;
             self.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
         }
         let result = first(self);

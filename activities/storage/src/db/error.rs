@@ -12,6 +12,8 @@ pub const OTHER_SCHEMA: &str = "the tables are not those of this version";
 const SQLITE_OTHER_SCHEMA: [&str; 3] = ["no such table: ", "no such column: ", " has no column named "];
 /// The hint of a statement that waited for a lock as long as it may.
 pub const NO_LOCK: &str = "another session has locked it";
+/// The hint of a statement that PostgreSQL ended, because its session and another one waited for each other.
+pub const DEADLOCK: &str = "another session waits for this one";
 /// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
@@ -149,6 +151,11 @@ impl Error {
     /// Whether a statement of PostgreSQL waited for a lock as long as it may. Who holds it may do so for minutes.
     pub(crate) fn is_of_lock(&self) -> bool {
         self.is_of(|_, hint| hint == Some(NO_LOCK))
+    }
+
+    /// Whether PostgreSQL ended a statement because of a deadlock. The other session goes on.
+    pub(crate) fn is_of_deadlock(&self) -> bool {
+        self.is_of(|_, hint| hint == Some(DEADLOCK))
     }
 
     /// Whether a statement failed with such a message and hint, also below an error of this type.

@@ -45,3 +45,10 @@ pub fn is_planted_for(name: &str, of: impl std::fmt::Display) -> bool {
 pub fn is_planted_for(_: &str, _: impl std::fmt::Display) -> bool {
     false
 }
+
+/// The text that a test passed with the fail point of this name (`NAME=return(TEXT)`).
+#[cfg(feature = "fail-points")]
+pub fn text_at(name: &str) -> Option<String> {
+    fail::fail_point!(name, |text| text);
+    None
+}

@@ -7,7 +7,7 @@ use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
 use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
-use crate::db::schema;
+use crate::db::schema::{self, Planned, Progress};
 use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
@@ -36,7 +36,8 @@ row! {
 const PROCESS: &str = "settle";
 
 impl Store {
-    /// Opens the database, brings its tables up to date and starts the writer.
+    /// Opens the database and starts the writer. Brings the tables of SQLite up to date, and none of PostgreSQL, which
+    /// [`migrate`] does.
     ///
     /// # Errors
     /// [`Error::Locked`] when another process has this SQLite file; [`Error::Corrupt`] when the tables
@@ -59,10 +60,12 @@ fn open(config: Config) -> Result<Store, Error> {
     let _entered = start.enter();
     let mut connection = connect(&config.database)?;
     let clock = config.clock;
-    let (installation, secrets) = connection.alone(|connection| {
-        schema::bring_up_to_date(connection)?;
-        installation(connection, &secrets, clock)
-    })?;
+    if connection.is_shared() {
+        schema::check(&mut connection)?;
+    } else {
+        schema::migrate(&mut connection, &mut |progress| tracing::info!("{progress}"))?;
+    }
+    let (installation, secrets) = connection.alone(|connection| installation(connection, &secrets, clock))?;
     let lock = lock.map(Arc::new);
     let readers = |pool| Readers::new(config.database.clone(), lock.clone(), pool, waits.clone());
     let (readers, ingress_readers, device_readers) = (readers(GENERAL), readers(INGRESS), readers(DEVICES));
@@ -72,13 +75,38 @@ fn open(config: Config) -> Result<Store, Error> {
     Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, claims })
 }
 
+/// Brings the tables up to date, and calls `report` meanwhile. Of several processes one does so, and the others wait.
+///
+/// # Errors
+/// As [`Store::open`]; [`Error::Unavailable`] also when other sessions hold locks for too long. What is applied remains
+/// applied, and another call goes on.
+pub async fn migrate(database: Database, mut report: impl FnMut(&Progress) + Send + 'static) -> Result<(), Error> {
+    let migrating = move || {
+        let _lock = match &database {
+            Database::Sqlite(path) => Some(lock(path)?),
+            Database::Postgres(_) => None,
+        };
+        schema::migrate(&mut connect(&database)?, &mut report)
+    };
+    tokio::task::spawn_blocking(migrating).await.map_err(Error::unavailable)?
+}
+
+/// The steps that [`migrate`] would apply. Changes nothing; an SQLite file must exist, and may be in use.
+///
+/// # Errors
+/// As [`migrate`].
+pub async fn planned(database: Database) -> Result<Vec<Planned>, Error> {
+    let planning = move || schema::planned(&mut connect(&database)?);
+    tokio::task::spawn_blocking(planning).await.map_err(Error::unavailable)?
+}
+
 /// Creates the tables in an empty database, without an installation, so that it can be copied any number of times;
 /// blocking.
 ///
 /// # Errors
 /// As [`Store::open`].
 pub fn create_tables(database: &Database) -> Result<(), Error> {
-    connect(database)?.alone(schema::bring_up_to_date)
+    schema::migrate(&mut connect(database)?, &mut |_| {})
 }
 
 /// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that

@@ -1,6 +1,6 @@
 //! Errors of tokio-postgres, as diesel's.
 
-use crate::db::error::{FULL_DISK, NO_LOCK, OTHER_SCHEMA};
+use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
@@ -64,6 +64,7 @@ impl DatabaseErrorInformation for Refusal {
         match *self.0.code() {
             SqlState::DISK_FULL => Some(FULL_DISK),
             SqlState::LOCK_NOT_AVAILABLE => Some(NO_LOCK),
+            SqlState::T_R_DEADLOCK_DETECTED => Some(DEADLOCK),
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => Some(OTHER_SCHEMA),
             _ => self.0.hint(),
         }

@@ -295,6 +295,7 @@ impl LoadConnection for PostgresConnection {
     }
 }
 
+/// The enum of connections needs it. Nothing calls it: see `schema`.
 impl MigrationConnection for PostgresConnection {
     fn setup(&mut self) -> QueryResult<usize> {
         self.batch_execute(CREATE_MIGRATIONS_TABLE).map(|()| 0)

@@ -1,0 +1,74 @@
+//! The columns that hold JSON, and whether the types of this version read a stored text. Tests check the samples of each
+//! release with it.
+
+use crate::admin::erasure::DeletionState;
+use crate::inbox::acceptances::Entry;
+use crate::people::transfers::MovedRows;
+use crate::purchases::cause::{RevisionCause, RevisionCauses};
+use crate::settings::destinations::Filter;
+use crate::settling::views::View;
+use domain::catalogue::Price;
+use domain::device::Device;
+use domain::{Notification, Purchase};
+use serde::de::DeserializeOwned;
+use serde_json::{Result, Value, from_str};
+use std::collections::BTreeMap;
+
+/// A column that holds JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct JsonColumn {
+    pub table: &'static str,
+    pub column: &'static str,
+    parse: fn(&str) -> Result<()>,
+}
+
+/// All of them, without encrypted ones.
+pub const JSON_COLUMNS: [JsonColumn; 24] = [
+    of::<Vec<Entry>>("acceptances", "notifications"),
+    of::<Vec<(String, String)>>("attempts", "headers"),
+    of::<Value>("audit_log", "new_fields"),
+    of::<Value>("audit_log", "old_fields"),
+    of::<Vec<String>>("destinations", "events"),
+    of::<Filter>("destinations", "filter"),
+    of::<Vec<i64>>("destinations", "schedule"),
+    of::<Value>("destinations", "settings"),
+    of::<Value>("device_events", "body"),
+    of::<Device>("devices", "device"),
+    of::<BTreeMap<String, u64>>("erasures", "counts"),
+    of::<Vec<DeletionState>>("erasures", "destinations"),
+    of::<Value>("events", "body"),
+    of::<RevisionCauses>("events", "causes"),
+    of::<Value>("events", "profile"),
+    of::<Value>("events", "state_apart"),
+    of::<Vec<View>>("events", "views"),
+    JsonColumn { table: "notifications", column: "body", parse: parse_notification },
+    of::<Value>("pages", "answer"),
+    of::<Vec<Price>>("products", "prices"),
+    of::<RevisionCauses>("purchases", "causes"),
+    of::<Purchase>("purchases", "purchase"),
+    of::<RevisionCause>("rechecks", "cause"),
+    of::<MovedRows>("transfers", "moved"),
+];
+
+impl JsonColumn {
+    /// Reads a stored text.
+    ///
+    /// # Errors
+    /// Why the column's type cannot read it.
+    pub fn check(&self, stored: &str) -> Result<()> {
+        (self.parse)(stored)
+    }
+}
+
+const fn of<T: DeserializeOwned>(table: &'static str, column: &'static str) -> JsonColumn {
+    JsonColumn { table, column, parse: parse::<T> }
+}
+
+fn parse<T: DeserializeOwned>(stored: &str) -> Result<()> {
+    from_str::<T>(stored).map(drop)
+}
+
+/// A settled one is `{}`, and never read.
+fn parse_notification(stored: &str) -> Result<()> {
+    if stored == "{}" { Ok(()) } else { parse::<Notification>(stored) }
+}

@@ -1,0 +1,151 @@
+//! Applies a migration: on PostgreSQL without making anybody wait for more than [`LOCK_TIMEOUT`].
+//!
+//! A statement that waits for a lock holds up all that come after it. So it gives up soon, and is tried again later.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::fault;
+use crate::db::schema::migration::{Migration, Work};
+use crate::db::schema::progress::Progress;
+use crate::db::sql::{Sql, insert, statement};
+use crate::db::statement::sql;
+use diesel::connection::SimpleConnection;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The advisory lock of PostgreSQL that a process holds while it migrates. The number is arbitrary.
+const ADVISORY_LOCK: i64 = 0x5E77_1E01;
+/// How often a process checks whether another one has finished its migrations.
+const TURN: Duration = Duration::from_millis(500);
+
+/// How long a statement waits for the locks of other sessions, while those behind it wait too.
+const LOCK_TIMEOUT: &str = "2s";
+/// The same for the building of an index, behind which no reader and no writer waits: it waits for older transactions.
+const INDEX_LOCK_TIMEOUT: &str = "10min";
+const ATTEMPTS: u32 = 30;
+/// The pause after the first attempt; each further one is twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often a step announces how far it is.
+const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
+
+const TAKE_TURN: Sql = statement!("SELECT pg_try_advisory_lock({ADVISORY_LOCK}) AS value");
+/// An index whose building failed or was killed. It is written and never read.
+const INVALID: Sql = statement!(
+    "SELECT COUNT(*) AS value
+    FROM pg_index
+    WHERE indexrelid = to_regclass(?) AND NOT indisvalid"
+);
+
+/// A sink for what people who wait want to know.
+pub type Report<'a> = &'a mut dyn FnMut(&Progress);
+
+/// Prepares a session for migrations, once no other process migrates. The lock is released with the session.
+///
+/// A session that waits for the lock in a statement would have a transaction, which an index that the other process
+/// builds concurrently waits for. So it does not wait in a statement.
+pub fn begin(connection: &mut AnyConnection, report: Report<'_>) -> Result<(), Error> {
+    if !connection.is_shared() {
+        return Ok(());
+    }
+    let mut is_first = true;
+    while sql(TAKE_TURN).value::<bool>(connection)? != Some(true) {
+        if is_first {
+            report(&Progress::Queued);
+        }
+        is_first = false;
+        std::thread::sleep(TURN);
+    }
+    set_timeout(connection, LOCK_TIMEOUT)
+}
+
+fn set_timeout(connection: &mut AnyConnection, lock_timeout: &str) -> Result<(), Error> {
+    let set = format!("SET statement_timeout = 0; SET lock_timeout = '{lock_timeout}'");
+    connection.batch_execute(&set).map_err(Error::of_query)
+}
+
+/// Applies a migration and records that it is applied. What a killed process has left half done is completed.
+pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Report<'_>) -> Result<(), Error> {
+    let began = Instant::now();
+    let mut changed = None;
+    match &migration.work {
+        Work::Script(text) => patiently(connection, migration, report, |connection| {
+            connection.in_transaction(|connection| {
+                connection.batch_execute(text).map_err(Error::of_query)?;
+                record(connection, migration)
+            })
+        })?,
+        Work::Index { name, statement } => {
+            patiently(connection, migration, report, |connection| index(connection, name, statement))?;
+            record(connection, migration)?;
+        }
+        Work::Batches { count, change, rows } => {
+            let left = sql(count.as_str()).value::<i64>(connection)?.unwrap_or_default();
+            let (mut done, mut reported) = (0, began);
+            loop {
+                let batch = patiently(connection, migration, report, |connection| {
+                    connection.in_transaction(|connection| sql(change.as_str()).bind(*rows).run(connection))
+                })?;
+                if batch == 0 {
+                    break;
+                }
+                fault::kill_at("migrate.after_batch");
+                done += i64::try_from(batch).unwrap_or(i64::MAX);
+                if reported.elapsed() >= BETWEEN_REPORTS {
+                    reported = Instant::now();
+                    let (name, took) = (migration.name.clone(), began.elapsed());
+                    report(&Progress::Rows { name, changed: done, left: (left - done).max(0), took });
+                }
+            }
+            record(connection, migration)?;
+            changed = Some(done);
+        }
+    }
+    report(&Progress::Applied { name: migration.name.clone(), changed, took: began.elapsed() });
+    fault::kill_at("migrate.after_step");
+    Ok(())
+}
+
+fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), Error> {
+    let (version, sha256) = (migration.version.as_str(), migration.fingerprint.as_str());
+    insert!(fingerprints { version, sha256 }).run(connection).map(drop)
+}
+
+/// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on meanwhile.
+fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<(), Error> {
+    if !connection.is_shared() {
+        return connection.batch_execute(statement).map_err(Error::of_query);
+    }
+    set_timeout(connection, INDEX_LOCK_TIMEOUT)?;
+    let invalid = sql(INVALID).bind(name).value::<i64>(connection)?.unwrap_or_default();
+    if invalid > 0 {
+        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).map_err(Error::of_query)?;
+    }
+    connection.batch_execute(statement).map_err(Error::of_query)?;
+    set_timeout(connection, LOCK_TIMEOUT)
+}
+
+/// Runs a part of a step, again and again while other sessions hold locks that it needs.
+///
+/// # Errors
+/// That of `part`: at once if it is another one, else after the last attempt.
+fn patiently<T>(
+    connection: &mut AnyConnection,
+    migration: &Migration,
+    report: Report<'_>,
+    mut part: impl FnMut(&mut AnyConnection) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let (mut attempt, mut wait) = (1, FIRST_PAUSE);
+    loop {
+        match part(connection) {
+            Err(error) if (error.is_of_lock() || error.is_of_deadlock()) && attempt < ATTEMPTS => {
+                report(&Progress::Blocked { name: migration.name.clone(), attempt, attempts: ATTEMPTS, wait });
+                std::thread::sleep(wait);
+                attempt += 1;
+                wait = (wait * 2).min(LONGEST_PAUSE);
+            }
+            result => return result,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The migrations: the text of each, for one of the databases, and how it is applied.
+//!
+//! A text is a file of `migrations/`. Its first line may be one of these, else it is a script that touches no stored row:
+//!
+//! - `--step script TABLE`: statements that are run in one transaction, and touch the rows of this table;
+//! - `--step index TABLE`: one `CREATE INDEX name ON …`, which blocks no writer;
+//! - `--step batches TABLE ROWS`: a statement that counts rows as `value`, and one that changes at most `?` of them, so
+//!   that it counts them no more. It is repeated until nothing is left, each time in a transaction.
+//!
+//! A line that begins with one of [`MARKS`] is for that database alone.
+
+use crate::db::error::Error;
+use crate::db::secrets::sha256;
+
+/// Version, name and text of each, in order. A released text never changes: `tests/released` has its hash.
+const MIGRATIONS: [(&str, &str, &str); 1] =
+    [("20261120000000", "ledger", include_str!("../../../migrations/2026-11-20-000000_ledger.sql"))];
+const SQLITE: &str = "--sqlite   ";
+const POSTGRES: &str = "--postgres ";
+const MARKS: [&str; 2] = [SQLITE, POSTGRES];
+
+/// A migration of one of the databases.
+#[derive(Debug)]
+pub struct Migration {
+    pub version: String,
+    /// Version and name, for people.
+    pub name: String,
+    /// The table whose rows it touches; `None` where it touches none.
+    pub table: Option<String>,
+    pub work: Work,
+    /// The SHA-256 of its text.
+    pub fingerprint: String,
+}
+
+/// How a migration is applied.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Work {
+    /// Statements of one transaction.
+    Script(String),
+    /// A `CREATE INDEX` with the name of the index.
+    Index { name: String, statement: String },
+    /// Two statements: `count` counts what is left, and `change` changes at most `rows` of it.
+    Batches { count: String, change: String, rows: i64 },
+}
+
+impl Migration {
+    /// All of a database that several processes may use, PostgreSQL, or of SQLite.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when a text is not as the head of this file describes it.
+    pub fn all(is_shared: bool) -> Result<Vec<Self>, Error> {
+        let own = MIGRATIONS.map(|(version, name, text)| [version, name, text].map(str::to_owned));
+        own.into_iter()
+            .chain(planted()?)
+            .map(|[version, name, text]| Self::of(version, &name, &text, is_shared))
+            .collect()
+    }
+
+    fn of(version: String, name: &str, text: &str, is_shared: bool) -> Result<Self, Error> {
+        let text = for_database(text, is_shared);
+        let name = format!("{version} {name}");
+        let Some((table, work)) = parsed(&text, is_shared) else {
+            return Err(Error::corrupt(format!("the migration {name} is not written as its first line announces")));
+        };
+        Ok(Self { version, name, table, work, fingerprint: sha256(&text) })
+    }
+}
+
+/// The lines for one of the databases, without their marks.
+fn for_database(text: &str, is_shared: bool) -> String {
+    let own = if is_shared { POSTGRES } else { SQLITE };
+    text.lines().filter_map(|line| unmarked(line, own)).flat_map(|line| [line, "\n"]).collect()
+}
+
+/// A line without its mark; `None` if it is for the other database.
+fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
+    match MARKS.iter().find(|mark| line.starts_with(mark.trim_end())) {
+        Some(mark) => (*mark == own).then(|| line.get(mark.len()..).unwrap_or_default()),
+        None => Some(line),
+    }
+}
+
+/// The table of a text and how it is applied; `None` if it is malformed.
+fn parsed(text: &str, is_shared: bool) -> Option<(Option<String>, Work)> {
+    let Some(step) = text.lines().next().and_then(|line| line.strip_prefix("--step ")) else {
+        return Some((None, Work::Script(text.to_owned())));
+    };
+    let parts: Vec<&str> = step.split_whitespace().collect();
+    let code: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
+    let code = code.join("\n");
+    let statements: Vec<&str> = code.split(';').map(str::trim).filter(|statement| !statement.is_empty()).collect();
+    let (table, work) = match (parts.as_slice(), statements.as_slice()) {
+        (["script", table], _) => (table, Work::Script(text.to_owned())),
+        (["index", table], [create]) => (table, index(create, is_shared)?),
+        (["batches", table, rows], [count, change]) => {
+            let [count, change] = [count, change].map(|statement| (*statement).to_owned());
+            (table, Work::Batches { count, change, rows: rows.parse().ok().filter(|rows| *rows > 0)? })
+        }
+        _ => return None,
+    };
+    Some((Some((*table).to_owned()), work))
+}
+
+fn index(create: &str, is_shared: bool) -> Option<Work> {
+    let (before, after) = create.split_once("INDEX ")?;
+    let name = after.split_whitespace().next()?.to_owned();
+    let how = if is_shared { "INDEX CONCURRENTLY IF NOT EXISTS" } else { "INDEX IF NOT EXISTS" };
+    Some(Work::Index { name, statement: format!("{before}{how} {after}") })
+}
+
+/// Migrations of a later version, which a test has put into a folder as `VERSION_NAME.sql`.
+#[cfg(feature = "fail-points")]
+fn planted() -> Result<Vec<[String; 3]>, Error> {
+    let Some(folder) = crate::db::fault::text_at("migrate.planted") else { return Ok(Vec::new()) };
+    let entries = std::fs::read_dir(&folder).map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
+    let mut planted = Vec::new();
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let text = std::fs::read_to_string(&path).map_err(|cause| Error::corrupt_by(folder.clone(), cause))?;
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let (version, name) = name.split_once('_').unwrap_or((&name, ""));
+        planted.push([version.to_owned(), name.to_owned(), text]);
+    }
+    planted.sort();
+    Ok(planted)
+}
+
+/// None without the feature `fail-points`.
+#[cfg(not(feature = "fail-points"))]
+const fn planted() -> Result<[[String; 3]; 0], Error> {
+    Ok([])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_migration_is_well_formed_and_follows_the_one_before() {
+        for is_shared in [false, true] {
+            let all = Migration::all(is_shared).unwrap();
+            assert!(all.windows(2).all(|two| two[0].version < two[1].version), "{all:?}");
+        }
+    }
+
+    #[test]
+    fn a_text_is_for_one_database_without_its_marks() {
+        let text = "a\n--sqlite   b\n--postgres c\n--postgres\nd";
+        assert_eq!([false, true].map(|is_shared| for_database(text, is_shared)), ["a\nb\nd\n", "a\nc\n\nd\n"]);
+    }
+
+    #[test]
+    fn a_step_is_read_from_the_first_line() {
+        let index = "--step index notes\n-- For lists.\nCREATE UNIQUE INDEX notes_at ON notes (at);\n";
+        let statement = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
+        let work = Work::Index { name: "notes_at".to_owned(), statement };
+        assert_eq!(parsed(index, true), Some((Some("notes".to_owned()), work)));
+        let batches = "--step batches notes 500\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
+        let [count, change] = ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
+        let work = Work::Batches { count, change, rows: 500 };
+        assert_eq!(parsed(batches, false), Some((Some("notes".to_owned()), work)));
+        let script = "-- A table.\nCREATE TABLE notes (at BIGINT);\n";
+        assert_eq!(parsed(script, true), Some((None, Work::Script(script.to_owned()))));
+        for wrong in ["--step index notes\nSELECT 1;", "--step batches notes 0\nA;B;", "--step batches notes 5\nA;"] {
+            assert_eq!(parsed(wrong, true), None, "{wrong}");
+        }
+    }
+}

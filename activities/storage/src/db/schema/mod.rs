@@ -1,0 +1,168 @@
+//! The schema: its migrations, and a fingerprint of each, by which tables that another build made are recognized.
+//!
+//! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied, for a script
+//! in the same transaction, and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
+
+mod apply;
+mod migration;
+mod progress;
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+pub use apply::Report;
+use diesel::connection::SimpleConnection;
+use migration::{Migration, Work};
+pub use progress::Progress;
+use std::collections::BTreeMap;
+
+/// Not part of a migration: it is there before the first one.
+const CREATE: &str =
+    "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL)";
+
+/// What to do about tables that another build made.
+const OTHER_BUILD: &str = "its tables are those of another build of settle, and nothing converts them: export the \
+    catalogue with that build (`settle product export`), and begin anew with an empty database";
+/// What to do about tables of the future.
+const NEWER: &str =
+    "its tables are those of a newer settle: run that one, or restore the backup from before it was installed";
+/// What to do about tables of the past.
+const OLDER: &str = "its tables are those of an older settle: run `settle migrate`";
+/// What to do where there are no tables.
+const EMPTY: &str = "it has no tables of settle: run `settle migrate`";
+
+row! {
+    struct Fingerprint {
+        version: String,
+        sha256: String,
+    }
+}
+
+const READ: Sql = statement!("SELECT version, sha256 FROM fingerprints");
+/// A table of the first migration.
+const FIRST_TABLE: Sql = statement!("SELECT COUNT(*) AS value FROM installation");
+const ESTIMATE: Sql = statement!(
+    "SELECT CAST(reltuples AS BIGINT) AS value
+    FROM pg_class
+    WHERE oid = to_regclass(?)"
+);
+
+/// A step that [`migrate`] would apply.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// Its version and name.
+    pub name: String,
+    /// `script`, `index` or `batches`.
+    pub kind: &'static str,
+    /// The table whose rows it touches; `None` if it touches none.
+    pub table: Option<String>,
+    /// Number of rows of that table; `None` if it does not exist yet.
+    pub rows: Option<i64>,
+    /// Whether the number is the database's estimate.
+    pub is_estimate: bool,
+}
+
+/// Applies the migrations that are missing, once no other process does so.
+///
+/// # Errors
+/// [`Error::Corrupt`] when another build made the tables, or they cannot be made; [`Error::Unavailable`] when other
+/// sessions hold locks for too long.
+pub fn migrate(connection: &mut AnyConnection, report: Report<'_>) -> Result<(), Error> {
+    let migrations = Migration::all(connection.is_shared())?;
+    if missing(connection, &migrations)?.is_empty() {
+        return Ok(());
+    }
+    apply::begin(connection, report)?;
+    connection.batch_execute(CREATE).map_err(Error::of_query)?;
+    // Another process may have applied some of them.
+    for migration in missing(connection, &migrations)? {
+        apply::apply(connection, migration, report)?;
+    }
+    Ok(())
+}
+
+/// Checks that the tables are those of this version.
+///
+/// # Errors
+/// [`Error::Corrupt`] with what to do when they are not.
+pub fn check(connection: &mut AnyConnection) -> Result<(), Error> {
+    let migrations = Migration::all(connection.is_shared())?;
+    match missing(connection, &migrations)?.len() {
+        0 => Ok(()),
+        all if all == migrations.len() => Err(Error::corrupt(EMPTY)),
+        _ => Err(Error::corrupt(OLDER)),
+    }
+}
+
+/// The steps that [`migrate`] would apply.
+///
+/// # Errors
+/// As [`migrate`].
+pub fn planned(connection: &mut AnyConnection) -> Result<Vec<Planned>, Error> {
+    let migrations = Migration::all(connection.is_shared())?;
+    let mut planned = Vec::new();
+    for migration in missing(connection, &migrations)? {
+        let kind = match migration.work {
+            Work::Script(_) => "script",
+            Work::Index { .. } => "index",
+            Work::Batches { .. } => "batches",
+        };
+        let counted = migration.table.as_deref().map(|table| rows(connection, table)).transpose()?;
+        let (rows, is_estimate) = counted.unwrap_or((None, false));
+        planned.push(Planned { name: migration.name.clone(), kind, table: migration.table.clone(), rows, is_estimate });
+    }
+    Ok(planned)
+}
+
+/// The number of rows of a table, and whether it is an estimate; `None` if there is no such table.
+fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, bool), Error> {
+    if connection.is_shared() {
+        // It is below 0 until the table was analysed first.
+        let estimate = sql(ESTIMATE).bind(table).value::<i64>(connection)?;
+        if estimate.is_none_or(|rows| rows >= 0) {
+            return Ok((estimate, estimate.is_some()));
+        }
+    }
+    match sql(format!("SELECT COUNT(*) AS value FROM {table}")).uncached().value(connection) {
+        Err(Error::Corrupt { .. }) => Ok((None, false)),
+        rows => Ok((rows?, false)),
+    }
+}
+
+/// The migrations that were not applied.
+///
+/// # Errors
+/// [`Error::Corrupt`] when an applied one is not of this version.
+fn missing<'m>(connection: &mut AnyConnection, migrations: &'m [Migration]) -> Result<Vec<&'m Migration>, Error> {
+    let applied = applied(connection)?;
+    if applied.keys().any(|version| !migrations.iter().any(|known| known.version == *version)) {
+        return Err(Error::corrupt(NEWER));
+    }
+    let is_other = |known: &Migration| applied.get(&known.version).is_some_and(|sha256| *sha256 != known.fingerprint);
+    if migrations.iter().any(is_other) {
+        return Err(Error::corrupt(OTHER_BUILD));
+    }
+    Ok(migrations.iter().filter(|known| !applied.contains_key(&known.version)).collect())
+}
+
+/// The fingerprints of the applied migrations, by version.
+fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, String>, Error> {
+    let stored = match sql(READ).all::<Fingerprint>(connection) {
+        // There is no such table.
+        Err(Error::Corrupt { .. }) => Vec::new(),
+        stored => stored?,
+    };
+    if stored.is_empty() && has_tables(connection)? {
+        return Err(Error::corrupt(OTHER_BUILD));
+    }
+    Ok(stored.into_iter().map(|one| (one.version, one.sha256)).collect())
+}
+
+/// Whether there are tables of settle.
+fn has_tables(connection: &mut AnyConnection) -> Result<bool, Error> {
+    match sql(FIRST_TABLE).value::<i64>(connection) {
+        Err(Error::Corrupt { .. }) => Ok(false),
+        count => count.map(|_| true),
+    }
+}

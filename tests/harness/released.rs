@@ -1,0 +1,146 @@
+//! What each release published and stored, in `tests/released/VERSION`: the JSON Schemas of its events, samples of its
+//! JSON columns, and the hashes of these files, its migrations and its histories. `freeze-release` writes it.
+//!
+//! Until the changelog has the date of a release, its folder may be written again.
+
+use super::{documents, histories, samples};
+use anyhow::{Context, bail};
+use jsonschema::Validator;
+use ring::digest::{SHA256, digest};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use storage::{JSON_COLUMNS, JsonColumn};
+
+const MIGRATIONS: &str = "activities/storage/migrations";
+const SUMS: &str = "SHA256SUMS";
+
+/// A release with a folder.
+pub struct Release {
+    pub version: String,
+    folder: PathBuf,
+}
+
+/// The folder with one folder per release, relative to the root of the work tree.
+fn folder() -> PathBuf {
+    documents::root().join("tests/released")
+}
+
+/// All releases with a folder.
+pub fn all() -> Vec<Release> {
+    let entries = std::fs::read_dir(folder()).into_iter().flatten().filter_map(Result::ok);
+    let folders = entries.map(|entry| entry.path()).filter(|path| path.is_dir());
+    let release = |folder: PathBuf| {
+        let version = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Release { version, folder }
+    };
+    folders.map(release).collect()
+}
+
+/// The versions of the changelog that have a date.
+pub fn published(changelog: &str) -> Vec<&str> {
+    let headings = changelog.lines().filter_map(|line| line.strip_prefix("## [")?.split_once("] - "));
+    headings.filter(|(_, date)| date.starts_with("20")).map(|(version, _)| version).collect()
+}
+
+impl Release {
+    /// The file with the hashes, in the format of `sha256sum`.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn sums(&self) -> String {
+        let file = self.folder.join(SUMS);
+        std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+    }
+
+    /// The schema of each event type.
+    ///
+    /// # Panics
+    /// When one is not readable.
+    pub fn schemas(&self) -> BTreeMap<String, Value> {
+        let read = |file: &PathBuf| {
+            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let text = std::fs::read_to_string(file).expect("a schema");
+            (name, serde_json::from_str(&text).expect("a schema in JSON"))
+        };
+        files(&self.folder.join("schemas")).iter().map(read).collect()
+    }
+
+    /// What a column held, one text a line; empty without samples.
+    pub fn samples(&self, column: &JsonColumn) -> String {
+        std::fs::read_to_string(self.folder.join("samples").join(samples::file_name(column))).unwrap_or_default()
+    }
+}
+
+/// The files with such hashes that have changed or are gone, with what to do instead.
+pub fn changed(root: &Path, sums: &str) -> Vec<String> {
+    let lines = sums.lines().filter_map(|line| line.split_once("  "));
+    let changed = lines.filter(|(sum, path)| !std::fs::read(root.join(path)).is_ok_and(|bytes| hash(&bytes) == *sum));
+    let because = |path: &str| match path.starts_with(MIGRATIONS) {
+        true => format!("{path}: this migration is released: add a new one"),
+        false => format!("{path}: this file is of a release and stays as it is"),
+    };
+    changed.map(|(_, path)| because(path)).collect()
+}
+
+/// Validators for the events of each type, one of each release that had that type.
+pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> {
+    static ALL: LazyLock<Vec<BTreeMap<String, Validator>>> = LazyLock::new(|| {
+        let options = || jsonschema::options().should_validate_formats(true);
+        let validator = |(name, schema): (String, Value)| (name, options().build(&schema).expect("a JSON Schema"));
+        all().iter().map(|release| release.schemas().into_iter().map(validator).collect()).collect()
+    });
+    ALL.iter().filter_map(move |of_release| of_release.get(event_type))
+}
+
+/// Writes the folder of a release, with samples from what tests collected in a folder. Returns its path.
+///
+/// # Errors
+/// When the changelog has its date, or there are no samples.
+pub fn freeze(version: &str, collected: &Path) -> anyhow::Result<PathBuf> {
+    let changelog = std::fs::read_to_string(documents::root().join("CHANGELOG.md"))?;
+    let own = folder().join(version);
+    if own.exists() && published(&changelog).contains(&version) {
+        bail!("{version} is released: {} stays as it is", own.display());
+    }
+    drop(std::fs::remove_dir_all(&own));
+    let [of_schemas, of_samples] = ["schemas", "samples"].map(|part| own.join(part));
+    std::fs::create_dir_all(&of_schemas)?;
+    std::fs::create_dir_all(&of_samples)?;
+    for (event_type, _, schema) in domain::schemas::all() {
+        std::fs::write(of_schemas.join(format!("{event_type}.json")), format!("{schema:#}\n"))?;
+    }
+    for column in &JSON_COLUMNS {
+        let name = samples::file_name(column);
+        let texts = std::fs::read_to_string(collected.join(&name)).with_context(|| format!("samples {name}"))?;
+        let chosen = samples::representative(&texts);
+        println!("{:>4} samples of {}.{}", chosen.len(), column.table, column.column);
+        if !chosen.is_empty() {
+            std::fs::write(of_samples.join(&name), chosen.join("\n") + "\n")?;
+        }
+    }
+    let root = documents::root();
+    let of_histories = histories::names(&histories::folder()).into_iter().filter(|name| name.contains('/'));
+    let of_histories = of_histories.map(|name| histories::folder().join(format!("{name}.json")));
+    let frozen = files(&root.join(MIGRATIONS)).into_iter().chain(of_histories);
+    let mut sums = String::new();
+    for file in frozen.chain(files(&of_schemas)).chain(files(&of_samples)) {
+        let path = file.strip_prefix(root)?.display();
+        sums.push_str(&format!("{}  {path}\n", hash(&std::fs::read(&file)?)));
+    }
+    std::fs::write(own.join(SUMS), sums)?;
+    Ok(own)
+}
+
+/// The files of a folder, by name; none without the folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(|path| path.is_file()).collect();
+    files.sort();
+    files
+}
+
+fn hash(bytes: &[u8]) -> String {
+    storage::hex(digest(&SHA256, bytes).as_ref())
+}

@@ -1,0 +1,86 @@
+//! Samples of what the JSON columns of databases hold, taken at the end of worlds, for `freeze-release`.
+
+use super::raw::Raw;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use storage::{Database, JSON_COLUMNS, JsonColumn};
+
+/// Maximum number of texts that a world adds to a column.
+const PER_WORLD: usize = 50;
+/// Maximum number of samples of a column.
+const PER_COLUMN: usize = 200;
+/// Maximum length of a text that may be a variant of an enum.
+const VARIANT: usize = 40;
+
+/// The folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
+pub fn folder() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "where the tests put what databases hold")]
+    let named = std::env::var_os("SETTLE_TEST_SAMPLES");
+    named.map(|named| std::path::absolute(named).expect("a folder for samples"))
+}
+
+/// The name of the file with the texts of a column, one a line.
+pub fn file_name(column: &JsonColumn) -> String {
+    format!("{}.{}.jsonl", column.table, column.column)
+}
+
+/// Appends what a database holds to the files of a folder.
+///
+/// # Panics
+/// When it cannot be read or written.
+pub fn collect(database: &Database, folder: &Path) {
+    std::fs::create_dir_all(folder).expect("a folder for samples");
+    let mut raw = Raw::of(database);
+    for column in JSON_COLUMNS {
+        let JsonColumn { table, column: name, .. } = column;
+        let texts = raw.texts(&format!(
+            "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' LIMIT {PER_WORLD}"
+        ));
+        let lines: String = texts.into_iter().filter(|text| !text.contains('\n')).map(|text| text + "\n").collect();
+        let file = OpenOptions::new().create(true).append(true).open(folder.join(file_name(&column)));
+        // In one write, because other tests append too.
+        file.expect("a file for samples").write_all(lines.as_bytes()).expect("samples");
+    }
+}
+
+/// The texts that have a field, a type or a variant that no text before them has.
+pub fn representative(texts: &str) -> Vec<&str> {
+    let (mut seen, mut chosen) = (BTreeSet::new(), Vec::new());
+    for text in texts.lines() {
+        let mut found = BTreeSet::new();
+        if let Ok(value) = serde_json::from_str(text) {
+            shape(&value, "", &mut found);
+        }
+        if chosen.len() < PER_COLUMN && !found.is_subset(&seen) {
+            seen.append(&mut found);
+            chosen.push(text);
+        }
+    }
+    chosen
+}
+
+/// Adds the path of each value, with its type or variant.
+fn shape(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+    let is_variant = |text: &str| {
+        text.len() <= VARIANT && text.chars().all(|letter| "_.".contains(letter) || letter.is_ascii_lowercase())
+    };
+    let kind = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "flag",
+        Value::Number(_) => "number",
+        Value::String(text) if is_variant(text) => text,
+        Value::String(_) => "text",
+        Value::Array(items) => {
+            items.iter().for_each(|item| shape(item, &format!("{path}/*"), found));
+            "list"
+        }
+        Value::Object(fields) => {
+            fields.iter().for_each(|(name, field)| shape(field, &format!("{path}/{name}"), found));
+            "object"
+        }
+    };
+    found.insert(format!("{path} {kind}"));
+}

@@ -1,0 +1,167 @@
+//! What a release published and stored stays as it was: the hashes of its files, events that its schemas accept, and JSON
+//! that the types of the present code read.
+
+use serde_json::{Map, Value, json};
+use std::collections::BTreeSet;
+use storage::JSON_COLUMNS;
+use system_tests::documents::{self, Document};
+use system_tests::folder::Folder;
+use system_tests::{released, samples};
+
+/// The document with an example body of each kind of event.
+const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
+/// Columns of which each release has samples.
+const SAMPLED: [&str; 4] = ["purchases.purchase", "notifications.body", "events.body", "events.views"];
+
+fn changelog() -> String {
+    std::fs::read_to_string(documents::root().join("CHANGELOG.md")).expect("the changelog")
+}
+
+#[test]
+fn no_file_of_a_release_changes() {
+    let (releases, changelog) = (released::all(), changelog());
+    for version in released::published(&changelog) {
+        let release = releases.iter().find(|release| release.version == version);
+        let release = release.unwrap_or_else(|| panic!("freeze-release was not run for {version}"));
+        let changed = released::changed(documents::root(), &release.sums());
+        assert!(changed.is_empty(), "{}", changed.join("\n"));
+    }
+}
+
+#[test]
+fn a_changed_or_deleted_file_of_a_release_is_noticed() {
+    let root = Folder::new("released");
+    let (migration, sample) = ("activities/storage/migrations/a.sql", "tests/released/0.1.0/samples/a.jsonl");
+    for path in [migration, sample] {
+        let file = root.path().join(path);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        std::fs::write(file, "").expect("a file");
+    }
+    let empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let sums = format!("{empty}  {migration}\n{empty}  {sample}\n");
+    assert!(released::changed(root.path(), &sums).is_empty());
+    std::fs::write(root.path().join(migration), "ALTER TABLE notes").expect("a change");
+    std::fs::remove_file(root.path().join(sample)).expect("a deletion");
+    let changed = released::changed(root.path(), &sums);
+    let wanted = [
+        format!("{migration}: this migration is released: add a new one"),
+        format!("{sample}: this file is of a release and stays as it is"),
+    ];
+    assert_eq!(changed, wanted);
+}
+
+#[test]
+fn a_version_is_published_once_it_has_a_date() {
+    let changelog = "# Changelog\n## [0.2.0] - unreleased\n## [0.1.0] - 2027-01-31\n### Added\n";
+    assert_eq!(released::published(changelog), ["0.1.0"]);
+}
+
+#[test]
+fn the_stored_json_of_each_release_is_readable() {
+    for release in released::all() {
+        for column in &JSON_COLUMNS {
+            let (name, samples) = (format!("{}.{}", column.table, column.column), release.samples(column));
+            let is_needed = SAMPLED.contains(&name.as_str());
+            assert!(!is_needed || !samples.is_empty(), "{} has no samples of {name}", release.version);
+            for sample in samples.lines() {
+                let read = column.check(sample);
+                assert!(read.is_ok(), "{name} of {}: {:?}: {sample}", release.version, read.err());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_has_something_that_none_before_it_has() {
+    let texts = "{\"a\":1}\n{\"a\":2}\n{\"a\":null}\n{\"a\":\"active\"}\n{\"a\":\"expired\"}\n{\"a\":\"active\"}\n[]\n";
+    let chosen = ["{\"a\":1}", "{\"a\":null}", "{\"a\":\"active\"}", "{\"a\":\"expired\"}", "[]"];
+    assert_eq!(samples::representative(texts), chosen);
+}
+
+#[test]
+fn json_of_another_type_is_noticed() {
+    let column = |table: &str| JSON_COLUMNS.iter().find(|column| column.table == table).expect("a column");
+    assert!(column("rechecks").check("{\"kind\":\"scheduled\"}").is_ok());
+    assert!(column("rechecks").check("{\"kind\":\"of_the_future\"}").is_err());
+    assert!(column("notifications").check("{}").is_ok() && column("notifications").check("{\"a\":1}").is_err());
+}
+
+#[test]
+fn the_events_of_today_are_those_of_each_release() {
+    let today: Vec<_> = domain::schemas::all();
+    for release in released::all() {
+        let schemas = release.schemas();
+        assert!(!schemas.is_empty(), "{} has no schemas", release.version);
+        let mut broken = Vec::new();
+        for (event_type, old) in &schemas {
+            match today.iter().find(|(name, ..)| name == event_type) {
+                Some((_, _, new)) => compare(old, new, event_type, &mut broken),
+                None => broken.push(format!("{event_type} is gone")),
+            }
+        }
+        assert!(broken.is_empty(), "not only additions since {}:\n{}", release.version, broken.join("\n"));
+    }
+    for block in Document::read(BODIES).blocks().into_iter().filter(|block| block.language == "json") {
+        let body: Value = serde_json::from_str(&block.lines.join("\n")).expect("a body");
+        let event_type =
+            ["/attributes/event_type", "/event_type"].iter().find_map(|place| body.pointer(place)?.as_str());
+        for validator in event_type.into_iter().flat_map(released::validators) {
+            validator.validate(&body).unwrap_or_else(|error| panic!("{event_type:?}: {error}"));
+        }
+    }
+}
+
+/// The entries of a list, or one value.
+fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
+    match &schema[name] {
+        Value::Array(items) => items.iter().map(Value::to_string).collect(),
+        Value::Null => BTreeSet::new(),
+        one => [one.to_string()].into(),
+    }
+}
+
+/// Adds what an event of the new schema may lack or have that the old one does not allow.
+fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
+    let optional = &entries(old, "required") - &entries(new, "required");
+    broken.extend(optional.iter().map(|name| format!("{place}: {name} is not required any more")));
+    for limit in ["type", "enum", "const"] {
+        let (allowed, possible) = (entries(old, limit), entries(new, limit));
+        if !allowed.is_empty() && (possible.is_empty() || !possible.is_subset(&allowed)) {
+            broken.push(format!("{place}: {limit} was {allowed:?}, and is {possible:?}"));
+        }
+    }
+    let none = Map::new();
+    for part in ["properties", "$defs"] {
+        for (name, inner) in old[part].as_object().unwrap_or(&none) {
+            match new[part].get(name) {
+                Some(new) => compare(inner, new, &format!("{place}/{name}"), broken),
+                None => broken.push(format!("{place}/{name} is gone")),
+            }
+        }
+    }
+    if old["items"].is_object() {
+        compare(&old["items"], &new["items"], &format!("{place}/*"), broken);
+    }
+}
+
+#[test]
+fn a_schema_that_is_not_only_extended_is_noticed() {
+    let old = json!({
+        "required": ["a"],
+        "properties": { "a": { "type": ["string", "null"] }, "b": { "items": { "enum": ["x", "y"] } } },
+    });
+    let check = |new: &Value, expected: &[&str]| {
+        let mut broken = Vec::new();
+        compare(&old, new, "event", &mut broken);
+        assert_eq!(broken.len(), expected.len(), "{broken:?}");
+        broken.iter().zip(expected).for_each(|(found, part)| assert!(found.contains(part), "{found}"));
+    };
+    let (a, b) = (json!({ "type": "string" }), json!({ "items": { "enum": ["x"] } }));
+    let extended = json!({ "required": ["a", "c"], "properties": { "a": a, "b": b, "c": {} } });
+    check(&extended, &[]);
+    check(&json!({ "properties": { "a": a, "b": b } }), &["\"a\" is not required"]);
+    check(&json!({ "required": ["a"], "properties": { "a": { "type": "number" }, "b": b } }), &["event/a: type"]);
+    check(&json!({ "required": ["a"], "properties": { "a": a } }), &["event/b is gone"]);
+    let other = json!({ "items": { "enum": ["x", "z"] } });
+    check(&json!({ "required": ["a"], "properties": { "a": a, "b": other } }), &["event/b/*: enum"]);
+}
