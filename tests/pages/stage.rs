@@ -155,7 +155,7 @@ impl Stage {
         // On a narrow window a row is a card; on a wide one the menu has one line for each screen.
         let cut = "const all = (selector) => Array.from(document.querySelectorAll(selector));
              const cards = all('.scroll:has(> .cards)').filter((one) => one.scrollWidth > one.clientWidth);
-             const screens = all('.side nav a span').filter((one) => one.getClientRects()[0].height > 30);
+             const screens = all('.side nav a span').filter((one) => one.getBoundingClientRect().height > 30);
              return (innerWidth < 832 ? cards : screens).map((one) => one.textContent.trim().slice(0, 60));";
         assert_eq!(self.browser.run(cut).await, json!([]), "{what} cuts or wraps these");
     }

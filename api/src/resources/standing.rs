@@ -317,6 +317,9 @@ impl Record {
             (None, _) => "Access: not known yet, because the store has not confirmed the purchase".to_owned(),
             (Some(false), _) => "Access: no".to_owned(),
             (Some(true), false) => "Access: yes".to_owned(),
+            (Some(true), true) if self.product_type.as_deref() == Some("consumable") => {
+                "A one-time product that gives no access".to_owned()
+            }
             (Some(true), true) => match &self.product_ref_id {
                 Some(sku) => format!("Access: no, because the catalogue has no entitlement for `{sku}`"),
                 None => "Access: no, because the product is not known yet".to_owned(),
@@ -453,5 +456,7 @@ mod tests {
         assert_eq!(sku.access(Some(true)), "Access: no, because the catalogue has no entitlement for `gold`");
         assert_eq!(sku.access(Some(false)), "Access: no");
         assert!(sku.access(None).contains("not known yet"));
+        let coins = record(serde_json::json!({ "product_ref_id": "coins", "product_type": "consumable" }));
+        assert_eq!(coins.access(Some(true)), "A one-time product that gives no access");
     }
 }

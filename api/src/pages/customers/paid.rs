@@ -232,7 +232,7 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let notes: Vec<String> = doubt.into_iter().chain(others).collect();
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     match is_refunded {
-        true => format!("Paid {paid}, refunded {}: {usd} USD{notes}", sums.refunded),
+        true => format!("Paid {paid}, refunded {}; {usd} USD remain{notes}", sums.refunded),
         false => format!("Paid in total: {usd} USD{notes}"),
     }
 }
@@ -307,7 +307,7 @@ mod tests {
                 ("8.49 USD".to_owned(), "list price 9.99 \u{b7} sales report".to_owned(), Some("T-880141")),
             ]
         );
-        assert_eq!(total("0.00", &rows, true), "Paid 8.49, refunded 8.49: 0.00 USD");
+        assert_eq!(total("0.00", &rows, true), "Paid 8.49, refunded 8.49; 0.00 USD remain");
     }
 
     #[test]

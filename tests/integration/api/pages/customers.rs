@@ -351,7 +351,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
             "Refund</a>",
             "\u{2212}7.99 USD refunded",
             "t-4711",
-            "Paid 9.99, refunded 7.99: 2.00 USD (list price, not confirmed by a sales report yet)",
+            "Paid 9.99, refunded 7.99; 2.00 USD remain (list price, not confirmed by a sales report yet)",
         ],
     );
     let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];

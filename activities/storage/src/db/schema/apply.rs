@@ -20,7 +20,7 @@ const TURN: Duration = Duration::from_millis(500);
 
 /// How long a statement waits for the locks of other sessions, while those behind it wait too.
 const LOCK_TIMEOUT: &str = "2s";
-/// The same for the building of an index, behind which no reader and no writer waits: it waits for older transactions.
+/// How long the building of an index waits for older transactions; no reader and no writer waits behind it.
 const INDEX_LOCK_TIMEOUT: &str = "10min";
 const ATTEMPTS: u32 = 30;
 /// The pause after the first attempt; each further one is twice as long, up to the longest.
