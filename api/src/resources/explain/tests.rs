@@ -192,6 +192,14 @@ fn why_not_is_a_sentence() {
         "{text}"
     );
     assert!(sentence(&hook()).contains("settle check"));
+    let correction = EventFacts { event_type: "revenue.adjusted".to_owned(), ..event() };
+    let mut addressee = hook();
+    let texts = [false, true].map(|counts| {
+        addressee.destination.per_user = counts;
+        unsent(&correction, &addressee).expect("a reason").sentence
+    });
+    assert!(texts[0].ends_with("corrections of payments go only to destinations that count revenue"), "{}", texts[0]);
+    assert!(texts[1].ends_with("the payment that it corrects was never sent there"), "{}", texts[1]);
 }
 
 #[test]

@@ -48,7 +48,7 @@ const ESTIMATE: Sql = statement!(
     WHERE oid = to_regclass(?)"
 );
 
-/// A step that [`migrate`] would apply.
+/// A step that `settle migrate` would apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Planned {
     /// Its version and name.

@@ -51,7 +51,10 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
         ),
         _ if is_implied(&event.event_type) => (
             "follows_from_nothing",
-            "the payment it corrects was never sent there, or the correction does not count as revenue".to_owned(),
+            match destination.per_user {
+                true => "the payment that it corrects was never sent there".to_owned(),
+                false => "corrections of payments go only to destinations that count revenue".to_owned(),
+            },
         ),
         _ if !destination.chose(&event.event_type) => {
             ("type_not_chosen", not_subscribed(destination, &event.event_type))
