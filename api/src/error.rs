@@ -222,7 +222,7 @@ impl From<storage::Error> for Error {
         match error {
             storage::Error::Missing { .. } => Self::Missing(error.to_string()),
             storage::Error::Cursor => {
-                Self::invalid("cursor", "the `next_cursor` of the page before, or nothing for the first page")
+                Self::invalid("cursor", "the previous page's `next_cursor`; omit it for the first page")
             }
             storage::Error::Unsuitable(detail) => Self::Unsuitable(detail),
             storage::Error::Invalid { field, detail } => Self::invalid(field, format!("a storable value ({detail})")),

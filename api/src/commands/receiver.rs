@@ -43,7 +43,7 @@ pub fn webhook(secret: &SecretString) -> anyhow::Result<Webhook> {
     let secret = secret.expose_secret().strip_prefix("whsec_").filter(|key| !key.is_empty());
     secret
         .and_then(|secret| Webhook::new(secret).ok())
-        .ok_or_else(|| anyhow::anyhow!("not a webhook secret (expected `whsec_` and base64, as settle printed it)"))
+        .ok_or_else(|| anyhow::anyhow!("not a webhook secret (expected `whsec_` followed by base64)"))
 }
 
 /// Receives until `stop` ends.

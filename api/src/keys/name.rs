@@ -14,7 +14,7 @@ pub fn check_name(wrong: &mut FieldErrors, name: &str) {
     } else if visible(name).is_empty() {
         "at least one letter"
     } else if name.contains(['(', ')']) {
-        "no brackets: the audit log puts the name of a key in them"
+        "no parentheses: the audit log puts the name of a key in them"
     } else if RESERVED.contains(&folded(name).as_str()) {
         "another name: the audit log uses it for changes made without a key"
     } else {

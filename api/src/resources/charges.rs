@@ -33,7 +33,7 @@ impl Record {
     pub(super) fn charges_on(&self, state: State) -> Option<String> {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {
-            format!("Renewal is still on. {}. Only the customer can switch it off, at the store", self.charge())
+            format!("Renewal is still on. {}. Only the customer can switch renewal off, at the store", self.charge())
         })
     }
 

@@ -98,7 +98,7 @@ pub async fn show(
 pub fn unknown_customer(error: storage::Error) -> Error {
     match error {
         storage::Error::Missing { .. } => Error::Missing(
-            "there is no such customer: no notification and no request has named them yet; use PUT to identify them"
+            "no such customer: no notification or request has named them yet; name them with `settle customer name` or PUT"
                 .to_owned(),
         ),
         other => other.into(),

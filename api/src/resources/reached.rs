@@ -80,7 +80,7 @@ fn part(group: &[&DeliveryView], is_alone: bool) -> Option<String> {
     let why = reason(last).map_or_else(String::new, |why| format!(": {why}"));
     Some(match last.status {
         DeliveryStatus::Delivered if is_alone => format!("delivered{at}"),
-        DeliveryStatus::Delivered => format!("others delivered{at}"),
+        DeliveryStatus::Delivered => format!("the other events delivered{at}"),
         DeliveryStatus::Pending => format!("{names} pending{}{why}{}", attempts(group), next(group)),
         DeliveryStatus::Waiting => format!("{names} waiting for login"),
         DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
@@ -159,7 +159,7 @@ mod tests {
         let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
         assert_eq!(
             summary(&[&paid, &old, &profile], &[]),
-            format!("`user.subscription.purchased` not sent: no device id; others delivered {at}")
+            format!("`user.subscription.purchased` not sent: no device id; the other events delivered {at}")
         );
         assert_eq!(summary(&[&old, &profile], &[]), format!("delivered {at}"));
         assert_eq!(summary(&[&old], &[]), "superseded by a newer event");
@@ -197,7 +197,7 @@ mod tests {
         let missing = format!(
             "not sent: the plan change of {at} (89.99 USD); this destination does not subscribe to `sku_change`"
         );
-        let both = format!("{missing}; others delivered {at}");
+        let both = format!("{missing}; the other events delivered {at}");
         assert_eq!(summary(&[&profile], &[&change]), both);
         assert_eq!(summary(&[&old], &[&change]), missing, "a superseded event does not stand for it");
         assert_eq!(summary(&[], &[&change]), missing);

@@ -34,16 +34,16 @@ written_row! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
     #[serde(default)]
     pub struct DeviceQuota {
-        /// Maximum number of events that its devices report in a day (UTC).
+        /// Maximum number of events accepted from this platform's devices per day (UTC).
         #[schemars(range(min = 0, max = MAX))]
         pub device_events_per_day: i64,
-        /// Maximum number of bytes of its devices' reports in a day.
+        /// Maximum size, in bytes, of this platform's device reports per day.
         #[schemars(range(min = 0, max = MAX))]
         pub device_bytes_per_day: i64,
         /// Maximum number of new devices in a day; known ones are not counted.
         #[schemars(range(min = 0, max = MAX))]
         pub new_devices_per_day: i64,
-        /// Maximum number of new customers in a day who are created by a login on a device.
+        /// Maximum number of customers that device logins may create per day.
         #[schemars(range(min = 0, max = MAX))]
         pub new_users_per_day: i64,
     }

@@ -36,24 +36,25 @@ written_row! {
         /// The store's environment: whether purchases are real or tests.
         #[serde(default)]
         pub environment: Environment,
-        /// How long a purchase must be quiet before it is settled; by default that of the installation.
+        /// How long a purchase must be quiet before it is settled. Default: the installation's window.
         #[serde(rename = "window_seconds", default)]
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_seconds")]
         #[schemars(with = "i64", range(min = 1, max = 3600), transform = without_default)]
         pub window_ms: i64,
-        /// The longest time until a purchase is settled, however often its window is restarted; at least the window. Without
-        /// a limit by default.
+        /// The longest time until a purchase is settled, however often its window is restarted. Must be at least
+        /// the window. No limit by default.
         #[serde(rename = "max_wait_seconds", default)]
         #[serde(serialize_with = "to_seconds", deserialize_with = "of_some_seconds")]
         #[schemars(with = "Option<i64>", range(min = 1, max = 86400))]
         pub max_wait_ms: Option<i64>,
-        /// Which SKU of a subscription names its product.
+        /// Which of a subscription's two SKUs is used as the product id.
         #[serde(default)]
         pub product_ref: ProductRef,
         /// Whether a revocation is settled at once, without a window.
         #[serde(default)]
         pub flush_on_revoke: bool,
-        /// Whether receipts that the store still does not know after a day are given up, or believed and marked unverified.
+        /// What to do with a receipt that the store still does not know after a day: give it up, or trust its notifications
+        /// and mark the purchase unverified.
         #[serde(default)]
         pub unknown_receipts: UnknownReceipts,
         /// Whether a login on a device takes over another named customer's purchases: at once, after review, or never. By

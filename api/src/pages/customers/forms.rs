@@ -26,7 +26,7 @@ use storage::{PurchaseView, Role, TransferCause};
 /// The choice of everything that a customer has, in the form of a move.
 const ALL: &str = "external_id";
 /// What to check before purchases move, and that the move can be undone.
-const ONE_PERSON: &str = "Make sure that both belong to one person. You can undo a move.";
+const ONE_PERSON: &str = "Make sure that both customers are the same person. You can undo a move.";
 /// The field with the receipt of a purchase.
 const RECEIPT: &str = "receipt_id";
 
@@ -157,7 +157,7 @@ pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Act
         "All purchases of the store customer who has the receipt then belong to {own}. Whoever has them now loses \
          their access at once. {ONE_PERSON}"
     );
-    let action = Action::new(move_path(app, customer), "move", "Bring a purchase here", &what, mistakes);
+    let action = Action::new(move_path(app, customer), "move", "Bring purchases here", &what, mistakes);
     let action = action.with(Input::text("external_id", "").of("hidden").value(own));
     Some(action.with(Input::text(RECEIPT, "Receipt").required()))
 }

@@ -92,7 +92,7 @@ pub const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "First payment of another plan",
+        EntryKind::PlanChange => "First payment after a plan change",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
         EntryKind::Correction => "Price correction (no refund)",

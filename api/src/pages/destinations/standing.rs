@@ -123,7 +123,7 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
         "pending" => list("All pending deliveries", "pending"),
         "failed" => Some(("Resend", head.page(RESEND, visit))),
         "skipped" => list("All deliveries not sent", "skipped"),
-        "not_chosen" => Some(("Its subscription, in Settings", head.page(super::head::SETTINGS, visit))),
+        "not_chosen" => Some(("Change the subscription in Settings", head.page(super::head::SETTINGS, visit))),
         _ => None,
     };
     Note {
@@ -153,7 +153,7 @@ fn facts(explanation: &DestinationExplanation) -> Vec<Fact> {
     let others = [
         Some(number("Failed for good", explanation.backlog.failed)),
         skipped.map(|count| number("Not sent", count)),
-        unchosen.map(|count| number("Payments not subscribed to", count)),
+        unchosen.map(|count| number("Payments not sent (not subscribed)", count)),
         waiting.map(|count| number("Waiting for login", count)),
         failures.map(|count| Fact::new("Failures in a row", in_a_row(count))),
     ];

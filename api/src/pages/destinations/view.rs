@@ -227,7 +227,8 @@ impl<'a> OncePage<'a> {
 
 pub fn test(visit: &Visit, id: &str, notes: &TestNotes, mistakes: &Mistakes) -> Action {
     let TestNotes { what, lacks, .. } = notes;
-    let what = lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} It needs the {key}, which is missing."));
+    let what =
+        lacks.map_or_else(|| (*what).to_owned(), |key| format!("{what} The test needs the {key}, which is missing."));
     let action = Action::new(format!("/ui/destinations/{id}/test"), "test", "Send a test", &what, mistakes);
     let settings = || ("Settings", visit.to(&format!("/ui/destinations/{id}/settings")));
     if lacks.is_some() { action.after(settings()) } else { action }

@@ -180,7 +180,7 @@ fn actions(
             let what = "Ends the hold. Waiting notifications are settled at the end of their window.";
             all.push(action("release", "Release", what));
         } else {
-            let what = "Stores new notifications without settling them, for example while something is repaired. They \
+            let what = "Stores new notifications without settling them, for example while you fix a problem. They \
                 are settled when the hold ends. Deliveries continue.";
             let hours = [("1", "1 hour"), ("24", "1 day"), ("168", "7 days"), ("720", "30 days")];
             let hours = Input::choice("hours", "For how long", &hours).value("168");
@@ -222,7 +222,9 @@ fn resent(facts: &PurchaseExplanation) -> String {
         true => " Events that were not sent because of a destination's settings are not sent now either.",
         false => "",
     };
-    format!("{pending}Sends purchase.updated with the latest state to each subscribed destination.{others}{unsent}")
+    format!(
+        "{pending}Sends purchase.updated with the latest state to the destination that you choose, or to all subscribed ones.{others}{unsent}"
+    )
 }
 
 /// Whether an event was not sent to a destination: it was skipped, or its type is not chosen.

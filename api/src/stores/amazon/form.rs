@@ -49,8 +49,8 @@ fn entries() -> Vec<Entry> {
             .choices(&[("give_up", "Give up after a day"), ("believe", "Trust the notifications after a day")]),
         Entry::new("transfers", "A login on a device with another customer's receipts", Input::Select)
             .help(
-                "Immediately: anyone who logs in with a receipt and its Amazon user id gets that customer's \
-                 purchases. Purchases without a logged-in customer always move.",
+                "If purchases move immediately, anyone who logs in with a receipt and its Amazon user id gets that \
+                 customer's purchases. Purchases without a logged-in customer always move.",
             )
             .choices(&[
                 ("", "Immediately; after approval while logins are signed"),
@@ -72,8 +72,8 @@ fn guide() -> Vec<Step> {
             place: "settle",
             ..step(
                 "Name the account that sends",
-                "Amazon's topics belong to an AWS account of Amazon. If you know its number, add it to the setting \
-                 amazon.auto_confirm_accounts first: its first topic then needs no approval. Otherwise you approve the topic \
+                "Amazon's topics belong to one of Amazon's AWS accounts. If you know the account number, add it to the setting \
+                 amazon.auto_confirm_accounts first: the account's first topic then needs no approval. Otherwise you approve the topic \
                  below.",
             )
         },
@@ -96,7 +96,7 @@ fn guide() -> Vec<Step> {
             place: "settle",
             ..step(
                 "Approve the topic",
-                "Amazon requests to send from an SNS topic. Approve it only if the account number in its ARN is Amazon's \
+                "Amazon asks to send from an SNS topic. Approve it only if the account number in its ARN is Amazon's \
                  (033616359524 in Amazon's examples): anyone can send such a request. Notifications wait two days for your \
                  decision. Then the request expires, and they are refused.",
             )

@@ -261,7 +261,7 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
     let shown = visitor.get(&service, &format!("{page}?done=move")).await;
     has(&shown, &["The purchases were moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
     has(&shown, &["The purchases moved to <a", "Undo under Transfers", "go back to anna, and otto loses them"]);
-    has(&shown, &["They <a href=\"#transfers-title\">moved to another customer", "Bring a purchase here"]);
+    has(&shown, &["They <a href=\"#transfers-title\">moved to another customer", "Bring purchases here"]);
     assert!(!shown.text.contains("No purchase is known") && !shown.text.contains("Move purchases"), "{}", shown.text);
     let empty = [("external_id", "anna"), ("receipt_id", " "), REASON];
     has(&visitor.post(&service, &format!("{page}/move"), &empty).await, &["id=\"wrong-receipt_id\""]);
@@ -387,19 +387,19 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
     service.raw(&profile.text("event_type", "profile.updated").text("status", "delivered"));
     let visitor = signed_in(&service).await;
     let shown = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
-    let why = "(89.99 USD); this destination does not subscribe to <code>user.subscription.sku_change</code>; others";
+    let why = "(89.99 USD); this destination does not subscribe to <code>user.subscription.sku_change</code>; the";
     has(&shown, &["Numbers: not sent: the plan change of <time", why]);
     assert!(!shown.text.contains("Numbers: delivered") && !shown.text.contains("notice warn"), "{}", shown.text);
     let purchase = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
     let purchase = visitor.get(&service, &format!("/ui/purchases/{}", purchase.as_str().expect("a key"))).await;
     has(&purchase, &["Numbers: not sent: the plan change of <time"]);
     let counted = visitor.get(&service, &format!("/ui/destinations/{id}")).await;
-    has(&counted, &["Payments not subscribed to</dt>"]);
+    has(&counted, &["Payments not sent (not subscribed)</dt>"]);
     has(
         &counted,
         &["1 payment (89.99 USD) not sent since <time", ": not subscribed to user.subscription.sku_change ("],
     );
-    has(&counted, &[&format!("<a href=\"/ui/destinations/{id}/settings\">Its subscription, in Settings</a>")]);
+    has(&counted, &[&format!("<a href=\"/ui/destinations/{id}/settings\">Change the subscription in Settings</a>")]);
 }
 
 #[tokio::test]

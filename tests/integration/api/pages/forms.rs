@@ -126,7 +126,7 @@ async fn a_test_that_needs_a_missing_key_leads_to_the_settings() {
     let created = desk.service.send_json("POST", &format!("/v1/apps/{}/destinations", desk.app), &body).await;
     let path = format!("/ui/destinations/{}", created.body["id"].as_str().expect("an id"));
     let page = desk.get(&path).await;
-    let link = format!("It needs the Secret Key, which is missing. <a href=\"{path}/settings\">Settings</a>");
+    let link = format!("The test needs the Secret Key, which is missing. <a href=\"{path}/settings\">Settings</a>");
     assert!(page.contains(&link) && !page.contains("event_type"), "{page}");
     let key = json!({ "secret_key": "fedcba9876543210fedcba9876543210" });
     assert_eq!(desk.service.send_json("PATCH", &path.replace("/ui/", "/v1/"), &key).await.status, 200);

@@ -79,7 +79,7 @@ async fn a_wrong_invitation_is_open_with_what_was_entered() {
     let fields = [("role", "metrics"), ("name", "Anna (x)"), REASON];
     let unfit = admin.post(&service, "/ui/team", &fields).await;
     assert_eq!(unfit.status, 400, "{}", unfit.text);
-    for part in ["Role: expected a role that may read", "Name: expected no brackets", "value=\"Anna (x)\""] {
+    for part in ["Role: expected a role that may read", "Name: expected no parentheses", "value=\"Anna (x)\""] {
         assert!(unfit.text.contains(part), "{part}: {}", unfit.text);
     }
     for answer in [wrong, unfit] {

@@ -121,7 +121,7 @@ pub fn sandbox_warning(settings: &Value) -> Option<&'static str> {
 pub fn test_notes(settings: &Value) -> TestNotes {
     let has_key = read(settings).is_ok_and(|settings| settings.keys.has(Key::Secret));
     TestNotes {
-        what: "Searches for a user who does not exist, to check both keys. No event is sent.",
+        what: "Checks the API Key and the Secret Key by searching for a user who does not exist. No event is sent.",
         takes_sample: false,
         lacks: (!has_key).then_some("Secret Key"),
     }

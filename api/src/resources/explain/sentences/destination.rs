@@ -56,7 +56,7 @@ pub fn health(HealthView { health, .. }: &HealthView) -> Option<String> {
     });
     let last = health.last_failure_at.zip(health.last_error.as_deref());
     let parts = [
-        health.last_success_at.map(|at| format!("last success at {at} or up to a minute later")),
+        health.last_success_at.map(|at| format!("last success at {at} (accurate to one minute)")),
         failing,
         last.map(|(at, error)| format!("last failure at {at}: {error}")),
         health.recovered_at.filter(|_| health.failures == 0).map(|at| format!("recovered at {at}")),
