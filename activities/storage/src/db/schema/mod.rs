@@ -148,15 +148,23 @@ fn missing<'m>(connection: &mut AnyConnection, migrations: &'m [Migration]) -> R
 
 /// The fingerprints of the applied migrations, by version.
 fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, String>, Error> {
-    let stored = match sql(READ).all::<Fingerprint>(connection) {
-        // There is no such table.
-        Err(Error::Corrupt { .. }) => Vec::new(),
-        stored => stored?,
-    };
+    let mut stored = fingerprints(connection)?;
     if stored.is_empty() && has_tables(connection)? {
-        return Err(Error::corrupt(OTHER_BUILD));
+        // Another process may have created them between the two reads.
+        stored = fingerprints(connection)?;
+        if stored.is_empty() {
+            return Err(Error::corrupt(OTHER_BUILD));
+        }
     }
     Ok(stored.into_iter().map(|one| (one.version, one.sha256)).collect())
+}
+
+/// The stored fingerprints; none where there is no table of them.
+fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Error> {
+    match sql(READ).all::<Fingerprint>(connection) {
+        Err(Error::Corrupt { .. }) => Ok(Vec::new()),
+        stored => stored,
+    }
 }
 
 /// Whether there are tables of settle.
