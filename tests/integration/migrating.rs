@@ -3,9 +3,10 @@
 
 use crate::cli::{check_failure, settle, stderr_of, stdout_of};
 use diesel::connection::SimpleConnection as _;
+use domain::Timestamp;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
-use storage::Database;
+use storage::{Config, Database, Key, Store};
 use system_tests::folder::Folder;
 use system_tests::postgres;
 use system_tests::raw::Raw;
@@ -17,10 +18,15 @@ const KEY: &str = "0000000000000000000000000000000000000000000000000000000000000
 /// The rows that the batches of [`LENGTHS`] change.
 const ROWS: i64 = 1_000;
 
+/// With a later version alone.
 const NOTES: (&str, &str) = (
     "29990101000000_notes",
-    "CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL, length BIGINT);\n",
+    "--step script from 99.0.0\n\
+     CREATE TABLE notes (id BIGINT NOT NULL PRIMARY KEY, body TEXT NOT NULL, length BIGINT);\n",
 );
+/// With this version too.
+const MEMOS: (&str, &str) =
+    ("29981231000000_memos", "--step script from 0.1.0\nCREATE TABLE memos (id BIGINT NOT NULL PRIMARY KEY);\n");
 const LENGTHS: (&str, &str) = (
     "29990102000000_lengths",
     "--step batches notes 100\n\
@@ -174,7 +180,7 @@ fn on_postgresql_only_migrate_changes_the_tables() {
     assert!(before > 20, "{before} tables");
     site.plant(NOTES);
     for command in STAYING {
-        let older = ["its tables are those of an older settle: run `settle migrate`"];
+        let older = ["its tables are those of an older settle: run `settle migrate`, or wait for the one"];
         check_failure(&refused(&mut site.newer(command, "")), &older);
     }
     assert_eq!(site.raw().number(tables), before);
@@ -187,10 +193,51 @@ fn a_version_that_is_rolled_back_refuses_newer_tables() {
     let commands: [&[&str]; 3] = [STAYING[0], STAYING[1], &["migrate"]];
     for site in Site::both() {
         for command in commands {
-            let newer = "its tables are those of a newer settle: run that one, or restore the backup from before it";
-            check_failure(&refused(&mut site.older(command)), &[newer]);
+            let newer =
+                "this one, 0.1.0, does not work with them: run 99.0.0 or later, or restore the backup from before it";
+            check_failure(&refused(&mut site.older(command)), &["its tables are those of a newer settle", newer]);
         }
     }
+}
+
+#[test]
+fn a_version_whose_tables_were_only_added_to_starts_meanwhile_and_afterwards() {
+    for site in [Site::sqlite(), Site::postgres()] {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let open = || {
+            let mut key = [0; 32];
+            key[31] = 1;
+            let config = Config { database: site.database.clone(), key: Key::new(key), clock: Timestamp::default };
+            drop(runtime.block_on(Store::open(config)).expect("this process knows no planted migration"));
+        };
+        assert!(refused(&mut site.older(&["migrate"])).status.success());
+        site.plant(MEMOS);
+        site.plant((BY_LENGTH.0, "--step index memos from 0.1.0\nCREATE INDEX memos_by_id ON memos (id);\n"));
+        // Between two steps the later version cannot start.
+        assert!(!site.start("aborted", ";migrate.after_step=1*return").end().success());
+        open();
+        if let Database::Postgres(_) = site.database {
+            let older = ["its tables are those of an older settle", "or wait for the one that is running"];
+            check_failure(&refused(&mut site.newer(STAYING[1], "")), &older);
+        }
+        site.succeeds(&[]);
+        open();
+        let again = refused(&mut site.older(&["migrate"]));
+        assert!(again.status.success() && stdout_of(&again).contains("up to date"), "{}", stdout_of(&again));
+        // A release goes on as long as no step is too new for it.
+        site.plant(NOTES);
+        site.succeeds(&[]);
+        check_failure(&refused(&mut site.older(&["migrate"])), &["its tables are those of a newer settle"]);
+    }
+}
+
+#[test]
+fn a_unique_index_that_cannot_be_built_is_not_left_behind() {
+    let [_, site] = Site::both();
+    site.plant((BY_LENGTH.0, "--step index notes\nCREATE UNIQUE INDEX notes_by_length ON notes (body);\n"));
+    let failed = refused(&mut site.newer(&["migrate"], ""));
+    check_failure(&failed, &["the unique index notes_by_length cannot be built: rows are equal"]);
+    assert_eq!(site.raw().number("SELECT COUNT(*) AS value FROM pg_indexes WHERE indexname = 'notes_by_length'"), 0);
 }
 
 #[test]

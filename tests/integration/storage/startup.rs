@@ -38,9 +38,12 @@ story! {
         let mut raw = world.raw();
         let World { store, config, folder: _folder, .. } = world;
         drop(store);
-        let newer = "INSERT INTO fingerprints (version, sha256) VALUES ('20991231000000', 'of the future')";
+        let newer =
+            "INSERT INTO fingerprints (version, sha256, oldest) VALUES ('20991231000000', 'of the future', '99.0.0')";
         let changes = [
             (newer, "those of a newer settle"),
+            ("UPDATE fingerprints SET oldest = '0.1.0' WHERE version = '20991231000000'", ""),
+            ("UPDATE fingerprints SET oldest = 'of the future' WHERE version = '20991231000000'", "of the future or later"),
             ("DELETE FROM fingerprints WHERE version = '20991231000000'", ""),
             ("UPDATE fingerprints SET sha256 = 'another'", "settle product export"),
             ("DELETE FROM fingerprints", "settle product export"),

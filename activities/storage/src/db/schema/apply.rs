@@ -109,7 +109,8 @@ pub fn apply(connection: &mut AnyConnection, migration: &Migration, report: Repo
 
 fn record(connection: &mut AnyConnection, migration: &Migration) -> Result<(), Error> {
     let (version, sha256) = (migration.version.as_str(), migration.fingerprint.as_str());
-    insert!(fingerprints { version, sha256 }).run(connection).map(drop)
+    let oldest = migration.from.to_string();
+    insert!(fingerprints { version, sha256, oldest }).run(connection).map(drop)
 }
 
 /// Builds an index. On PostgreSQL a transaction cannot contain it, and readers and writers go on meanwhile.
@@ -122,7 +123,18 @@ fn index(connection: &mut AnyConnection, name: &str, statement: &str) -> Result<
     if invalid > 0 {
         connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).map_err(Error::of_query)?;
     }
-    connection.batch_execute(statement).map_err(Error::of_query)?;
+    let built = connection.batch_execute(statement).map_err(Error::of_query);
+    if let Err(taken) = &built
+        && taken.is_taken()
+    {
+        // It would go on refusing what writers add.
+        connection.batch_execute(&format!("DROP INDEX CONCURRENTLY {name}")).map_err(Error::of_query)?;
+        return Err(Error::corrupt_by(
+            format!("the unique index {name} cannot be built: rows are equal"),
+            taken.clone(),
+        ));
+    }
+    built?;
     set_timeout(connection, LOCK_TIMEOUT)
 }
 

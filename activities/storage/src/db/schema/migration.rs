@@ -2,15 +2,19 @@
 //!
 //! A text is a file of `migrations/`. Its first line may be one of these, else it is a script that touches no stored row:
 //!
-//! - `--step script TABLE`: statements that are run in one transaction, and touch the rows of this table;
+//! - `--step script [TABLE]`: statements that are run in one transaction, and touch the rows of this table;
 //! - `--step index TABLE`: one `CREATE INDEX name ON …`, which blocks no writer;
 //! - `--step batches TABLE ROWS`: a statement that counts rows as `value`, and one that changes at most `?` of them, so
 //!   that it counts them no more. It is repeated until nothing is left, each time in a transaction.
+//!
+//! It may end with `from VERSION`: the oldest release that works with the tables after this step. Without it that is the
+//! release that applies it. A step that only adds to the tables leaves the previous release at work.
 //!
 //! A line that begins with one of [`MARKS`] is for that database alone.
 
 use crate::db::error::Error;
 use crate::db::secrets::sha256;
+use semver::Version;
 
 /// Version, name and text of each, in order. A released text never changes: `tests/released` has its hash.
 const MIGRATIONS: [(&str, &str, &str); 1] =
@@ -28,6 +32,8 @@ pub struct Migration {
     /// The table whose rows it touches; `None` where it touches none.
     pub table: Option<String>,
     pub work: Work,
+    /// The oldest release that works with the tables after it.
+    pub from: Version,
     /// The SHA-256 of its text.
     pub fingerprint: String,
 }
@@ -59,11 +65,24 @@ impl Migration {
     fn of(version: String, name: &str, text: &str, is_shared: bool) -> Result<Self, Error> {
         let text = for_database(text, is_shared);
         let name = format!("{version} {name}");
-        let Some((table, work)) = parsed(&text, is_shared) else {
+        let Some(Step { table, work, from }) = parsed(&text, is_shared) else {
             return Err(Error::corrupt(format!("the migration {name} is not written as its first line announces")));
         };
-        Ok(Self { version, name, table, work, fingerprint: sha256(&text) })
+        Ok(Self { version, name, table, work, from: from.unwrap_or_else(release), fingerprint: sha256(&text) })
     }
+}
+
+/// The release that this program is of.
+pub fn release() -> Version {
+    env!("CARGO_PKG_VERSION").parse().expect("the version of a package is a semantic one")
+}
+
+/// What a text says about itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    table: Option<String>,
+    work: Work,
+    from: Option<Version>,
 }
 
 /// The lines for one of the databases, without their marks.
@@ -80,25 +99,30 @@ fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
     }
 }
 
-/// The table of a text and how it is applied; `None` if it is malformed.
-fn parsed(text: &str, is_shared: bool) -> Option<(Option<String>, Work)> {
+/// Reads a text; `None` if it is malformed.
+fn parsed(text: &str, is_shared: bool) -> Option<Step> {
     let Some(step) = text.lines().next().and_then(|line| line.strip_prefix("--step ")) else {
-        return Some((None, Work::Script(text.to_owned())));
+        return Some(Step { table: None, work: Work::Script(text.to_owned()), from: None });
+    };
+    let (step, from) = match step.split_once(" from ") {
+        Some((step, from)) => (step, Some(from.trim().parse().ok()?)),
+        None => (step, None),
     };
     let parts: Vec<&str> = step.split_whitespace().collect();
     let code: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
     let code = code.join("\n");
     let statements: Vec<&str> = code.split(';').map(str::trim).filter(|statement| !statement.is_empty()).collect();
     let (table, work) = match (parts.as_slice(), statements.as_slice()) {
-        (["script", table], _) => (table, Work::Script(text.to_owned())),
-        (["index", table], [create]) => (table, index(create, is_shared)?),
+        (["script"], _) => (None, Work::Script(text.to_owned())),
+        (["script", table], _) => (Some(table), Work::Script(text.to_owned())),
+        (["index", table], [create]) => (Some(table), index(create, is_shared)?),
         (["batches", table, rows], [count, change]) => {
             let [count, change] = [count, change].map(|statement| (*statement).to_owned());
-            (table, Work::Batches { count, change, rows: rows.parse().ok().filter(|rows| *rows > 0)? })
+            (Some(table), Work::Batches { count, change, rows: rows.parse().ok().filter(|rows| *rows > 0)? })
         }
         _ => return None,
     };
-    Some((Some((*table).to_owned()), work))
+    Some(Step { table: table.map(|table| (*table).to_owned()), work, from })
 }
 
 fn index(create: &str, is_shared: bool) -> Option<Work> {
@@ -153,14 +177,19 @@ mod tests {
         let index = "--step index notes\n-- For lists.\nCREATE UNIQUE INDEX notes_at ON notes (at);\n";
         let statement = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
         let work = Work::Index { name: "notes_at".to_owned(), statement };
-        assert_eq!(parsed(index, true), Some((Some("notes".to_owned()), work)));
-        let batches = "--step batches notes 500\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
+        let table = Some("notes".to_owned());
+        assert_eq!(parsed(index, true), Some(Step { table: table.clone(), work, from: None }));
+        let batches = "--step batches notes 500 from 0.2.0\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
         let [count, change] = ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
         let work = Work::Batches { count, change, rows: 500 };
-        assert_eq!(parsed(batches, false), Some((Some("notes".to_owned()), work)));
-        let script = "-- A table.\nCREATE TABLE notes (at BIGINT);\n";
-        assert_eq!(parsed(script, true), Some((None, Work::Script(script.to_owned()))));
-        for wrong in ["--step index notes\nSELECT 1;", "--step batches notes 0\nA;B;", "--step batches notes 5\nA;"] {
+        assert_eq!(parsed(batches, false), Some(Step { table, work, from: Some(Version::new(0, 2, 0)) }));
+        let bare = "-- A table.\nCREATE TABLE notes (at BIGINT);\n".to_owned();
+        let additive = format!("--step script from 0.1.0\n{bare}");
+        for (text, from) in [(bare, None), (additive, Some(Version::new(0, 1, 0)))] {
+            assert_eq!(parsed(&text, true), Some(Step { table: None, work: Work::Script(text.clone()), from }));
+        }
+        let few = ["--step batches notes 0\nA;B;", "--step batches notes 5\nA;"];
+        for wrong in ["--step index notes\nSELECT 1;", few[0], few[1], "--step script notes from 1\nA;"] {
             assert_eq!(parsed(wrong, true), None, "{wrong}");
         }
     }

@@ -2,6 +2,9 @@
 //!
 //! The fingerprint of a migration is the SHA-256 of its text. It is recorded when the migration is applied, for a script
 //! in the same transaction, and compared at each start. On PostgreSQL only [`migrate`] changes the schema.
+//!
+//! With each fingerprint stands the oldest release that works with the tables after that migration. So a program that
+//! does not know a migration still starts if it is of that release or a later one.
 
 mod apply;
 mod migration;
@@ -13,22 +16,20 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 pub use apply::Report;
 use diesel::connection::SimpleConnection;
-use migration::{Migration, Work};
+use migration::{Migration, Work, release};
 pub use progress::Progress;
+use semver::Version;
 use std::collections::BTreeMap;
 
 /// Not part of a migration: it is there before the first one.
-const CREATE: &str =
-    "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL)";
+const CREATE: &str = "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT NULL PRIMARY KEY, sha256 TEXT NOT NULL, oldest TEXT NOT NULL)";
 
 /// What to do about tables that another build made.
 const OTHER_BUILD: &str = "its tables are those of another build of settle, and nothing converts them: export the \
     catalogue with that build (`settle product export`), and begin anew with an empty database";
-/// What to do about tables of the future.
-const NEWER: &str =
-    "its tables are those of a newer settle: run that one, or restore the backup from before it was installed";
 /// What to do about tables of the past.
-const OLDER: &str = "its tables are those of an older settle: run `settle migrate`";
+const OLDER: &str =
+    "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
 /// What to do where there are no tables.
 const EMPTY: &str = "it has no tables of settle: run `settle migrate`";
 
@@ -36,10 +37,11 @@ row! {
     struct Fingerprint {
         version: String,
         sha256: String,
+        oldest: String,
     }
 }
 
-const READ: Sql = statement!("SELECT version, sha256 FROM fingerprints");
+const READ: Sql = statement!("SELECT version, sha256, oldest FROM fingerprints");
 /// A table of the first migration.
 const FIRST_TABLE: Sql = statement!("SELECT COUNT(*) AS value FROM installation");
 const ESTIMATE: Sql = statement!(
@@ -133,21 +135,35 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
 /// The migrations that were not applied.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when an applied one is not of this version.
+/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with.
 fn missing<'m>(connection: &mut AnyConnection, migrations: &'m [Migration]) -> Result<Vec<&'m Migration>, Error> {
     let applied = applied(connection)?;
-    if applied.keys().any(|version| !migrations.iter().any(|known| known.version == *version)) {
-        return Err(Error::corrupt(NEWER));
+    let is_later = |version: &str| !migrations.iter().any(|known| known.version == version);
+    for (_, later) in applied.iter().filter(|(version, _)| is_later(version)) {
+        refuse_if_newer(&later.oldest)?;
     }
-    let is_other = |known: &Migration| applied.get(&known.version).is_some_and(|sha256| *sha256 != known.fingerprint);
+    let is_other =
+        |known: &Migration| applied.get(&known.version).is_some_and(|stored| stored.sha256 != known.fingerprint);
     if migrations.iter().any(is_other) {
         return Err(Error::corrupt(OTHER_BUILD));
     }
     Ok(migrations.iter().filter(|known| !applied.contains_key(&known.version)).collect())
 }
 
+/// Refuses tables with which releases before `oldest` do not work, if this program is one.
+fn refuse_if_newer(oldest: &str) -> Result<(), Error> {
+    let own = release();
+    if Version::parse(oldest).is_ok_and(|oldest| oldest <= own) {
+        return Ok(());
+    }
+    Err(Error::corrupt(format!(
+        "its tables are those of a newer settle, and this one, {own}, does not work with them: run {oldest} or later, or \
+         restore the backup from before it was installed"
+    )))
+}
+
 /// The fingerprints of the applied migrations, by version.
-fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, String>, Error> {
+fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprint>, Error> {
     let mut stored = fingerprints(connection)?;
     if stored.is_empty() && has_tables(connection)? {
         // Another process may have created them between the two reads.
@@ -156,7 +172,7 @@ fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, String>, E
             return Err(Error::corrupt(OTHER_BUILD));
         }
     }
-    Ok(stored.into_iter().map(|one| (one.version, one.sha256)).collect())
+    Ok(stored.into_iter().map(|one| (one.version.clone(), one)).collect())
 }
 
 /// The stored fingerprints; none where there is no table of them.
