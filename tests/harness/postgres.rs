@@ -105,7 +105,15 @@ struct Server {
 /// # Errors
 /// When there is no server and none can be started, with what was tried and what to do.
 pub fn database() -> anyhow::Result<String> {
-    running(Fsync::Off)?.create("")
+    empty(Fsync::Off)
+}
+
+/// As [`database`], in a server that syncs or does not.
+///
+/// # Errors
+/// As [`database`].
+pub fn empty(sync: Fsync) -> anyhow::Result<String> {
+    running(sync)?.create("")
 }
 
 /// Creates a database with settle's tables, all of them empty, and returns its URL.

@@ -169,10 +169,34 @@ impl Installation {
         Self { admin_port: self.port, ..self }
     }
 
-    /// This installation with processes of another program, such as an earlier build, if there is one.
+    /// This installation with processes and tables of another program, such as an earlier build, if there is one.
+    ///
+    /// # Panics
+    /// When that program does not create its tables.
     #[must_use]
-    pub fn with_program(self, program: Option<PathBuf>) -> Self {
-        Self { program: program.unwrap_or(self.program), ..self }
+    pub fn with_program(mut self, program: Option<PathBuf>) -> Self {
+        let Some(program) = program else { return self };
+        self.program = program;
+        let fresh = match self.backend {
+            Backend::Sqlite => {
+                std::fs::remove_file(&self.database).expect("the SQLite file");
+                return self;
+            }
+            Backend::Postgres => postgres::empty(Fsync::Off),
+            Backend::SyncedPostgres => postgres::empty(Fsync::On),
+        };
+        let (file, fresh) = (self.folder.path().join("settle.toml"), fresh.expect("a database"));
+        let settings = std::fs::read_to_string(&file).expect("the settings file");
+        std::fs::write(&file, settings.replace(&self.database, &fresh)).expect("the settings file");
+        self.database = fresh;
+        let migrated = self.call(&["migrate"]);
+        assert!(migrated.status.success(), "{}", String::from_utf8_lossy(&migrated.stderr));
+        self
+    }
+
+    /// From now on processes are of this program.
+    pub fn set_program(&mut self, program: PathBuf) {
+        self.program = program;
     }
 
     pub fn folder(&self) -> &Path {
@@ -261,7 +285,11 @@ impl Installation {
 
     /// Starts another `serve` process, on free ports.
     pub fn serve_beside(&self, variables: &[Variable<'_>]) -> Process {
-        let [public, admin] = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
+        self.serve_at([(); 2].map(|()| format!("127.0.0.1:{}", ports::free())), variables)
+    }
+
+    /// Starts another `serve` process at these addresses: that for stores and devices, and that of the API.
+    pub fn serve_at(&self, [public, admin]: [String; 2], variables: &[Variable<'_>]) -> Process {
         let mut process = self.start(&["serve", "--listen", &public, "--admin-listen", &admin], variables);
         (process.url, process.public_url) = (format!("http://{admin}"), format!("http://{public}"));
         process
@@ -272,7 +300,15 @@ impl Installation {
     /// # Panics
     /// When it does not start.
     pub fn call(&self, arguments: &[&str]) -> Output {
-        self.command(arguments, &[]).stdin(Stdio::null()).output().expect("settle starts")
+        self.call_with(arguments, &[])
+    }
+
+    /// As [`Self::call`], with more variables.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn call_with(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Output {
+        self.command(arguments, variables).stdin(Stdio::null()).output().expect("settle starts")
     }
 
     fn command(&self, arguments: &[&str], variables: &[Variable<'_>]) -> Command {

@@ -30,10 +30,13 @@ pub fn file_name(column: &JsonColumn) -> String {
 /// Appends what a database holds to the files of a folder.
 ///
 /// # Panics
-/// When it cannot be read or written.
+/// When it cannot be read or written, or another column holds JSON too.
 pub fn collect(database: &Database, folder: &Path) {
     std::fs::create_dir_all(folder).expect("a folder for samples");
     let mut raw = Raw::of(database);
+    if let Database::Sqlite(_) = database {
+        check_columns(&mut raw);
+    }
     for column in JSON_COLUMNS {
         let JsonColumn { table, column: name, .. } = column;
         let texts = raw.texts(&format!(
@@ -43,6 +46,21 @@ pub fn collect(database: &Database, folder: &Path) {
         let file = OpenOptions::new().create(true).append(true).open(folder.join(file_name(&column)));
         // In one write, because other tests append too.
         file.expect("a file for samples").write_all(lines.as_bytes()).expect("samples");
+    }
+}
+
+/// Checks that no other column of this SQLite file holds JSON.
+fn check_columns(raw: &mut Raw) {
+    let columns = "SELECT m.name || '.' || p.name AS value FROM sqlite_master m, pragma_table_info(m.name) p
+        WHERE m.type = 'table' AND p.type = 'TEXT'";
+    for place in raw.texts(columns) {
+        let (table, name) = place.split_once('.').expect("a table and a column");
+        if JSON_COLUMNS.iter().any(|column| (column.table, column.column) == (table, name)) {
+            continue;
+        }
+        let is_json = format!("({name} LIKE '{{%' OR {name} LIKE '[%') AND json_valid({name})");
+        let count = raw.number(&format!("SELECT COUNT(*) AS value FROM {table} WHERE {is_json}"));
+        assert_eq!(count, 0, "{place} holds JSON: add it to JSON_COLUMNS");
     }
 }
 

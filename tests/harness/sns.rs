@@ -17,6 +17,7 @@ pub const PACKAGE: &str = "com.example.settle";
 const DAY_MICROS: i64 = 86_400_000_000;
 
 /// A signer with its certificate, which the processes trust by a setting.
+#[derive(Clone)]
 pub struct Sns {
     signer: Arc<Signer>,
 }

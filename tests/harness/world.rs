@@ -245,6 +245,11 @@ impl World {
         Ok(answer)
     }
 
+    /// Expects these messages, which were accepted from somebody else, to have an outcome at the end.
+    pub fn expect_outcomes(&mut self, message_ids: impl IntoIterator<Item = String>) {
+        self.accepted.extend(message_ids);
+    }
+
     /// Posts messages, several concurrently.
     ///
     /// # Panics

@@ -9,7 +9,6 @@
 
 mod door;
 mod fleet;
-mod load;
 mod site;
 mod tools;
 mod verdict;

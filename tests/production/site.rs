@@ -1,29 +1,26 @@
 //! The running services with a store that sends and an endpoint that receives, in phases whose figures are printed.
 
 use crate::fleet::{Fleet, TEMPORAL};
-use crate::load::{Accepted, Figures, HEADING, Load};
 use crate::verdict;
 use diesel::dsl::sql;
 use diesel::sql_types::BigInt;
 use diesel::{Connection, RunQueryDsl};
-use domain::{CollapseKey, PlatformId};
+use domain::PlatformId;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::time::Duration;
 use system_tests::compose::{Compose, Texts};
 use system_tests::folder::Folder;
 use system_tests::http::Api;
+use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures};
 use system_tests::postgres::PgConnection;
 use system_tests::receiver::Receiver;
 use system_tests::sns::{PACKAGE, Sns, TOPIC};
 use system_tests::wait;
 use tokio::time::Instant;
 
+/// Number of purchases that messages are about.
+const PURCHASES: usize = 300;
 const WINDOW: Duration = Duration::from_secs(2);
-/// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
-const RECOVERED: Duration = Duration::from_secs(180);
-/// Number of webhooks that show that deliveries go on.
-const ENOUGH: usize = 20;
 /// The name of the Temporal Server that joins.
 const SECOND: &str = "temporal-2";
 const PUBLIC_URL: &str = "https://settle.example.com";
@@ -37,8 +34,8 @@ pub struct Site {
     /// The platform that the store sends to.
     pub platform_id: PlatformId,
     pub token: String,
-    load: Load,
-    phases: Vec<(String, Instant, Duration)>,
+    load: Store,
+    phases: Vec<Phase>,
 }
 
 impl Site {
@@ -58,10 +55,10 @@ impl Site {
         let platform = set_up(&api, &receiver).await;
         let notification_url = platform["notification_url"].as_str().expect("a notification URL");
         let at = |port: u16| notification_url.replace(PUBLIC_URL, &format!("http://127.0.0.1:{port}"));
-        let urls = [at(public), at(other)];
+        let urls = vec![at(public), at(other)];
         assert!(urls.iter().all(|url| url.starts_with("http://127.0.0.1:")), "{urls:?}");
         let platform_id = platform["id"].as_str().and_then(|id| id.parse().ok()).expect("a platform id");
-        let load = Load::start(urls, sns, per_second);
+        let load = Store::start(urls, sns, per_second, PURCHASES);
         Self { fleet, receiver, api, platform_id, token, load, phases: Vec::new() }
     }
 
@@ -70,7 +67,7 @@ impl Site {
         println!("== {name}");
         let began = Instant::now();
         part(self).await;
-        self.flows().await;
+        self.load.flows(&self.receiver).await;
         self.phases.push((name.to_owned(), began, began.elapsed()));
     }
 
@@ -92,7 +89,7 @@ impl Site {
         })
         .await;
         println!("the first of {moved} history shards moved");
-        self.flows().await;
+        self.load.flows(&self.receiver).await;
         println!("{} history shards were acquired", self.acquisitions() - before);
     }
 
@@ -100,23 +97,10 @@ impl Site {
     pub async fn leave_temporal(&mut self) {
         let before = self.acquisitions();
         let stopped = self.fleet.stop(TEMPORAL.0).await;
-        self.flows().await;
+        self.load.flows(&self.receiver).await;
         let moved = self.acquisitions() - before;
         println!("the first server stopped in {stopped:.1?}; {moved} history shards were acquired");
         assert!(moved > 0, "the second server has the shards of the first one");
-    }
-
-    /// Waits until messages are accepted and webhooks arrive.
-    async fn flows(&self) {
-        let began = Instant::now();
-        let (accepted, received) = (self.load.count() + ENOUGH, self.receiver.count() + ENOUGH);
-        wait::until(RECOVERED, "messages and webhooks", async || {
-            let (now_accepted, now_received) = (self.load.count(), self.receiver.count());
-            let flows = now_accepted >= accepted && now_received >= received;
-            if flows { Ok(()) } else { Err(format!("{now_accepted} of {accepted}, {now_received} of {received}")) }
-        })
-        .await;
-        println!("{ENOUGH} messages and {ENOUGH} webhooks came within {:.1?}", began.elapsed());
     }
 
     /// How often a Temporal Server took a history shard.
@@ -139,7 +123,7 @@ impl Site {
         let text = String::from_utf8_lossy(&check.stdout);
         assert!(check.status.success(), "settle check: {text}{}", String::from_utf8_lossy(&check.stderr));
         println!("settle check: {}", text.lines().last().unwrap_or_default());
-        print_figures(&phases, &accepted, &arrivals(&receiver, platform_id, &accepted));
+        print_figures(&phases, &accepted, Arrivals { receiver: &receiver, platform_id, window: WINDOW });
     }
 }
 
@@ -179,57 +163,4 @@ async fn set_up(api: &Api, receiver: &Receiver) -> Value {
         "window_seconds": WINDOW.as_secs(),
     });
     api.post(&format!("/v1/apps/{app_id}/platforms"), &platform).await.ok()
-}
-
-/// For each message that was the last one of a quiet window: when it was due, and the time from the end of that window
-/// until the next webhook about its purchase.
-fn arrivals(receiver: &Receiver, platform_id: PlatformId, accepted: &[Accepted]) -> Vec<(Instant, Duration)> {
-    let mut webhooks = BTreeMap::<String, Vec<Instant>>::new();
-    for request in receiver.all().iter().filter(|request| request.is_acked()) {
-        webhooks.entry(request.collapse_key().to_owned()).or_default().push(request.began);
-    }
-    let mut messages = BTreeMap::<&str, Vec<&Accepted>>::new();
-    for message in accepted {
-        messages.entry(&message.receipt_id).or_default().push(message);
-    }
-    let mut found = Vec::new();
-    for (receipt_id, mut of_purchase) in messages {
-        let key = CollapseKey::of(platform_id, receipt_id).to_string();
-        of_purchase.sort_unstable_by_key(|message| message.accepted_at);
-        for (at, message) in of_purchase.iter().enumerate() {
-            let quiet_at = message.accepted_at + WINDOW;
-            if of_purchase.get(at + 1).is_some_and(|next| next.accepted_at < quiet_at) {
-                continue;
-            }
-            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= message.accepted_at);
-            let lag = next.map(|arrived| arrived.saturating_duration_since(quiet_at));
-            found.extend(lag.map(|lag| (message.due, lag)));
-        }
-    }
-    found
-}
-
-fn print_figures(phases: &[(String, Instant, Duration)], accepted: &[Accepted], lags: &[(Instant, Duration)]) {
-    println!("{HEADING}");
-    let figures = |began: Instant, length: Duration| {
-        let is_in = |due: Instant| due >= began && due < began + length;
-        let messages: Vec<&Accepted> = accepted.iter().filter(|message| is_in(message.due)).collect();
-        let latency = |message: &&Accepted| message.accepted_at.saturating_duration_since(message.due);
-        let mut latencies: Vec<Duration> = messages.iter().map(latency).collect();
-        let mut lags: Vec<Duration> = lags.iter().filter(|(due, _)| is_in(*due)).map(|(_, lag)| *lag).collect();
-        latencies.sort_unstable();
-        lags.sort_unstable();
-        let repeated = messages.iter().map(|message| message.failures.len()).sum();
-        Figures { count: messages.len(), repeated, latencies, lags }
-    };
-    for (name, began, length) in phases {
-        println!("{}", figures(*began, *length).line(name, *length));
-    }
-    let began = phases.first().map_or_else(Instant::now, |(_, began, _)| *began);
-    println!("{}", figures(began, began.elapsed()).line("all", phases.iter().map(|(.., length)| *length).sum()));
-    let mut reasons = BTreeMap::<&str, usize>::new();
-    for failure in accepted.iter().flat_map(|message| &message.failures) {
-        *reasons.entry(failure).or_default() += 1;
-    }
-    println!("repeated because of: {reasons:?}");
 }

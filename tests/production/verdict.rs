@@ -1,12 +1,12 @@
 //! What must hold at the end: every accepted message has its outcome, every revision one delivery, and the receiver has
 //! each event once and the newest one last.
 
-use crate::load::Accepted;
 use domain::{CollapseKey, PlatformId};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use system_tests::http::{Api, text};
+use system_tests::load::store::Accepted;
 use system_tests::receiver::Receiver;
 use system_tests::wait;
 

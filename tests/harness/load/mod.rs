@@ -1,6 +1,7 @@
 //! The load generator: keep-alive connections that write prepared requests and read the status of each answer.
 
 mod messages;
+pub mod store;
 
 pub use messages::{Message, Messages};
 

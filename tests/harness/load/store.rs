@@ -1,22 +1,27 @@
-//! A store that sends at a fixed rate to both `serve` processes in turn, and repeats a message until it is accepted, as
-//! SNS does; and the figures of a time.
+//! A store that sends at a fixed rate to several processes in turn, and repeats a message until it is accepted, as SNS
+//! does; and the figures of a time.
 
+use super::{Pace, quantile};
+use crate::http::post_as_sns;
+use crate::receiver::Receiver;
+use crate::sns::{Rtn, Sns};
+use crate::wait;
+use domain::{CollapseKey, PlatformId};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use system_tests::http::post_as_sns;
-use system_tests::load::{Pace, quantile};
-use system_tests::sns::{Rtn, Sns};
-use system_tests::wait;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// The notifications of one change of a purchase, which come together.
 const KINDS: [&str; 3] = ["SUBSCRIPTION_AUTO_RENEWAL_OFF", "SUBSCRIPTION_AUTO_RENEWAL_ON", "SUBSCRIPTION_RENEWED"];
-/// Number of purchases, whose turns come again and again.
-const PURCHASES: usize = 300;
 /// How long a sender waits for an answer, as SNS does.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// Time limit for deliveries to go on after a disturbance. An attempt that died is repeated after half a minute.
+pub const RECOVERED: Duration = Duration::from_secs(180);
+/// Number of messages and of webhooks that show that all goes on.
+const ENOUGH: usize = 20;
 /// The pause before a message is repeated. SNS pauses longer; then fewer would be sent in an outage.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -34,22 +39,25 @@ pub struct Accepted {
 }
 
 struct Shared {
-    urls: [String; 2],
+    urls: Vec<String>,
     sns: Sns,
+    purchases: usize,
     accepted: Mutex<Vec<Accepted>>,
     begun: AtomicUsize,
     is_over: AtomicBool,
 }
 
-pub struct Load {
+/// A running store.
+pub struct Store {
     shared: Arc<Shared>,
     sending: tokio::task::JoinHandle<()>,
 }
 
-impl Load {
-    pub fn start(urls: [String; 2], sns: Sns, per_second: f64) -> Self {
+impl Store {
+    /// Sends about so many purchases, `receipt-0` and on, whose turns come again and again, to these notification URLs.
+    pub fn start(urls: Vec<String>, sns: Sns, per_second: f64, purchases: usize) -> Self {
         let (accepted, begun, is_over) = (Mutex::default(), AtomicUsize::new(0), AtomicBool::new(false));
-        let shared = Arc::new(Shared { urls, sns, accepted, begun, is_over });
+        let shared = Arc::new(Shared { urls, sns, purchases, accepted, begun, is_over });
         let sending = tokio::spawn(send_all(shared.clone(), Pace::PerSecond(per_second)));
         Self { shared, sending }
     }
@@ -59,7 +67,26 @@ impl Load {
         self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
+    /// Waits until messages are accepted and webhooks arrive at their receiver.
+    ///
+    /// # Panics
+    /// When they do not for [`RECOVERED`].
+    pub async fn flows(&self, receiver: &Receiver) {
+        let began = Instant::now();
+        let (accepted, received) = (self.count() + ENOUGH, receiver.count() + ENOUGH);
+        wait::until(RECOVERED, "messages and webhooks", async || {
+            let (now_accepted, now_received) = (self.count(), receiver.count());
+            let flows = now_accepted >= accepted && now_received >= received;
+            if flows { Ok(()) } else { Err(format!("{now_accepted} of {accepted}, {now_received} of {received}")) }
+        })
+        .await;
+        println!("{ENOUGH} messages and {ENOUGH} webhooks came within {:.1?}", began.elapsed());
+    }
+
     /// Ends the sending; every message that was begun is repeated until it is accepted.
+    ///
+    /// # Panics
+    /// When one is not accepted.
     pub async fn finish(self) -> Vec<Accepted> {
         self.shared.is_over.store(true, Ordering::Relaxed);
         self.sending.await.expect("the senders");
@@ -84,7 +111,7 @@ async fn send_all(shared: Arc<Shared>, pace: Pace) {
 }
 
 async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
-    let receipt_id = format!("receipt-{}", number / KINDS.len() % PURCHASES);
+    let receipt_id = format!("receipt-{}", number / KINDS.len() % shared.purchases);
     let mut rtn = Rtn::new(KINDS[number % KINDS.len()], &receipt_id).later(i64::try_from(number).unwrap_or(0));
     rtn.app_user_id = format!("amzn1.account.{receipt_id}");
     let message = shared.sns.notification(&rtn);
@@ -103,19 +130,22 @@ async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
     shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(one);
 }
 
+/// A part of a story: its name, when it began and how long it took.
+pub type Phase = (String, Instant, Duration);
+
 /// The figures of the messages that were due in a time.
-pub struct Figures {
-    pub count: usize,
-    pub repeated: usize,
+struct Figures {
+    count: usize,
+    repeated: usize,
     /// Time from when a message was due until it was accepted, the shortest first.
-    pub latencies: Vec<Duration>,
+    latencies: Vec<Duration>,
     /// Time from the end of a quiet window until the webhook arrived, the shortest first.
-    pub lags: Vec<Duration>,
+    lags: Vec<Duration>,
 }
 
 impl Figures {
     /// As one line of a table.
-    pub fn line(&self, name: &str, length: Duration) -> String {
+    fn line(&self, name: &str, length: Duration) -> String {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52 messages")]
         let rate = self.count as f64 / length.as_secs_f64();
         let of = |sorted: &[Duration], part| quantile(sorted, part).copied().unwrap_or_default();
@@ -135,5 +165,69 @@ impl Figures {
     }
 }
 
-pub const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repeated | lag p50 s | lag worst s |\n\
+const HEADING: &str = "| | s | accepted | /s | p50 ms | p99 ms | worst ms | repeated | lag p50 s | lag worst s |\n\
                            |---|---|---|---|---|---|---|---|---|---|";
+
+/// For each message that was the last one of a quiet window: when it was due, and the time from the end of that window
+/// until the next webhook about its purchase.
+fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)> {
+    let Arrivals { receiver, platform_id, window } = of;
+    let mut webhooks = BTreeMap::<String, Vec<Instant>>::new();
+    for request in receiver.all().iter().filter(|request| request.is_acked()) {
+        webhooks.entry(request.collapse_key().to_owned()).or_default().push(request.began);
+    }
+    let mut messages = BTreeMap::<&str, Vec<&Accepted>>::new();
+    for message in accepted {
+        messages.entry(&message.receipt_id).or_default().push(message);
+    }
+    let mut found = Vec::new();
+    for (receipt_id, mut of_purchase) in messages {
+        let key = CollapseKey::of(platform_id, receipt_id).to_string();
+        of_purchase.sort_unstable_by_key(|message| message.accepted_at);
+        for (at, message) in of_purchase.iter().enumerate() {
+            let quiet_at = message.accepted_at + window;
+            if of_purchase.get(at + 1).is_some_and(|next| next.accepted_at < quiet_at) {
+                continue;
+            }
+            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= message.accepted_at);
+            let lag = next.map(|arrived| arrived.saturating_duration_since(quiet_at));
+            found.extend(lag.map(|lag| (message.due, lag)));
+        }
+    }
+    found
+}
+
+/// What is needed to find when webhooks about accepted messages came.
+#[derive(Clone, Copy)]
+pub struct Arrivals<'a> {
+    pub receiver: &'a Receiver,
+    pub platform_id: PlatformId,
+    pub window: Duration,
+}
+
+/// Prints a table with a line for each part of a story.
+pub fn print_figures(phases: &[Phase], accepted: &[Accepted], of: Arrivals<'_>) {
+    let lags = arrivals(accepted, of);
+    println!("{HEADING}");
+    let figures = |began: Instant, length: Duration| {
+        let is_in = |due: Instant| due >= began && due < began + length;
+        let messages: Vec<&Accepted> = accepted.iter().filter(|message| is_in(message.due)).collect();
+        let latency = |message: &&Accepted| message.accepted_at.saturating_duration_since(message.due);
+        let mut latencies: Vec<Duration> = messages.iter().map(latency).collect();
+        let mut lags: Vec<Duration> = lags.iter().filter(|(due, _)| is_in(*due)).map(|(_, lag)| *lag).collect();
+        latencies.sort_unstable();
+        lags.sort_unstable();
+        let repeated = messages.iter().map(|message| message.failures.len()).sum();
+        Figures { count: messages.len(), repeated, latencies, lags }
+    };
+    for (name, began, length) in phases {
+        println!("{}", figures(*began, *length).line(name, *length));
+    }
+    let began = phases.first().map_or_else(Instant::now, |(_, began, _)| *began);
+    println!("{}", figures(began, began.elapsed()).line("all", phases.iter().map(|(.., length)| *length).sum()));
+    let mut reasons = BTreeMap::<&str, usize>::new();
+    for failure in accepted.iter().flat_map(|message| &message.failures) {
+        *reasons.entry(failure).or_default() += 1;
+    }
+    println!("repeated because of: {reasons:?}");
+}

@@ -23,6 +23,7 @@ use status::Status;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
+use std::time::Duration;
 use temporalio_macros::{workflow, workflow_methods};
 use temporalio_workflow::{
     ContinueAsNewOptions, SyncWorkflowContext, WorkflowContext, WorkflowContextView, WorkflowResult,
@@ -77,6 +78,9 @@ impl Purchase {
                     continue;
                 }
                 Next::Settle(mode) => {
+                    if has_planted_change(ctx) {
+                        ctx.timer(Duration::from_millis(10)).await;
+                    }
                     settle(ctx, key, *mode).await;
                     continue;
                 }
@@ -195,6 +199,13 @@ fn next(ctx: &WorkflowContext<Purchase>, now: Timestamp) -> Next {
         if has_announced { Next::EndRun } else { next.clone() }
     });
     next
+}
+
+/// Whether a run has the change of a later version that a test plants: a timer before each settling.
+fn has_planted_change(ctx: &WorkflowContext<Purchase>) -> bool {
+    fail::fail_point!("run.planted_change", |_| ctx.patched("planted-change"));
+    let _ = ctx;
+    false
 }
 
 /// Continues as a new run with the same state. After a cancellation there is no next run: the sweep starts one when

@@ -1,0 +1,148 @@
+//! What an installation has under way when it is upgraded, and how each part of it ends.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::time::Duration;
+use system_tests::devices::{Device, Devices};
+use system_tests::http::{self, text};
+use system_tests::receiver::Receiver;
+use system_tests::rvs::{self, Receipt, Rvs};
+use system_tests::sns::PACKAGE;
+use system_tests::wait;
+use system_tests::world::{SOON, World};
+
+const PURCHASED: &str = "user.subscription.purchased";
+/// The customer who signs in, and the device.
+const ANNA: &str = "anna";
+const DEVICE: Device = Device(7);
+/// The receipt of that customer's device, which the store does not know yet.
+const CLAIMED: &str = "claimed";
+/// The window of the platform whose purchases are verified: it is open during the upgrade.
+const WINDOW: Duration = Duration::from_secs(30);
+/// Number of purchases of the import.
+const IMPORTED: usize = 12;
+
+pub struct Filled {
+    /// What verifies the purchases of the second platform.
+    pub rvs: Rvs,
+    /// The second platform.
+    platform_id: String,
+    /// An endpoint that refuses everything until after the upgrade.
+    refusing: Receiver,
+    /// An endpoint whose only delivery is given up before the upgrade, with the id of its destination.
+    given_up: (Receiver, String),
+    /// The message about the purchase on hold.
+    held: String,
+    /// A link to sign in to the dashboard.
+    link: String,
+}
+
+impl Filled {
+    /// Brings everything under way.
+    pub async fn fill(world: &mut World, rvs: Rvs) -> Self {
+        rvs.trust(rvs::SECRET);
+        let platform = json!({
+            "store": "amazon", "name": "verified", "package_name": format!("{PACKAGE}.verified"),
+            "environment": "sandbox", "window_seconds": WINDOW.as_secs(), "shared_secret": rvs::SECRET,
+        });
+        let platform = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok();
+        let mut refusing = Receiver::start().await;
+        let events = ["purchase.updated", "user.*", "device.*"].map(str::to_owned);
+        world.add_destination(&refusing, &events).await;
+        refusing.refuse().await;
+        let given_up = given_up(world).await;
+        let devices = Devices::with_key(&world.api, &text(&platform, "publishable_key"));
+        drop(devices.login(DEVICE, ANNA).await.ok());
+        let receipts = json!([{ "receipt_id": CLAIMED, "app_user_id": "amzn1.account.ANNA" }]);
+        let start = DEVICE.event("start", "device.session.start", &json!({ "receipts": receipts }));
+        drop(devices.report(DEVICE, &[start, DEVICE.impression("impression")]).await.ok());
+        let held = world.send("SUBSCRIPTION_PURCHASED", "held").await;
+        drop(act(world, "held", "hold").await);
+        let link = json!({ "name": "Otto", "role": "support" });
+        let link = text(&world.api.post("/v1/sign-in-links", &link).await.ok(), "path");
+        let filled = Self { rvs, platform_id: text(&platform, "id"), refusing, given_up, held, link };
+        assert_eq!(filled.import(world, IMPORTED / 2).await["accepted"], IMPORTED / 2);
+        filled
+    }
+
+    /// Ends everything, with the later release or after it, and checks the ends.
+    pub async fn check(mut self, world: &mut World) {
+        let answer = self.import(world, IMPORTED).await;
+        assert_eq!((&answer["accepted"], &answer["known"]), (&json!(IMPORTED / 2), &json!(IMPORTED / 2)), "{answer}");
+        let held = world.api.get(&format!("/v1/notifications/{}", self.held)).await.ok();
+        assert_eq!(
+            (&held["notifications"][0]["outcome"], &held["notifications"][0]["waiting_for"]),
+            (&Value::Null, &json!("hold")),
+            "{held}"
+        );
+        drop(act(world, "held", "release").await);
+        world.wait_acked("held", 1).await;
+        self.refusing.accept().await;
+        let (receiver, id) = &self.given_up;
+        let again = json!({ "failed": true, "destination_id": id, "now": true, "reason": "its endpoint is mended" });
+        drop(world.api.post("/v1/resends", &again).await.ok());
+        world.wait_delivery(id, "given-up", PURCHASED, "delivered").await;
+        receiver.check();
+        let link = format!("{}{}", world.installation.url(), self.link);
+        let shown = http::send_raw(Method::GET, &link, &[], Vec::new()).await.map(|answer| answer.status);
+        assert_eq!(shown, Ok(200), "a link to sign in");
+        self.check_claim(world).await;
+        let import = format!("/v1/platforms/{}/import", self.platform_id);
+        wait::until(SOON, "the end of the import", async || {
+            let state = world.api.get(&import).await.ok();
+            if state["settled"] == IMPORTED { Ok(()) } else { Err(state.to_string()) }
+        })
+        .await;
+    }
+
+    /// The store knows the receipt of the device from now on.
+    async fn check_claim(&self, world: &World) {
+        let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
+        self.rvs.know(CLAIMED, Receipt { app_user_id: "amzn1.account.ANNA".to_owned(), ..bought });
+        let platform_id = self.platform_id.parse().expect("a platform id");
+        let key = domain::CollapseKey::of(platform_id, CLAIMED).to_string();
+        wait::until(SOON, "the claimed purchase", async || {
+            let newest = world.receiver.about(&key).pop().map(|received| received.body).ok_or("nothing")?;
+            let data = &newest["data"];
+            let is_named = data["last_seen_external_id"] == ANNA;
+            let is_claimed = data["devices_with_access"][0]["id"] == json!(DEVICE.id());
+            if is_named && is_claimed { Ok(()) } else { Err(data.to_string()) }
+        })
+        .await;
+    }
+
+    /// Imports the first ones of the list.
+    async fn import(&self, world: &World, count: usize) -> Value {
+        let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
+        let mut purchases = Vec::new();
+        for number in 0..count {
+            let (receipt_id, app_user_id) = (format!("imported-{number}"), format!("amzn1.account.IMPORTED{number}"));
+            self.rvs.know(&receipt_id, Receipt { app_user_id: app_user_id.clone(), ..bought.clone() });
+            purchases.push(json!({ "receipt_id": receipt_id, "app_user_id": app_user_id }));
+        }
+        let path = format!("/v1/platforms/{}/import", self.platform_id);
+        world.api.post(&path, &json!({ "purchases": purchases })).await.ok()
+    }
+}
+
+/// Adds a destination whose first delivery fails for the last time, and whose endpoint then answers.
+async fn given_up(world: &mut World) -> (Receiver, String) {
+    let mut receiver = Receiver::start().await;
+    receiver.refuse().await;
+    let fields = json!({
+        "kind": "webhook", "name": "given up", "url": receiver.url(), "events": [PURCHASED], "schedule": [1],
+    });
+    let created = world.create_destination(&fields).await;
+    receiver.trust_shown(&created);
+    let id = text(&created, "id");
+    world.send("SUBSCRIPTION_PURCHASED", "given-up").await;
+    world.wait_delivery(&id, "given-up", PURCHASED, "failed").await;
+    receiver.accept().await;
+    (receiver, id)
+}
+
+/// Lets an operator act on a purchase.
+async fn act(world: &World, receipt_id: &str, action: &str) -> Value {
+    let path = format!("/v1/purchases/{}/{action}", world.key(receipt_id));
+    world.api.call(Method::POST, &path, &json!({ "reason": "an upgrade" })).await.ok()
+}

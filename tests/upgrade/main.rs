@@ -1,0 +1,86 @@
+//! An installation of an earlier release, in which everything is under way, is upgraded under load: at once, process by
+//! process with both releases side by side, and back. Nothing is lost, doubled or reordered, and `settle check` finds
+//! nothing.
+//!
+//! The later release is the program under test with planted migrations, of each kind of step, and a planted change of the
+//! workflow of purchases. The earlier one is the program that `SETTLE_TEST_EARLIER` names; without it, the program under
+//! test with nothing planted. `.ci/release` builds it from the tag of the last release and runs this:
+//! `cargo test --release --workspace --test upgrade -- --nocapture --test-threads=1`.
+
+mod filled;
+mod site;
+
+use site::{Release, Site};
+use std::time::Duration;
+use system_tests::process::Backend;
+
+/// Time of undisturbed load before and after an upgrade.
+const CALM: Duration = Duration::from_secs(10);
+
+async fn at_once(backend: Backend) {
+    let mut site = Site::start(backend).await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.phase("upgraded at once", async |site| {
+        site.stop_all().await;
+        site.migrate();
+        site.start_all(Release::Later).await;
+    })
+    .await;
+    site.phase("the later release", async |site| site.pass(CALM).await).await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_at_once_on_sqlite_loses_and_doubles_nothing() {
+    at_once(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_at_once_on_postgresql_loses_and_doubles_nothing() {
+    at_once(Backend::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_upgrade_loses_and_doubles_nothing() {
+    let mut site = Site::start(Backend::Postgres).await;
+    site.start_second_pair().await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.phase("migrated", async |site| site.migrate()).await;
+    // The earlier release works with the tables of the later one, so a crash of one of its processes mends itself.
+    for name in ["worker-b", "serve-b"] {
+        let crashed = format!("{name} of the earlier release crashed");
+        site.phase(&crashed, async |site| site.crash(name, Release::Earlier).await).await;
+    }
+    for name in ["worker-a", "serve-a", "worker-b", "serve-b"] {
+        site.phase(&format!("{name} upgraded"), async |site| site.replace(name, Release::Later).await).await;
+    }
+    site.phase("the later release", async |site| site.pass(CALM).await).await;
+    site.finish().await;
+}
+
+async fn and_back(backend: Backend) {
+    let mut site = Site::start(backend).await;
+    site.phase("upgraded at once", async |site| {
+        site.stop_all().await;
+        site.migrate();
+        site.start_all(Release::LaterWithTheSameWorkflows).await;
+    })
+    .await;
+    site.phase("back at once", async |site| {
+        site.stop_all().await;
+        site.start_all(Release::Earlier).await;
+    })
+    .await;
+    site.phase("the earlier release", async |site| site.pass(CALM).await).await;
+    site.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_on_sqlite_loses_and_doubles_nothing() {
+    and_back(Backend::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn going_back_on_postgresql_loses_and_doubles_nothing() {
+    and_back(Backend::Postgres).await;
+}

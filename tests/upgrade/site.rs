@@ -1,0 +1,265 @@
+//! The processes of both releases, with a store that sends all the time, in phases whose figures are printed.
+
+use crate::filled::Filled;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use system_tests::folder::Folder;
+use system_tests::http::{Api, text};
+use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures};
+use system_tests::process::{self, Backend, Process};
+use system_tests::world::{SOON, Setting, World};
+use system_tests::{ports, wait};
+use tokio::time::Instant;
+
+/// Messages a second; everything shares the cores of one machine.
+const PER_SECOND: f64 = 8.0;
+/// Number of purchases that the store sends messages about. Their turns are longer than a window.
+const PURCHASES: usize = 40;
+const WINDOW: Duration = Duration::from_secs(6);
+
+/// Migrations of the later release: a column, its values and an index, with which the earlier release works too.
+const MIGRATIONS: [(&str, &str); 3] = [
+    (
+        "29990101000000_planted",
+        "--step script purchases from 0.1.0\nALTER TABLE purchases ADD COLUMN planted BIGINT;\n",
+    ),
+    (
+        "29990102000000_values",
+        "--step batches purchases 5 from 0.1.0\n\
+         SELECT COUNT(*) AS value FROM purchases WHERE planted IS NULL;\n\
+         UPDATE purchases SET planted = 1
+            WHERE collapse_key IN (SELECT collapse_key FROM purchases WHERE planted IS NULL LIMIT ?);\n",
+    ),
+    (
+        "29990103000000_by_planted",
+        "--step index purchases from 0.1.0\nCREATE INDEX purchases_by_planted ON purchases (planted);\n",
+    ),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Release {
+    Earlier,
+    /// With the planted migrations and the planted change of a workflow.
+    Later,
+    /// With the planted migrations alone.
+    LaterWithTheSameWorkflows,
+}
+
+pub struct Site {
+    world: World,
+    filled: Filled,
+    store: Store,
+    earlier: PathBuf,
+    planted: Folder,
+    /// The addresses of the second `serve`.
+    second: [String; 2],
+    phases: Vec<Phase>,
+}
+
+impl Site {
+    /// Starts the earlier release, fills it, and begins to send.
+    pub async fn start(backend: Backend) -> Self {
+        let planted = Folder::new("planted");
+        for (name, text) in MIGRATIONS {
+            std::fs::write(planted.path().join(format!("{name}.sql")), text).expect("a migration");
+        }
+        let earlier = earlier();
+        let rvs = system_tests::rvs::Rvs::start().await;
+        let variables = vec![("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url())];
+        let window_seconds = WINDOW.as_secs();
+        let setting =
+            Setting { backend, window_seconds, variables, program: Some(earlier.clone()), ..Setting::default() };
+        let mut world = World::start(setting).await;
+        world.let_sweep_help("processes are stopped, and crash");
+        let filled = Filled::fill(&mut world, rvs).await;
+        let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
+        let first = world.notification_url.clone();
+        let mut urls = vec![first.clone()];
+        if backend != Backend::Sqlite {
+            urls.push(first.replace(&world.installation.public_url(), &format!("http://{}", second[0])));
+        }
+        let store = Store::start(urls, world.sns.clone(), PER_SECOND, PURCHASES);
+        Self { world, filled, store, earlier, planted, second, phases: Vec::new() }
+    }
+
+    /// Runs a part of the story, and notes how long it took.
+    pub async fn phase(&mut self, name: &str, part: impl AsyncFnOnce(&mut Self)) {
+        println!("== {name}");
+        let began = Instant::now();
+        part(self).await;
+        self.store.flows(&self.world.receiver).await;
+        self.phases.push((name.to_owned(), began, began.elapsed()));
+    }
+
+    pub async fn pass(&mut self, time: Duration) {
+        wait::pass(time).await;
+    }
+
+    /// Applies the planted migrations where `settle migrate` does so, and not the start of the process.
+    pub fn migrate(&mut self) {
+        if self.world.installation.backend() == Backend::Sqlite {
+            return;
+        }
+        let variables = self.become_release(Release::LaterWithTheSameWorkflows);
+        let variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let migrated = tokio::task::block_in_place(|| self.world.installation.call_with(&["migrate"], &variables));
+        let printed =
+            format!("{}{}", String::from_utf8_lossy(&migrated.stdout), String::from_utf8_lossy(&migrated.stderr));
+        assert!(migrated.status.success(), "{printed}");
+        println!("{}", printed.trim_end());
+    }
+
+    /// Ends all processes as an operator does.
+    pub async fn stop_all(&mut self) {
+        for process in self.world.processes() {
+            process.terminate();
+        }
+        for process in self.world.processes() {
+            assert!(process.wait_end().await.success(), "{}", process.log());
+        }
+    }
+
+    pub async fn start_all(&mut self, release: Release) {
+        for name in self.names() {
+            self.start_one(name, release).await;
+        }
+    }
+
+    /// Adds a `serve` and a `worker` of the earlier release.
+    pub async fn start_second_pair(&mut self) {
+        for name in ["serve-b", "worker-b"] {
+            let process = self.process(name, Release::Earlier);
+            self.world.join(process);
+            self.wait_ready(name).await;
+        }
+    }
+
+    /// Ends a process as an operator does, and starts it again.
+    pub async fn replace(&mut self, name: &str, release: Release) {
+        let index = self.index(name);
+        let process = &mut self.world.processes()[index];
+        process.terminate();
+        assert!(process.wait_end().await.success(), "{}", process.log());
+        self.start_one(name, release).await;
+    }
+
+    /// Kills a process (SIGKILL), and starts it again.
+    pub async fn crash(&mut self, name: &str, release: Release) {
+        let index = self.index(name);
+        self.world.processes()[index].kill9();
+        self.start_one(name, release).await;
+    }
+
+    /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
+    pub async fn finish(self) {
+        let Self { mut world, filled, store, phases, .. } = self;
+        let accepted = store.finish().await;
+        let finished_at = Instant::now();
+        world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
+        filled.check(&mut world).await;
+        let settled = settled(&world).await;
+        println!("settled {:.1?} after the last message", finished_at.elapsed());
+        for (receipt_id, count) in &settled {
+            world.check_revisions(receipt_id, *count).await.unwrap_or_else(|broken| panic!("{broken}"));
+        }
+        assert_eq!(settled.len(), PURCHASES, "{settled:?}");
+        world.receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
+        let arrivals = Arrivals { receiver: &world.receiver, platform_id: world.platform_id, window: WINDOW };
+        print_figures(&phases, &accepted, arrivals);
+        let failed = world.installation.logs().matches("[TMPRL1100]").count();
+        println!("{failed} workflow tasks went to a worker that could not run them, and were run by another one");
+        world.finish().await;
+    }
+
+    fn names(&mut self) -> Vec<&'static str> {
+        let all: &[&str] = match self.world.installation.backend() {
+            Backend::Sqlite => &["run"],
+            Backend::Postgres | Backend::SyncedPostgres => &["serve-a", "worker-a", "serve-b", "worker-b"],
+        };
+        all[..self.world.processes().len()].to_vec()
+    }
+
+    fn index(&mut self, name: &str) -> usize {
+        self.names().iter().position(|one| *one == name).expect("a process that was started")
+    }
+
+    async fn start_one(&mut self, name: &str, release: Release) {
+        let (index, process) = (self.index(name), self.process(name, release));
+        self.world.processes()[index] = process;
+        self.wait_ready(name).await;
+    }
+
+    fn process(&mut self, name: &str, release: Release) -> Process {
+        let variables = self.become_release(release);
+        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let rvs = self.filled.rvs.url();
+        variables.push(("SETTLE_AMAZON_RVS_URL", &rvs));
+        let installation = &self.world.installation;
+        match name {
+            "serve-b" => installation.serve_at(self.second.clone(), &variables),
+            _ => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
+        }
+    }
+
+    /// From now on processes are of this release. Returns their variables.
+    fn become_release(&mut self, release: Release) -> Vec<(String, String)> {
+        let planted = format!("migrate.planted=return({})", self.planted.path().display());
+        let (program, fail_points) = match release {
+            Release::Earlier => (self.earlier.clone(), None),
+            Release::Later => (process::program(), Some(format!("{planted};run.planted_change=return"))),
+            Release::LaterWithTheSameWorkflows => (process::program(), Some(planted)),
+        };
+        self.world.installation.set_program(program);
+        fail_points.into_iter().map(|points| ("FAILPOINTS".to_owned(), points)).collect()
+    }
+
+    /// Waits until a process that serves HTTP is ready; a worker is once deliveries go on.
+    async fn wait_ready(&mut self, name: &str) {
+        let url = match name {
+            "serve-b" => format!("http://{}", self.second[1]),
+            "run" | "serve-a" => self.world.installation.url(),
+            _ => return,
+        };
+        let (index, api) = (self.index(name), Api::new(&url, ""));
+        let process = &mut self.world.processes()[index];
+        wait::until(RECOVERED, &format!("{name} to be ready"), async || {
+            if let Some(status) = process.exit_status() {
+                panic!("{name} ended with {status}:\n{}", process.log());
+            }
+            let answer = api.try_get("/readyz").await?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
+    }
+}
+
+/// The program of the earlier release.
+fn earlier() -> PathBuf {
+    #[expect(clippy::disallowed_methods, reason = "the gate builds it")]
+    let named = std::env::var_os("SETTLE_TEST_EARLIER");
+    let Some(named) = named else {
+        println!("SETTLE_TEST_EARLIER names no program: the one under test is also the earlier release");
+        return process::program();
+    };
+    std::fs::canonicalize(named).expect("the program of the earlier release")
+}
+
+/// Waits until every message has its outcome; returns the number of settled ones of each receipt that the store sent.
+async fn settled(world: &World) -> BTreeMap<String, usize> {
+    let all = wait::until(SOON, "the outcomes of all messages", async || {
+        let all = world.api.all("/v1/notifications?limit=500").await;
+        let open: Vec<&Value> = all.iter().filter(|one| one["outcome"].is_null()).collect();
+        if open.is_empty() { Ok(all) } else { Err(format!("{} have none, such as {}", open.len(), open[0])) }
+    })
+    .await;
+    let mut settled = BTreeMap::new();
+    for one in &all {
+        let receipt_id = text(one, "receipt_id");
+        if receipt_id.starts_with("receipt-") {
+            *settled.entry(receipt_id).or_default() += usize::from(one["outcome"] == "settled");
+        }
+    }
+    settled
+}
