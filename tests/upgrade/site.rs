@@ -11,7 +11,12 @@ use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures
 use system_tests::process::{self, Backend, Process};
 use system_tests::world::{SOON, Setting, World};
 use system_tests::{ports, wait};
+use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
+use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
+
+/// The name of the markers of `patched`.
+const PATCH: &str = "core_patch";
 
 /// Messages a second; everything shares the cores of one machine.
 const PER_SECOND: f64 = 8.0;
@@ -56,10 +61,12 @@ pub struct Site {
     /// The addresses of the second `serve`.
     second: [String; 2],
     phases: Vec<Phase>,
+    /// Whether a process had the planted change.
+    has_changed: bool,
 }
 
 impl Site {
-    /// Starts the earlier release, fills it, and begins to send.
+    /// Starts the earlier release, on PostgreSQL two `serve` and two `worker`, fills it, and begins to send.
     pub async fn start(backend: Backend) -> Self {
         let planted = Folder::new("planted");
         for (name, text) in MIGRATIONS {
@@ -81,7 +88,11 @@ impl Site {
             urls.push(first.replace(&world.installation.public_url(), &format!("http://{}", second[0])));
         }
         let store = Store::start(urls, world.sns.clone(), PER_SECOND, PURCHASES);
-        Self { world, filled, store, earlier, planted, second, phases: Vec::new() }
+        let mut site = Self { world, filled, store, earlier, planted, second, phases: Vec::new(), has_changed: false };
+        if backend != Backend::Sqlite {
+            site.start_second_pair().await;
+        }
+        site
     }
 
     /// Runs a part of the story, and notes how long it took.
@@ -128,7 +139,7 @@ impl Site {
     }
 
     /// Adds a `serve` and a `worker` of the earlier release.
-    pub async fn start_second_pair(&mut self) {
+    async fn start_second_pair(&mut self) {
         for name in ["serve-b", "worker-b"] {
             let process = self.process(name, Release::Earlier);
             self.world.join(process);
@@ -154,7 +165,7 @@ impl Site {
 
     /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
     pub async fn finish(self) {
-        let Self { mut world, filled, store, phases, .. } = self;
+        let Self { mut world, filled, store, phases, has_changed, .. } = self;
         let accepted = store.finish().await;
         let finished_at = Instant::now();
         world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
@@ -170,6 +181,9 @@ impl Site {
         print_figures(&phases, &accepted, arrivals);
         let failed = world.installation.logs().matches("[TMPRL1100]").count();
         println!("{failed} workflow tasks went to a worker that could not run them, and were run by another one");
+        let changed = changed(&world, settled.keys()).await;
+        println!("{changed} of {PURCHASES} purchases have a run with the planted change");
+        assert_eq!(changed > 0, has_changed, "the planted change of a workflow");
         world.finish().await;
     }
 
@@ -212,6 +226,7 @@ impl Site {
             Release::LaterWithTheSameWorkflows => (process::program(), Some(planted)),
         };
         self.world.installation.set_program(program);
+        self.has_changed |= release == Release::Later;
         fail_points.into_iter().map(|points| ("FAILPOINTS".to_owned(), points)).collect()
     }
 
@@ -244,6 +259,20 @@ fn earlier() -> PathBuf {
         return process::program();
     };
     std::fs::canonicalize(named).expect("the program of the earlier release")
+}
+
+/// The number of receipts whose latest run has the planted change.
+async fn changed(world: &World, receipts: impl Iterator<Item = &String>) -> usize {
+    let mut changed = 0;
+    for receipt_id in receipts {
+        let history = world.temporal.history(&world.workflow(receipt_id)).await;
+        let is_patch = |event: &HistoryEvent| match event.attributes.as_ref() {
+            Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.marker_name == PATCH,
+            _ => false,
+        };
+        changed += usize::from(history.iter().any(is_patch));
+    }
+    changed
 }
 
 /// Waits until every message has its outcome; returns the number of settled ones of each receipt that the store sent.
