@@ -184,6 +184,24 @@ fn the_first_page_leads_to_every_readme() {
     none("no link leads here", lost);
 }
 
+/// Whether a sentence follows the title of a document.
+fn begins_with_a_sentence(document: &Document) -> bool {
+    let mut lines = document.text.lines().filter(|line| !line.is_empty());
+    let has_title = lines.next().is_some_and(|line| line.starts_with("# "));
+    has_title && lines.next().is_some_and(|line| line.starts_with(char::is_alphabetic))
+}
+
+#[test]
+fn every_document_begins_with_its_purpose() {
+    let documents = documents::all();
+    let others = documents.iter().filter(|document| !begins_with_a_sentence(document));
+    none("begin these with what they help to do", others.map(|document| document.path.clone()));
+    for begin in ["## A part\nText", "* an entry", "`code` first", "| a | table |"] {
+        let document = Document { path: String::new(), text: format!("# Title\n\n{begin}\n") };
+        assert!(!begins_with_a_sentence(&document), "{begin}");
+    }
+}
+
 #[test]
 fn every_line_for_the_temporal_cli_is_among_the_tested_ones() {
     let mut untested = Vec::new();
