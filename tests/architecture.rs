@@ -2,6 +2,7 @@
 //! of the code and of the documents.
 
 mod documents;
+mod forge;
 mod promises;
 mod rooms;
 mod telemetry;

@@ -1,7 +1,7 @@
-//! Checks the Markdown documents: links resolve, no sentence is written twice, examples are valid, and the first page
-//! is short.
+//! Checks the Markdown documents: links resolve, no sentence is written twice, examples are valid, the first page is
+//! short, and each document is a page of the book.
 
-use super::{none, sources};
+use super::{Source, has_identifier, none, sources};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -12,6 +12,10 @@ const FIRST: &str = "README.md";
 const FIRST_LINES: usize = 150;
 /// Maximum number of tables of the first page.
 const FIRST_TABLES: usize = 2;
+/// The program that builds the book, with the list of its pages.
+const BOOK: &str = ".ci/book";
+/// The document with the places of a change.
+const PLACES: &str = "CONTRIBUTING.md";
 /// The document with an example body of each kind of event.
 const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
 /// Minimum length of a sentence that may not be in two documents, in bytes.
@@ -182,6 +186,61 @@ fn the_first_page_leads_to_every_readme() {
     }
     let lost = documents::all().into_iter().map(|document| document.path).filter(|path| !found.contains(path));
     none("no link leads here", lost);
+}
+
+#[test]
+fn every_document_is_a_page_of_the_book() {
+    let program = std::fs::read_to_string(documents::root().join(BOOK)).expect("the program");
+    let pages: BTreeSet<&str> = program.lines().map(str::trim).filter(|line| line.ends_with(".md")).collect();
+    let documents = documents::all();
+    let documents: BTreeSet<&str> = documents.iter().map(|document| document.path.as_str()).collect();
+    none("no part of the book has these", documents.difference(&pages).map(ToString::to_string));
+    none("the book has these, which do not exist", pages.difference(&documents).map(ToString::to_string));
+}
+
+/// Whether a sentence follows the title of a document.
+fn begins_with_a_sentence(document: &Document) -> bool {
+    let mut lines = document.text.lines().filter(|line| !line.is_empty());
+    let has_title = lines.next().is_some_and(|line| line.starts_with("# "));
+    has_title && lines.next().is_some_and(|line| line.starts_with(char::is_alphabetic))
+}
+
+#[test]
+fn every_document_begins_with_its_purpose() {
+    let documents = documents::all();
+    let others = documents.iter().filter(|document| !begins_with_a_sentence(document));
+    none("begin these with what they help to do", others.map(|document| document.path.clone()));
+    for begin in ["## A part\nText", "* an entry", "`code` first", "| a | table |"] {
+        let document = Document { path: String::new(), text: format!("# Title\n\n{begin}\n") };
+        assert!(!begins_with_a_sentence(&document), "{begin}");
+    }
+}
+
+/// Whether a text in inline code is a command, a file, a folder or an identifier of the sources. In paths, `NAME` and
+/// `KIND` stand for any store and kind of destination.
+fn is_known(code: &str, sources: &[Source]) -> bool {
+    if code.contains(' ') || code.starts_with('-') {
+        return true;
+    }
+    if code.contains(['/', '.']) {
+        let path = code.replace("NAME", "amazon").replace("KIND", "email");
+        let end = format!("/{path}");
+        return documents::root().join(&path).exists() || sources.iter().any(|source| source.path.ends_with(&end));
+    }
+    let last = code.rsplit("::").next().unwrap_or_default();
+    sources.iter().any(|source| has_identifier(&source.text, last))
+}
+
+#[test]
+fn the_places_of_a_change_exist() {
+    let (document, sources) = (Document::read(PLACES), sources());
+    let prose = document.prose().collect::<Vec<_>>().join("\n");
+    let codes: BTreeSet<&str> = prose.split('`').skip(1).step_by(2).collect();
+    assert!(codes.len() > 50, "{codes:?}");
+    none("these do not exist", codes.into_iter().filter(|code| !is_known(code, &sources)).map(str::to_owned));
+    for unknown in ["api/src/stores/NAME/nothing.rs", "nothing.rs", "Store::no_such_function"] {
+        assert!(!is_known(unknown, &[]), "{unknown}");
+    }
 }
 
 #[test]

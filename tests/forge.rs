@@ -1,0 +1,24 @@
+//! The workflow of a forge starts the scripts of `.ci`, and does nothing else.
+
+use super::{none, root};
+use serde_json::{Value, json};
+
+const FILE: &str = ".github/workflows/gate.yml";
+/// What it starts, each in a job of its own.
+const SCRIPTS: [&str; 3] = [".ci/package", ".ci/release", ".ci/run"];
+
+#[test]
+fn a_forge_starts_the_gates_and_does_nothing_else() {
+    let text = std::fs::read_to_string(root().join(FILE)).expect("a workflow");
+    let workflow: Value = serde_saphyr::from_str(&text).expect("YAML");
+    let jobs = workflow["jobs"].as_object().expect("jobs");
+    let steps: Vec<&Value> = jobs.values().flat_map(|job| job["steps"].as_array().expect("steps")).collect();
+    let mut started: Vec<&str> = steps.iter().filter_map(|step| step["run"].as_str()).collect();
+    started.sort_unstable();
+    assert_eq!(started, SCRIPTS);
+    let is_checkout = |action: &str| action.starts_with("actions/checkout@");
+    let actions = steps.iter().filter_map(|step| step["uses"].as_str());
+    none("it uses these", actions.filter(|action| !is_checkout(action)).map(str::to_owned));
+    assert_eq!(steps.len(), 2 * SCRIPTS.len(), "a checkout and a script in each job");
+    assert_eq!(workflow["permissions"], json!({ "contents": "read" }));
+}
