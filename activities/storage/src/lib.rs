@@ -93,7 +93,7 @@ pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStatus, DeviceAccess, MoveSince, Past,
 };
-pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
+pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, PendingDeliveries, SentBody};
 pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
 };

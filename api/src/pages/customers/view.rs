@@ -257,7 +257,7 @@ impl<'a> CustomerPage<'a> {
             revision: detail.user_revision,
             notices: {
                 let all = renewing_together(&read.purchases.items, &detail.purchases);
-                let stuck = stuck::notices(visit, &read.destinations, &read.deliveries).into_iter();
+                let stuck = stuck::notices(visit, of).into_iter();
                 stuck.chain(all.iter().map(|text| Notice::of(text))).collect()
             },
             environments: environments.into_iter().flatten().collect(),
