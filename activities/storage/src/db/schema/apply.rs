@@ -152,7 +152,8 @@ fn patiently<T>(
     loop {
         match part(connection) {
             Err(error) if (error.is_of_lock() || error.is_of_deadlock()) && attempt < ATTEMPTS => {
-                report(&Progress::Blocked { name: migration.name.clone(), attempt, attempts: ATTEMPTS, wait });
+                let (name, is_deadlock) = (migration.name.clone(), error.is_of_deadlock());
+                report(&Progress::Blocked { name, is_deadlock, attempt, attempts: ATTEMPTS, wait });
                 std::thread::sleep(wait);
                 attempt += 1;
                 wait = (wait * 2).min(LONGEST_PAUSE);
