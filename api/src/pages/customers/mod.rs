@@ -8,8 +8,8 @@ mod merge;
 mod moved;
 pub mod paid;
 mod past;
-mod stuck;
 mod view;
+mod warnings;
 mod why;
 
 use super::Screen;

@@ -1,4 +1,4 @@
-//! The notices above all else on the page of a customer: the destinations that do not accept the customer's events,
+//! The warnings above all else on the page of a customer: the destinations that do not accept the customer's events,
 //! since when and why, who must act, and when the next attempt is. Pure.
 
 use super::Portrait;
@@ -10,22 +10,22 @@ use std::collections::BTreeSet;
 use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries};
 
 /// What to know before all else.
-pub struct Notice {
+pub struct Warning {
     pub sentence: Sentence,
     /// The name and the page of the destination that it is about.
     pub destination: Option<(String, String)>,
 }
 
-impl Notice {
-    /// A notice about no destination.
+impl Warning {
+    /// A warning about no destination.
     pub fn of(text: &str) -> Self {
         Self { sentence: Sentence::new(text), destination: None }
     }
 }
 
-/// A notice for each destination that does not accept the customer's events.
-pub fn notices(visit: &Visit, of: &Portrait) -> Vec<Notice> {
-    let notice = |one: &Destination| {
+/// A warning for each destination that does not accept the customer's events.
+pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
+    let warning = |one: &Destination| {
         let missing = Missing {
             pending: of.pending.iter().find(|pending| pending.destination_id == one.id),
             failed: {
@@ -36,9 +36,9 @@ pub fn notices(visit: &Visit, of: &Portrait) -> Vec<Notice> {
         };
         let sentence = missing.sentence(one, visit.now)?;
         let page = visit.to(&format!("/ui/destinations/{}", one.id));
-        Some(Notice { sentence: Sentence::new(&sentence), destination: Some((one.name.clone(), page)) })
+        Some(Warning { sentence: Sentence::new(&sentence), destination: Some((one.name.clone(), page)) })
     };
-    of.read.destinations.iter().filter_map(notice).collect()
+    of.read.destinations.iter().filter_map(warning).collect()
 }
 
 /// The events of a customer that a destination does not have.
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_refuses_events_is_a_notice() {
+    fn a_destination_that_refuses_events_is_a_warning() {
         let failing = backend(State::Failing);
         let text = sentence(&failing, Some(&pending(5, 1))).unwrap();
         let begin = format!("Our backend does not have 5 events of this customer, since {}: the endpoint", at(1));
