@@ -10,7 +10,7 @@
 use super::Config;
 use crate::destinations::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::{COMMAND, Reply};
+use crate::http::{CLOSING, COMMAND, Reply};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
@@ -20,8 +20,6 @@ const RECIPIENT: &str = "RCPT";
 const OF_MAIL: [&str; 2] = [RECIPIENT, "DATA"];
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
-/// The server is closing: it takes no mail now.
-const CLOSING: u16 = 421;
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
