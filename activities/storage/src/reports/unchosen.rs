@@ -45,7 +45,7 @@ pub struct UnchosenType {
 
 row! {
     /// A payment beside one of its corrections, if it has one.
-    struct PaymentRow {
+    struct UnchosenRow {
         collapse_key: CollapseKey,
         number: i64,
         kind: EntryKind,
@@ -100,7 +100,7 @@ impl Store {
             for integration in integrations_of(connection, app)? {
                 let destination = &integration.destination;
                 let payments = sql(PAYMENTS.of(OF_KEYS)).uncached().bind(destination.id).bind(destination.created_at);
-                let rows: Vec<PaymentRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
+                let rows: Vec<UnchosenRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
                 all.extend(unchosen(&rows, destination));
             }
             Ok(all)
@@ -116,7 +116,7 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
     for event_type in types {
         let payments = sql(PAYMENTS.of(OF_TYPE)).bind(destination.id).bind(destination.created_at);
         let payments = payments.bind(destination.app_id).bind(event_type).bind(destination.app_id).bind(event_type);
-        let rows: Vec<PaymentRow> = payments.all(connection)?;
+        let rows: Vec<UnchosenRow> = payments.all(connection)?;
         let found = unchosen(&rows, destination);
         if found.is_empty() {
             continue;
@@ -137,9 +137,9 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
 }
 
 /// The payments that an integration did not get, since it chose none of the events that announce them.
-fn unchosen(rows: &[PaymentRow], destination: &Destination) -> Vec<UnchosenPayment> {
+fn unchosen(rows: &[UnchosenRow], destination: &Destination) -> Vec<UnchosenPayment> {
     let payments = rows.chunk_by(|a, b| (a.collapse_key, a.number) == (b.collapse_key, b.number));
-    let payment = |all: &[PaymentRow]| {
+    let payment = |all: &[UnchosenRow]| {
         let first = all.first()?;
         let types = [Some(&first.event_type), first.other_event_type.as_ref()];
         let is_chosen = types.into_iter().flatten().any(|event_type| destination.chose(event_type));
