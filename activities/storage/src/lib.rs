@@ -5,6 +5,8 @@ mod db;
 mod delivery;
 mod devices;
 mod events;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 mod inbox;
 mod people;
 mod purchases;

@@ -99,10 +99,9 @@ impl Missing<'_> {
 #[cfg(test)]
 mod tests {
     use super::Missing;
-    use domain::event::Wildcards;
     use domain::health::State;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
-    use storage::{DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries};
+    use storage::{DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries, fixtures};
     use uuid::Uuid;
 
     fn at(second: i64) -> Timestamp {
@@ -110,21 +109,8 @@ mod tests {
     }
 
     fn backend(state: State) -> Destination {
-        Destination {
-            id: DestinationId::new(Uuid::nil()),
-            app_id: domain::AppId::new(Uuid::nil()),
-            kind: "http".to_owned(),
-            common: DestinationSettings::new("Our backend"),
-            wildcards: Wildcards::Everything,
-            settings: serde_json::Value::default(),
-            per_user: false,
-            per_request: 1,
-            profile: None,
-            state,
-            reason: None,
-            since: at(0),
-            created_at: at(0),
-        }
+        let common = DestinationSettings::new("Our backend");
+        Destination { common, state, ..fixtures::destination("http", serde_json::Value::default()) }
     }
 
     fn pending(events: i64, failing: i64) -> PendingDeliveries {
