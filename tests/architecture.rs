@@ -253,6 +253,8 @@ fn fail_points_are_compiled_into_tests_only() {
             let is_tests = package["name"] == "system-tests" && dependency["kind"] == "dev";
             let requested = names(&dependency["features"]);
             assert!(is_tests || !requested, "{} asks for them: {dependency}", package["name"]);
+            let has_fixtures = dependency["features"].to_string().contains("fixtures");
+            assert!(dependency["kind"] == "dev" || !has_fixtures, "{} has fixtures: {dependency}", package["name"]);
         }
     }
 }

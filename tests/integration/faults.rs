@@ -14,7 +14,7 @@ use serde_json::json;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, EndpointSignal, Verdict};
+use storage::{Attempt, AttemptClass, EndpointSignal, Verdict, fixtures};
 use system_tests::faulty::{Fault, Faulty};
 use tokio::time::Instant;
 
@@ -68,7 +68,7 @@ impl AttemptResult {
 }
 
 fn attempt() -> Attempt {
-    ready::attempt("purchase.updated", "{\"a\":1}")
+    fixtures::attempt("purchase.updated", "{\"a\":1}")
 }
 
 fn config(url: &str) -> Config {

@@ -11,7 +11,7 @@ use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
-use storage::{Attempt, AttemptClass, EndpointSignal, EventResult, Verdict};
+use storage::{Attempt, AttemptClass, EndpointSignal, EventResult, Verdict, fixtures};
 use system_tests::mailbox::{Mailbox, Protection};
 use uuid::Uuid;
 
@@ -58,7 +58,7 @@ impl Desk {
             delivery_id: DeliveryId::new(Uuid::from_u128(7)),
             number,
             first_tried_at: (number > 1).then_some(FIRST),
-            ..ready::attempt("destination.failing", &letter.to_string())
+            ..fixtures::attempt("destination.failing", &letter.to_string())
         };
         let request = self.config.request(at, std::slice::from_ref(&event)).expect("a request");
         let reply = self.http.send(request).await;

@@ -337,6 +337,9 @@ fn a_deadlock_with_another_session_is_tried_again() {
     let text =
         "--step script notes\nALTER TABLE drafts ADD COLUMN kind TEXT;\nALTER TABLE notes ADD COLUMN kind TEXT;\n";
     site.plant((KIND.0, text));
+    // Nearly as long as a step waits for a lock: the other session has this time to close the circle.
+    let late = "format('ALTER DATABASE %I SET deadlock_timeout = 1500', current_database())";
+    site.raw().run(&format!("DO $$ BEGIN EXECUTE {late}; END $$"));
     let mut other = site.raw();
     // The session of the migration notices the deadlock first.
     other.run("SET deadlock_timeout = '1min'");
@@ -349,5 +352,5 @@ fn a_deadlock_with_another_session_is_tried_again() {
     other.run("LOCK TABLE drafts IN ACCESS SHARE MODE");
     other.run("COMMIT");
     assert!(migrating.end().success(), "{}", migrating.log());
-    assert!(migrating.log().contains("(attempt 1 of 30)"), "{}", migrating.log());
+    assert!(migrating.log().contains("kind: deadlock with another session (attempt 1 of 30)"), "{}", migrating.log());
 }

@@ -120,14 +120,36 @@ fn entries(schema: &Value, name: &str) -> BTreeSet<String> {
     }
 }
 
+/// The schemas that a schema is combined of; itself if it is not.
+fn combined<'a>(schema: &'a Value, combination: &str) -> Vec<&'a Value> {
+    schema[combination].as_array().map_or_else(|| vec![schema], |all| all.iter().collect())
+}
+
+/// Whether the old schema allows all that the new one does.
+fn is_within(old: &Value, new: &Value) -> bool {
+    let mut broken = Vec::new();
+    compare(old, new, "", &mut broken);
+    broken.is_empty()
+}
+
 /// Adds what an event of the new schema may lack or have that the old one does not allow.
 fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     let optional = &entries(old, "required") - &entries(new, "required");
     broken.extend(optional.iter().map(|name| format!("{place}: {name} is not required any more")));
-    for limit in ["type", "enum", "const"] {
+    for limit in ["type", "enum", "const", "$ref", "format", "pattern", "minimum", "maximum", "additionalProperties"] {
         let (allowed, possible) = (entries(old, limit), entries(new, limit));
         if !allowed.is_empty() && (possible.is_empty() || !possible.is_subset(&allowed)) {
             broken.push(format!("{place}: {limit} was {allowed:?}, and is {possible:?}"));
+        }
+    }
+    for choice in ["anyOf", "oneOf"].into_iter().filter(|choice| old[choice].is_array()) {
+        let allowed = combined(old, choice);
+        let others = combined(new, choice).into_iter().filter(|new| !allowed.iter().any(|old| is_within(old, new)));
+        broken.extend(others.map(|new| format!("{place}: {choice} did not allow {new}")));
+    }
+    for old in old["allOf"].as_array().into_iter().flatten() {
+        if !combined(new, "allOf").iter().any(|new| is_within(old, new)) {
+            broken.push(format!("{place}: allOf had {old}"));
         }
     }
     let none = Map::new();
@@ -164,4 +186,33 @@ fn a_schema_that_is_not_only_extended_is_noticed() {
     check(&json!({ "required": ["a"], "properties": { "a": a } }), &["event/b is gone"]);
     let other = json!({ "items": { "enum": ["x", "z"] } });
     check(&json!({ "required": ["a"], "properties": { "a": a, "b": other } }), &["event/b/*: enum"]);
+}
+
+#[test]
+fn a_changed_limit_or_alternative_is_noticed() {
+    let reference = |name: &str| json!({ "$ref": format!("#/$defs/{name}") });
+    let (one, other, nothing) = (reference("One"), reference("Other"), json!({ "type": "null" }));
+    let (time, day) = (json!({ "format": "date-time" }), json!({ "format": "date" }));
+    let hex = json!({ "pattern": "^[0-9a-f]{64}$", "type": "string" });
+    let (closed, open) = (json!({ "additionalProperties": false }), json!({}));
+    for (old, new, part) in [
+        (&one, &other, "$ref was"),
+        (&time, &day, "format was"),
+        (&time, &open, "format was"),
+        (&hex, &json!({ "type": "string" }), "pattern was"),
+        (&json!({ "minimum": 1 }), &json!({ "minimum": 0 }), "minimum was"),
+        (&closed, &open, "additionalProperties was"),
+        (&json!({ "anyOf": [one, nothing] }), &json!({ "anyOf": [other, nothing] }), "anyOf did not allow"),
+        (&json!({ "oneOf": [one] }), &json!({ "oneOf": [one, nothing] }), "oneOf did not allow"),
+        (&json!({ "anyOf": [one, nothing] }), &open, "anyOf did not allow"),
+        (&json!({ "allOf": [one, time] }), &json!({ "allOf": [one] }), "allOf had"),
+    ] {
+        let mut broken = Vec::new();
+        compare(old, new, "event", &mut broken);
+        assert!(broken.len() == 1 && broken[0].contains(part), "{old} {new}: {broken:?}");
+        assert!(is_within(old, old), "{old}");
+    }
+    assert!(is_within(&json!({ "anyOf": [one, nothing] }), &one), "only one of them is left");
+    assert!(is_within(&json!({ "oneOf": [one, nothing] }), &json!({ "oneOf": [nothing] })));
+    assert!(is_within(&one, &json!({ "allOf": [one, time], "$ref": one["$ref"] })));
 }

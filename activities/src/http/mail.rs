@@ -14,7 +14,7 @@ use lettre::transport::smtp::client::{
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use protocols::http::{COMMAND, Envelope, Failure, Reply, Security};
+use protocols::http::{CLOSING, COMMAND, Envelope, Failure, Reply, Security};
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use std::error::Error as _;
@@ -27,8 +27,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Logins that carry the password itself: TLS protects it.
 const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
-/// The server closes the connection.
-const CLOSING: u16 = 421;
 /// Maximum length of a recorded answer in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 

@@ -5,6 +5,8 @@ mod db;
 mod delivery;
 mod devices;
 mod events;
+#[cfg(feature = "fixtures")]
+pub mod fixtures;
 mod inbox;
 mod people;
 mod purchases;
@@ -93,7 +95,7 @@ pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStatus, DeviceAccess, MoveSince, Past,
 };
-pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
+pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, PendingDeliveries, SentBody};
 pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
 };

@@ -133,7 +133,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
         devices,
         allowed: allowed(config),
         send: sender(config),
-        tested: Default::default(),
+        test_quota: Default::default(),
         admin_token,
         keys: Keys::new(Refusals::default()),
         public_url: config.http.public_url.clone(),

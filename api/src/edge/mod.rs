@@ -3,7 +3,7 @@
 pub mod hosts;
 pub mod live;
 pub mod pages;
-mod tested;
+mod test_quota;
 
 pub use crate::stores::amazon::Answer;
 pub use crate::stores::amazon::sample::{NoSample, SampleSettings, Sent as SentSample};
@@ -23,7 +23,7 @@ use secrecy::SecretString;
 use std::sync::Arc;
 use std::time::Duration;
 use storage::{Platform, Store, chain};
-use tested::Tested;
+use test_quota::TestQuota;
 use tokio::sync::{Mutex, Semaphore};
 use url::Url;
 use workflows::signal::Signal;
@@ -48,7 +48,7 @@ pub struct Edge {
     pub allowed: Allowed,
     /// Sends a request to a destination, to test the connection.
     pub send: Sender,
-    pub tested: Tested,
+    pub test_quota: TestQuota,
     /// The bearer token that is a key of all apps with the role `admin`.
     pub admin_token: SecretString,
     pub keys: Keys,

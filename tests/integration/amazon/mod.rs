@@ -207,7 +207,7 @@ impl World {
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
-            tested: Default::default(),
+            test_quota: Default::default(),
             admin_token: SecretString::from("the-admin-token-of-the-tests"),
             keys: Keys::new(Refusals::new(NonZeroU32::MAX, std::time::Duration::from_nanos(1))),
             public_url: "https://settle.example.com/".parse().expect("a URL"),

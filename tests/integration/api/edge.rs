@@ -226,7 +226,7 @@ impl Service {
             devices: Devices::new(&config.devices),
             allowed: api::allowed(&config),
             send: api::sender(&config),
-            tested: Default::default(),
+            test_quota: Default::default(),
             admin_token: SecretString::from(TOKEN),
             keys: Keys::new(refusals),
             public_url: "https://settle.example.com/base/".parse().expect("a URL"),

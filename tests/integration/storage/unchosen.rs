@@ -59,3 +59,20 @@ story! {
         assert_eq!(world.store.unchosen_payments(world.app.id, Vec::new()).await.unwrap(), []);
     }
 }
+
+story! {
+    async fn a_busy_app_hides_no_payment_of_a_quiet_one(world: World) {
+        world.sell("9.99").await;
+        let renewals = world.chooser("renewals", TransitionKind::Renewed.event_type()).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        let alone = world.counted(renewals).await;
+        let [one] = alone.as_slice() else { panic!("{alone:?}") };
+        assert_eq!((one.payments, one.is_least), (1, false));
+        world.raw().run(
+            "INSERT INTO events (id, collapse_key, app_id, event_type, revision, body, created_at)
+                WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 1000)
+                SELECT 'b' || i, 'b' || i, 'busy', 'user.subscription.purchased', 1, '{}', i FROM numbers",
+        );
+        assert_eq!(world.counted(renewals).await, alone);
+    }
+}

@@ -1,45 +1,15 @@
 //! The secrets of a rotation, and what the tests of the kinds share.
 
 use super::Rotation;
-use domain::event::Wildcards;
-use domain::{AppId, CollapseKey, DeliveryId, DestinationId, DeviceId, Environment, EventId, Timestamp};
+use domain::{CollapseKey, DeviceId, Environment, EventId, Timestamp};
 use serde_json::Value;
-use storage::{Attempt, Destination, DestinationSettings, StreamedEvent, Unsent};
+pub(super) use storage::fixtures::destination;
+use storage::{Attempt, StreamedEvent, Unsent, fixtures};
 use uuid::Uuid;
 
-/// A destination of this kind that is healthy and sends each event by itself.
-pub(super) fn destination(kind: &str, settings: Value) -> Destination {
-    Destination {
-        id: DestinationId::new(Uuid::nil()),
-        app_id: AppId::new(Uuid::nil()),
-        kind: kind.to_owned(),
-        common: DestinationSettings::new(""),
-        wildcards: Wildcards::Everything,
-        settings,
-        per_user: false,
-        per_request: 1,
-        profile: None,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
-    }
-}
-
-/// The first attempt at an event with this frozen body.
+/// The first attempt at a `purchase.updated` with this frozen body.
 pub(super) fn attempt(body: &str) -> Attempt {
-    Attempt {
-        delivery_id: DeliveryId::of(DestinationId::new(Uuid::nil()), EventId::new(Uuid::nil()), 0),
-        event_id: EventId::new(Uuid::nil()),
-        event_type: "purchase.updated".to_owned(),
-        revision: 1,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
-        body: body.to_owned(),
-        traceparent: None,
-    }
+    fixtures::attempt("purchase.updated", body)
 }
 
 /// An event that is not rendered yet, about no customer.

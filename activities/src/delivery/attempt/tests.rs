@@ -1,46 +1,20 @@
 use super::*;
-use domain::AppId;
-use domain::event::Wildcards;
 use domain::time::DAY;
 use protocols::destinations::{Allowed, webhook};
 use serde_json::json;
-use storage::{Destination, DestinationSettings};
+use storage::fixtures;
 use uuid::Uuid;
 
 fn config() -> Config {
     let fields = json!({ "url": "https://example.com/hook" });
     let completed = Config::create(webhook::KIND, fields.as_object().unwrap(), &Allowed::default(), [7; 32]).unwrap();
-    let destination = Destination {
-        id: DestinationId::new(Uuid::nil()),
-        app_id: AppId::new(Uuid::nil()),
-        kind: webhook::KIND.to_owned(),
-        common: DestinationSettings::new(""),
-        wildcards: Wildcards::Everything,
-        settings: completed.settings,
-        per_user: false,
-        per_request: 1,
-        profile: None,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: Timestamp::default(),
-        created_at: Timestamp::default(),
-    };
+    let destination = fixtures::destination(webhook::KIND, completed.settings);
     Config::ready(&destination, &completed.secret, &Allowed::default()).unwrap()
 }
 
 fn attempt(number: u8) -> Attempt {
-    Attempt {
-        delivery_id: DeliveryId::new(Uuid::from_bytes([number; 16])),
-        event_id: domain::EventId::new(Uuid::nil()),
-        event_type: "user.subscription.renewed".to_owned(),
-        revision: 1,
-        number: 1,
-        refusals: 0,
-        first_tried_at: None,
-        is_stale: false,
-        body: String::new(),
-        traceparent: None,
-    }
+    let delivery_id = DeliveryId::new(Uuid::from_bytes([number; 16]));
+    Attempt { delivery_id, ..fixtures::attempt("user.subscription.renewed", "") }
 }
 
 #[test]

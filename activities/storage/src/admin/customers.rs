@@ -60,15 +60,16 @@ impl Store {
         .await
     }
 
-    /// The external id of another customer of the app that differs from this one only by the case of ASCII letters.
+    /// The external id of another customer of the app that differs from this one only by case: of ASCII letters on
+    /// SQLite, of those that the database's locale knows on PostgreSQL.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be read.
     pub async fn id_in_other_case(&self, app: AppId, external_id: &str) -> Result<Option<String>, Error> {
         let external_id = external_id.to_owned();
         self.read(move |connection| {
-            let folded = external_id.to_ascii_lowercase();
-            sql(IN_OTHER_CASE).bind(folded.as_str()).bind(app).bind(external_id.as_str()).value(connection)
+            let id = external_id.as_str();
+            sql(IN_OTHER_CASE).bind(id).bind(app).bind(id).value(connection)
         })
         .await
     }
@@ -106,7 +107,7 @@ impl Owner {
 const IN_OTHER_CASE: Sql = statement! {hot "users_folded", "
     SELECT external_id AS value
     FROM users
-    WHERE external_id IS NOT NULL AND lower(external_id) = ? AND app_id = ? AND external_id <> ?
+    WHERE external_id IS NOT NULL AND lower(external_id) = lower(?) AND app_id = ? AND external_id <> ?
     LIMIT 1
 "};
 
@@ -196,4 +197,15 @@ pub fn view(connection: &mut AnyConnection, user: UserId) -> Result<Customer, Er
 pub fn shown_ids(mut app_user_ids: Vec<String>) -> Vec<String> {
     app_user_ids.retain(|name| !name.starts_with(RECEIPT_PREFIX) && !is_tombstone(name));
     app_user_ids
+}
+
+#[cfg(test)]
+mod tests {
+    use super::IN_OTHER_CASE;
+
+    /// The locale of the tests' PostgreSQL folds ASCII letters alone, as Rust does; others fold more.
+    #[test]
+    fn the_database_folds_both_ids() {
+        assert!(IN_OTHER_CASE.text.contains("lower(external_id) = lower(?)"), "{}", IN_OTHER_CASE.text);
+    }
 }

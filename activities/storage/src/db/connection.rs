@@ -10,7 +10,7 @@ use std::panic::Location;
 use std::time::Duration;
 
 /// The advisory lock of PostgreSQL that a process holds while it sets up the installation. The number is arbitrary.
-const ADVISORY_LOCK: i64 = 0x5E77_1E00;
+const INSTALLATION_LOCK: i64 = 0x5E77_1E00;
 
 const READER_CACHE_KIB: u32 = 8 * 1024;
 const WRITER_CACHE_KIB: u32 = 128 * 1024;
@@ -193,11 +193,11 @@ impl AnyConnection {
             let _waits = waits::begin(Step::Statement(place));
             // Many processes may start at the same time.
             self.batch_execute("SET statement_timeout = '60s'; SET lock_timeout = '60s'").map_err(Error::of_query)?;
-            self.batch_execute(&format!("SELECT pg_advisory_lock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
+            self.batch_execute(&format!("SELECT pg_advisory_lock({INSTALLATION_LOCK})")).map_err(Error::of_query)?;
         }
         let result = first(self);
         if self.is_shared() {
-            self.batch_execute(&format!("SELECT pg_advisory_unlock({ADVISORY_LOCK})")).map_err(Error::of_query)?;
+            self.batch_execute(&format!("SELECT pg_advisory_unlock({INSTALLATION_LOCK})")).map_err(Error::of_query)?;
             self.batch_execute(&postgres_settings()).map_err(Error::of_query)?;
         }
         result

@@ -12,7 +12,8 @@ use domain::payment::{self, EntryKind, Total};
 use domain::{AppId, CollapseKey, DestinationId, Environment, PlatformId, Timestamp};
 use rust_decimal::Decimal;
 
-/// Maximum number of events of a type that are counted: the newest ones of all apps.
+/// Maximum number of events that are searched for the payments of a type: the newest ones of the type in all apps, and
+/// as many of the app, so that a busy app does not hide the payments of a quiet one.
 const MAX_COUNTED: i64 = 1_000;
 
 /// A payment with money that an integration did not get, since it did not choose its event.
@@ -44,7 +45,7 @@ pub struct UnchosenType {
 
 row! {
     /// A payment beside one of its corrections, if it has one.
-    struct PaymentRow {
+    struct UnchosenRow {
         collapse_key: CollapseKey,
         number: i64,
         kind: EntryKind,
@@ -72,14 +73,21 @@ const PAYMENTS: Sql = statement! {"
     WHERE e.created_at >= ? AND {{which}}
     ORDER BY m.occurred_at DESC, m.collapse_key, m.number, k.entry
 "};
-const OF_KEYS: Clause = clause!(&[PAYMENTS], "m.collapse_key IN (?*)");
-const OF_TYPE: Clause = clause! {&[PAYMENTS], "
-    e.app_id = ? AND e.seq IN (SELECT n.seq FROM events n WHERE n.event_type = ? ORDER BY n.seq DESC LIMIT {MAX_COUNTED})
+const OF_KEYS: Clause =
+    clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
+const OF_TYPE: Clause = clause! {&[PAYMENTS], hot "events_of_app", "
+    e.app_id = ? AND e.event_type = ? AND e.seq IN (
+        SELECT seq FROM (SELECT n.seq FROM events n WHERE n.app_id = ? ORDER BY n.seq DESC LIMIT {MAX_COUNTED}) x
+        UNION ALL
+        SELECT seq FROM (SELECT n.seq FROM events n WHERE n.event_type = ? ORDER BY n.seq DESC LIMIT {MAX_COUNTED}) y
+    )
 "};
 
 const COUNTED: Sql = statement! {"
-    SELECT COUNT(*) AS value FROM (SELECT 1 FROM events WHERE event_type = ? LIMIT {MAX_COUNTED}) x
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM events WHERE {{which}} LIMIT {MAX_COUNTED}) x
 "};
+const COUNTED_OF_APP: Clause = clause!(&[COUNTED], hot "events_of_app", "app_id = ?");
+const COUNTED_OF_TYPE: Clause = clause!(&[COUNTED], hot "events_of_type", "event_type = ?");
 
 impl Store {
     /// The payments of purchases of an app that its integrations did not choose, the newest in front for each.
@@ -92,7 +100,7 @@ impl Store {
             for integration in integrations_of(connection, app)? {
                 let destination = &integration.destination;
                 let payments = sql(PAYMENTS.of(OF_KEYS)).uncached().bind(destination.id).bind(destination.created_at);
-                let rows: Vec<PaymentRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
+                let rows: Vec<UnchosenRow> = payments.bind_list(keys.iter().copied()).all(connection)?;
                 all.extend(unchosen(&rows, destination));
             }
             Ok(all)
@@ -107,19 +115,21 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
     let types = payment::event_types().into_iter().filter(|name| destination.per_user && !destination.chose(name));
     for event_type in types {
         let payments = sql(PAYMENTS.of(OF_TYPE)).bind(destination.id).bind(destination.created_at);
-        let rows: Vec<PaymentRow> = payments.bind(destination.app_id).bind(event_type).all(connection)?;
+        let payments = payments.bind(destination.app_id).bind(event_type).bind(destination.app_id).bind(event_type);
+        let rows: Vec<UnchosenRow> = payments.all(connection)?;
         let found = unchosen(&rows, destination);
         if found.is_empty() {
             continue;
         }
-        let counted: i64 = sql(COUNTED).bind(event_type).value(connection)?.unwrap_or(0);
+        let of_app: i64 = sql(COUNTED.of(COUNTED_OF_APP)).bind(destination.app_id).value(connection)?.unwrap_or(0);
+        let of_type: i64 = sql(COUNTED.of(COUNTED_OF_TYPE)).bind(event_type).value(connection)?.unwrap_or(0);
         let mut total = Total::default();
         found.iter().for_each(|one| total.add(one.usd));
         all.push(UnchosenType {
             event_type: event_type.to_owned(),
             payments: found.len(),
             usd: total.usd(),
-            is_least: counted >= MAX_COUNTED,
+            is_least: of_app.min(of_type) >= MAX_COUNTED,
             is_part: found.iter().any(|one| one.usd.is_none()),
         });
     }
@@ -127,9 +137,9 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
 }
 
 /// The payments that an integration did not get, since it chose none of the events that announce them.
-fn unchosen(rows: &[PaymentRow], destination: &Destination) -> Vec<UnchosenPayment> {
+fn unchosen(rows: &[UnchosenRow], destination: &Destination) -> Vec<UnchosenPayment> {
     let payments = rows.chunk_by(|a, b| (a.collapse_key, a.number) == (b.collapse_key, b.number));
-    let payment = |all: &[PaymentRow]| {
+    let payment = |all: &[UnchosenRow]| {
         let first = all.first()?;
         let types = [Some(&first.event_type), first.other_event_type.as_ref()];
         let is_chosen = types.into_iter().flatten().any(|event_type| destination.chose(event_type));

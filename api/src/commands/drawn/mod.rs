@@ -27,8 +27,8 @@ use verb::Verb;
 /// Hooks by the names of their verbs.
 type Hooks = &'static [(&'static str, Hook)];
 
-/// What the tables of the resources cannot state, in their order.
-const HOOKS: [(&str, Hooks); 19] = [
+/// What the tables of resources cannot state, by the names of the resources.
+const HOOKS: &[(&str, Hooks)] = &[
     ("app", app::HOOKS),
     ("platform", platform::HOOKS),
     ("destination", destination::HOOKS),
@@ -36,18 +36,12 @@ const HOOKS: [(&str, Hooks); 19] = [
     ("product", product::HOOKS),
     ("entitlement", product::OF_ENTITLEMENTS),
     ("purchase", purchase::HOOKS),
-    ("payment", &[]),
     ("notification", notification::HOOKS),
     ("event", event::HOOKS),
     ("delivery", delivery::HOOKS),
     ("device", device::HOOKS),
-    ("alarm", &[]),
-    ("key", &[]),
     ("sign-in", sign_in::HOOKS),
-    ("search", &[]),
-    ("audit-log", &[]),
     ("explain", explain::HOOKS),
-    ("feed", &[]),
 ];
 
 /// The commands about one kind of thing. Without a description of its own, its only verb is the command itself.
@@ -64,16 +58,17 @@ struct Resource {
 }
 
 static RESOURCES: LazyLock<Vec<Resource>> = LazyLock::new(|| {
-    let read = |((name, table), (_, hooks)): (&(&'static str, &'static str), &(&'static str, Hooks))| {
+    let read = |(name, table): &(&'static str, &'static str)| {
+        let hooks = HOOKS.iter().filter(|(resource, _)| resource == name).flat_map(|(_, hooks)| *hooks);
         let resource: Result<Resource, _> = toml::from_str(table);
         let mut resource = resource.unwrap_or_else(|error| panic!("the table of {name}: {error}"));
         resource.name = name;
         for verb in &mut resource.verbs {
-            verb.hooks = hooks.iter().filter(|(name, _)| *name == verb.name).map(|(_, hook)| hook).collect();
+            verb.hooks = hooks.clone().filter(|(name, _)| *name == verb.name).map(|(_, hook)| hook).collect();
         }
         resource
     };
-    TABLES.iter().zip(&HOOKS).map(read).collect()
+    TABLES.iter().map(read).collect()
 });
 
 /// The command that lists what the first id of a path names; `None` where no command does.

@@ -8,8 +8,8 @@ mod merge;
 mod moved;
 pub mod paid;
 mod past;
-mod stuck;
 mod view;
+mod warnings;
 mod why;
 
 use super::Screen;
@@ -36,7 +36,10 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
 use std::collections::BTreeSet;
-use storage::{App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PurchaseView, Role};
+use storage::{
+    App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PendingDeliveries, PurchaseView,
+    Role,
+};
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
@@ -141,6 +144,8 @@ pub struct Portrait {
     pub app: App,
     /// The customer, as the API shows one, and what that is read from.
     pub read: ReadCustomer,
+    /// The pending deliveries of the purchases that were settled last.
+    pub pending: Vec<PendingDeliveries>,
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
@@ -174,8 +179,10 @@ impl Portrait {
             let (subject, page) = (PaymentSubject::Purchase(one.collapse_key), Page { cursor: None, limit: SHOWN });
             moved_payments.extend(edge.store.payments(Some(app), subject, page).await?.items);
         }
+        let own = read.purchases.items.iter().map(|one| one.collapse_key).collect();
         Ok(Self {
             app: edge.store.app(app).await?,
+            pending: edge.store.pending_deliveries(own).await?,
             read,
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,

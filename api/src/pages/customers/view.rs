@@ -4,7 +4,7 @@ use super::list::all_of;
 use super::moved::{self, Moved};
 use super::paid::{table, total, total_before};
 use super::past::PastDay;
-use super::stuck::{self, Notice};
+use super::warnings::{self, Warning};
 use super::why::Answers;
 use super::{Portrait, forms, path};
 use crate::pages::action::Action;
@@ -208,7 +208,7 @@ pub struct CustomerPage<'a> {
     stores: Vec<Code>,
     revision: i64,
     /// What to know before all else.
-    notices: Vec<Notice>,
+    warnings: Vec<Warning>,
     environments: Vec<Environment>,
     devices: Vec<(Code, String)>,
     purchases: Vec<Purchase>,
@@ -255,10 +255,10 @@ impl<'a> CustomerPage<'a> {
             device_name: customer.analytics_device_id.as_ref().map(Code::short),
             stores: customer.app_user_ids.iter().map(Code::short).collect(),
             revision: detail.user_revision,
-            notices: {
+            warnings: {
                 let all = renewing_together(&read.purchases.items, &detail.purchases);
-                let stuck = stuck::notices(visit, &read.destinations, &read.deliveries).into_iter();
-                stuck.chain(all.iter().map(|text| Notice::of(text))).collect()
+                let undelivered = warnings::undelivered(visit, of).into_iter();
+                undelivered.chain(all.iter().map(|text| Warning::of(text))).collect()
             },
             environments: environments.into_iter().flatten().collect(),
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),

@@ -121,7 +121,7 @@ pub async fn test(
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     if config.bounds_tests() {
-        let counted = edge.tested.count(destination.id);
+        let counted = edge.test_quota.count(destination.id);
         let what = "whoever tests this destination (5 tests at once, then one in 5 minutes)";
         counted.map_err(|wait| Error::TooMany { what, wait })?;
     }

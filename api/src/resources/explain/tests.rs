@@ -8,7 +8,7 @@ use serde_json::Value;
 use storage::{
     Addressee, AttemptView, Backlog, CauseKind, Concerned, DeliveryStatus, DeliveryView, Destination,
     DestinationExplanation, DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification,
-    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, UnchosenType, WaitingFor,
+    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, UnchosenType, WaitingFor, fixtures,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -24,21 +24,9 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 fn hook() -> Addressee {
-    let destination = Destination {
-        id: id(),
-        app_id: id(),
-        kind: "webhook".to_owned(),
-        common: DestinationSettings::new("hook"),
-        wildcards: Wildcards::Everything,
-        settings: Value::default(),
-        per_user: false,
-        per_request: 1,
-        profile: None,
-        state: domain::health::State::Healthy,
-        reason: None,
-        since: at(0),
-        created_at: at(0),
-    };
+    let common = DestinationSettings::new("hook");
+    let created = fixtures::destination("webhook", Value::default());
+    let destination = Destination { id: id(), app_id: id(), common, since: at(0), created_at: at(0), ..created };
     let health = HealthView { health: Health::default(), pending: 0 };
     Addressee { destination, chosen_at: None, deleted_at: None, health }
 }

@@ -4,20 +4,22 @@
 //! * 5xx to a recipient or to the text: the event fails for good.
 //! * Any other 5xx (to the greeting, the login or the sender) and every 4xx, or no answer: retried until the schedule
 //!   ends. 421 also pauses the destination.
+//!
+//! Any other 4xx to a recipient shows nothing about the server: it answers, and takes the mails of other recipients.
 
 use super::Config;
 use crate::destinations::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::{COMMAND, Reply};
+use crate::http::{CLOSING, COMMAND, Reply};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
+/// The command whose refusal concerns one recipient.
+const RECIPIENT: &str = "RCPT";
 /// The commands whose refusal concerns this mail alone.
-const OF_MAIL: [&str; 2] = ["RCPT", "DATA"];
+const OF_MAIL: [&str; 2] = [RECIPIENT, "DATA"];
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
-/// The server is closing: it takes no mail now.
-const CLOSING: u16 = 421;
 
 /// Judges a reply for the event and for the destination. The jitter spreads a wait by up to 20 % either way.
 pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
@@ -31,6 +33,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
         Reply::Answer { status: CLOSING, .. } => {
             EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(None))) }
         }
+        Reply::Answer { status: 400..=499, .. } if is_to(reply, &[RECIPIENT]) => EndpointSignal::Neutral,
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
     let events = events.iter().map(judge_event).collect();
@@ -66,9 +69,14 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
 
 /// Whether the server refused this mail for good, and not settle itself.
 fn is_final(reply: &Reply) -> bool {
-    let Reply::Answer { status: status @ 500..=599, headers, .. } = reply else { return false };
-    let is_of_mail = headers.iter().any(|(name, value)| name == COMMAND && OF_MAIL.contains(&value.as_str()));
-    is_of_mail && !LOGIN.contains(status)
+    matches!(reply, Reply::Answer { status: status @ 500..=599, .. } if !LOGIN.contains(status))
+        && is_to(reply, &OF_MAIL)
+}
+
+/// Whether the reply answers one of these commands.
+fn is_to(reply: &Reply, commands: &[&str]) -> bool {
+    let Reply::Answer { headers, .. } = reply else { return false };
+    headers.iter().any(|(name, value)| name == COMMAND && commands.contains(&value.as_str()))
 }
 
 fn class(status: u16) -> AttemptClass {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// The advisory lock of PostgreSQL that a process holds while it migrates. The number is arbitrary.
-const ADVISORY_LOCK: i64 = 0x5E77_1E01;
+const MIGRATION_LOCK: i64 = 0x5E77_1E01;
 /// How often a process checks whether another one has finished its migrations.
 const TURN: Duration = Duration::from_millis(500);
 
@@ -30,7 +30,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// How often a step announces how far it is.
 const BETWEEN_REPORTS: Duration = Duration::from_secs(1);
 
-const TAKE_TURN: Sql = statement!("SELECT pg_try_advisory_lock({ADVISORY_LOCK}) AS value");
+const TAKE_TURN: Sql = statement!("SELECT pg_try_advisory_lock({MIGRATION_LOCK}) AS value");
 /// An index whose building failed or was killed. It is written and never read.
 const INVALID: Sql = statement!(
     "SELECT COUNT(*) AS value
@@ -152,7 +152,8 @@ fn patiently<T>(
     loop {
         match part(connection) {
             Err(error) if (error.is_of_lock() || error.is_of_deadlock()) && attempt < ATTEMPTS => {
-                report(&Progress::Blocked { name: migration.name.clone(), attempt, attempts: ATTEMPTS, wait });
+                let (name, is_deadlock) = (migration.name.clone(), error.is_of_deadlock());
+                report(&Progress::Blocked { name, is_deadlock, attempt, attempts: ATTEMPTS, wait });
                 std::thread::sleep(wait);
                 attempt += 1;
                 wait = (wait * 2).min(LONGEST_PAUSE);

@@ -8,8 +8,8 @@ use std::time::Duration;
 pub enum Progress {
     /// Another process migrates this database; this one begins after it.
     Queued,
-    /// A step needs a lock that other sessions hold. It is tried again after `wait`.
-    Blocked { name: String, attempt: u32, attempts: u32, wait: Duration },
+    /// A step needs a lock that other sessions hold, perhaps in a deadlock with one. It is tried again after `wait`.
+    Blocked { name: String, is_deadlock: bool, attempt: u32, attempts: u32, wait: Duration },
     /// Rows that a step has changed since it began, and about how many are left.
     Rows { name: String, changed: i64, left: i64, took: Duration },
     /// A step is applied. `changed` is the number of its rows, where it counts them.
@@ -20,11 +20,13 @@ impl fmt::Display for Progress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Queued => f.write_str("another `settle migrate` is running: waiting until it is done"),
-            Self::Blocked { name, attempt, attempts, wait } => write!(
-                f,
-                "{name}: other sessions hold a lock that it needs (attempt {attempt} of {attempts}), again in {:.1} s",
-                wait.as_secs_f64()
-            ),
+            Self::Blocked { name, is_deadlock, attempt, attempts, wait } => {
+                let why = match is_deadlock {
+                    true => "deadlock with another session",
+                    false => "other sessions hold a lock that it needs",
+                };
+                write!(f, "{name}: {why} (attempt {attempt} of {attempts}), again in {:.1} s", wait.as_secs_f64())
+            }
             Self::Rows { name, changed, left, took } => {
                 write!(f, "{name}: {changed} rows changed, {left} left, {} a second", rate(*changed, *took))
             }

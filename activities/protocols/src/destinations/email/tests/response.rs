@@ -24,7 +24,9 @@ fn judged(reply: &Reply, number: i64) -> DeliveryResult {
 fn each_answer_has_its_verdict() {
     for (command, status, verdict, class, signal) in [
         ("DATA", 250, Verdict::Delivered, AttemptClass::Success, EndpointSignal::Success),
-        ("RCPT", 451, RETRY, AttemptClass::ServerError, FAILURE),
+        ("RCPT", 451, RETRY, AttemptClass::ServerError, EndpointSignal::Neutral),
+        ("RCPT", 452, RETRY, AttemptClass::ServerError, EndpointSignal::Neutral),
+        ("MAIL", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("DATA", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("RCPT", 550, Verdict::Failed, AttemptClass::Refused, FAILURE),
         ("DATA", 554, Verdict::Failed, AttemptClass::Refused, FAILURE),
@@ -45,9 +47,11 @@ fn each_answer_has_its_verdict() {
 
 #[test]
 fn a_closing_server_pauses_the_destination() {
-    let result = judged(&answer("CONNECT", 421), 1);
-    assert_eq!(result.events[0].verdict, RETRY);
-    assert_eq!(result.endpoint_signal, EndpointSignal::Failure { pause: Some(Duration::from_secs(5)) });
+    for command in ["CONNECT", "RCPT"] {
+        let result = judged(&answer(command, 421), 1);
+        assert_eq!(result.events[0].verdict, RETRY);
+        assert_eq!(result.endpoint_signal, EndpointSignal::Failure { pause: Some(Duration::from_secs(5)) });
+    }
 }
 
 #[test]

@@ -15,19 +15,19 @@ const MAX_REMEMBERED: usize = 10_000;
 
 /// The latest tests of destinations. Each process counts by itself.
 #[derive(Debug)]
-pub struct Tested {
+pub struct TestQuota {
     destinations: DefaultKeyedRateLimiter<DestinationId>,
     clock: DefaultClock,
 }
 
-impl Default for Tested {
+impl Default for TestQuota {
     fn default() -> Self {
         let quota = Quota::with_period(EVERY).unwrap_or(Quota::per_second(BURST)).allow_burst(BURST);
         Self { destinations: RateLimiter::dashmap(quota), clock: DefaultClock::default() }
     }
 }
 
-impl Tested {
+impl TestQuota {
     /// Counts a test of a destination.
     ///
     /// # Errors
@@ -47,10 +47,10 @@ mod tests {
 
     #[test]
     fn each_destination_is_tested_a_few_times_and_then_seldom() {
-        let (tested, [one, other]) = (Tested::default(), [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id))));
-        assert!((0..5).all(|_| tested.count(one).is_ok()));
-        let wait = tested.count(one).expect_err("a wait");
+        let (quota, [one, other]) = (TestQuota::default(), [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id))));
+        assert!((0..5).all(|_| quota.count(one).is_ok()));
+        let wait = quota.count(one).expect_err("a wait");
         assert!(wait > Duration::from_secs(240) && wait <= EVERY, "{wait:?}");
-        assert!(tested.count(other).is_ok());
+        assert!(quota.count(other).is_ok());
     }
 }

@@ -1,0 +1,191 @@
+//! The warnings above all else on the page of a customer: the destinations that do not accept the customer's events,
+//! since when and why, who must act, and when the next attempt is. Pure.
+
+use super::Portrait;
+use crate::pages::parts::Sentence;
+use crate::pages::visit::Visit;
+use domain::Timestamp;
+use domain::health::State;
+use std::collections::BTreeSet;
+use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries};
+
+/// What to know before all else.
+pub struct Warning {
+    pub sentence: Sentence,
+    /// The name and the page of the destination that it is about.
+    pub destination: Option<(String, String)>,
+}
+
+impl Warning {
+    /// A warning about no destination.
+    pub fn of(text: &str) -> Self {
+        Self { sentence: Sentence::new(text), destination: None }
+    }
+}
+
+/// A warning for each destination that does not accept the customer's events.
+pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
+    let warning = |one: &Destination| {
+        let missing = Missing {
+            pending: of.pending.iter().find(|pending| pending.destination_id == one.id),
+            failed: {
+                let failed = of.read.deliveries.iter().filter(|delivery| delivery.status == DeliveryStatus::Failed);
+                failed.filter(|delivery| delivery.destination_id == one.id).collect()
+            },
+            is_all: of.read.purchases.next_cursor.is_none(),
+        };
+        let sentence = missing.sentence(one, visit.now)?;
+        let page = visit.to(&format!("/ui/destinations/{}", one.id));
+        Some(Warning { sentence: Sentence::new(&sentence), destination: Some((one.name.clone(), page)) })
+    };
+    of.read.destinations.iter().filter_map(warning).collect()
+}
+
+/// The events of a customer that a destination does not have.
+struct Missing<'a> {
+    pending: Option<&'a PendingDeliveries>,
+    /// Of each type the newest event of a purchase, if it failed.
+    failed: Vec<&'a DeliveryView>,
+    /// Whether these are of all purchases of the customer.
+    is_all: bool,
+}
+
+impl Missing<'_> {
+    /// The sentences about one destination; `None` where it accepts the customer's events.
+    fn sentence(&self, destination: &Destination, now: Timestamp) -> Option<String> {
+        let is_held = !destination.enabled || destination.state == State::Open;
+        let pending = self.pending.filter(|one| is_held || one.failing > 0);
+        let failed_at = self.failed.iter().map(|one| one.first_tried_at.unwrap_or(one.created_at));
+        let since = pending.map(|one| one.since).into_iter().chain(failed_at).min()?;
+        let why = self.failed.iter().filter_map(|one| one.last_error.as_deref()).next_back();
+        let why = pending.and_then(|one| one.error.as_deref()).or(why).or(destination.reason.as_deref());
+        let why = why.map_or_else(String::new, |why| format!(": {why}"));
+        let events = self.events(pending);
+        let mut sentences =
+            vec![format!("{} does not have {events} of this customer, since {since}{why}", destination.name)];
+        let stands = match (destination.enabled, destination.state, pending) {
+            (false, ..) => "It is disabled: an operator must enable it",
+            (true, State::Healthy, None) => "It is healthy now",
+            _ => "The team that runs it must act",
+        };
+        sentences.push(stands.to_owned());
+        if let Some(pending) = pending.filter(|_| destination.enabled) {
+            let next = match pending.next_due_at {
+                _ if destination.state == State::Open => "it is checked every 30 s".to_owned(),
+                at if at > now => format!("next attempt at {at}"),
+                _ => "next attempt soon".to_owned(),
+            };
+            sentences.push(format!("settle retries by itself; {next}"));
+        }
+        if !self.failed.is_empty() {
+            let names: BTreeSet<String> = self.failed.iter().map(|one| format!("`{}`", one.event_type)).collect();
+            let names = names.into_iter().collect::<Vec<_>>().join(", ");
+            sentences.push(format!("settle does not try {names} again: resend it once the cause is repaired"));
+        }
+        Some(format!("{}.", sentences.join(". ")))
+    }
+
+    /// How many events; at least so many where not all are counted.
+    fn events(&self, pending: Option<&PendingDeliveries>) -> String {
+        let pending = pending.and_then(|one| usize::try_from(one.events).ok()).unwrap_or_default();
+        let least = if self.is_all && self.failed.is_empty() { "" } else { "at least " };
+        match pending + self.failed.len() {
+            1 => format!("{least}1 event"),
+            number => format!("{least}{number} events"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Missing;
+    use domain::health::State;
+    use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
+    use storage::{DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries, fixtures};
+    use uuid::Uuid;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_millis(1_800_000_000_000 + second * 1000)
+    }
+
+    fn backend(state: State) -> Destination {
+        let common = DestinationSettings::new("Our backend");
+        Destination { common, state, ..fixtures::destination("http", serde_json::Value::default()) }
+    }
+
+    fn pending(events: i64, failing: i64) -> PendingDeliveries {
+        PendingDeliveries {
+            destination_id: DestinationId::new(Uuid::nil()),
+            events,
+            failing,
+            since: at(1),
+            next_due_at: at(60),
+            error: (failing > 0).then(|| "the endpoint answered 500".to_owned()),
+        }
+    }
+
+    fn failed() -> DeliveryView {
+        DeliveryView {
+            id: DeliveryId::new(Uuid::nil()),
+            event_id: EventId::new(Uuid::nil()),
+            event_type: "purchase.updated".to_owned(),
+            collapse_key: CollapseKey::new(Uuid::nil()),
+            destination_id: DestinationId::new(Uuid::nil()),
+            revision: 1,
+            n: 0,
+            status: DeliveryStatus::Failed,
+            attempts: 9,
+            next_due_at: None,
+            last_error: Some("the endpoint answered 404".to_owned()),
+            first_tried_at: Some(at(0)),
+            finished_at: Some(at(2)),
+            pruned_at: None,
+            created_at: at(0),
+        }
+    }
+
+    fn sentence(destination: &Destination, pending: Option<&PendingDeliveries>) -> Option<String> {
+        Missing { pending, failed: Vec::new(), is_all: true }.sentence(destination, at(10))
+    }
+
+    #[test]
+    fn a_destination_that_refuses_events_is_a_warning() {
+        let failing = backend(State::Failing);
+        let text = sentence(&failing, Some(&pending(5, 1))).unwrap();
+        let begin = format!("Our backend does not have 5 events of this customer, since {}: the endpoint", at(1));
+        let end = format!("The team that runs it must act. settle retries by itself; next attempt at {}.", at(60));
+        assert!(text.starts_with(&begin) && text.ends_with(&end), "{text}");
+        let untried = sentence(&backend(State::Open), Some(&pending(1, 0))).unwrap();
+        assert!(
+            untried.contains(" 1 event ") && untried.ends_with("by itself; it is checked every 30 s."),
+            "{untried}"
+        );
+        let mut off = backend(State::Disabled);
+        off.common.enabled = false;
+        let text = sentence(&off, Some(&pending(1, 1))).unwrap();
+        assert!(text.ends_with("It is disabled: an operator must enable it."), "{text}");
+        let some = Missing { pending: Some(&pending(5, 1)), failed: Vec::new(), is_all: false };
+        assert!(some.sentence(&failing, at(10)).unwrap().contains("does not have at least 5 events"));
+        for none in [None, Some(&pending(1, 0))] {
+            assert_eq!(sentence(&backend(State::Healthy), none), None, "nothing was refused");
+        }
+    }
+
+    #[test]
+    fn what_failed_for_good_must_be_resent() {
+        let (one, waiting) = (failed(), pending(2, 1));
+        let text = |state: State, pending| {
+            let missing = Missing { pending, failed: vec![&one, &one], is_all: true };
+            missing.sentence(&backend(state), at(10)).unwrap()
+        };
+        let healthy = text(State::Healthy, None);
+        let begin = format!("Our backend does not have at least 2 events of this customer, since {}: the", at(0));
+        let end =
+            "It is healthy now. settle does not try `purchase.updated` again: resend it once the cause is repaired.";
+        assert!(healthy.starts_with(&begin) && healthy.ends_with(end), "{healthy}");
+        let failing = text(State::Failing, None);
+        assert!(failing.contains("The team that runs it must act") && !failing.contains("by itself"), "{failing}");
+        let both = text(State::Healthy, Some(&waiting));
+        assert!(both.contains("at least 4 events") && both.contains("The team that runs it must act"), "{both}");
+    }
+}
