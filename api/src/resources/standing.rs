@@ -46,7 +46,6 @@ pub(super) struct Record {
     purchase_price: Option<String>,
     purchase_currency: Option<String>,
     pub(super) price_source: Option<String>,
-    transaction_id: Option<String>,
     pub(super) offer_type: Option<String>,
     pub(super) is_in_intro_offer_period: Option<bool>,
     pub(super) is_in_trial_period: Option<bool>,
@@ -177,12 +176,6 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
 /// What was bought: the entitlements and how long a term lasts, else the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
-}
-
-/// The transaction of a sales report that has the price of the latest payment; `None` where no report has it.
-pub fn reported_transaction(view: &PurchaseView) -> Option<String> {
-    let record = Record::of(view);
-    record.transaction_id.filter(|_| record.price_source.as_deref() == Some("report"))
 }
 
 /// Whether something is bought once and neither renews nor expires.

@@ -4,7 +4,7 @@ use super::payments::{monthly, sale};
 use super::world::{World, story};
 use domain::TransitionKind;
 use domain::payment::SaleKind;
-use storage::{NewSale, Run};
+use storage::{NewSale, Page, PaymentSubject, Run};
 
 story! {
     async fn a_refund_is_listed_with_its_own_amount(world: World) {
@@ -25,5 +25,44 @@ story! {
         };
         assert_eq!(listed(vec![charge(), first.clone()]).await, [of("4.99 USD", "3.34 USD", "-3.34")]);
         assert_eq!(listed(vec![charge(), first, second]).await, [of("4.99 USD", "1.00 USD", "-1.00")]);
+    }
+}
+
+impl World {
+    /// The payments of r1 as they are listed, by number: amount, source and the transaction of a sales report.
+    async fn listed(&self) -> Vec<String> {
+        let subject = PaymentSubject::Purchase(self.key("r1"));
+        let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
+        let shown = |one: storage::PaymentView| {
+            let transaction = one.transaction_id.as_deref().unwrap_or("-");
+            format!("{} {} {} {transaction}", one.number, one.usd.unwrap_or_default(), one.source)
+        };
+        let mut all: Vec<_> = page.items.into_iter().map(shown).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+story! {
+    async fn a_report_with_the_recorded_price_confirms_each_payment(world: World) {
+        world.sell("9.99").await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        assert_eq!(world.listed().await, ["1 9.99 catalogue -"]);
+        let import = async |id: &str, at: &str, price: &str| {
+            let line = sale(id, SaleKind::Charge, at, price);
+            world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+            world.settle_again("r1").await;
+        };
+        import("t1", "2027-01-10T13:00:00Z", "9.99").await;
+        assert_eq!(world.ledger("r1").len(), 1, "the price is right, so nothing is booked");
+        assert_eq!(world.listed().await, ["1 9.99 catalogue t1"]);
+        world.show("r1", monthly(), &[(TransitionKind::Renewed, 2)]).await;
+        assert_eq!(world.listed().await, ["1 9.99 catalogue t1", "2 9.99 catalogue -"], "the earlier one stays");
+        import("t2", "2027-01-10T14:00:00Z", "9.99").await;
+        assert_eq!(world.listed().await, ["1 9.99 catalogue t1", "2 9.99 catalogue t2"]);
+        world.show("r1", monthly(), &[(TransitionKind::Renewed, 3)]).await;
+        import("t3", "2027-01-10T15:00:00Z", "7.99").await;
+        let corrected = ["3 -2.00 report t3", "3 9.99 catalogue t3"];
+        assert_eq!(world.listed().await[2..], corrected);
     }
 }

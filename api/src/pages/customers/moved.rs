@@ -70,13 +70,12 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
 
 /// The payments of the purchases that the customer has, each with the former holder where the purchase moved after it.
 pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
-    let (payments, purchases) = (&of.read.payments.items, &of.read.purchases.items);
     let with_move = |row: PaymentRow| {
         let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at);
         let moved = moved.filter(|one| one.from.user_id != of.user());
         row.before(moved.map(|one| labelled("before the move from", visit, one, &one.from)))
     };
-    rows(payments, purchases).into_iter().map(with_move).collect()
+    rows(&of.read.payments.items).into_iter().map(with_move).collect()
 }
 
 /// The payments of the customer for purchases that moved away since, each with its present holder.
@@ -86,7 +85,7 @@ pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
         let is_payer = moved.from.user_id == of.user();
         is_payer.then(|| row.before(Some(labelled("before the move to", visit, moved, &moved.to))))
     };
-    rows(&of.moved_payments, &of.moved).into_iter().filter_map(own).collect()
+    rows(&of.moved_payments).into_iter().filter_map(own).collect()
 }
 
 /// The first move of a purchase after a time. A move from a customer without a login is none: it is that of a first
