@@ -31,7 +31,7 @@ story! {
 impl World {
     /// The payments of r1 as they are listed, by number: amount, source and the transaction of a sales report.
     async fn listed(&self) -> Vec<String> {
-        let subject = PaymentSubject::Purchase(self.key("r1"));
+        let subject = PaymentSubject::Purchases(vec![self.key("r1")]);
         let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
         let shown = |one: storage::PaymentView| {
             let transaction = one.transaction_id.as_deref().unwrap_or("-");
@@ -64,5 +64,36 @@ story! {
         import("t3", "2027-01-10T15:00:00Z", "7.99").await;
         let corrected = ["3 -2.00 report t3", "3 9.99 catalogue t3"];
         assert_eq!(world.listed().await[2..], corrected);
+    }
+}
+
+story! {
+    async fn payments_of_several_purchases_are_one_list(world: World) {
+        world.sell("9.99").await;
+        for receipt in ["r1", "r2", "r3"] {
+            world.show(receipt, monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        }
+        let line = |receipt: &str| NewSale {
+            receipt_id: receipt.to_owned(),
+            ..sale(&format!("t-{receipt}"), SaleKind::Charge, "2027-01-10T13:00:00Z", "9.99")
+        };
+        world.store.import_sales(world.app.id, vec![line("r1"), line("r3")], Run::Real).await.unwrap();
+        let keys = vec![world.key("r1"), world.key("r2"), world.key("not bought")];
+        let listed = async |keys, limit| {
+            let (subject, page) = (PaymentSubject::Purchases(keys), Page { cursor: None, limit });
+            let payments = world.store.payments(Some(world.app.id), subject, page).await.unwrap();
+            let mut all: Vec<_> = payments.items.into_iter().map(|one| (one.collapse_key, one.transaction_id)).collect();
+            all.sort();
+            (all, payments.next_cursor.is_some())
+        };
+        let mut expected = vec![(world.key("r1"), Some("t-r1".to_owned())), (world.key("r2"), None)];
+        expected.sort();
+        assert_eq!(listed(keys.clone(), 2).await, (expected, false));
+        assert!(listed(keys.clone(), 1).await.1, "there are more");
+        assert_eq!(listed(Vec::new(), 2).await, (Vec::new(), false), "of no purchase, not of all");
+        let mut purchases: Vec<_> = world.store.purchases_of(keys).await.unwrap();
+        purchases.sort_by(|a, b| a.receipt_id.cmp(&b.receipt_id));
+        assert_eq!(purchases.iter().map(|one| one.receipt_id.as_str()).collect::<Vec<_>>(), ["r1", "r2"]);
+        assert!(world.store.purchases_of(Vec::new()).await.unwrap().is_empty());
     }
 }

@@ -36,6 +36,17 @@ impl Moved {
     }
 }
 
+/// The purchases that moved, each once, those of the latest transfer in front.
+pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
+    let mut keys = Vec::new();
+    for key in transfers.iter().flat_map(|one| &one.announced) {
+        if !keys.contains(key) {
+            keys.push(*key);
+        }
+    }
+    keys
+}
+
 /// The transfers of a customer, the newest in front.
 pub fn all(visit: &Visit, of: &Portrait) -> Vec<Moved> {
     of.transfers.iter().map(|one| moved(visit, of, one)).collect()
@@ -137,7 +148,7 @@ fn why(one: &Transfer) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::{next_move, undone, why};
+    use super::{keys, next_move, undone, why};
     use crate::resources::transfers::{Transfer, TransferSide};
     use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
     use storage::TransferCause;
@@ -165,6 +176,16 @@ pub mod tests {
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
             warnings: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_purchases_of_the_latest_transfer_are_in_front() {
+        let key = |id| CollapseKey::new(Uuid::from_u128(id));
+        let of = |announced: &[CollapseKey]| Transfer {
+            announced: announced.to_vec(),
+            ..transfer(TransferCause::Login, Some("quinn@example.com"))
+        };
+        assert_eq!(keys(&[of(&[key(7), key(9)]), of(&[key(1), key(7)])]), [key(7), key(9), key(1)]);
     }
 
     #[test]

@@ -86,7 +86,7 @@ async fn show(
     };
     let destinations: Vec<Destination> = facts.addressees.iter().map(|one| one.destination.clone()).collect();
     let page = Page { cursor: None, limit: PAYMENTS };
-    let payments = edge.store.payments(None, PaymentSubject::Purchase(key), page).await?.items;
+    let payments = edge.store.payments(None, PaymentSubject::Purchases(vec![key]), page).await?.items;
     let deliveries = edge.store.newest_deliveries(vec![key]).await?;
     let unchosen = match &facts.purchase {
         Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
