@@ -149,6 +149,8 @@ pub struct Portrait {
     pub moved: Vec<PurchaseView>,
     /// The payments of those that belong to another customer now, the newest in front.
     pub moved_payments: Vec<PaymentView>,
+    /// Whether none of these purchases and payments is left out.
+    pub has_all_moved: bool,
 }
 
 impl Portrait {
@@ -162,18 +164,20 @@ impl Portrait {
         let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
         let mut keys = moved::keys(&transfers.items);
+        let is_whole = keys.len() <= MOVED;
         keys.truncate(MOVED);
         let moved = edge.store.purchases_of(keys.clone()).await?;
         keys.retain(|key| !read.detail.purchases.iter().any(|one| one.collapse_key == *key));
         let page = Page { cursor: None, limit: MOVED_PAYMENTS };
-        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(keys), page).await?.items;
+        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(keys), page).await?;
         Ok(Self {
             app: edge.store.app(app).await?,
             read,
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
             moved,
-            moved_payments,
+            has_all_moved: is_whole && moved_payments.next_cursor.is_none(),
+            moved_payments: moved_payments.items,
         })
     }
 

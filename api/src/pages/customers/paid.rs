@@ -228,13 +228,21 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     }
 }
 
-/// What a customer paid for purchases that moved away; `None` where no amount is known.
-pub fn total_before(rows: &[PaymentRow]) -> Option<String> {
+/// What a customer paid for purchases that moved away, and what of that was refunded; at least that where not all of it
+/// is read (`is_whole`). `None` where no amount is known.
+pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
     let mut total = Total::default();
     rows.iter().filter(|row| !row.is_test()).for_each(|row| total.add(row.usd()));
-    let usd = total.usd()?;
-    let doubt = Sums::of(rows).doubt(usd, true).map_or_else(String::new, |doubt| format!(" ({doubt})"));
-    Some(format!("Paid before the purchases moved away: {usd} USD{doubt}"))
+    let (left, sums) = (total.usd()?, Sums::of(rows));
+    let paid = left.saturating_add(sums.refunded);
+    let least = if is_whole { "" } else { "at least " };
+    let refunded = match (sums.refunded.is_zero(), is_whole) {
+        (true, _) => String::new(),
+        (false, true) => format!(", refunded {}; {left} USD remain", sums.refunded),
+        (false, false) => format!(", refunded at least {}", sums.refunded),
+    };
+    let doubt = sums.doubt(paid, is_whole).map_or_else(String::new, |doubt| format!(" ({doubt})"));
+    Some(format!("Paid before the purchases moved away: {least}{paid} USD{refunded}{doubt}"))
 }
 
 #[cfg(test)]
@@ -327,7 +335,7 @@ mod tests {
         let rows = rows(&[test]);
         let texts: Vec<_> = rows.iter().map(shown).collect();
         assert_eq!(texts, [("0 USD".to_owned(), "test purchase, no money".to_owned(), None)]);
-        assert_eq!((total("0", &rows, true), total_before(&rows)), ("Paid in total: 0 USD".to_owned(), None));
+        assert_eq!((total("0", &rows, true), total_before(&rows, true)), ("Paid in total: 0 USD".to_owned(), None));
     }
 
     #[test]
@@ -362,7 +370,21 @@ mod tests {
             total("50.00", &rows, false),
             format!("Paid in total: 50.00 USD (at least 9.99 USD of it {not_yet})")
         );
-        assert_eq!(total_before(&rows), Some(format!("Paid before the purchases moved away: 9.99 USD ({not_yet})")));
+        let before = |rows: &[PaymentRow], is_whole| total_before(rows, is_whole).unwrap_or_default();
+        let moved = "Paid before the purchases moved away:";
+        assert_eq!(before(&rows, true), format!("{moved} 9.99 USD ({not_yet})"));
+        let least = format!("{moved} at least 9.99 USD (at least 9.99 USD of it {not_yet})");
+        assert_eq!(before(&rows, false), least);
+    }
+
+    #[test]
+    fn a_refund_before_a_move_is_not_taken_from_what_was_paid() {
+        let refunded = [entry(1, EntryKind::Refund, "-9.99"), entry(1, EntryKind::Initial, "9.99")];
+        let rows = rows(&refunded);
+        let whole = "9.99 USD, refunded 9.99; 0.00 USD remain (list price, not confirmed by a sales report yet)";
+        assert_eq!(total_before(&rows, true), Some(format!("Paid before the purchases moved away: {whole}")));
+        let part = total_before(&rows, false).unwrap();
+        assert!(part.contains(": at least 9.99 USD, refunded at least 9.99 ("), "{part}");
     }
 
     #[test]
