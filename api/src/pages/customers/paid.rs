@@ -172,7 +172,7 @@ struct Sums {
     unconfirmed: Decimal,
     /// Whether all of that is by list prices.
     is_listed: bool,
-    /// What others paid before the purchases moved, and who did.
+    /// What others paid before the purchases moved, also where it was refunded, and who did.
     others: Decimal,
     logins: BTreeSet<String>,
 }
@@ -189,7 +189,7 @@ impl Sums {
                 sums.unconfirmed = sums.unconfirmed.saturating_add(usd);
                 sums.is_listed &= row.entry.source == "catalogue";
             }
-            if let Some((_, _, login)) = row.moved.as_ref() {
+            if let Some((_, _, login)) = row.moved.as_ref().filter(|_| row.is_payment()) {
                 sums.others = sums.others.saturating_add(usd);
                 sums.logins.insert(login.whole().to_owned());
             }
@@ -218,8 +218,10 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let paid = if is_refunded { left.saturating_add(sums.refunded) } else { left };
     let doubt = sums.doubt(paid, is_whole);
     let logins: Vec<&str> = sums.logins.iter().map(String::as_str).collect();
-    let others = (!sums.others.is_zero())
-        .then(|| format!("{} USD of it paid before the purchases moved from {}", sums.others, logins.join(" and ")));
+    let (others, logins) = (sums.others, logins.join(" and "));
+    let least = if is_whole { "" } else { "at least " };
+    let others =
+        (!others.is_zero()).then(|| format!("{least}{others} USD of it paid before the purchases moved from {logins}"));
     let notes: Vec<String> = doubt.into_iter().chain(others).collect();
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     match is_refunded {
@@ -389,11 +391,17 @@ mod tests {
 
     #[test]
     fn a_total_names_what_a_former_holder_paid() {
-        let mut rows = rows(&[reported(1, EntryKind::Initial, "9.99", "T-1")]);
-        for row in &mut rows {
-            row.moved = Some(("before the move from", String::new(), Code::short("quinn@example.com")));
-        }
+        let moved = |entries: &[PaymentView]| {
+            let quinn = || ("before the move from", String::new(), Code::short("quinn@example.com"));
+            rows(entries).into_iter().map(|row| row.before(Some(quinn()))).collect::<Vec<_>>()
+        };
+        let paid = reported(1, EntryKind::Initial, "9.99", "T-1");
         let others = "9.99 USD of it paid before the purchases moved from quinn@example.com";
+        let rows = moved(std::slice::from_ref(&paid));
         assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({others})"));
+        assert_eq!(total("50.00", &rows, false), format!("Paid in total: 50.00 USD (at least {others})"));
+        let refunded = moved(&[reported(1, EntryKind::Refund, "-9.99", "T-2"), paid]);
+        let remain = "Paid 9.99, refunded 9.99; 0.00 USD remain";
+        assert_eq!(total("0.00", &refunded, true), format!("{remain} ({others})"));
     }
 }
