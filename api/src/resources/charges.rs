@@ -13,16 +13,24 @@ pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Ti
         && !active(&[State::TrialOff, State::Off]).is_empty();
     let records = active(&[State::Trial, State::Active]);
     let next = records.iter().find(|record| record.expires_at.is_some_and(|at| at > now));
-    let sentence = next.map(|record| format!("{}, {}.", record.charge(), record.product()));
+    let sentence = next.map(|record| format!("{}, {}.", record.charge(now), record.product()));
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
 impl Record {
+    /// Whether the time of its next renewal has passed: the store has neither confirmed the renewal nor an end.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
-    pub(super) fn charge(&self) -> String {
+    pub(super) fn charge(&self, now: Timestamp) -> String {
         let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
         match (self.expires_at, self.next_amount()) {
             (None, _) => format!("It renews{next}; the date is not known yet"),
+            (Some(at), _) if self.is_due(now) => {
+                format!("Renewal was due on {at}; the store has not confirmed it yet")
+            }
             (Some(at), _) if self.is_test() => format!("Renews {at}{next}"),
             (Some(at), None) => format!("Next charge: {at}{next}"),
             (Some(at), Some(amount)) => format!("Next charge: {amount} on {at}{next}"),
@@ -30,10 +38,11 @@ impl Record {
     }
 
     /// That a refunded subscription is charged again; `None` where it does not renew.
-    pub(super) fn charges_on(&self, state: State) -> Option<String> {
+    pub(super) fn charges_on(&self, state: State, now: Timestamp) -> Option<String> {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {
-            format!("Renewal is still on. {}. Only the customer can switch renewal off, at the store", self.charge())
+            let charge = self.charge(now);
+            format!("Renewal is still on. {charge}. Only the customer can switch renewal off, at the store")
         })
     }
 
@@ -60,6 +69,10 @@ mod tests {
     use domain::{State, Timestamp};
     use serde_json::{Value, json};
 
+    fn now() -> Timestamp {
+        "2026-11-28T00:00:00Z".parse().unwrap()
+    }
+
     /// A monthly subscription with these fields beside.
     fn gold(fields: Value) -> Record {
         let mut record = json!({
@@ -74,7 +87,7 @@ mod tests {
         let priced = |mut fields: Value| {
             fields["purchase_price"] = json!("9.99");
             fields["purchase_currency"] = json!("USD");
-            gold(fields).charge()
+            gold(fields).charge(now())
         };
         let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
         for (fields, sentence) in [
@@ -88,15 +101,29 @@ mod tests {
         ] {
             assert_eq!(priced(fields), sentence);
         }
-        assert_eq!(gold(json!({ "expires_at": null })).charge(), "It renews; the date is not known yet");
+        assert_eq!(gold(json!({ "expires_at": null })).charge(now()), "It renews; the date is not known yet");
+    }
+
+    #[test]
+    fn a_renewal_whose_time_has_passed_is_not_announced_as_a_charge() {
+        let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
+        let due = format!("Renewal was due on {at}; the store has not confirmed it yet");
+        let gold = gold(json!({ "purchase_price": "9.99", "purchase_currency": "USD" }));
+        assert_eq!(gold.charge(at), due);
+        for state in [State::Active, State::Trial] {
+            assert_eq!(gold.runs(state, at), Some(due.clone()), "{state:?}");
+            assert_ne!(gold.runs(state, now()), Some(due.clone()), "{state:?}");
+        }
+        let refunded = gold.charges_on(State::Active, at).unwrap();
+        assert!(refunded.starts_with(&format!("Renewal is still on. {due}. Only the customer ")), "{refunded}");
     }
 
     #[test]
     fn a_refund_does_not_stop_a_charge() {
-        let on = gold(json!({})).charges_on(State::Active).unwrap();
+        let on = gold(json!({})).charges_on(State::Active, now()).unwrap();
         assert!(on.starts_with("Renewal is still on. Next charge: 2026-12-03T00:00:00"), "{on}");
-        assert!(gold(json!({})).charges_on(State::Off).is_none());
+        assert!(gold(json!({})).charges_on(State::Off, now()).is_none());
         let coins: Record = serde_json::from_value(json!({ "product_type": "consumable" })).unwrap();
-        assert_eq!(coins.charges_on(State::Active), None);
+        assert_eq!(coins.charges_on(State::Active, now()), None);
     }
 }

@@ -92,8 +92,13 @@ async fn show(
         Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
         None => Vec::new(),
     };
-    let known =
-        Known { deliveries: &deliveries, destinations: &destinations, payments: &payments, unchosen: &unchosen };
+    let known = Known {
+        deliveries: &deliveries,
+        destinations: &destinations,
+        payments: &payments,
+        unchosen: &unchosen,
+        now: visit.now,
+    };
     let standing = facts.purchase.as_ref().map(|view| {
         let is_active = view.data.pointer("/data/is_active").and_then(Value::as_bool);
         Standing::of(view, is_active, &known)
