@@ -99,11 +99,17 @@ pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
     rows(&of.moved_payments).into_iter().filter_map(own).collect()
 }
 
-/// The first move of a purchase after a time. A move from a customer without a login is none: it is that of a first
-/// login, before and after which the customer is one person.
+/// The first move of a purchase from one person to another after a time.
 fn next_move(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
-    let moves = transfers.iter().filter(|one| one.announced.contains(&key) && one.from.external_id.is_some());
+    let moves = transfers.iter().filter(|one| one.announced.contains(&key) && !is_first_login(one));
     moves.filter(|one| one.created_at > at).min_by_key(|one| one.created_at)
+}
+
+/// Whether a customer without a login got one: before and after it the customer is one person. An erased customer may
+/// have had one.
+fn is_first_login(one: &Transfer) -> bool {
+    let is_by_login = matches!(one.cause, TransferCause::Login | TransferCause::Naming);
+    is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
 fn labelled(text: &'static str, visit: &Visit, one: &Transfer, side: &TransferSide) -> (&'static str, String, Code) {
@@ -131,11 +137,12 @@ fn why(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => {
             let subject = one.to.external_id.as_deref().unwrap_or("The other customer");
-            let first = match one.from.external_id {
-                None => "; they belonged to no login before, which is normal at a first login",
+            let former = match one.from.external_id {
+                None if is_first_login(one) => "; they belonged to no login before, which is normal at a first login",
+                None => "; the former holder was erased later",
                 Some(_) => "",
             };
-            format!("{subject} logged in on a device that held these purchases{first}")
+            format!("{subject} logged in on a device that held these purchases{former}")
         }
         TransferCause::Naming => "Merged: the customer was given the id of the other customer".to_owned(),
         TransferCause::Admin => "Moved".to_owned(),
@@ -164,6 +171,7 @@ pub mod tests {
             transfer_id: TransferId::new(Uuid::from_u128(2)),
             app_id: AppId::new(Uuid::from_u128(3)),
             from: side(from),
+            is_from_erased: false,
             to: side(Some("robin@example.com")),
             cause,
             app_user_ids: Vec::new(),
@@ -209,6 +217,10 @@ pub mod tests {
         assert_eq!(payer("2026-10-20T12:00:01Z").as_deref(), Some("otto@example.com"), "not that of the first login");
         assert_eq!(payer("2026-11-20T12:00:00Z").as_deref(), Some("quinn@example.com"));
         assert_eq!(payer("2026-12-20T12:00:00Z"), None);
+        let erased = [Transfer { is_from_erased: true, ..at("2026-11-01T00:00:00Z", None) }];
+        assert!(next_move(&erased, key, time("2026-10-20T12:00:00Z")).is_some(), "the former holder paid");
+        let by_hand = [Transfer { cause: TransferCause::Admin, ..at("2026-11-01T00:00:00Z", None) }];
+        assert!(next_move(&by_hand, key, time("2026-10-20T12:00:00Z")).is_some(), "no login");
         assert!(next_move(&all, CollapseKey::new(Uuid::from_u128(5)), time("2026-11-20T12:00:00Z")).is_none());
     }
 
@@ -237,6 +249,8 @@ pub mod tests {
         assert_eq!(known, "robin@example.com logged in on a device that held these purchases.");
         let first = why(&transfer(TransferCause::Login, None));
         assert!(first.ends_with("which is normal at a first login."), "{first}");
+        let erased = why(&Transfer { is_from_erased: true, ..transfer(TransferCause::Login, None) });
+        assert!(erased.ends_with("; the former holder was erased later."), "{erased}");
         let by_hand = Transfer { by: Some("anna".to_owned()), ..transfer(TransferCause::Admin, None) };
         assert_eq!(why(&by_hand), "Moved by anna.");
     }
