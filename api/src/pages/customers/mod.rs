@@ -220,7 +220,8 @@ async fn show_user(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let undone = Notice::is_of(visit, "undone").then(|| Notice::good(moved::undone(&portrait.transfers)));
+    let undone = || moved::undone(&portrait.transfers, visit.now).map(Notice::good);
+    let undone = Notice::is_of(visit, "undone").then(undone).flatten();
     let frame = Frame::of(edge, visit, place).await?.announcing(undone);
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)

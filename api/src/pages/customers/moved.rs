@@ -8,10 +8,14 @@ use crate::pages::visit::Visit;
 use crate::resources::standing::product;
 use crate::resources::transfers::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
+use std::time::Duration;
 use storage::TransferCause;
 
 /// What is left to do after the undo of a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
+
+/// How long after an undo the page announces it.
+const ANNOUNCED_FOR: Duration = Duration::from_secs(300);
 
 /// A transfer from or to the customer.
 pub struct Moved {
@@ -121,15 +125,15 @@ fn login(side: &TransferSide) -> Code {
     side.external_id.as_ref().map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// What an undo did, in a sentence: who has the purchases again. After a move by a login the device still belongs to
-/// the other customer.
-pub fn undone(transfers: &[Transfer]) -> String {
-    let newest = transfers.iter().filter(|one| one.cause == TransferCause::Undo).max_by_key(|one| one.created_at);
-    let owner = newest.map_or("their former owner", |one| called(&one.to));
-    let former = newest.and_then(|one| one.undoes).and_then(|id| transfers.iter().find(|one| one.transfer_id == id));
+/// What an undo did, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the last
+/// minutes. After a move by a login the device still belongs to the other customer.
+pub fn undone(transfers: &[Transfer], now: Timestamp) -> Option<String> {
+    let is_undo = |one: &&Transfer| one.cause == TransferCause::Undo && now.since(one.created_at) <= ANNOUNCED_FOR;
+    let undo = transfers.first().filter(is_undo)?;
+    let former = transfers.iter().find(|one| undo.undoes == Some(one.transfer_id));
     let is_by_login = former.is_some_and(|one| one.cause == TransferCause::Login);
     let again = if is_by_login { LOG_IN_AGAIN } else { "" };
-    format!("The transfer was undone. The purchases belong to {owner} again.{again}")
+    Some(format!("The transfer was undone. The purchases belong to {} again.{again}", called(&undo.to)))
 }
 
 /// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
@@ -234,6 +238,8 @@ pub mod tests {
             let undoes = Some(former.transfer_id);
             [Transfer { undoes, ..transfer(TransferCause::Undo, None) }, former]
         };
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let undone = |transfers: &[Transfer]| undone(transfers, at("2026-11-25T10:01:00Z")).unwrap_or_default();
         assert_eq!(
             undone(&undo(TransferCause::Login)),
             "The transfer was undone. The purchases belong to robin@example.com again. The customer must log in again \
@@ -241,6 +247,11 @@ pub mod tests {
         );
         let by_hand = undone(&undo(TransferCause::Admin));
         assert!(by_hand.ends_with("belong to robin@example.com again."), "{by_hand}");
+        let [undo, former] = undo(TransferCause::Admin);
+        assert_eq!(undone(&[former, undo]), "", "another move is the latest");
+        assert_eq!(undone(&[]), "", "nothing was undone");
+        let [undo, former] = [TransferCause::Undo, TransferCause::Admin].map(|cause| transfer(cause, None));
+        assert_eq!(super::undone(&[undo, former], at("2026-11-25T10:06:00Z")), None, "minutes later");
     }
 
     #[test]

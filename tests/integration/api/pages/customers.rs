@@ -240,6 +240,9 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     has(&again, &["Nothing was changed", "already undone by"]);
     let shown = visitor.get(&service, &format!("{target}?done=undone")).await;
     has(&shown, &["undone", "A transfer was undone by admin token", "belong to the customer without a login again."]);
+    service.raw("UPDATE transfers SET created_at = created_at - 600000000");
+    let later = visitor.get(&service, &format!("{target}?done=undone")).await;
+    assert!(!later.text.contains("The transfer was undone"), "{}", later.text);
 }
 
 #[tokio::test]
