@@ -2,19 +2,28 @@
 
 use super::standing::{Record, renewing};
 use domain::user::CustomerPurchase;
-use domain::{State, Timestamp};
-use storage::PurchaseView;
+use domain::{Environment, State, Timestamp};
+use storage::{Paged, PurchaseView};
 
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
-/// active subscription has its renewal off; `None` where neither is known. `counted` has the purchases of the customer.
-pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
-    let active = |states: &[State]| renewing(views, counted, states);
-    let is_off = active(&[State::Trial, State::Active, State::Grace]).is_empty()
+/// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled
+/// last, and `counted` has all of the customer.
+pub fn next_charge(views: &Paged<PurchaseView>, counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
+    let active = |states: &[State]| renewing(&views.items, counted, states);
+    let is_off = is_certain(views, counted)
+        && active(&[State::Trial, State::Active, State::Grace]).is_empty()
         && !active(&[State::TrialOff, State::Off]).is_empty();
     let records = active(&[State::Trial, State::Active]);
     let next = records.iter().find(|record| record.expires_at.is_some_and(|at| at > now));
     let sentence = next.map(|record| format!("{}, {}.", record.charge(now), record.product()));
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
+}
+
+/// Whether all purchases for money are read, and the store shows each of them: any other may renew.
+fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool {
+    let is_known = |one: &CustomerPurchase| one.environment != Environment::Production || one.is_active.is_some();
+    let is_answered = |view: &PurchaseView| view.standing.unverified_since.is_none();
+    views.next_cursor.is_none() && counted.iter().all(is_known) && views.items.iter().all(is_answered)
 }
 
 impl Record {
@@ -65,9 +74,13 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use super::next_charge;
     use crate::resources::standing::Record;
-    use domain::{State, Timestamp};
+    use domain::user::CustomerPurchase;
+    use domain::{AppId, CollapseKey, Environment, PlatformId, State, Timestamp};
     use serde_json::{Value, json};
+    use storage::{Paged, PurchaseStatus, PurchaseView};
+    use uuid::Uuid;
 
     fn now() -> Timestamp {
         "2026-11-28T00:00:00Z".parse().unwrap()
@@ -116,6 +129,56 @@ mod tests {
         }
         let refunded = gold.charges_on(State::Active, at).unwrap();
         assert!(refunded.starts_with(&format!("Renewal is still on. {due}. Only the customer ")), "{refunded}");
+    }
+
+    /// A subscription in a state.
+    fn subscription(number: u128, state: State) -> (PurchaseView, CustomerPurchase) {
+        let (key, id) = (CollapseKey::new(Uuid::from_u128(number)), Uuid::from_u128(1));
+        let view = PurchaseView {
+            collapse_key: key,
+            platform_id: PlatformId::new(id),
+            app_id: AppId::new(id),
+            receipt_id: "receipt".to_owned(),
+            app_user_id: None,
+            revision: 1,
+            state: state.as_str().to_owned(),
+            held_until: None,
+            held_by: None,
+            held_reason: None,
+            updated_at: now(),
+            standing: PurchaseStatus::default(),
+            data: json!({ "data": { "product_type": "subscription", "expires_at": "2026-12-03T00:00:00Z" } }),
+        };
+        let counted = CustomerPurchase {
+            collapse_key: key,
+            state: Some(state.as_str().to_owned()),
+            is_active: state.is_active(),
+            expires_at: None,
+            sku: None,
+            environment: Environment::Production,
+            announced_at: None,
+        };
+        (view, counted)
+    }
+
+    #[test]
+    fn no_further_charge_is_certain_only_if_every_purchase_is_known() {
+        let charge = |all: &[(PurchaseView, CustomerPurchase)], next_cursor: Option<&str>| {
+            let (items, counted): (Vec<_>, Vec<_>) = all.iter().cloned().unzip();
+            next_charge(&Paged { items, next_cursor: next_cursor.map(str::to_owned) }, &counted, now())
+        };
+        let (off, unknown) = (subscription(1, State::Off), subscription(2, State::Unknown));
+        let none = Some("No further charge.".to_owned());
+        assert_eq!(charge(std::slice::from_ref(&off), None), none);
+        assert_eq!(charge(std::slice::from_ref(&off), Some("51")), None, "the 51st may renew");
+        assert_eq!(charge(&[off.clone(), unknown.clone()], None), None, "the store has not shown it yet");
+        let test = CustomerPurchase { environment: Environment::Sandbox, ..unknown.1 };
+        assert_eq!(charge(&[off.clone(), (unknown.0, test)], None), none, "no money");
+        let mut silent = off;
+        silent.0.standing.unverified_since = Some(now());
+        assert_eq!(charge(&[silent], None), None, "the store stopped answering");
+        let on = charge(&[subscription(3, State::Active)], Some("51")).unwrap_or_default();
+        assert!(on.starts_with("Next charge: 2026-12-03T00:00:00"), "{on}");
     }
 
     #[test]

@@ -235,7 +235,7 @@ impl<'a> CustomerPage<'a> {
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
         let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
-        let charge = next_charge(&read.purchases.items, &detail.purchases, visit.now);
+        let charge = next_charge(&read.purchases, &detail.purchases, visit.now);
         let (payments, before) = (moved::payments(visit, of), moved::payments_before(visit, of));
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
