@@ -2,27 +2,44 @@
 
 use super::standing::{Record, renewing};
 use domain::user::CustomerPurchase;
-use domain::{State, Timestamp};
-use storage::PurchaseView;
+use domain::{Environment, State, Timestamp};
+use storage::{Paged, PurchaseView};
 
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
-/// active subscription has its renewal off; `None` where neither is known. `counted` has the purchases of the customer.
-pub fn next_charge(views: &[PurchaseView], counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
-    let active = |states: &[State]| renewing(views, counted, states);
-    let is_off = active(&[State::Trial, State::Active, State::Grace]).is_empty()
+/// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled
+/// last, and `counted` has all of the customer.
+pub fn next_charge(views: &Paged<PurchaseView>, counted: &[CustomerPurchase], now: Timestamp) -> Option<String> {
+    let active = |states: &[State]| renewing(&views.items, counted, states);
+    let is_off = is_certain(views, counted)
+        && active(&[State::Trial, State::Active, State::Grace]).is_empty()
         && !active(&[State::TrialOff, State::Off]).is_empty();
     let records = active(&[State::Trial, State::Active]);
     let next = records.iter().find(|record| record.expires_at.is_some_and(|at| at > now));
-    let sentence = next.map(|record| format!("{}, {}.", record.charge(), record.product()));
+    let sentence = next.map(|record| format!("{}, {}.", record.charge(now), record.product()));
     sentence.or_else(|| is_off.then(|| "No further charge.".to_owned()))
 }
 
+/// Whether all purchases for money are read, and the store shows each of them: any other may renew.
+fn is_certain(views: &Paged<PurchaseView>, counted: &[CustomerPurchase]) -> bool {
+    let is_known = |one: &CustomerPurchase| one.environment != Environment::Production || one.is_active.is_some();
+    let is_answered = |view: &PurchaseView| view.standing.unverified_since.is_none();
+    views.next_cursor.is_none() && counted.iter().all(is_known) && views.items.iter().all(is_answered)
+}
+
 impl Record {
+    /// Whether the time of its next renewal has passed: the store has neither confirmed the renewal nor an end.
+    pub(super) fn is_due(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|at| at <= now)
+    }
+
     /// When a subscription that renews is charged next, and how much where that is known. A test is not charged.
-    pub(super) fn charge(&self) -> String {
+    pub(super) fn charge(&self, now: Timestamp) -> String {
         let next = self.pending_sku_ref_id.as_ref().map(|sku| format!(" as `{sku}`")).unwrap_or_default();
         match (self.expires_at, self.next_amount()) {
             (None, _) => format!("It renews{next}; the date is not known yet"),
+            (Some(at), _) if self.is_due(now) => {
+                format!("Renewal was due on {at}; the store has not confirmed it yet")
+            }
             (Some(at), _) if self.is_test() => format!("Renews {at}{next}"),
             (Some(at), None) => format!("Next charge: {at}{next}"),
             (Some(at), Some(amount)) => format!("Next charge: {amount} on {at}{next}"),
@@ -30,10 +47,11 @@ impl Record {
     }
 
     /// That a refunded subscription is charged again; `None` where it does not renew.
-    pub(super) fn charges_on(&self, state: State) -> Option<String> {
+    pub(super) fn charges_on(&self, state: State, now: Timestamp) -> Option<String> {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {
-            format!("Renewal is still on. {}. Only the customer can switch renewal off, at the store", self.charge())
+            let charge = self.charge(now);
+            format!("Renewal is still on. {charge}. Only the customer can switch renewal off, at the store")
         })
     }
 
@@ -56,9 +74,17 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use super::next_charge;
     use crate::resources::standing::Record;
-    use domain::{State, Timestamp};
+    use domain::user::CustomerPurchase;
+    use domain::{AppId, CollapseKey, Environment, PlatformId, State, Timestamp};
     use serde_json::{Value, json};
+    use storage::{Paged, PurchaseStatus, PurchaseView};
+    use uuid::Uuid;
+
+    fn now() -> Timestamp {
+        "2026-11-28T00:00:00Z".parse().unwrap()
+    }
 
     /// A monthly subscription with these fields beside.
     fn gold(fields: Value) -> Record {
@@ -74,7 +100,7 @@ mod tests {
         let priced = |mut fields: Value| {
             fields["purchase_price"] = json!("9.99");
             fields["purchase_currency"] = json!("USD");
-            gold(fields).charge()
+            gold(fields).charge(now())
         };
         let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
         for (fields, sentence) in [
@@ -88,15 +114,79 @@ mod tests {
         ] {
             assert_eq!(priced(fields), sentence);
         }
-        assert_eq!(gold(json!({ "expires_at": null })).charge(), "It renews; the date is not known yet");
+        assert_eq!(gold(json!({ "expires_at": null })).charge(now()), "It renews; the date is not known yet");
+    }
+
+    #[test]
+    fn a_renewal_whose_time_has_passed_is_not_announced_as_a_charge() {
+        let at: Timestamp = "2026-12-03T00:00:00Z".parse().unwrap();
+        let due = format!("Renewal was due on {at}; the store has not confirmed it yet");
+        let gold = gold(json!({ "purchase_price": "9.99", "purchase_currency": "USD" }));
+        assert_eq!(gold.charge(at), due);
+        for state in [State::Active, State::Trial] {
+            assert_eq!(gold.runs(state, at), Some(due.clone()), "{state:?}");
+            assert_ne!(gold.runs(state, now()), Some(due.clone()), "{state:?}");
+        }
+        let refunded = gold.charges_on(State::Active, at).unwrap();
+        assert!(refunded.starts_with(&format!("Renewal is still on. {due}. Only the customer ")), "{refunded}");
+    }
+
+    /// A subscription in a state.
+    fn subscription(number: u128, state: State) -> (PurchaseView, CustomerPurchase) {
+        let (key, id) = (CollapseKey::new(Uuid::from_u128(number)), Uuid::from_u128(1));
+        let view = PurchaseView {
+            collapse_key: key,
+            platform_id: PlatformId::new(id),
+            app_id: AppId::new(id),
+            receipt_id: "receipt".to_owned(),
+            app_user_id: None,
+            revision: 1,
+            state: state.as_str().to_owned(),
+            held_until: None,
+            held_by: None,
+            held_reason: None,
+            updated_at: now(),
+            standing: PurchaseStatus::default(),
+            data: json!({ "data": { "product_type": "subscription", "expires_at": "2026-12-03T00:00:00Z" } }),
+        };
+        let counted = CustomerPurchase {
+            collapse_key: key,
+            state: Some(state.as_str().to_owned()),
+            is_active: state.is_active(),
+            expires_at: None,
+            sku: None,
+            environment: Environment::Production,
+            announced_at: None,
+        };
+        (view, counted)
+    }
+
+    #[test]
+    fn no_further_charge_is_certain_only_if_every_purchase_is_known() {
+        let charge = |all: &[(PurchaseView, CustomerPurchase)], next_cursor: Option<&str>| {
+            let (items, counted): (Vec<_>, Vec<_>) = all.iter().cloned().unzip();
+            next_charge(&Paged { items, next_cursor: next_cursor.map(str::to_owned) }, &counted, now())
+        };
+        let (off, unknown) = (subscription(1, State::Off), subscription(2, State::Unknown));
+        let none = Some("No further charge.".to_owned());
+        assert_eq!(charge(std::slice::from_ref(&off), None), none);
+        assert_eq!(charge(std::slice::from_ref(&off), Some("51")), None, "the 51st may renew");
+        assert_eq!(charge(&[off.clone(), unknown.clone()], None), None, "the store has not shown it yet");
+        let test = CustomerPurchase { environment: Environment::Sandbox, ..unknown.1 };
+        assert_eq!(charge(&[off.clone(), (unknown.0, test)], None), none, "no money");
+        let mut silent = off;
+        silent.0.standing.unverified_since = Some(now());
+        assert_eq!(charge(&[silent], None), None, "the store stopped answering");
+        let on = charge(&[subscription(3, State::Active)], Some("51")).unwrap_or_default();
+        assert!(on.starts_with("Next charge: 2026-12-03T00:00:00"), "{on}");
     }
 
     #[test]
     fn a_refund_does_not_stop_a_charge() {
-        let on = gold(json!({})).charges_on(State::Active).unwrap();
+        let on = gold(json!({})).charges_on(State::Active, now()).unwrap();
         assert!(on.starts_with("Renewal is still on. Next charge: 2026-12-03T00:00:00"), "{on}");
-        assert!(gold(json!({})).charges_on(State::Off).is_none());
+        assert!(gold(json!({})).charges_on(State::Off, now()).is_none());
         let coins: Record = serde_json::from_value(json!({ "product_type": "consumable" })).unwrap();
-        assert_eq!(coins.charges_on(State::Active), None);
+        assert_eq!(coins.charges_on(State::Active, now()), None);
     }
 }

@@ -115,6 +115,7 @@ impl ReadCustomer {
             destinations: &destinations,
             payments: &payments.items,
             unchosen: &unchosen,
+            now: (edge.clock)(),
         };
         let standing = |view: &PurchaseView| {
             let is_active = counted.iter().find(|one| one.collapse_key == view.collapse_key).map(|one| one.is_active);

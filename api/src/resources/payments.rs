@@ -31,7 +31,7 @@ pub async fn list(
 ) -> Result<Json<Paged<PaymentView>>, Error> {
     let PaymentQuery { app_id, collapse_key, user_id } = filter;
     let subject = match (collapse_key, user_id) {
-        (Some(key), None) => PaymentSubject::Purchase(key),
+        (Some(key), None) => PaymentSubject::Purchases(vec![key]),
         (None, Some(user)) => PaymentSubject::User(user),
         _ => return Err(Error::invalid("collapse_key", "exactly one of `collapse_key` and `user_id`")),
     };

@@ -46,7 +46,6 @@ pub(super) struct Record {
     purchase_price: Option<String>,
     purchase_currency: Option<String>,
     pub(super) price_source: Option<String>,
-    transaction_id: Option<String>,
     pub(super) offer_type: Option<String>,
     pub(super) is_in_intro_offer_period: Option<bool>,
     pub(super) is_in_trial_period: Option<bool>,
@@ -74,6 +73,7 @@ pub struct Known<'a> {
     pub payments: &'a [PaymentView],
     /// Payments that integrations did not get because of their choice of events, the newest in front.
     pub unchosen: &'a [UnchosenPayment],
+    pub now: Timestamp,
 }
 
 impl Standing {
@@ -83,8 +83,8 @@ impl Standing {
         let is_test = record.is_test();
         let refunded = refunded(view, known.payments, is_test);
         let is_refunded = refunded.is_some();
-        let charged = record.charges_on(state).filter(|_| is_refunded);
-        let runs = charged.or_else(|| record.runs(state));
+        let charged = record.charges_on(state, known.now).filter(|_| is_refunded);
+        let runs = charged.or_else(|| record.runs(state, known.now));
         let mut sentences = vec![record.bought(), refunded, runs];
         sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
         sentences.push(Some(record.access(is_active)));
@@ -177,12 +177,6 @@ fn latest_end(records: &[(Record, State)]) -> Option<String> {
 /// What was bought: the entitlements and how long a term lasts, else the SKU.
 pub fn product(view: &PurchaseView) -> String {
     Record::of(view).product()
-}
-
-/// The transaction of a sales report that has the price of the latest payment; `None` where no report has it.
-pub fn reported_transaction(view: &PurchaseView) -> Option<String> {
-    let record = Record::of(view);
-    record.transaction_id.filter(|_| record.price_source.as_deref() == Some("report"))
 }
 
 /// Whether something is bought once and neither renews nor expires.
@@ -278,7 +272,7 @@ impl Record {
     }
 
     /// Until when it runs, or when and why it ended.
-    fn runs(&self, state: State) -> Option<String> {
+    pub(super) fn runs(&self, state: State, now: Timestamp) -> Option<String> {
         let at = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" {at}"));
         let on = |known: Option<Timestamp>| known.map_or_else(String::new, |at| format!(" on {at}"));
         let until = self.expires_at.map_or_else(String::new, |at| format!(" until {at}"));
@@ -286,9 +280,10 @@ impl Record {
         let end = at(self.expires_at);
         Some(match state {
             State::Unknown => return None,
+            State::Trial if self.is_due(now) => self.charge(now),
             State::Trial => format!("In a free trial{until}, then it is paid for"),
             State::TrialOff => format!("Renewal off{off_since}: no charge. The free trial runs{until}, then it ends"),
-            State::Active if self.is_subscription() => self.charge(),
+            State::Active if self.is_subscription() => self.charge(now),
             State::Active => "It does not expire".to_owned(),
             State::Off => format!("Renewal off{off_since}: no further charge. Paid{until}, then it ends"),
             State::Grace => {
@@ -361,6 +356,7 @@ mod tests {
 
     #[test]
     fn every_state_is_a_sentence_with_what_is_known() {
+        let now = "2026-12-02T00:00:00Z".parse().unwrap();
         let known = record(serde_json::json!({
             "expires_at": "2026-12-23T10:00:00Z", "canceled_at": "2026-12-01T00:00:00Z", "expiration_reason": "customer",
         }));
@@ -370,17 +366,17 @@ mod tests {
             (State::Off, Some("Renewal off since 2026-12-01T00:00:00")),
             (State::Expired, Some("Ended 2026-12-23T10:00:00")),
         ] {
-            let runs = known.runs(state);
+            let runs = known.runs(state, now);
             let begin =
                 sentence.map(|part| runs.as_deref().and_then(|text| text.get(..part.len())).unwrap_or_default());
             assert_eq!((runs.is_some(), begin), (sentence.is_some(), sentence), "{runs:?}");
         }
-        assert!(known.runs(State::Off).unwrap().contains(": no further charge. Paid until 2026-12-23T10:00:00"));
-        let expired = known.runs(State::Expired).unwrap();
+        assert!(known.runs(State::Off, now).unwrap().contains(": no further charge. Paid until 2026-12-23T10:00:00"));
+        let expired = known.runs(State::Expired, now).unwrap();
         assert!(expired.contains(", because the customer switched renewal off on 2026-12-01T00:00:00"), "{expired}");
-        assert_eq!(record(serde_json::json!({})).runs(State::Active).unwrap(), "It does not expire");
+        assert_eq!(record(serde_json::json!({})).runs(State::Active, now).unwrap(), "It does not expire");
         for state in State::ALL {
-            let text = record(serde_json::json!({})).runs(*state).unwrap_or_default();
+            let text = record(serde_json::json!({})).runs(*state, now).unwrap_or_default();
             assert!(!text.contains("  ") && !text.ends_with(' '), "{text:?}");
         }
     }

@@ -65,6 +65,8 @@ pub struct Transfer {
     pub app_id: AppId,
     /// The former owner.
     pub from: TransferSide,
+    /// Whether the former owner was erased since.
+    pub is_from_erased: bool,
     /// The new owner.
     pub to: TransferSide,
     /// Why it happened.
@@ -107,6 +109,7 @@ impl From<storage::Transfer> for Transfer {
             transfer_id: transfer.id,
             app_id: transfer.app_id,
             from: TransferSide { user_id: transfer.from, external_id: transfer.from_external_id },
+            is_from_erased: transfer.is_from_erased,
             to: TransferSide { user_id: transfer.to, external_id: transfer.to_external_id },
             cause: transfer.cause,
             app_user_ids: transfer.moved.app_user_ids(),

@@ -132,7 +132,13 @@ story! {
         world.drain(key, to).await;
         let here = place(&world, 1);
         world.claim_verified(here, "r1", "shared");
-        log_in(&world.store, here, "otto").await;
+        let otto = log_in(&world.store, here, "otto").await.user_id;
+        let former = async || {
+            let transfers = world.store.transfers(otto).await.unwrap();
+            let [one] = transfers.as_slice() else { panic!("{transfers:?}") };
+            (one.from_external_id.clone(), one.is_from_erased)
+        };
+        assert_eq!(former().await, (Some(OWN_ID.to_owned()), false));
         let frozen = must_send(&world.store, lease(key, to, "frozen")).await;
         assert!(frozen.body.contains(TRANSFERRED_FROM) && frozen.body.contains(OWN_ID), "{}", frozen.body);
         world.finish(&frozen, RETRY).await;
@@ -140,6 +146,7 @@ story! {
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[OWN_ID]), [""; 0]);
         assert!(left(&world, &["otto"]).len() > 1);
+        assert_eq!(former().await, (None, true), "no customer who never had a login");
     }
 }
 

@@ -49,6 +49,7 @@ row! {
         from_user_id: UserId,
         to_user_id: UserId,
         from_external_id: Option<String>,
+        is_from_erased: bool,
         to_external_id: Option<String>,
         cause: Cause,
         moved: String,
@@ -67,6 +68,8 @@ pub struct Transfer {
     pub from: UserId,
     /// The former owner's external id now.
     pub from_external_id: Option<String>,
+    /// Whether the former owner was erased since.
+    pub is_from_erased: bool,
     pub to: UserId,
     /// The new owner's external id now.
     pub to_external_id: Option<String>,
@@ -84,6 +87,7 @@ pub struct Transfer {
 
 const SELECT: &str = "
     SELECT t.id, t.app_id, t.from_user_id, t.to_user_id, f.external_id AS from_external_id,
+        EXISTS (SELECT 1 FROM erasures x WHERE x.user_id = t.from_user_id) AS is_from_erased,
         o.external_id AS to_external_id, t.cause, t.moved, t.author, t.reason, t.undoes, u.id AS undone_by,
         t.created_at
     FROM transfers t
@@ -136,6 +140,7 @@ impl TransferRow {
             app_id: self.app_id,
             from: self.from_user_id,
             from_external_id: self.from_external_id,
+            is_from_erased: self.is_from_erased,
             to: self.to_user_id,
             to_external_id: self.to_external_id,
             cause: self.cause,

@@ -181,6 +181,11 @@ impl<'a> Filtered<'a> {
 }
 
 const FIND_PURCHASE: Sql = statement!("SELECT {PURCHASE} WHERE p.collapse_key = ?");
+const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
+    SELECT {PURCHASE}
+    WHERE p.collapse_key IN (?*)
+    ORDER BY p.collapse_key
+"};
 
 impl Store {
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
@@ -205,6 +210,14 @@ impl Store {
 
     pub async fn purchase(&self, key: CollapseKey) -> Result<PurchaseView, Error> {
         self.read(move |connection| sql(FIND_PURCHASE).bind(key).one(connection, "purchase")).await
+    }
+
+    /// The purchases with these keys, in their order; those that do not exist are left out.
+    pub async fn purchases_of(&self, keys: Vec<CollapseKey>) -> Result<Vec<PurchaseView>, Error> {
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read(move |connection| sql(FIND_PURCHASES).uncached().bind_list(keys).all(connection)).await
     }
 }
 

@@ -1,21 +1,23 @@
-//! The ledger for people: the payments of a purchase or a customer, with the refunds and corrections of each.
+//! The ledger for people: the payments of purchases or a customer, with the refunds and corrections of each.
 
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::row;
+use crate::db::statement::{Value, row};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use crate::settling::payments::paid_by;
+use crate::settling::payments::{confirmed, paid_by};
 use domain::payment::{EntryKind, Total, UnknownPrice};
 use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 /// Whose payments are listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PaymentSubject {
-    Purchase(CollapseKey),
+    Purchases(Vec<CollapseKey>),
     /// The purchases that a user owns now.
     User(UserId),
 }
@@ -49,7 +51,7 @@ row! {
         pub unknown_because: Option<UnknownPrice>,
         /// The source of the amount: `catalogue`, `device`, `store` or `report`.
         pub source: String,
-        /// The store's id of the transaction, if the amount comes from a sales report.
+        /// The store's id of the transaction in a sales report; null while no report has this amount.
         pub transaction_id: Option<String>,
         /// Whether it was paid with money or in the store's test environment.
         pub environment: Environment,
@@ -74,7 +76,8 @@ const PAYMENTS: Sql = statement! {"
     LIMIT ?
 "};
 const OF_APP: Clause = clause!(&[PAYMENTS], "m.app_id = ?");
-const OF_PURCHASE: Clause = clause!(&[PAYMENTS], "m.collapse_key = ?");
+const OF_PURCHASES: Clause =
+    clause!(&[PAYMENTS], hot "payments_pkey or sqlite_autoindex_payments", "m.collapse_key IN (?*)");
 const OF_USER: Clause = clause! {&[PAYMENTS], hot "purchases_user", "
     m.collapse_key IN (SELECT p.collapse_key FROM purchases p WHERE p.user_id = ?)
 "};
@@ -90,7 +93,7 @@ impl Store {
         .await
     }
 
-    /// The payments of a purchase or a user with their changes, the newest first; of one app alone, if there is one.
+    /// The payments of purchases or a user with their changes, the newest first; of one app alone, if there is one.
     pub async fn payments(
         &self,
         app: Option<AppId>,
@@ -98,14 +101,30 @@ impl Store {
         page: Page,
     ) -> Result<Paged<PaymentView>, Error> {
         let (before, rank) = page.pair_or(i64::MAX)?;
+        if subject == PaymentSubject::Purchases(Vec::new()) {
+            return Ok(Paged { items: Vec::new(), next_cursor: None });
+        }
         self.read(move |connection| {
             let list = Filtered::new(PAYMENTS, [before.into(), rank.as_str().into()]);
             let list = match subject {
-                PaymentSubject::Purchase(key) => list.and(OF_PURCHASE, Some(key)),
+                PaymentSubject::Purchases(keys) => list.and(OF_PURCHASES, Value::list(keys)),
                 PaymentSubject::User(user) => list.and(OF_USER, Some(user)),
             };
-            page.read(connection, list.and(OF_APP, app).statement())
+            let mut payments = page.read(connection, list.and(OF_APP, app).statement().uncached())?;
+            confirm(connection, &mut payments.items)?;
+            Ok(payments)
         })
         .await
     }
+}
+
+/// Adds the transactions that confirm prices from elsewhere.
+fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
+    let is_open = |one: &PaymentView| one.kind.is_payment() && one.transaction_id.is_none();
+    let open = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key);
+    let known = confirmed(connection, open.collect::<BTreeSet<_>>())?;
+    for one in payments.iter_mut().filter(|one| is_open(one)) {
+        one.transaction_id = known.get(&(one.collapse_key, one.number)).cloned();
+    }
+    Ok(())
 }

@@ -37,7 +37,7 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
     Column::new("By", |one, _| {
         let transaction = one.transaction_id.as_ref().map(Code::short).into_iter();
-        let source = one.usd.as_ref().map(|_| source(&one.source));
+        let source = one.usd.as_ref().map(|_| source(one));
         source.map_or_else(Cell::none, Cell::from).under(transaction.map(CellPart::from).collect())
     }),
 ];
@@ -100,12 +100,13 @@ pub const fn kind(kind: EntryKind) -> &'static str {
 }
 
 /// Where an amount is from.
-fn source(source: &str) -> &'static str {
-    match source {
-        "report" => "Sales report",
-        "device" => "Price on the device",
-        "store" => "The store",
-        _ => "List price (not confirmed by a sales report yet)",
+fn source(one: &PaymentView) -> &'static str {
+    match (one.source.as_str(), &one.transaction_id) {
+        ("report", _) => "Sales report",
+        ("device", _) => "Price on the device",
+        ("store", _) => "The store",
+        (_, Some(_)) => "List price (in a sales report)",
+        (_, None) => "List price (not confirmed by a sales report yet)",
     }
 }
 

@@ -33,9 +33,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{AppId, CollapseKey, UserId};
+use domain::{AppId, UserId};
 use serde_json::{Map, json};
-use std::collections::BTreeSet;
 use storage::{
     App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PendingDeliveries, PurchaseView,
     Role,
@@ -43,10 +42,12 @@ use storage::{
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
 
-/// Maximum number of events of a customer that are shown, and of payments of a purchase that moved away.
+/// Maximum number of events of a customer that are shown.
 const SHOWN: i64 = 50;
-/// Maximum number of purchases in transfers whose products are shown.
-const MOVED: usize = 20;
+/// Maximum number of purchases in transfers that are shown: those of the latest transfers.
+const MOVED: usize = 50;
+/// Maximum number of payments of purchases that moved away: the latest ones.
+const MOVED_PAYMENTS: i64 = 200;
 
 pub const SCREEN: Screen = Screen { name: "Customers", path: "/ui/customers", icon: "customers", key: 'u', routes };
 
@@ -151,8 +152,10 @@ pub struct Portrait {
     pub transfers: Vec<transfers::Transfer>,
     /// The purchases that moved in them.
     pub moved: Vec<PurchaseView>,
-    /// The payments of those that belong to another customer now, the newest of each purchase in front.
+    /// The payments of those that belong to another customer now, the newest in front.
     pub moved_payments: Vec<PaymentView>,
+    /// Whether none of these purchases and payments is left out.
+    pub has_all_moved: bool,
 }
 
 impl Portrait {
@@ -165,20 +168,13 @@ impl Portrait {
         let about = EventFilter { app_id: Some(app), user_id: Some(user), ..EventFilter::default() };
         let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
-        let keys: BTreeSet<CollapseKey> = transfers.items.iter().flat_map(|one| one.announced.clone()).collect();
-        let mut moved = Vec::new();
-        for key in keys.into_iter().take(MOVED) {
-            match edge.store.purchase(key).await {
-                Err(storage::Error::Missing { .. }) => {}
-                found => moved.push(found?),
-            }
-        }
-        let mut moved_payments = Vec::new();
-        let is_own = |key: CollapseKey| read.detail.purchases.iter().any(|one| one.collapse_key == key);
-        for one in moved.iter().filter(|one| !is_own(one.collapse_key)) {
-            let (subject, page) = (PaymentSubject::Purchase(one.collapse_key), Page { cursor: None, limit: SHOWN });
-            moved_payments.extend(edge.store.payments(Some(app), subject, page).await?.items);
-        }
+        let mut keys = moved::keys(&transfers.items);
+        let is_whole = keys.len() <= MOVED;
+        keys.truncate(MOVED);
+        let moved = edge.store.purchases_of(keys.clone()).await?;
+        keys.retain(|key| !read.detail.purchases.iter().any(|one| one.collapse_key == *key));
+        let page = Page { cursor: None, limit: MOVED_PAYMENTS };
+        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(keys), page).await?;
         let own = read.purchases.items.iter().map(|one| one.collapse_key).collect();
         Ok(Self {
             app: edge.store.app(app).await?,
@@ -187,7 +183,8 @@ impl Portrait {
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
             moved,
-            moved_payments,
+            has_all_moved: is_whole && moved_payments.next_cursor.is_none(),
+            moved_payments: moved_payments.items,
         })
     }
 
@@ -230,7 +227,8 @@ async fn show_user(
         command: format!("settle customer show --app {app} --user-id {user}"),
         is_answer: mistakes.is_answer(),
     };
-    let undone = Notice::is_of(visit, "undone").then(|| Notice::good(moved::undone(&portrait.transfers)));
+    let undone = || moved::undone(&portrait.transfers, visit.now).map(Notice::good);
+    let undone = Notice::is_of(visit, "undone").then(undone).flatten();
     let frame = Frame::of(edge, visit, place).await?.announcing(undone);
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)

@@ -8,10 +8,14 @@ use crate::pages::visit::Visit;
 use crate::resources::standing::product;
 use crate::resources::transfers::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
+use std::time::Duration;
 use storage::TransferCause;
 
 /// What is left to do after the undo of a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
+
+/// How long after an undo the page announces it.
+const ANNOUNCED_FOR: Duration = Duration::from_secs(300);
 
 /// A transfer from or to the customer.
 pub struct Moved {
@@ -34,6 +38,17 @@ impl Moved {
     pub fn names(&self) -> Vec<&str> {
         self.products.iter().map(|(_, product)| product.as_str()).collect()
     }
+}
+
+/// The purchases that moved, each once, those of the latest transfer in front.
+pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
+    let mut keys = Vec::new();
+    for key in transfers.iter().flat_map(|one| &one.announced) {
+        if !keys.contains(key) {
+            keys.push(*key);
+        }
+    }
+    keys
 }
 
 /// The transfers of a customer, the newest in front.
@@ -70,13 +85,12 @@ fn moved(visit: &Visit, of: &Portrait, one: &Transfer) -> Moved {
 
 /// The payments of the purchases that the customer has, each with the former holder where the purchase moved after it.
 pub fn payments(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
-    let (payments, purchases) = (&of.read.payments.items, &of.read.purchases.items);
     let with_move = |row: PaymentRow| {
         let moved = next_move(&of.transfers, row.entry.collapse_key, row.paid_at);
         let moved = moved.filter(|one| one.from.user_id != of.user());
         row.before(moved.map(|one| labelled("before the move from", visit, one, &one.from)))
     };
-    rows(payments, purchases).into_iter().map(with_move).collect()
+    rows(&of.read.payments.items).into_iter().map(with_move).collect()
 }
 
 /// The payments of the customer for purchases that moved away since, each with its present holder.
@@ -86,14 +100,20 @@ pub fn payments_before(visit: &Visit, of: &Portrait) -> Vec<PaymentRow> {
         let is_payer = moved.from.user_id == of.user();
         is_payer.then(|| row.before(Some(labelled("before the move to", visit, moved, &moved.to))))
     };
-    rows(&of.moved_payments, &of.moved).into_iter().filter_map(own).collect()
+    rows(&of.moved_payments).into_iter().filter_map(own).collect()
 }
 
-/// The first move of a purchase after a time. A move from a customer without a login is none: it is that of a first
-/// login, before and after which the customer is one person.
+/// The first move of a purchase from one person to another after a time.
 fn next_move(transfers: &[Transfer], key: CollapseKey, at: Timestamp) -> Option<&Transfer> {
-    let moves = transfers.iter().filter(|one| one.announced.contains(&key) && one.from.external_id.is_some());
+    let moves = transfers.iter().filter(|one| one.announced.contains(&key) && !is_first_login(one));
     moves.filter(|one| one.created_at > at).min_by_key(|one| one.created_at)
+}
+
+/// Whether a customer without a login got one: before and after it the customer is one person. An erased customer may
+/// have had one.
+fn is_first_login(one: &Transfer) -> bool {
+    let is_by_login = matches!(one.cause, TransferCause::Login | TransferCause::Naming);
+    is_by_login && one.from.external_id.is_none() && !one.is_from_erased
 }
 
 fn labelled(text: &'static str, visit: &Visit, one: &Transfer, side: &TransferSide) -> (&'static str, String, Code) {
@@ -105,15 +125,15 @@ fn login(side: &TransferSide) -> Code {
     side.external_id.as_ref().map_or_else(|| Code::short(side.user_id), Code::short)
 }
 
-/// What an undo did, in a sentence: who has the purchases again. After a move by a login the device still belongs to
-/// the other customer.
-pub fn undone(transfers: &[Transfer]) -> String {
-    let newest = transfers.iter().filter(|one| one.cause == TransferCause::Undo).max_by_key(|one| one.created_at);
-    let owner = newest.map_or("their former owner", |one| called(&one.to));
-    let former = newest.and_then(|one| one.undoes).and_then(|id| transfers.iter().find(|one| one.transfer_id == id));
+/// What an undo did, in a sentence: who has the purchases again; `None` if the latest transfer is no undo of the last
+/// minutes. After a move by a login the device still belongs to the other customer.
+pub fn undone(transfers: &[Transfer], now: Timestamp) -> Option<String> {
+    let is_undo = |one: &&Transfer| one.cause == TransferCause::Undo && now.since(one.created_at) <= ANNOUNCED_FOR;
+    let undo = transfers.first().filter(is_undo)?;
+    let former = transfers.iter().find(|one| undo.undoes == Some(one.transfer_id));
     let is_by_login = former.is_some_and(|one| one.cause == TransferCause::Login);
     let again = if is_by_login { LOG_IN_AGAIN } else { "" };
-    format!("The transfer was undone. The purchases belong to {owner} again.{again}")
+    Some(format!("The transfer was undone. The purchases belong to {} again.{again}", called(&undo.to)))
 }
 
 /// Why purchases moved, in a sentence: what caused it, who did it, and the reason that was entered.
@@ -121,11 +141,12 @@ fn why(one: &Transfer) -> String {
     let what = match one.cause {
         TransferCause::Login => {
             let subject = one.to.external_id.as_deref().unwrap_or("The other customer");
-            let first = match one.from.external_id {
-                None => "; they belonged to no login before, which is normal at a first login",
+            let former = match one.from.external_id {
+                None if is_first_login(one) => "; they belonged to no login before, which is normal at a first login",
+                None => "; the former holder was erased later",
                 Some(_) => "",
             };
-            format!("{subject} logged in on a device that held these purchases{first}")
+            format!("{subject} logged in on a device that held these purchases{former}")
         }
         TransferCause::Naming => "Merged: the customer was given the id of the other customer".to_owned(),
         TransferCause::Admin => "Moved".to_owned(),
@@ -138,7 +159,7 @@ fn why(one: &Transfer) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::{next_move, undone, why};
+    use super::{keys, next_move, undone, why};
     use crate::resources::transfers::{Transfer, TransferSide};
     use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
     use storage::TransferCause;
@@ -154,6 +175,7 @@ pub mod tests {
             transfer_id: TransferId::new(Uuid::from_u128(2)),
             app_id: AppId::new(Uuid::from_u128(3)),
             from: side(from),
+            is_from_erased: false,
             to: side(Some("robin@example.com")),
             cause,
             app_user_ids: Vec::new(),
@@ -166,6 +188,16 @@ pub mod tests {
             created_at: "2026-11-25T10:00:00Z".parse::<Timestamp>().unwrap(),
             warnings: Vec::new(),
         }
+    }
+
+    #[test]
+    fn the_purchases_of_the_latest_transfer_are_in_front() {
+        let key = |id| CollapseKey::new(Uuid::from_u128(id));
+        let of = |announced: &[CollapseKey]| Transfer {
+            announced: announced.to_vec(),
+            ..transfer(TransferCause::Login, Some("quinn@example.com"))
+        };
+        assert_eq!(keys(&[of(&[key(7), key(9)]), of(&[key(1), key(7)])]), [key(7), key(9), key(1)]);
     }
 
     #[test]
@@ -189,6 +221,10 @@ pub mod tests {
         assert_eq!(payer("2026-10-20T12:00:01Z").as_deref(), Some("otto@example.com"), "not that of the first login");
         assert_eq!(payer("2026-11-20T12:00:00Z").as_deref(), Some("quinn@example.com"));
         assert_eq!(payer("2026-12-20T12:00:00Z"), None);
+        let erased = [Transfer { is_from_erased: true, ..at("2026-11-01T00:00:00Z", None) }];
+        assert!(next_move(&erased, key, time("2026-10-20T12:00:00Z")).is_some(), "the former holder paid");
+        let by_hand = [Transfer { cause: TransferCause::Admin, ..at("2026-11-01T00:00:00Z", None) }];
+        assert!(next_move(&by_hand, key, time("2026-10-20T12:00:00Z")).is_some(), "no login");
         assert!(next_move(&all, CollapseKey::new(Uuid::from_u128(5)), time("2026-11-20T12:00:00Z")).is_none());
     }
 
@@ -202,6 +238,8 @@ pub mod tests {
             let undoes = Some(former.transfer_id);
             [Transfer { undoes, ..transfer(TransferCause::Undo, None) }, former]
         };
+        let at = |time: &str| time.parse::<Timestamp>().unwrap();
+        let undone = |transfers: &[Transfer]| undone(transfers, at("2026-11-25T10:01:00Z")).unwrap_or_default();
         assert_eq!(
             undone(&undo(TransferCause::Login)),
             "The transfer was undone. The purchases belong to robin@example.com again. The customer must log in again \
@@ -209,6 +247,11 @@ pub mod tests {
         );
         let by_hand = undone(&undo(TransferCause::Admin));
         assert!(by_hand.ends_with("belong to robin@example.com again."), "{by_hand}");
+        let [undo, former] = undo(TransferCause::Admin);
+        assert_eq!(undone(&[former, undo]), "", "another move is the latest");
+        assert_eq!(undone(&[]), "", "nothing was undone");
+        let [undo, former] = [TransferCause::Undo, TransferCause::Admin].map(|cause| transfer(cause, None));
+        assert_eq!(super::undone(&[undo, former], at("2026-11-25T10:06:00Z")), None, "minutes later");
     }
 
     #[test]
@@ -217,6 +260,8 @@ pub mod tests {
         assert_eq!(known, "robin@example.com logged in on a device that held these purchases.");
         let first = why(&transfer(TransferCause::Login, None));
         assert!(first.ends_with("which is normal at a first login."), "{first}");
+        let erased = why(&Transfer { is_from_erased: true, ..transfer(TransferCause::Login, None) });
+        assert!(erased.ends_with("; the former holder was erased later."), "{erased}");
         let by_hand = Transfer { by: Some("anna".to_owned()), ..transfer(TransferCause::Admin, None) };
         assert_eq!(why(&by_hand), "Moved by anna.");
     }

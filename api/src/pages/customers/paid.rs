@@ -6,12 +6,11 @@ use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Table};
 use crate::pages::parts::{Code, Moment};
 use crate::pages::visit::Visit;
-use crate::resources::standing::reported_transaction;
 use domain::payment::{EntryKind, Total};
 use domain::{Environment, Timestamp};
 use rust_decimal::Decimal;
 use std::collections::BTreeSet;
-use storage::{PaymentView, PurchaseView};
+use storage::PaymentView;
 
 /// What stands at a test purchase.
 pub const NO_MONEY: &str = "test purchase, no money";
@@ -22,8 +21,6 @@ const UNCONFIRMED: &str = "not confirmed by a sales report yet";
 pub struct PaymentRow {
     pub entry: PaymentView,
     corrections: Vec<PaymentView>,
-    /// The transaction of the sales report that has the price of the purchase's latest payment, which this is.
-    reported: Option<String>,
     /// When the payment was made that a refund changes, else when this was.
     pub paid_at: Timestamp,
     /// Before which move it was paid: a text, and the page and the login of the other customer.
@@ -56,23 +53,17 @@ pub fn table(visit: &Visit, mut rows: Vec<PaymentRow>) -> Option<Table> {
     (!rows.is_empty()).then(|| Table::of("Payments, newest first", COLUMNS, &rows, visit))
 }
 
-/// The rows of ledger entries, in their order. `records` has the purchases that are known.
-pub fn rows(entries: &[PaymentView], records: &[PurchaseView]) -> Vec<PaymentRow> {
+/// The rows of ledger entries, in their order.
+pub fn rows(entries: &[PaymentView]) -> Vec<PaymentRow> {
     let is_correction = |one: &PaymentView| one.kind == EntryKind::Correction;
     let of_same =
         |one: &PaymentView, other: &PaymentView| (one.collapse_key, one.number) == (other.collapse_key, other.number);
     let payment = |one: &PaymentView| entries.iter().find(|other| other.kind.is_payment() && of_same(one, other));
     let row = |one: &PaymentView| {
-        let is_newest = || {
-            let mut own = entries.iter().filter(|other| other.collapse_key == one.collapse_key);
-            own.find(|other| other.kind.is_payment()).is_some_and(|newest| newest.number == one.number)
-        };
-        let record = records.iter().find(|known| known.collapse_key == one.collapse_key);
         let is_payment = one.kind.is_payment();
         let corrections = entries.iter().filter(|other| is_payment && is_correction(other) && of_same(one, other));
         PaymentRow {
             corrections: corrections.cloned().collect(),
-            reported: record.filter(|_| is_payment && is_newest()).and_then(reported_transaction),
             paid_at: payment(one).map_or(one.occurred_at, |payment| payment.occurred_at),
             entry: one.clone(),
             moved: None,
@@ -107,7 +98,7 @@ impl PaymentRow {
     /// The transaction of the sales report that has the amount.
     fn transaction(&self) -> Option<&str> {
         let corrected = self.corrections.iter().find_map(|one| one.transaction_id.as_deref());
-        corrected.or(self.entry.transaction_id.as_deref()).or(self.reported.as_deref())
+        corrected.or(self.entry.transaction_id.as_deref())
     }
 
     /// The price before any correction.
@@ -181,7 +172,7 @@ struct Sums {
     unconfirmed: Decimal,
     /// Whether all of that is by list prices.
     is_listed: bool,
-    /// What others paid before the purchases moved, and who did.
+    /// What others paid before the purchases moved, also where it was refunded, and who did.
     others: Decimal,
     logins: BTreeSet<String>,
 }
@@ -198,7 +189,7 @@ impl Sums {
                 sums.unconfirmed = sums.unconfirmed.saturating_add(usd);
                 sums.is_listed &= row.entry.source == "catalogue";
             }
-            if let Some((_, _, login)) = row.moved.as_ref() {
+            if let Some((_, _, login)) = row.moved.as_ref().filter(|_| row.is_payment()) {
                 sums.others = sums.others.saturating_add(usd);
                 sums.logins.insert(login.whole().to_owned());
             }
@@ -227,8 +218,10 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let paid = if is_refunded { left.saturating_add(sums.refunded) } else { left };
     let doubt = sums.doubt(paid, is_whole);
     let logins: Vec<&str> = sums.logins.iter().map(String::as_str).collect();
-    let others = (!sums.others.is_zero())
-        .then(|| format!("{} USD of it paid before the purchases moved from {}", sums.others, logins.join(" and ")));
+    let (others, logins) = (sums.others, logins.join(" and "));
+    let least = if is_whole { "" } else { "at least " };
+    let others =
+        (!others.is_zero()).then(|| format!("{least}{others} USD of it paid before the purchases moved from {logins}"));
     let notes: Vec<String> = doubt.into_iter().chain(others).collect();
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     match is_refunded {
@@ -237,13 +230,21 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     }
 }
 
-/// What a customer paid for purchases that moved away; `None` where no amount is known.
-pub fn total_before(rows: &[PaymentRow]) -> Option<String> {
+/// What a customer paid for purchases that moved away, and what of that was refunded; at least that where not all of it
+/// is read (`is_whole`). `None` where no amount is known.
+pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
     let mut total = Total::default();
     rows.iter().filter(|row| !row.is_test()).for_each(|row| total.add(row.usd()));
-    let usd = total.usd()?;
-    let doubt = Sums::of(rows).doubt(usd, true).map_or_else(String::new, |doubt| format!(" ({doubt})"));
-    Some(format!("Paid before the purchases moved away: {usd} USD{doubt}"))
+    let (left, sums) = (total.usd()?, Sums::of(rows));
+    let paid = left.saturating_add(sums.refunded);
+    let least = if is_whole { "" } else { "at least " };
+    let refunded = match (sums.refunded.is_zero(), is_whole) {
+        (true, _) => String::new(),
+        (false, true) => format!(", refunded {}; {left} USD remain", sums.refunded),
+        (false, false) => format!(", refunded at least {}", sums.refunded),
+    };
+    let doubt = sums.doubt(paid, is_whole).map_or_else(String::new, |doubt| format!(" ({doubt})"));
+    Some(format!("Paid before the purchases moved away: {least}{paid} USD{refunded}{doubt}"))
 }
 
 #[cfg(test)]
@@ -298,7 +299,7 @@ mod tests {
             reported(1, EntryKind::Correction, "-1.50", "T-880141"),
             entry(1, EntryKind::Initial, "9.99"),
         ];
-        let rows = rows(&all, &[]);
+        let rows = rows(&all);
         let texts: Vec<_> = rows.iter().map(shown).collect();
         assert_eq!(
             texts,
@@ -311,19 +312,32 @@ mod tests {
     }
 
     #[test]
+    fn a_payment_whose_list_price_a_report_has_is_confirmed() {
+        let confirmed = |number: i64, kind: EntryKind, id: &str| PaymentView {
+            transaction_id: Some(id.to_owned()),
+            ..entry(number, kind, "9.99")
+        };
+        let rows = rows(&[confirmed(2, EntryKind::Renewal, "T-2"), confirmed(1, EntryKind::Initial, "T-1")]);
+        let texts: Vec<_> = rows.iter().map(shown).collect();
+        let row = |id| ("9.99 USD".to_owned(), "sales report".to_owned(), Some(id));
+        assert_eq!(texts, [row("T-2"), row("T-1")]);
+        assert_eq!(total("19.98", &rows, true), "Paid in total: 19.98 USD");
+    }
+
+    #[test]
     fn a_correction_without_its_payment_is_a_row() {
         let all = [reported(1, EntryKind::Correction, "-1.50", "T-880141"), entry(2, EntryKind::Renewal, "9.99")];
-        let texts: Vec<_> = rows(&all, &[]).iter().map(|row| shown(row).0).collect();
+        let texts: Vec<_> = rows(&all).iter().map(|row| shown(row).0).collect();
         assert_eq!(texts, ["\u{2212}1.50 USD", "9.99 USD"]);
     }
 
     #[test]
     fn a_test_purchase_counts_as_nothing() {
         let test = PaymentView { environment: Environment::Sandbox, ..entry(1, EntryKind::Initial, "9.99") };
-        let rows = rows(&[test], &[]);
+        let rows = rows(&[test]);
         let texts: Vec<_> = rows.iter().map(shown).collect();
         assert_eq!(texts, [("0 USD".to_owned(), "test purchase, no money".to_owned(), None)]);
-        assert_eq!((total("0", &rows, true), total_before(&rows)), ("Paid in total: 0 USD".to_owned(), None));
+        assert_eq!((total("0", &rows, true), total_before(&rows, true)), ("Paid in total: 0 USD".to_owned(), None));
     }
 
     #[test]
@@ -334,7 +348,7 @@ mod tests {
             ..entry(1, EntryKind::Initial, "9.61")
         };
         let foreign = |all: &[PaymentView]| {
-            let rows = rows(all, &[]);
+            let rows = rows(all);
             let row = rows.last().unwrap();
             (row.amount(), row.in_usd(), row.source())
         };
@@ -351,26 +365,43 @@ mod tests {
         let both =
             [list.clone(), reported(1, EntryKind::Correction, "-1.50", "T-1"), entry(1, EntryKind::Initial, "9.99")];
         let not_yet = "list price, not confirmed by a sales report yet";
-        assert_eq!(
-            total("18.48", &rows(&both, &[]), true),
-            format!("Paid in total: 18.48 USD (9.99 USD of it {not_yet})")
-        );
-        let rows = rows(&[list], &[]);
+        assert_eq!(total("18.48", &rows(&both), true), format!("Paid in total: 18.48 USD (9.99 USD of it {not_yet})"));
+        let rows = rows(&[list]);
         assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({not_yet})"));
         assert_eq!(
             total("50.00", &rows, false),
             format!("Paid in total: 50.00 USD (at least 9.99 USD of it {not_yet})")
         );
-        assert_eq!(total_before(&rows), Some(format!("Paid before the purchases moved away: 9.99 USD ({not_yet})")));
+        let before = |rows: &[PaymentRow], is_whole| total_before(rows, is_whole).unwrap_or_default();
+        let moved = "Paid before the purchases moved away:";
+        assert_eq!(before(&rows, true), format!("{moved} 9.99 USD ({not_yet})"));
+        let least = format!("{moved} at least 9.99 USD (at least 9.99 USD of it {not_yet})");
+        assert_eq!(before(&rows, false), least);
+    }
+
+    #[test]
+    fn a_refund_before_a_move_is_not_taken_from_what_was_paid() {
+        let refunded = [entry(1, EntryKind::Refund, "-9.99"), entry(1, EntryKind::Initial, "9.99")];
+        let rows = rows(&refunded);
+        let whole = "9.99 USD, refunded 9.99; 0.00 USD remain (list price, not confirmed by a sales report yet)";
+        assert_eq!(total_before(&rows, true), Some(format!("Paid before the purchases moved away: {whole}")));
+        let part = total_before(&rows, false).unwrap();
+        assert!(part.contains(": at least 9.99 USD, refunded at least 9.99 ("), "{part}");
     }
 
     #[test]
     fn a_total_names_what_a_former_holder_paid() {
-        let mut rows = rows(&[reported(1, EntryKind::Initial, "9.99", "T-1")], &[]);
-        for row in &mut rows {
-            row.moved = Some(("before the move from", String::new(), Code::short("quinn@example.com")));
-        }
+        let moved = |entries: &[PaymentView]| {
+            let quinn = || ("before the move from", String::new(), Code::short("quinn@example.com"));
+            rows(entries).into_iter().map(|row| row.before(Some(quinn()))).collect::<Vec<_>>()
+        };
+        let paid = reported(1, EntryKind::Initial, "9.99", "T-1");
         let others = "9.99 USD of it paid before the purchases moved from quinn@example.com";
+        let rows = moved(std::slice::from_ref(&paid));
         assert_eq!(total("9.99", &rows, true), format!("Paid in total: 9.99 USD ({others})"));
+        assert_eq!(total("50.00", &rows, false), format!("Paid in total: 50.00 USD (at least {others})"));
+        let refunded = moved(&[reported(1, EntryKind::Refund, "-9.99", "T-2"), paid]);
+        let remain = "Paid 9.99, refunded 9.99; 0.00 USD remain";
+        assert_eq!(total("0.00", &refunded, true), format!("{remain} ({others})"));
     }
 }

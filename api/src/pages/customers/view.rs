@@ -235,11 +235,11 @@ impl<'a> CustomerPage<'a> {
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
         let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
-        let charge = next_charge(&read.purchases.items, &detail.purchases, visit.now);
+        let charge = next_charge(&read.purchases, &detail.purchases, visit.now);
         let (payments, before) = (moved::payments(visit, of), moved::payments_before(visit, of));
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
-        let paid = paid.into_iter().chain(total_before(&before)).collect();
+        let paid = paid.into_iter().chain(total_before(&before, of.has_all_moved)).collect();
         let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), paid, ..production };
         let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None);
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];

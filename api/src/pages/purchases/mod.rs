@@ -86,14 +86,19 @@ async fn show(
     };
     let destinations: Vec<Destination> = facts.addressees.iter().map(|one| one.destination.clone()).collect();
     let page = Page { cursor: None, limit: PAYMENTS };
-    let payments = edge.store.payments(None, PaymentSubject::Purchase(key), page).await?.items;
+    let payments = edge.store.payments(None, PaymentSubject::Purchases(vec![key]), page).await?.items;
     let deliveries = edge.store.newest_deliveries(vec![key]).await?;
     let unchosen = match &facts.purchase {
         Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
         None => Vec::new(),
     };
-    let known =
-        Known { deliveries: &deliveries, destinations: &destinations, payments: &payments, unchosen: &unchosen };
+    let known = Known {
+        deliveries: &deliveries,
+        destinations: &destinations,
+        payments: &payments,
+        unchosen: &unchosen,
+        now: visit.now,
+    };
     let standing = facts.purchase.as_ref().map(|view| {
         let is_active = view.data.pointer("/data/is_active").and_then(Value::as_bool);
         Standing::of(view, is_active, &known)

@@ -83,7 +83,7 @@ impl<'a> DetailPage<'a> {
                 all.map(|one| (one.destination.clone(), Sentence::new(&one.summary))).collect()
             },
             is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
-            payments: table(visit, rows(payments, view.map(std::slice::from_ref).unwrap_or_default())),
+            payments: table(visit, rows(payments)),
             summary: Sentence::new(&capital(&tree.summary)),
             is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),

@@ -240,6 +240,9 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     has(&again, &["Nothing was changed", "already undone by"]);
     let shown = visitor.get(&service, &format!("{target}?done=undone")).await;
     has(&shown, &["undone", "A transfer was undone by admin token", "belong to the customer without a login again."]);
+    service.raw("UPDATE transfers SET created_at = created_at - 600000000");
+    let later = visitor.get(&service, &format!("{target}?done=undone")).await;
+    assert!(!later.text.contains("The transfer was undone"), "{}", later.text);
 }
 
 #[tokio::test]
@@ -312,7 +315,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     let record = json!({ "data": {
         "product_ref_id": "gold.monthly", "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M",
         "not_before": "2026-11-23T10:00:00Z", "purchase_price": "7.99", "purchase_currency": "EUR",
-        "expires_at": "2026-12-23T10:00:00Z", "product_type": "subscription", "environment": "production",
+        "expires_at": "2099-12-23T10:00:00Z", "product_type": "subscription", "environment": "production",
     }});
     service.raw(&format!("UPDATE events SET body = '{record}'"));
     let payment = || rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
@@ -360,6 +363,9 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
     assert!(places.is_sorted(), "{places:?}");
     assert!(!shown.text.contains("at the same time"), "one subscription is no notice: {}", shown.text);
+    service.raw("UPDATE events SET body = REPLACE(body, '2099-12-23', '2026-11-24')");
+    let due = "Renewal is still on. Renewal was due on <time";
+    has(&visitor.get(&service, &page).await, &[due, "; the store has not confirmed it yet. Only the customer"]);
     let listed = service.get(&format!("/v1/payments?user_id={user}")).await.body;
     let amounts: Vec<_> = listed["items"].as_array().expect("items").iter().map(|one| one["usd"].clone()).collect();
     assert_eq!(amounts, ["-7.99", "9.99"]);

@@ -11,7 +11,9 @@ mod adjust;
 #[cfg(test)]
 mod tests;
 
-pub use adjust::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, matches, newest};
+pub use adjust::{
+    Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed, matches, newest,
+};
 
 use crate::catalogue::PriceSource;
 use crate::names::names;

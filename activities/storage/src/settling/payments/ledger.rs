@@ -42,8 +42,10 @@ row! {
     }
 }
 
+/// The columns of an [`EntryRow`].
+pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id";
 const ENTRIES: Sql = statement! {"
-    SELECT number, kind, occurred_at, usd, unknown_because, transaction_id
+    SELECT {ENTRY}
     FROM payments
     WHERE collapse_key = ?
     ORDER BY number, entry
@@ -71,10 +73,13 @@ pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Le
     Ok(entries(connection, key)?.into_iter().map(EntryRow::booked).collect())
 }
 
+/// The columns of a [`SaleRow`], and the rate of its day.
+pub const SALE: &str = "s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate";
+pub const RATE: &str = "LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day";
 const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
-    SELECT s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate
+    SELECT {SALE}
     FROM sales s
-    LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day
+    {RATE}
     WHERE s.app_id = ? AND s.receipt_id = ?
     ORDER BY s.sold_at, s.transaction_id, s.kind
 "};

@@ -3,10 +3,12 @@
 //! Entries are written only in the transaction that records a settling, under the lock of its purchase. `domain`
 //! decides what a payment is and which entries are missing; a destination decides how an amount is sent.
 
+mod confirmed;
 mod earned;
 mod ledger;
 mod paid;
 
+pub use confirmed::confirmed;
 pub use earned::{Earned, changes, earned, is_implied};
 pub use ledger::{Ledger, SaleRow, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;

@@ -140,6 +140,13 @@ pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTree
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
+/// The transactions of a sales report whose price is that of a payment in the ledger, by the number of the payment. A
+/// charge without an exchange rate confirms no price.
+pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, String> {
+    let known = known(booked, sales, reach);
+    known.iter().filter_map(|one| Some((one.number, one.confirmed_by()?.transaction_id.clone()))).collect()
+}
+
 /// The number of the newest payment.
 pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
@@ -193,6 +200,13 @@ impl<'a> KnownPayment<'a> {
     /// The price in USD. A charge without a rate has no price in USD: the earlier price stays.
     fn price(&self) -> Option<Decimal> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
+    }
+
+    /// The charge whose price is booked: by the payment itself, or by a correction that has the transaction.
+    fn confirmed_by(&self) -> Option<&'a Sale> {
+        let charge = self.charge?;
+        let is_corrected = self.charge_ids.contains(charge.transaction_id.as_str());
+        (is_corrected || (charge.usd.is_some() && charge.usd == self.earned)).then_some(charge)
     }
 
     /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.

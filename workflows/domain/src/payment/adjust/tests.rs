@@ -1,6 +1,6 @@
 //! Which payment a line of a report changes, and by how much.
 
-use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, matches};
+use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, confirmed, matches};
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
@@ -194,4 +194,19 @@ fn a_price_and_its_refund_are_two_entries_as_they_were_reported() {
     // The store shows a refund, and the report has the price alone.
     let shown = RefundStatus::Refunded(day(40));
     assert_eq!(settled(&[paid(1, Some("9.99"))], &sales[..1], shown).0, both("-2.00", "-7.99"));
+}
+
+#[test]
+fn a_charge_with_the_recorded_price_confirms_it_and_another_one_when_it_is_booked() {
+    let booked = [paid(1, Some("9.99")), paid(2, Some("9.99")), paid(3, Some("9.99")), paid(4, Some("9.99"))];
+    let other = sale("t2", Charge, 60, "7.99");
+    let unrated = in_currency(sale("t3", Charge, 90, "9.99"), "EUR", None);
+    let sales = [sale("t1", Charge, 30, "9.990"), other, unrated];
+    let transactions = |booked: &[LedgerEntry]| {
+        let all = confirmed(booked, &sales, REACH).into_iter();
+        all.map(|(number, transaction)| format!("{number} {transaction}")).collect::<Vec<_>>()
+    };
+    assert_eq!(transactions(&booked), ["1 t1"]);
+    let (_, corrected) = settled(&booked, &sales, VALID);
+    assert_eq!(transactions(&corrected), ["1 t1", "2 t2"]);
 }
