@@ -14,6 +14,8 @@ use rust_decimal::Decimal;
 
 /// Maximum number of events of a type that are counted: the newest ones of all apps.
 const MAX_COUNTED: i64 = 1_000;
+/// Maximum number of payments of a type that are named.
+const MAX_NAMED: usize = 5;
 
 /// A payment with money that an integration did not get, since it did not choose its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +42,8 @@ pub struct UnchosenType {
     pub is_least: bool,
     /// Whether the sum is only a part: the amount of a payment is not known.
     pub is_part: bool,
+    /// The latest of them, at most five.
+    pub latest: Vec<UnchosenPayment>,
 }
 
 row! {
@@ -121,6 +125,7 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
             usd: total.usd(),
             is_least: counted >= MAX_COUNTED,
             is_part: found.iter().any(|one| one.usd.is_none()),
+            latest: found.into_iter().take(MAX_NAMED).collect(),
         });
     }
     Ok(all)

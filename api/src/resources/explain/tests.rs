@@ -453,7 +453,7 @@ fn payments_that_are_not_chosen_are_counted_with_their_sum() {
     let destination = Destination { wildcards: Wildcards::Listed, ..destination };
     let event_type = "user.subscription.sku_change".to_owned();
     let usd = "89.99".parse().ok();
-    let one = UnchosenType { event_type, payments: 1, usd, is_least: false, is_part: false };
+    let one = UnchosenType { event_type, payments: 1, usd, is_least: false, is_part: false, latest: Vec::new() };
     let why =
         "not sent since 2027-01-15T08:00:00.000000Z: not subscribed to user.subscription.sku_change (subscribed to";
     let of = |one: &UnchosenType| sentences::unchosen(&destination, one);
