@@ -54,7 +54,7 @@ fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
 }
 
 /// A payment by what it is, its time and its amount, where that is known.
-fn payment(one: &UnchosenPayment) -> String {
+pub fn payment(one: &UnchosenPayment) -> String {
     let what = match one.kind {
         EntryKind::Renewal => "the renewal",
         EntryKind::TrialConversion => "the first payment after the trial",

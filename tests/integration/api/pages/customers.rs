@@ -400,6 +400,10 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
         &["1 payment (89.99 USD) not sent since <time", ": not subscribed to user.subscription.sku_change ("],
     );
     has(&counted, &[&format!("<a href=\"/ui/destinations/{id}/settings\">Change the subscription in Settings</a>")]);
+    let key = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
+    let key = key.as_str().expect("a key");
+    has(&counted, &[&format!("<a href=\"/ui/purchases/{key}\">Purchase and customer</a>"), "(receipt receipt-1)"]);
+    has(&counted, &["An operator can subscribe", "the price that was recorded first"]);
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ mod device;
 mod phrases;
 mod sent;
 
-pub use destination::{choice, destination, failed, health, pending, skipped, unchosen};
+pub use destination::{choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment};
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
