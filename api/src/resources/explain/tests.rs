@@ -368,6 +368,11 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
         "no response from Amazon since 2027-01-15T08:00:01.000000Z: HTTP 503. Next check at \
          2027-01-15T08:01:00.000000Z"
     );
+    let mut parked = notification(None, Some(WaitingFor::Parked));
+    assert_eq!(sentence(&parked), "parked: Amazon does not know the receipt");
+    parked.view.receipt_id = "sample.mine.0a1b".to_owned();
+    let sample = "parked: it is a sample, which Amazon does not confirm; only `settle run` with its demo does";
+    assert_eq!(sentence(&parked), sample);
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");
     }
