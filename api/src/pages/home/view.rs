@@ -115,7 +115,7 @@ impl Steps {
             step(
                 self.has_notification,
                 "Wait for the first notification",
-                ("The store sends it after a purchase. Under settle run, send a sample.", "settle sample"),
+                ("The store sends it after a purchase. Under settle run, send a sample.", "settle sample --help"),
                 "/ui/connect",
             ),
         ]
