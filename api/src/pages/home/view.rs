@@ -2,7 +2,7 @@
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
-use crate::pages::alarms::About;
+use crate::pages::alarms::{About, AlarmText};
 use crate::pages::cell::Cell;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::destinations::{lasts_since, state};
@@ -158,7 +158,7 @@ pub struct HealthListRow {
 pub struct Raised {
     kind: String,
     about: Option<About>,
-    detail: Sentence,
+    detail: AlarmText,
     times: i64,
     last: Moment,
 }
@@ -205,7 +205,7 @@ impl<'a> HomePage<'a> {
         let raised = |one: &Alarm| Raised {
             kind: one.kind.replace('_', " "),
             about: About::of(one, visit),
-            detail: Sentence::new(&one.detail),
+            detail: AlarmText::of(&one.detail),
             times: one.count,
             last: Moment::ago(one.last_at),
         };

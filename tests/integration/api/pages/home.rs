@@ -71,7 +71,7 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
     assert!(quiet.contains("1 delivery pending, no purchases waiting to settle."), "{quiet}");
     service
         .store
-        .alarm(About::Destination(id), "destination_failing", "requests keep failing")
+        .alarm(About::Destination(id), "destination_failing", "requests keep failing; `settle status` shows why")
         .await
         .expect("an alarm");
     let hook = json!({ "kind": "webhook", "name": "other", "url": "https://example.com/hooks" });
@@ -84,7 +84,8 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
             "2 destinations are failing. 1 delivery is pending.",
             "Open alarms",
             "destination failing",
-            "requests keep failing",
+            "<p>requests keep failing.</p>",
+            "For the operator: <code>settle status</code> shows why.",
             "Pending deliveries",
             "Failed deliveries",
             "Notifications per minute",
