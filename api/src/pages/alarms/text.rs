@@ -42,7 +42,7 @@ mod tests {
                 "x (7): lost",
                 Some("if known, use `settle a`; or wait"),
             ),
-            ("the store rejects the shared key: set it", "the store rejects the shared key: set it", None),
+            ("the store rejects the shared secret: set it", "the store rejects the shared secret: set it", None),
             ("`settle check` found it", "`settle check` found it", None),
         ] {
             assert_eq!(parts(text), (what, commands), "{text}");

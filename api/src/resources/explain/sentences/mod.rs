@@ -155,7 +155,7 @@ fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
         CauseKind::TransferUndone => "transfer undone",
         CauseKind::Device => "receipt reported by a device",
         CauseKind::Erasure => "customer erased",
-        CauseKind::SharedSecret => "shared key changed",
+        CauseKind::SharedSecret => "shared secret changed",
         CauseKind::Environment => "platform's environment changed",
         CauseKind::ProductRef => "platform's product naming changed",
         CauseKind::Retry => "verification requested again",
