@@ -388,11 +388,11 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
     let visitor = signed_in(&service).await;
     let shown = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
     let why = "(89.99 USD); this destination does not subscribe to <code>user.subscription.sku_change</code>; the";
-    has(&shown, &["Numbers: not sent: the plan change of <time", why]);
+    has(&shown, &["Numbers: not sent: the first payment of <time", why]);
     assert!(!shown.text.contains("Numbers: delivered") && !shown.text.contains("notice warn"), "{}", shown.text);
     let purchase = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
     let purchase = visitor.get(&service, &format!("/ui/purchases/{}", purchase.as_str().expect("a key"))).await;
-    has(&purchase, &["Numbers: not sent: the plan change of <time"]);
+    has(&purchase, &["Numbers: not sent: the first payment of <time"]);
     let counted = visitor.get(&service, &format!("/ui/destinations/{id}")).await;
     has(&counted, &["Payments not sent (not subscribed)</dt>"]);
     has(
