@@ -7,7 +7,7 @@ use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret};
-use crate::keys::{Acting, Caller};
+use crate::keys::{Acting, Caller, check_visible};
 use axum::Json;
 use axum::extract::State;
 use domain::time::millis;
@@ -130,6 +130,7 @@ pub async fn create(
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
+    check_visible(wrong, &new.settings.name);
     check_wait(wrong, &new.settings);
     check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
@@ -186,6 +187,9 @@ pub async fn update(
     };
     let Draft { body: patch, wrong } = &mut draft;
     let settings = after(patch, &before.settings)?;
+    if patch.settings.has("name") {
+        check_visible(wrong, &settings.name);
+    }
     check_wait(wrong, &settings);
     if settings.package_name != before.settings.package_name {
         check_package(wrong, &settings.package_name);
