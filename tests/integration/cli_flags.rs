@@ -164,6 +164,13 @@ fn a_probable_mistake_is_a_warning() {
     let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
     let created = stdout_of(&desk.run(&create));
     assert!(created.contains("Warning: `hello` has no dot, but package names look like"), "{created}");
+    let create = |name| ["platform", "create", "--app", "mine", "--name", name, "--package-name", "com.example.twin"];
+    assert!(!stdout_of(&desk.run(&create("one"))).contains("Warning"), "it is the first one");
+    let twin = stdout_of(&desk.run(&create("other")));
+    let warning = "Warning: the platform `one` of this app has the package name `com.example.twin` too; a purchase";
+    assert!(twin.contains(warning), "{twin}");
+    let sandbox = [&create("sandbox")[..], &["--environment", "sandbox"]].concat();
+    assert!(!stdout_of(&desk.run(&sandbox)).contains("Warning"), "the other environment is no mistake");
     let create = ["platform", "create", "--app", "mine", "--name", "fire", "--package-name", "com example"];
     let refused = desk.run(&create);
     let text = stderr_of(&refused);
