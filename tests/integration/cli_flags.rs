@@ -194,6 +194,24 @@ fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
 }
 
 #[test]
+fn an_address_without_a_scheme_is_refused_with_one() {
+    let folder = Folder::new("cli-scheme");
+    for (typed, meant) in [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost:8081", "http://localhost:8081"),
+        ("ftp://settle", "http://127.0.0.1:8081"),
+    ] {
+        for line in [["app", "list", "--service", typed].as_slice(), &["healthy", typed]] {
+            let refused = ran(&folder, line);
+            let text = stderr_of(&refused);
+            assert_eq!(refused.status.code(), Some(2), "{line:?}: {text}");
+            let form = format!("expected a URL that begins with http:// or https://, such as {meant}\n");
+            assert!(text.contains(&form), "{line:?}: {text}");
+        }
+    }
+}
+
+#[test]
 fn a_name_is_found_on_any_page_and_may_be_like_a_time() {
     let desk = Desk::open("cli-pages");
     let template = format!(

@@ -3,7 +3,7 @@
 //! Among the commands, only this module and [`forward`](super::forward) send requests.
 
 use super::secret::Source;
-use super::settings::PathFlags;
+use super::settings::{self, PathFlags};
 use crate::config::{self, Config, Variables};
 use crate::keys::REASON;
 use crate::shell::quoted;
@@ -32,6 +32,7 @@ pub struct Remote {
         env = "SETTLE_URL",
         hide_env_values = true,
         value_name = "URL",
+        value_parser = settings::url,
         global = true,
         help_heading = "Service"
     )]
