@@ -14,7 +14,7 @@ use system_tests::temporal::{Memory, Temporal};
 use system_tests::wait;
 use system_tests::world::SOON;
 
-const FOREIGN: &str = "only the settle run of its own data directory accepts a sample";
+const FOREIGN: &str = "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample";
 
 /// `settle run` with a fake of Amazon's verification, and an app with its platforms for money.
 struct Own {
@@ -166,7 +166,9 @@ async fn a_sample_outlives_its_run_and_is_never_sent_to_amazon() {
     own.check_test(&off).await;
     // Without the simulated store, as under `settle serve` and `settle worker`.
     own.restart(&["run", "--no-demo"]).await;
-    check_refused(&own.installation.call(&["sample", "--platform", &platform]), FOREIGN);
+    let refused = own.installation.call(&["sample", "--platform", &platform]);
+    check_refused(&refused, FOREIGN);
+    assert!(!text(&refused).contains('{'), "a sentence, no JSON: {}", text(&refused));
     let changed = json!({ "shared_secret": format!("{SECRET}2") });
     let path = format!("/v1/platforms/{platform}");
     drop(own.installation.api().call(Method::PATCH, &path, &changed).await.ok());

@@ -164,6 +164,13 @@ fn a_probable_mistake_is_a_warning() {
     let create = ["platform", "create", "--app", "mine", "--name", "tv", "--package-name", "hello"];
     let created = stdout_of(&desk.run(&create));
     assert!(created.contains("Warning: `hello` has no dot, but package names look like"), "{created}");
+    let create = |name| ["platform", "create", "--app", "mine", "--name", name, "--package-name", "com.example.twin"];
+    assert!(!stdout_of(&desk.run(&create("one"))).contains("Warning"), "it is the first one");
+    let twin = stdout_of(&desk.run(&create("other")));
+    let warning = "Warning: the platform `one` of this app has the package name `com.example.twin` too; a purchase";
+    assert!(twin.contains(warning), "{twin}");
+    let sandbox = [&create("sandbox")[..], &["--environment", "sandbox"]].concat();
+    assert!(!stdout_of(&desk.run(&sandbox)).contains("Warning"), "the other environment is no mistake");
     let create = ["platform", "create", "--app", "mine", "--name", "fire", "--package-name", "com example"];
     let refused = desk.run(&create);
     let text = stderr_of(&refused);
@@ -184,6 +191,24 @@ fn a_price_with_a_comma_is_refused_with_one_with_a_point() {
     let refused = ran(&folder, &["sample", "--count", "0"]);
     let text = stderr_of(&refused);
     assert!(text.contains("--count") && text.contains("expected a whole number from 1 to 100000"), "{text}");
+}
+
+#[test]
+fn an_address_without_a_scheme_is_refused_with_one() {
+    let folder = Folder::new("cli-scheme");
+    for (typed, meant) in [
+        ("127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("localhost:8081", "http://localhost:8081"),
+        ("ftp://settle", "http://127.0.0.1:8081"),
+    ] {
+        for line in [["app", "list", "--service", typed].as_slice(), &["healthy", typed]] {
+            let refused = ran(&folder, line);
+            let text = stderr_of(&refused);
+            assert_eq!(refused.status.code(), Some(2), "{line:?}: {text}");
+            let form = format!("expected a URL that begins with http:// or https://, such as {meant}\n");
+            assert!(text.contains(&form), "{line:?}: {text}");
+        }
+    }
 }
 
 #[test]

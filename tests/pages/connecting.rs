@@ -22,7 +22,7 @@ async fn a_stranger_sees_a_verified_event_arrive() {
     stage.fill("Name", "fire").await;
     stage.fill("Package name", PACKAGE).await;
     stage.fill("Environment", "Sandbox").await;
-    stage.fill("Shared key", SECRET).await;
+    stage.fill("Shared secret", SECRET).await;
     stage.press_button("More").await;
     stage.fill("Topic", TOPIC).await;
     stage.fill("Quiet window in seconds", "2").await;

@@ -3,7 +3,7 @@
 //! Among the commands, only this module and [`forward`](super::forward) send requests.
 
 use super::secret::Source;
-use super::settings::PathFlags;
+use super::settings::{self, PathFlags};
 use crate::config::{self, Config, Variables};
 use crate::keys::REASON;
 use crate::shell::quoted;
@@ -32,6 +32,7 @@ pub struct Remote {
         env = "SETTLE_URL",
         hide_env_values = true,
         value_name = "URL",
+        value_parser = settings::url,
         global = true,
         help_heading = "Service"
     )]
@@ -341,14 +342,19 @@ async fn send(request: reqwest::RequestBuilder, service: &Url) -> anyhow::Result
     Ok((status, text))
 }
 
-/// The error of a problem document (RFC 9457), as one line. Its detail names each wrong field.
+/// A problem document (RFC 9457) as one line; `None` where an answer is none.
+pub fn problem_line(text: &str) -> Option<String> {
+    let problem: Value = serde_json::from_str(text).ok()?;
+    match (problem["title"].as_str(), problem["detail"].as_str()) {
+        (Some(title), Some(detail)) => Some(format!("{title}: {detail}")),
+        (line, other) => line.or(other).map(str::to_owned),
+    }
+}
+
+/// The error of a problem document, as one line. Its detail names each wrong field.
 fn refusal(service: &Url, status: StatusCode, text: &str) -> anyhow::Error {
     let problem: Value = serde_json::from_str(text).unwrap_or_default();
-    let mut line = match (problem["title"].as_str(), problem["detail"].as_str()) {
-        (Some(title), Some(detail)) => format!("{title}: {detail}"),
-        (Some(line), None) | (None, Some(line)) => line.to_owned(),
-        (None, None) => format!("the service responded with {status}"),
-    };
+    let mut line = problem_line(text).unwrap_or_else(|| format!("the service responded with {status}"));
     if status == StatusCode::UNAUTHORIZED {
         line = format!(
             "the token is not valid at {}: set the service's address with --service, its token with --token @FILE, or \

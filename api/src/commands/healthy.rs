@@ -1,6 +1,6 @@
 //! `settle healthy`: whether a process answers, as the health check of a container: an image needs no other program for it.
 
-use super::client;
+use super::{client, settings};
 use anyhow::bail;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +20,7 @@ Example:
 Next: `settle status` shows more, but needs a token.")]
 pub struct Options {
     /// `/readyz` of the API, or `/livez` of any address of a process.
+    #[arg(value_parser = settings::url)]
     url: Url,
 }
 

@@ -185,7 +185,8 @@ async fn send(target: &Target, options: &Options, store_type: &str, at: Timestam
     let body = target.signer.sign_notification(&header, None, &sample.message()).context("cannot sign the sample")?;
     let (status, answer) = client::post_to(&target.url, body).await?;
     if !(200..300).contains(&status) {
-        bail!("the service refused the sample ({status}): {}", answer.trim());
+        let why = client::problem_line(&answer).unwrap_or_else(|| answer.trim().to_owned());
+        bail!("the service refused the sample ({status}): {why}");
     }
     Ok(header.message_id.to_string())
 }

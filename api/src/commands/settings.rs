@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use storage::{Error, Key, Planned, Progress, Store};
+use url::Url;
 
 // Where settings and data are. Taken before and after the name of a command. No documentation, as for `Admin`.
 #[derive(Debug, Clone, Default, Args)]
@@ -83,6 +84,16 @@ pub fn number(text: &str, limits: RangeInclusive<u32>) -> Result<u32, String> {
 pub fn address(text: &str) -> Result<SocketAddr, String> {
     let expected = if text.parse::<u16>().is_ok() { format!("127.0.0.1:{text}") } else { "127.0.0.1:8080".to_owned() };
     text.parse().map_err(|_| format!("expected an IP address and a port, such as {expected}"))
+}
+
+/// Parses the URL of a server, with its scheme.
+pub fn url(text: &str) -> Result<Url, String> {
+    let of_http = |text: &str| text.parse().ok().filter(|url: &Url| matches!(url.scheme(), "http" | "https"));
+    of_http(text).ok_or_else(|| {
+        let meant = Some(format!("http://{text}")).filter(|url| !text.contains("://") && of_http(url).is_some());
+        let meant = meant.as_deref().unwrap_or("http://127.0.0.1:8081");
+        format!("expected a URL that begins with http:// or https://, such as {meant}")
+    })
 }
 
 /// Opens the database. Migrates the tables of SQLite, and none of PostgreSQL.

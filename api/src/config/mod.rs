@@ -96,6 +96,13 @@ pub struct Demo {
     pub receiver: Exception,
 }
 
+impl Demo {
+    /// The name of the demo's app.
+    pub const APP: &str = "demo";
+    /// The package name of the demo's app.
+    pub const PACKAGE_NAME: &str = "com.example.demo";
+}
+
 #[derive(Clone)]
 pub enum Database {
     /// `database = "PATH"` or `"sqlite:PATH"`, `SETTLE_DATABASE`, `--database`; default `settle.sqlite` in the data

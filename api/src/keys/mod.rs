@@ -15,7 +15,7 @@ mod tests;
 
 pub use acting::{Acting, REASON, Reason};
 pub use caller::Caller;
-pub use name::check_name;
+pub use name::{check_name, check_visible};
 pub use sign_in::holds as sign_in_holds;
 
 use crate::edge::Edge;

@@ -1,4 +1,4 @@
-//! What a resend queues, for people: how many, and why the others are not. Pure.
+//! What a resend queues, for people: how many, why the others are not, and how an event is sent that never was. Pure.
 
 use super::act::upper;
 use super::action::{EVERY, Input};
@@ -6,6 +6,7 @@ use super::form::Sent;
 use super::visit::Visit;
 use crate::error::Error;
 use crate::resources::resends::Resent;
+use domain::event::{PURCHASE_UPDATED, is_for_operators, is_implied};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::Error as Unknown;
@@ -17,6 +18,16 @@ use storage::Skipped;
 pub const RUN: &str = "run";
 /// Number of random bytes in the name of a run.
 const RUN_BYTES: usize = 8;
+
+/// How an event is sent that a destination's settings left out, on every page that resends something.
+pub const UNSENT: &str = "An event that was not sent because of a destination's settings is sent only when you resend \
+                          that event, or a time range, after changing the settings.";
+
+/// Whether [`UNSENT`] is true of events of this type: of a purchase's state, the latest is sent by any resend; an event
+/// that follows from another one, and one for operators, is not sent later.
+pub fn is_resent_alone(event_type: &str) -> bool {
+    event_type != PURCHASE_UPDATED && !is_implied(event_type) && !is_for_operators(event_type)
+}
 
 /// A new name of a run.
 pub fn new_run(random: [u8; 32]) -> String {
@@ -129,8 +140,15 @@ const fn sentence(reason: Skipped) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::Requeued;
+    use super::{Requeued, is_resent_alone};
     use storage::Skipped;
+
+    #[test]
+    fn only_an_event_of_its_own_is_resent_alone() {
+        let is_alone = |names: &[&str]| names.iter().map(|name| is_resent_alone(name)).collect::<Vec<_>>();
+        assert_eq!(is_alone(&["user.subscription.renewed", "user.subscription.sku_change"]), [true; 2]);
+        assert_eq!(is_alone(&["purchase.updated", "profile.updated", "revenue.adjusted", "alarm.opened"]), [false; 4]);
+    }
 
     #[test]
     fn a_result_is_the_same_after_an_address() {

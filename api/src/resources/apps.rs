@@ -3,8 +3,8 @@
 use crate::answer::{Created, NoContent};
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Body, Id, PageQuery, Query, Stored};
-use crate::keys::{Acting, Caller};
+use crate::extract::{Draft, Id, PageQuery, Query, Stored};
+use crate::keys::{Acting, Caller, check_visible};
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
@@ -31,8 +31,9 @@ pub struct AppPatch {
 }
 
 /// `POST /v1/apps`
-pub async fn create(edge: Acting, Body(new): Body<NewApp>) -> Result<Created<App>, Error> {
-    Ok(Created(edge.store.new_app(&new.name).await?))
+pub async fn create(edge: Acting, mut draft: Draft<NewApp>) -> Result<Created<App>, Error> {
+    check_visible(&mut draft.wrong, &draft.body.name);
+    Ok(Created(edge.store.new_app(&draft.finish()?.name).await?))
 }
 
 /// `GET /v1/apps`
@@ -53,8 +54,11 @@ pub async fn show(Stored(app): Stored<App>) -> Result<Json<App>, Error> {
 }
 
 /// `PATCH /v1/apps/{app_id}`
-pub async fn update(edge: Acting, Stored(app): Stored<App>, Body(patch): Body<AppPatch>) -> Result<Json<App>, Error> {
-    Ok(Json(match patch.name {
+pub async fn update(edge: Acting, Stored(app): Stored<App>, mut draft: Draft<AppPatch>) -> Result<Json<App>, Error> {
+    if let Some(name) = &draft.body.name {
+        check_visible(&mut draft.wrong, name);
+    }
+    Ok(Json(match draft.finish()?.name {
         Some(name) => edge.store.rename_app(app.id, &name).await?,
         None => app,
     }))

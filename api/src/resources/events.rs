@@ -8,7 +8,7 @@ use crate::keys::Caller;
 use crate::near::did_you_mean;
 use axum::Json;
 use axum::extract::State;
-use domain::event::{PROFILE_UPDATED, REVENUE_ADJUSTED};
+use domain::event::recorded_types;
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -83,8 +83,7 @@ fn wrong_type(expected: String) -> Error {
 /// # Errors
 /// What is accepted, if a name matches nothing.
 pub fn chosen(text: &str) -> Result<Vec<String>, String> {
-    let mut known = domain::event::types();
-    known.extend([PROFILE_UPDATED, REVENUE_ADJUSTED]);
+    let known = recorded_types();
     let mut types = Vec::new();
     for name in text.split(',').map(str::trim) {
         let before = types.len();

@@ -7,7 +7,7 @@ use crate::answer::{Accepted, Created, NoContent};
 use crate::edge::{Edge, STORES, Shared};
 use crate::error::Error;
 use crate::extract::{Body, Draft, FieldErrors, Id, PageQuery, Patch, Query, Stored, nullable, secret};
-use crate::keys::{Acting, Caller};
+use crate::keys::{Acting, Caller, check_visible};
 use axum::Json;
 use axum::extract::State;
 use domain::time::millis;
@@ -16,7 +16,10 @@ use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
-use storage::{App, Paged, PlatformChange, PlatformSettings, Role};
+use storage::{App, Page, Paged, PlatformChange, PlatformSettings, Role};
+
+/// Maximum number of platforms of an app among which one for the same package is looked for.
+const TWINS: i64 = 100;
 
 /// Default number of hours for which an old notification URL takes messages.
 const DEFAULT_OVERLAP_HOURS: u64 = 72;
@@ -130,6 +133,7 @@ pub async fn create(
 ) -> Result<Created<Platform>, Error> {
     let Draft { body: new, wrong } = &mut draft;
     new.settings.window_ms = window_ms(&new.settings, edge.default_window);
+    check_visible(wrong, &new.settings.name);
     check_wait(wrong, &new.settings);
     check_package(wrong, &new.settings.package_name);
     check_topic(&edge, wrong, &new.store, new.topic_arn.as_deref());
@@ -144,7 +148,8 @@ pub async fn create(
         publishable_key: publishable_key(&edge),
     };
     let platform = edge.store.new_platform(new).await?;
-    let warnings = package_warning(&platform.settings.package_name).into_iter().collect();
+    let mut warnings: Vec<String> = package_warning(&platform.settings.package_name).into_iter().collect();
+    warnings.extend(twin_warning(&edge, &platform).await?);
     Ok(Created(Platform { warnings, ..view(&edge, &edge.caller, platform).await? }))
 }
 
@@ -186,6 +191,9 @@ pub async fn update(
     };
     let Draft { body: patch, wrong } = &mut draft;
     let settings = after(patch, &before.settings)?;
+    if patch.settings.has("name") {
+        check_visible(wrong, &settings.name);
+    }
     check_wait(wrong, &settings);
     if settings.package_name != before.settings.package_name {
         check_package(wrong, &settings.package_name);
@@ -322,6 +330,25 @@ fn package_warning(name: &str) -> Option<String> {
              are refused"
         )
     })
+}
+
+/// The warning about another platform of the app for the same package, store and environment, by the first one found.
+async fn twin_warning(edge: &Edge, created: &storage::Platform) -> Result<Option<String>, Error> {
+    let all = edge.store.platforms(created.app_id, Page { cursor: None, limit: TWINS }).await?.items;
+    let (own, store) = (&created.settings, &created.store);
+    let is_twin = |one: &&storage::Platform| {
+        let of = &one.settings;
+        one.id != created.id
+            && one.store == *store
+            && (&of.package_name, of.environment) == (&own.package_name, own.environment)
+    };
+    Ok(all.iter().find(is_twin).map(|one| {
+        format!(
+            "the platform `{}` of this app has the package name `{}` too; a purchase that is reported to both counts \
+             twice",
+            one.settings.name, own.package_name
+        )
+    }))
 }
 
 /// The URL with the ingress key, which is stored encrypted.

@@ -54,12 +54,12 @@ fn money(unchosen: &[&UnchosenPayment]) -> Vec<String> {
 }
 
 /// A payment by what it is, its time and its amount, where that is known.
-fn payment(one: &UnchosenPayment) -> String {
+pub fn payment(one: &UnchosenPayment) -> String {
     let what = match one.kind {
         EntryKind::Renewal => "the renewal",
         EntryKind::TrialConversion => "the first payment after the trial",
         EntryKind::Recovery => "the late payment",
-        EntryKind::PlanChange => "the plan change",
+        EntryKind::PlanChange => "the first payment",
         EntryKind::Initial | EntryKind::Refund | EntryKind::Restored | EntryKind::Correction => "the payment",
     };
     let usd = one.usd.map_or_else(String::new, |usd| format!(" ({usd} USD)"));
@@ -195,7 +195,8 @@ mod tests {
         let profile = delivery("profile.updated", DeliveryStatus::Delivered, None);
         let old = delivery("purchase.updated", DeliveryStatus::Superseded, None);
         let missing = format!(
-            "not sent: the plan change of {at} (89.99 USD); this destination does not subscribe to `sku_change`"
+            "not sent: the first payment of {at} (89.99 USD); this destination does not subscribe to \
+             `sku_change`"
         );
         let both = format!("{missing}; the other events delivered {at}");
         assert_eq!(summary(&[&profile], &[&change]), both);

@@ -55,6 +55,7 @@ pub(super) struct Record {
     payment_issues_began_at: Option<Timestamp>,
     expiration_reason: Option<String>,
     pub(super) pending_sku_ref_id: Option<String>,
+    previous_sku_ref_id: Option<String>,
     product_type: Option<String>,
     environment: Option<Environment>,
 }
@@ -85,7 +86,7 @@ impl Standing {
         let is_refunded = refunded.is_some();
         let charged = record.charges_on(state, known.now).filter(|_| is_refunded);
         let runs = charged.or_else(|| record.runs(state, known.now));
-        let mut sentences = vec![record.bought(), refunded, runs];
+        let mut sentences = vec![record.bought(), record.replaced(), refunded, runs];
         sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
         sentences.push(Some(record.access(is_active)));
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
@@ -267,6 +268,12 @@ impl Record {
         Some(format!("Bought {}{price}", self.not_before?))
     }
 
+    /// Which plan it replaced. A purchase beside another one replaces none, even if it is announced as a change of
+    /// plan.
+    fn replaced(&self) -> Option<String> {
+        Some(format!("Replaced `{}` with `{}`", self.previous_sku_ref_id.as_ref()?, self.product_ref_id.as_ref()?))
+    }
+
     pub(super) fn price(&self) -> Option<String> {
         Some(format!("{} {}", self.purchase_price.as_deref()?, self.purchase_currency.as_deref()?))
     }
@@ -352,6 +359,15 @@ mod tests {
         ] {
             assert_eq!(record(fields).product(), product);
         }
+    }
+
+    #[test]
+    fn a_plan_is_replaced_only_if_the_record_names_the_former_one() {
+        let year = serde_json::json!({ "product_ref_id": "gold.year" });
+        assert_eq!(record(year.clone()).replaced(), None, "it was bought beside another one");
+        let mut changed = year;
+        changed["previous_sku_ref_id"] = "gold.month".into();
+        assert_eq!(record(changed).replaced().as_deref(), Some("Replaced `gold.month` with `gold.year`"));
     }
 
     #[test]

@@ -16,7 +16,8 @@ pub static SIGNER: LazyLock<Signer> = LazyLock::new(generate);
 /// That of another one.
 static OTHER: LazyLock<Signer> = LazyLock::new(generate);
 
-const FOREIGN: (u16, &str) = (403, "only the settle run of its own data directory accepts a sample");
+const FOREIGN: (u16, &str) =
+    (403, "only the `settle run` of its own data directory, without `--no-demo`, accepts a sample");
 const NOT_MINTED: (u16, &str) = (400, "the receipt of the sample was not minted by settle sample");
 
 fn generate() -> Signer {

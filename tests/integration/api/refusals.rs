@@ -336,6 +336,30 @@ async fn a_name_that_is_taken_is_a_conflict() {
 }
 
 #[tokio::test]
+async fn a_name_of_spaces_alone_is_refused() {
+    let service = Service::start("spaces").await;
+    let (app, platform) = service.platform().await;
+    let hook = json!({ "kind": "webhook", "name": "hook", "url": "https://receiver.invalid/hooks" });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await.body["id"].clone();
+    let hook = format!("/v1/destinations/{}", hook.as_str().expect("an id"));
+    let tv = json!({ "store": "amazon", "package_name": "com.example.other", "name": " " });
+    let other = json!({ "kind": "webhook", "url": "https://receiver.invalid/hooks", "name": "\u{2003}" });
+    let name = json!({ "name": "  " });
+    for (method, path, body) in [
+        ("POST", "/v1/apps", &name),
+        ("PATCH", &format!("/v1/apps/{app}"), &name),
+        ("POST", &format!("/v1/apps/{app}/platforms"), &tv),
+        ("PATCH", &format!("/v1/platforms/{platform}"), &name),
+        ("POST", &format!("/v1/apps/{app}/destinations"), &other),
+        ("PATCH", &hook, &name),
+    ] {
+        let answer = service.send_json(method, path, body).await;
+        assert_eq!((answer.status, answer.wrong_fields()), (400, vec!["name"]), "{method} {path}: {}", answer.body);
+        assert!(answer.body.to_string().contains("not only spaces"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_message_of_no_store_is_refused_with_a_reason() {
     let service = Service::start("message").await;
     let (_, platform) = service.platform().await;

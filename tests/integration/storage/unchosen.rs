@@ -4,7 +4,7 @@ use super::payments::{monthly, refunded, sale};
 use super::world::{World, new_destination, story};
 use domain::payment::{EntryKind, SaleKind};
 use domain::{DestinationId, TransitionKind};
-use storage::{Run, UnchosenType};
+use storage::{Run, UnchosenPayment, UnchosenType};
 
 impl World {
     /// Creates an integration with this choice of events.
@@ -43,7 +43,10 @@ story! {
             usd: usd("8.49"),
             is_least: false,
             is_part: false,
+            latest: vec![UnchosenPayment { usd: usd("8.49"), ..one.clone() }],
         };
+        let explained = world.store.explain_destination(renewals).await.unwrap();
+        assert_eq!(explained.receipts.get(&world.key("r1")).map(String::as_str), Some("r1"));
         assert_eq!(world.counted(renewals).await, std::slice::from_ref(&expected));
         world.show("r1", monthly(), &[(TransitionKind::Renewed, 2)]).await;
         world.show("r2", monthly(), &[(TransitionKind::TrialStarted, 1), (TransitionKind::Purchased, 1)]).await;

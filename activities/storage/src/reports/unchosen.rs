@@ -15,6 +15,8 @@ use rust_decimal::Decimal;
 /// Maximum number of events that are searched for the payments of a type: the newest ones of the type in all apps, and
 /// as many of the app, so that a busy app does not hide the payments of a quiet one.
 const MAX_COUNTED: i64 = 1_000;
+/// Maximum number of payments of a type that are named.
+const MAX_NAMED: usize = 5;
 
 /// A payment with money that an integration did not get, since it did not choose its event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +43,8 @@ pub struct UnchosenType {
     pub is_least: bool,
     /// Whether the sum is only a part: the amount of a payment is not known.
     pub is_part: bool,
+    /// The latest of them, at most five.
+    pub latest: Vec<UnchosenPayment>,
 }
 
 row! {
@@ -131,6 +135,7 @@ pub fn by_type(connection: &mut AnyConnection, destination: &Destination) -> Res
             usd: total.usd(),
             is_least: of_app.min(of_type) >= MAX_COUNTED,
             is_part: found.iter().any(|one| one.usd.is_none()),
+            latest: found.into_iter().take(MAX_NAMED).collect(),
         });
     }
     Ok(all)

@@ -35,9 +35,9 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 /// The demo's app.
-pub const APP: &str = "demo";
+pub const APP: &str = config::Demo::APP;
 /// The package name of the demo's app.
-pub const PACKAGE_NAME: &str = "com.example.demo";
+pub const PACKAGE_NAME: &str = config::Demo::PACKAGE_NAME;
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 /// The certificate of the demo is valid for twenty years, because nothing renews it.
 const VALID_MS: i64 = 20 * 365 * DAY_MS;

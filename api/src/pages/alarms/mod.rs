@@ -2,9 +2,11 @@
 
 mod about;
 pub mod list;
+mod text;
 mod view;
 
 pub use about::About;
+pub use text::AlarmText;
 
 use super::Screen;
 use super::act::{above, act};

@@ -1,10 +1,10 @@
 //! What the screen of alarms shows. Pure.
 
 use super::list::{ALL, tabs};
-use super::{About, SCREEN};
+use super::{About, AlarmText, SCREEN};
 use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
-use crate::pages::parts::{Moment, Sentence, Tabs};
+use crate::pages::parts::{Moment, Tabs};
 use crate::pages::text::{escaped, with_query};
 use crate::pages::visit::Visit;
 use askama::Template;
@@ -29,7 +29,7 @@ pub struct Raised {
     entered: String,
     about: Option<About>,
     kind: String,
-    detail: Sentence,
+    detail: AlarmText,
     times: i64,
     first: Moment,
     last: Moment,
@@ -64,7 +64,7 @@ impl<'a> AlarmsPage<'a> {
             entered: of(one).and_then(|of| of.sent.get("reason")).unwrap_or_default().to_owned(),
             about: About::of(one, visit),
             kind: one.kind.replace('_', " "),
-            detail: Sentence::new(&one.detail),
+            detail: AlarmText::of(&one.detail),
             times: one.count,
             first: Moment::at(one.at),
             last: Moment::ago(one.last_at),

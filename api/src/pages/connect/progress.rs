@@ -204,7 +204,7 @@ fn verified(newest: Option<&PurchaseExplanation>, can_verify: bool) -> Tick {
             tick((Tone::Warn, "no response from the store"), title, Some("since".to_owned()), Some(Moment::at(since)))
         }
         (None, None) if !can_verify => {
-            let sentence = "the platform has no valid shared key, so nothing is verified";
+            let sentence = "the platform has no valid shared secret, so nothing is verified";
             tick((Tone::Warn, "off"), title, Some(sentence.to_owned()), None)
         }
         (None, None) => tick(OPEN, title, None, None),

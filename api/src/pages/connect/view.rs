@@ -167,8 +167,8 @@ impl<'a> ConsolePage<'a> {
                 .map(|count| (Badge::new(Tone::Warn, "decision needed"), count)),
             topics_path: of.path(visit, "/topics"),
             unverified: match value["verification"]["state"].as_str() {
-                Some("off") => Some("No shared key is set"),
-                Some("refused") => Some("The store rejects the shared key"),
+                Some("off") => Some("No shared secret is set"),
+                Some("refused") => Some("The store rejects the shared secret"),
                 _ => None,
             }
             .map(|why| (Badge::new(Tone::Warn, "not verified"), why)),

@@ -6,7 +6,6 @@ use crate::error::Error;
 use crate::pages::parts::Sentence;
 use crate::pages::text::plain;
 use crate::pages::visit::Visit;
-use crate::resources::customer_state::note;
 use domain::time::DAY;
 use domain::user::CustomerPurchase;
 use domain::{Environment, Timestamp};
@@ -16,7 +15,7 @@ use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Pa
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
     pub on: String,
-    /// Until when it is shown: its end, or now.
+    /// As of when it is shown, in a sentence: its end, or now.
     pub until: String,
     /// What is expected, if it is no day.
     pub wrong: Option<&'static str>,
@@ -25,9 +24,12 @@ pub struct PastDay {
 
 /// What was announced in one environment.
 pub struct PastAccess {
-    pub title: &'static str,
+    /// Which access, and as of when.
+    pub title: String,
     /// The entitlements with their ends.
     pub entitlements: Vec<(String, Option<String>)>,
+    /// What stands where there is no entitlement.
+    pub none: &'static str,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
 }
@@ -37,6 +39,13 @@ pub struct PastPurchase {
     pub sku: String,
     /// What it gave at that time.
     pub gives: Sentence,
+}
+
+/// A day that was entered. Of the current one, what is true now is shown, in the present tense.
+#[derive(Clone, Copy)]
+struct Day<'a> {
+    on: &'a str,
+    is_over: bool,
 }
 
 /// What the customer had at the end of the day in the address, if there is one.
@@ -51,17 +60,22 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
             return Ok(Some(PastDay { on, until: String::new(), wrong: Some(wrong), environments: Vec::new() }));
         }
     };
+    let day = Day { on: &on, is_over: at < visit.now };
     let mut environments = Vec::new();
     for environment in Environment::ALL {
         let seen = Past { at, environment: *environment };
         let name = CustomerName::User(portrait.user());
         let status = edge.store.customer_state_at(portrait.app.id, name, seen).await?;
-        environments.push(access(seen, status, visit));
+        environments.push(access(day, seen, status, visit));
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
     Ok(Some(PastDay {
+        until: if day.is_over {
+            format!("As it was at {}.", zoneless(at))
+        } else {
+            format!("As it is now, at {}.", zoneless(at))
+        },
         on,
-        until: zoneless(at),
         wrong: None,
         environments: std::iter::once(first).chain(others).collect(),
     }))
@@ -87,16 +101,22 @@ fn end_of_day(day: &str) -> Option<Timestamp> {
     Some(begin.plus(DAY.saturating_sub(Duration::from_micros(1))))
 }
 
-fn access(seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
+fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> PastAccess {
     let state = status.state.map(|state| (state.active_entitlements, Some(state.active_skus)));
     let (entitlements, skus) = state.unwrap_or_default();
     let purchase = |one: CustomerPurchase| PastPurchase {
         path: visit.to(&format!("/ui/purchases/{}", one.collapse_key)),
-        gives: Sentence::new(&gave(&one, seen.at, skus.as_deref())),
+        gives: Sentence::new(&gave(&one, seen.at, skus.as_deref(), day)),
         sku: one.sku.unwrap_or_else(|| "product not known".to_owned()),
     };
+    let title = super::view::title(seen.environment);
     PastAccess {
-        title: super::view::title(seen.environment),
+        title: if day.is_over {
+            format!("{title} at the end of {}", day.on)
+        } else {
+            format!("{title} today, {}", day.on)
+        },
+        none: none(status.announcement.as_ref()),
         entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(zoneless))).collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(&announced(status.announcement.as_ref())),
@@ -112,20 +132,30 @@ fn announced(announcement: Option<&Announcement>) -> String {
         Some((AnnouncementStatus::Pruned, name, at)) => {
             format!("`{name}` announced the state at {at}, but retention removed its body: the state is not known.")
         }
-        _ => note(announcement.map_or(AnnouncementStatus::NothingAnnounced, |one| one.status)).to_owned(),
+        _ => "No event about this customer was recorded in this environment by then.".to_owned(),
+    }
+}
+
+/// What is known of a time without an entitlement.
+fn none(announcement: Option<&Announcement>) -> &'static str {
+    match announcement.map(|one| one.status) {
+        Some(AnnouncementStatus::Announced) => "No access.",
+        Some(AnnouncementStatus::Pruned) => "Not known.",
+        Some(AnnouncementStatus::NothingAnnounced) | None => "No access known.",
     }
 }
 
 /// What a purchase gave at a time, by the SKUs that gave an entitlement then; `None` where those are not known.
-fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>) -> String {
+fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, day: Day<'_>) -> String {
+    let (gave, had) = if day.is_over { ("gave", "had") } else { ("gives", "has") };
     let has_entitlement = skus.is_none_or(|skus| one.sku.as_ref().is_some_and(|sku| skus.contains(sku)));
     match (one.is_active, one.expires_at) {
         (None, _) => "not known".to_owned(),
         (Some(false), Some(end)) if end <= at => format!("ended {}", zoneless(end)),
-        (Some(false), _) => "gave no access".to_owned(),
-        (Some(true), _) if !has_entitlement => "gave no access, because the product had no entitlement".to_owned(),
-        (Some(true), Some(end)) => format!("gave access until {}", zoneless(end)),
-        (Some(true), None) => "gave access".to_owned(),
+        (Some(false), _) => format!("{gave} no access"),
+        (Some(true), _) if !has_entitlement => format!("{gave} no access, because the product {had} no entitlement"),
+        (Some(true), Some(end)) => format!("{gave} access until {}", zoneless(end)),
+        (Some(true), None) => format!("{gave} access"),
     }
 }
 
@@ -137,7 +167,7 @@ impl PastAccess {
 
 #[cfg(test)]
 mod tests {
-    use super::{announced, end_of_day, gave, past_end};
+    use super::{Day, announced, end_of_day, gave, none, past_end};
     use domain::user::CustomerPurchase;
     use domain::{CollapseKey, Environment, Timestamp};
     use storage::{Announcement, AnnouncementStatus};
@@ -156,6 +186,7 @@ mod tests {
             environment: Environment::Production,
             announced_at: None,
         };
+        let [over, today] = [true, false].map(|is_over| Day { on: "", is_over });
         let (gold, none): ([String; 1], [String; 0]) = (["gold".to_owned()], []);
         for (is_active, expires_at, at, skus, text) in [
             (Some(true), Some(end), before, Some(&gold[..]), "gave access until 2026-10-15 18:30:00".to_owned()),
@@ -164,9 +195,11 @@ mod tests {
             (Some(true), None, after, None, "gave access".to_owned()),
             (None, None, after, None, "not known".to_owned()),
         ] {
-            assert_eq!(gave(&purchase(is_active, expires_at), at, skus), text);
+            assert_eq!(gave(&purchase(is_active, expires_at), at, skus, over), text);
         }
-        assert!(gave(&purchase(Some(true), None), after, Some(&none[..])).starts_with("gave no access, because"));
+        assert!(gave(&purchase(Some(true), None), after, Some(&none[..]), over).starts_with("gave no access, because"));
+        let now = gave(&purchase(Some(true), Some(end)), before, Some(&gold[..]), today);
+        assert_eq!(now, "gives access until 2026-10-15 18:30:00", "that day is not over");
     }
 
     #[test]
@@ -182,7 +215,10 @@ mod tests {
             "As announced by `user.subscription.renewed` at 2026-10-02 10:00:00."
         );
         assert!(announced(Some(&by(AnnouncementStatus::Pruned))).contains("retention removed its body"));
-        assert!(announced(None).starts_with("No state of this user"));
+        assert!(announced(None).starts_with("No event about this customer was recorded"));
+        let without = [Some(AnnouncementStatus::Announced), Some(AnnouncementStatus::Pruned), None];
+        let without = without.map(|status| none(status.map(by).as_ref()));
+        assert_eq!(without, ["No access.", "Not known.", "No access known."]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::pages::action::{Action, Input};
 use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment};
+use crate::pages::requeued::{UNSENT, is_resent_alone};
 use crate::pages::story::{Sending, sending};
 use crate::pages::text::delivery_status;
 use crate::pages::visit::Visit;
@@ -12,7 +13,7 @@ use crate::resources::explain::node::Node;
 use askama::Template;
 use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
-use storage::{DeliveryView, Role};
+use storage::{DeliveryStatus, DeliveryView, Role};
 
 /// What a delivery is shown from.
 pub struct Detail<'a> {
@@ -52,13 +53,16 @@ impl<'a> DeliveryPage<'a> {
             ("Next attempt", delivery.next_due_at),
             ("Ended", delivery.finished_at),
         ];
-        let what = match delivery.event_type.as_str() {
+        let event_type = delivery.event_type.as_str();
+        let what = match event_type {
             PURCHASE_UPDATED => "Sends the latest state of the purchase to this destination, with a new id.",
-            _ => "Sends this event to this destination again, with a new id.",
+            _ => "Sends this event to this destination, with a new id.",
         };
+        let is_unsent = delivery.status == DeliveryStatus::Skipped && is_resent_alone(event_type);
+        let what = if is_unsent { format!("{what} {UNSENT}") } else { what.to_owned() };
         let path = format!("/ui/events/{}/resend", delivery.event_id);
         let to = Input::text("destination_id", "").of("hidden").value(&delivery.destination_id.to_string());
-        let resend = Action::new(path, "resend", "Resend", what, &Mistakes::default()).with(to).with(run.clone());
+        let resend = Action::new(path, "resend", "Resend", &what, &Mistakes::default()).with(to).with(run.clone());
         Self {
             frame,
             name: delivery.event_type.clone(),

@@ -49,7 +49,7 @@ static FILTERS: [Filter; 5] = [
         what: "All subscribed events recorded in a time range, including delivered ones",
         when: "Choose this if the receiver lost events from a known period.",
         unit: ["event", "events"],
-        advice: "Choose a longer range, or subscribe to more events in the settings. Those are sent from then on.",
+        advice: "Choose a longer range, or subscribe to more events in Settings first: the range then includes them.",
     },
     Filter {
         name: "behind",

@@ -64,12 +64,26 @@ pub struct Detail<'a> {
     pub charts: Option<[Chart; 2]>,
 }
 
-/// A sentence of the explanation, with the deliveries that it is about.
+/// A sentence of the explanation, with the deliveries or payments that it is about.
 pub struct Note {
     sentence: Sentence,
-    deliveries: Vec<(Sentence, Option<String>)>,
+    items: Vec<Item>,
+    /// What an operator can do about it.
+    advice: Option<Sentence>,
     more: Option<(&'static str, String)>,
 }
+
+/// A delivery or a payment, with its page.
+pub struct Item {
+    sentence: Sentence,
+    page: Option<(&'static str, String)>,
+}
+
+/// What to do about payments of a type of event that is not chosen. A payment that is sent later is queued with its
+/// changes.
+const SUBSCRIBE: &str = "An operator can subscribe to this event in Settings; then each new payment is sent. To send \
+                         an earlier one, resend its event: it carries the price that was recorded first, and its \
+                         corrections and refunds follow as `revenue.adjusted`.";
 
 #[derive(Template)]
 #[template(path = "destinations/overview.html")]
@@ -112,11 +126,22 @@ impl<'a> OverviewPage<'a> {
 }
 
 fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
-    let deliveries = node.then.iter().map(|one| {
-        let id = one.facts.get("id").and_then(Value::as_str);
-        let path = id.map(|id| visit.to(&format!("/ui/deliveries/{id}")));
-        (Sentence::new(&one.summary), path)
-    });
+    let is_unchosen = node.what == "not_chosen";
+    let item = |one: &Node| {
+        let page = |label, name: &str, folder: &str| {
+            let id = one.facts.get(name).and_then(Value::as_str)?;
+            Some((label, visit.to(&format!("/ui/{folder}/{id}"))))
+        };
+        match is_unchosen {
+            true => Item {
+                sentence: Sentence::new(&capital(&one.summary)),
+                page: page("Purchase and customer", "collapse_key", "purchases"),
+            },
+            false => {
+                Item { sentence: Sentence::new(&one.summary), page: page("Request and responses", "id", "deliveries") }
+            }
+        }
+    };
     let has_more = !node.then.is_empty() && head.tabs.is_some();
     let list = |label, status| Some((label, head.page(&with_query(DELIVERIES, &[("status", status)]), visit)));
     let more = match node.what {
@@ -128,8 +153,9 @@ fn note(node: &Node, head: &Head, visit: &Visit) -> Note {
     };
     Note {
         sentence: Sentence::new(&capital(node.summary.trim_end_matches(':'))),
-        deliveries: deliveries.collect(),
-        more: more.filter(|_| has_more || node.what == "not_chosen"),
+        items: node.then.iter().map(item).collect(),
+        advice: is_unchosen.then(|| Sentence::new(SUBSCRIBE)),
+        more: more.filter(|_| has_more || is_unchosen),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::pages::customers;
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Code, Moment};
 use crate::pages::visit::Visit;
-use domain::event::{choices, group, is_for_operators};
+use domain::event::{choices, group, is_for_operators, recorded_types};
 use serde_json::Value;
 use storage::EventView;
 
@@ -114,6 +114,6 @@ fn customer(body: &Value) -> Option<&str> {
 
 /// The wildcards and types of the ledger.
 fn type_choices() -> Vec<String> {
-    let of_ledger = choices().into_iter().filter(|name| *name != "*" && group(name) != OF_DEVICES);
-    of_ledger.map(str::to_owned).collect()
+    let wildcards = choices().into_iter().filter(|name| name.ends_with(".*") && group(name) != OF_DEVICES);
+    wildcards.chain(recorded_types()).map(str::to_owned).collect()
 }

@@ -8,7 +8,7 @@ use crate::pages::changed::Changed;
 use crate::pages::customers;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Code, Moment, Sentence};
-use crate::pages::requeued::Requeued;
+use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
 use crate::pages::story::{Cause, Event, causes, event};
 use crate::pages::text::with_query;
 use crate::pages::visit::Visit;
@@ -89,15 +89,29 @@ fn actions(frame: &Frame, detail: &Detail<'_>, mistakes: &Mistakes) -> Vec<Actio
         return Vec::new();
     }
     let destinations = detail.destinations.iter().map(|one| (one.id.to_string(), one.name.clone()));
-    let what = match text(detail.tree, "type") {
-        Some(PURCHASE_UPDATED) => {
-            "Sends the latest state of the purchase, to one destination or to all subscribed ones."
-        }
-        _ => "Sends this event again, to one destination or to all subscribed ones.",
+    let event_type = text(detail.tree, "type").unwrap_or_default();
+    let what = match event_type {
+        PURCHASE_UPDATED => "Sends the latest state of the purchase, to one destination or to all subscribed ones.",
+        _ => "Sends this event to one destination or to all subscribed ones.",
     };
+    let is_unsent = is_resent_alone(event_type) && detail.tree.then.iter().any(is_left_out);
+    let what = if is_unsent { format!("{what} {UNSENT}") } else { what.to_owned() };
     let path = format!("/ui/events/{}/resend", detail.id);
-    let action = Action::new(path, "resend", "Resend", what, mistakes);
+    let action = Action::new(path, "resend", "Resend", &what, mistakes);
     vec![action.with(Input::destinations(destinations)).with(detail.run.clone())]
+}
+
+/// Whether a node is about a destination whose settings left the event out.
+fn is_left_out(node: &Node) -> bool {
+    let fact = |name| text(node, name).unwrap_or_default();
+    match node.what {
+        "delivery" => fact("status") == "skipped",
+        "not_sent" => {
+            let why = fact("why");
+            why.starts_with("filtered_by_") || ["type_not_chosen", "chosen_later"].contains(&why)
+        }
+        _ => false,
+    }
 }
 
 fn facts(Detail { tree, platform, .. }: &Detail<'_>, visit: &Visit) -> Vec<Fact> {

@@ -8,6 +8,7 @@ use super::Screen;
 use super::frame::{Frame, PageAddress, shown};
 use super::recent::Recent;
 use super::visit::Visit;
+use crate::config::Demo;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::keys::Caller;
@@ -106,25 +107,49 @@ async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour,
     })
 }
 
-/// The steps of connecting that are left; `None` when all are done.
+/// The steps of connecting that are left; `None` when all are done, and for the demo. What the demo created counts for
+/// no step.
 async fn steps(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Option<Steps>, Error> {
-    if found.last_accepted_at.is_some() && !found.destinations.is_empty() {
-        return Ok(None);
-    }
     let apps = match app {
         Some(app) => vec![edge.store.app(app).await?],
         None => edge.store.apps(Page { cursor: None, limit: APPS }).await?.items,
     };
-    let mut has_platform = false;
-    for app in &apps {
-        let platforms = edge.store.platforms(app.id, Page { cursor: None, limit: 1 }).await?;
-        has_platform |= !platforms.items.is_empty();
+    let is_all = found.last_accepted_at.is_some() && !found.destinations.is_empty();
+    if is_all && apps.iter().all(|one| one.name != Demo::APP) {
+        return Ok(None);
     }
+    let (mut own, mut demo, mut has_platform) = (Vec::new(), None, false);
+    for one in &apps {
+        let platform = edge.store.platforms(one.id, Page { cursor: None, limit: 1 }).await?.items.pop();
+        if one.name == Demo::APP && platform.as_ref().is_some_and(|it| it.settings.package_name == Demo::PACKAGE_NAME) {
+            demo = Some(one.id);
+        } else {
+            own.push(one.id);
+            has_platform |= platform.is_some();
+        }
+    }
+    if app.is_some() && demo == app {
+        return Ok(None);
+    }
+    let has_notification = match demo {
+        Some(_) => have_notification(edge, &own).await?,
+        None => found.last_accepted_at.is_some(),
+    };
     let steps = Steps {
-        has_app: !apps.is_empty(),
+        has_app: !own.is_empty(),
         has_platform,
-        has_notification: found.last_accepted_at.is_some(),
-        has_destination: !found.destinations.is_empty(),
+        has_notification,
+        has_destination: found.destinations.iter().any(|one| Some(one.destination.app_id) != demo),
     };
     Ok((!steps.are_done()).then_some(steps))
+}
+
+/// Whether a notification to one of these apps was accepted.
+async fn have_notification(edge: &Edge, apps: &[AppId]) -> Result<bool, Error> {
+    for app in apps {
+        if edge.store.overview(Some(*app)).await?.last_accepted_at.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

@@ -2,7 +2,7 @@
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
-use crate::pages::alarms::About;
+use crate::pages::alarms::{About, AlarmText};
 use crate::pages::cell::Cell;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::destinations::{lasts_since, state};
@@ -115,7 +115,7 @@ impl Steps {
             step(
                 self.has_notification,
                 "Wait for the first notification",
-                ("The store sends it after a purchase. Under settle run, send a sample.", "settle sample"),
+                ("The store sends it after a purchase. Under settle run, send a sample.", "settle sample --help"),
                 "/ui/connect",
             ),
         ]
@@ -158,7 +158,7 @@ pub struct HealthListRow {
 pub struct Raised {
     kind: String,
     about: Option<About>,
-    detail: Sentence,
+    detail: AlarmText,
     times: i64,
     last: Moment,
 }
@@ -205,7 +205,7 @@ impl<'a> HomePage<'a> {
         let raised = |one: &Alarm| Raised {
             kind: one.kind.replace('_', " "),
             about: About::of(one, visit),
-            detail: Sentence::new(&one.detail),
+            detail: AlarmText::of(&one.detail),
             times: one.count,
             last: Moment::ago(one.last_at),
         };

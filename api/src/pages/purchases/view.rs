@@ -8,7 +8,7 @@ use crate::pages::customers::paid::{rows, table};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::requeued::Requeued;
+use crate::pages::requeued::{Requeued, UNSENT, is_resent_alone};
 use crate::pages::story::{Chapter, chapters};
 use crate::pages::text::{capital, purchase_state};
 use crate::pages::visit::Visit;
@@ -16,7 +16,7 @@ use crate::resources::explain::node::Node;
 use crate::resources::standing::Standing;
 use askama::Template;
 use domain::CollapseKey;
-use domain::event::{PURCHASE_UPDATED, is_implied};
+use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use storage::{Addressee, DeliveryStatus, PaymentView, Platform, PurchaseExplanation, Role, WaitingFor};
@@ -218,24 +218,21 @@ fn resent(facts: &PurchaseExplanation) -> String {
         (false, true) => format!(" Failed events are sent too: {}, and older ones.", names.join(", ")),
     };
     let pending = pending.map_or_else(String::new, |sentence| format!("{sentence} "));
-    let unsent = match has_unsent(facts) {
-        true => " Events that were not sent because of a destination's settings are not sent now either.",
-        false => "",
-    };
+    let unsent = if has_unsent(facts) { format!(" {UNSENT}") } else { String::new() };
     format!(
         "{pending}Sends purchase.updated with the latest state to the destination that you choose, or to all subscribed ones.{others}{unsent}"
     )
 }
 
-/// Whether an event was not sent to a destination: it was skipped, or its type is not chosen.
+/// Whether an event that is resent alone was not sent to a destination: it was skipped, or its type is not chosen.
 fn has_unsent(facts: &PurchaseExplanation) -> bool {
     let active = || facts.addressees.iter().filter(|one| one.deleted_at.is_none());
-    facts.events.iter().any(|one| {
+    facts.events.iter().filter(|one| is_resent_alone(&one.event.event_type)).any(|one| {
         let event_type = &one.event.event_type;
         let deliveries = || one.sendings.iter().map(|sending| &sending.delivery);
         let is_unsent = |to: &Addressee| {
             let mut own = deliveries().filter(|delivery| delivery.destination_id == to.destination.id).peekable();
-            let is_left_out = own.peek().is_none() && !is_implied(event_type) && !to.destination.chose(event_type);
+            let is_left_out = own.peek().is_none() && !to.destination.chose(event_type);
             is_left_out || own.any(|delivery| delivery.status == DeliveryStatus::Skipped)
         };
         active().any(is_unsent)

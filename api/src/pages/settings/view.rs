@@ -10,7 +10,21 @@ use askama::Template;
 /// A group of settings: those with the same first part of their names.
 pub struct Group {
     name: String,
-    settings: Vec<Setting>,
+    settings: Vec<SettingRow>,
+}
+
+/// A setting, with its names in the parts between which a line may break.
+struct SettingRow {
+    name: Vec<&'static str>,
+    variable: Vec<&'static str>,
+    value: String,
+}
+
+impl SettingRow {
+    fn new(setting: &Setting) -> Self {
+        let parts = |name: &'static str| name.split_inclusive(['_', '.']).collect();
+        Self { name: parts(setting.name), variable: parts(setting.variable), value: setting.value.clone() }
+    }
 }
 
 #[derive(Template)]
@@ -40,8 +54,8 @@ fn groups(settings: &[Setting]) -> Vec<Group> {
     for setting in settings {
         let name = setting.name.split_once('.').map_or("general", |(group, _)| group);
         match groups.iter_mut().find(|group| group.name == name) {
-            Some(group) => group.settings.push(setting.clone()),
-            None => groups.push(Group { name: name.to_owned(), settings: vec![setting.clone()] }),
+            Some(group) => group.settings.push(SettingRow::new(setting)),
+            None => groups.push(Group { name: name.to_owned(), settings: vec![SettingRow::new(setting)] }),
         }
     }
     groups

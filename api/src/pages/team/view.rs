@@ -70,6 +70,11 @@ impl<'a> PeoplePage<'a> {
             detail: mistakes.refused.detail,
         }
     }
+
+    /// Whether somebody other than the visitor is signed in.
+    fn has_others(&self) -> bool {
+        self.people.iter().any(|one| one.end.is_some())
+    }
 }
 
 /// The link that was just created.

@@ -3,6 +3,7 @@
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::extract::{FieldErrors, Patch};
+use crate::keys::check_visible;
 use crate::near::near;
 use domain::AppId;
 use protocols::destinations::{Config, check_schedule};
@@ -39,6 +40,9 @@ pub struct DestinationPatch {
 
 /// Checks the common fields that a request has: what the schema cannot, such as the events and the rate of the kind.
 pub fn check(kind: &str, settings: &DestinationSettings, has: impl Fn(&str) -> bool, wrong: &mut FieldErrors) {
+    if has("name") {
+        check_visible(wrong, &settings.name);
+    }
     let bound = Config::max_rate(kind);
     let expected = wrong_choice(&settings.events).or_else(|| Config::expected_events(kind, &settings.events));
     if let Some(expected) = expected.filter(|_| has("events")) {

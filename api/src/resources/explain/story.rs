@@ -111,6 +111,13 @@ pub fn destination(of: &DestinationExplanation) -> Node {
                 .fact("payments", one.payments)
                 .fact("usd", one.usd.map(|usd| usd.to_string()))
                 .fact("is_least", one.is_least)
+                .then(one.latest.iter().map(|payment| {
+                    Node::new("payment", sentences::unchosen_payment(of, payment))
+                        .fact("collapse_key", payment.collapse_key)
+                        .fact("receipt_id", of.receipts.get(&payment.collapse_key))
+                        .fact("occurred_at", payment.occurred_at)
+                        .fact("usd", payment.usd.map(|usd| usd.to_string()))
+                }))
         }))
 }
 

@@ -356,6 +356,11 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
         "no response from Amazon since 2027-01-15T08:00:01.000000Z: HTTP 503. Next check at \
          2027-01-15T08:01:00.000000Z"
     );
+    let mut parked = notification(None, Some(WaitingFor::Parked));
+    assert_eq!(sentence(&parked), "parked: Amazon does not know the receipt");
+    parked.view.receipt_id = "sample.mine.0a1b".to_owned();
+    let sample = "parked: it is a sample, which Amazon does not confirm; only `settle run` with its demo does";
+    assert_eq!(sentence(&parked), sample);
     for outcome in [Outcome::Duplicate, Outcome::Refused, Outcome::Discarded, Outcome::Unknown, Outcome::Abandoned] {
         assert_ne!(sentence(&notification(Some(outcome), None)), "");
     }
@@ -441,7 +446,7 @@ fn payments_that_are_not_chosen_are_counted_with_their_sum() {
     let destination = Destination { wildcards: Wildcards::Listed, ..destination };
     let event_type = "user.subscription.sku_change".to_owned();
     let usd = "89.99".parse().ok();
-    let one = UnchosenType { event_type, payments: 1, usd, is_least: false, is_part: false };
+    let one = UnchosenType { event_type, payments: 1, usd, is_least: false, is_part: false, latest: Vec::new() };
     let why =
         "not sent since 2027-01-15T08:00:00.000000Z: not subscribed to user.subscription.sku_change (subscribed to";
     let of = |one: &UnchosenType| sentences::unchosen(&destination, one);

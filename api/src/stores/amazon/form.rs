@@ -24,9 +24,9 @@ fn entries() -> Vec<Entry> {
         Entry::new("environment", "Environment", Input::Select)
             .help("Production takes real payments; sandbox is for test purchases.")
             .choices(&[("production", "Production"), ("sandbox", "Sandbox")]),
-        Entry::new("shared_secret", "Shared key", Input::Password).help(
-            "From the Shared Key page of your developer account. settle needs it to verify purchases with Amazon. You \
-             can set it later.",
+        Entry::new("shared_secret", "Shared secret", Input::Password).help(
+            "From the page of your developer account that calls it Shared Key. settle needs it to verify purchases with \
+             Amazon. You can set it later.",
         ),
     ];
     let folded = [

@@ -23,7 +23,7 @@ pub const TOPIC_ARN: &str = "arn:aws:sns:us-east-1:033616359524:settle-demo";
 pub const REGION: &str = "us-east-1";
 /// The refusal of all other messages of that topic.
 pub(super) const FOREIGN: Refusal =
-    Refusal::TopicNotAllowed("only the settle run of its own data directory accepts a sample");
+    Refusal::TopicNotAllowed("only the `settle run` of its own data directory, without `--no-demo`, accepts a sample");
 const NOT_MINTED: Refusal = Refusal::Invalid("the receipt of the sample was not minted by settle sample");
 
 /// Every type that Amazon can send, with its meaning.

@@ -127,6 +127,8 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
     let (app, platform) = service.platform().await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let page = format!("/ui/apps/{app}/catalogue");
+    let empty = visitor.get(&service, &page).await.text;
+    assert!(empty.contains("No products yet") && !empty.contains("Bought but not in the catalogue"), "{empty}");
     for (from, until, has_more) in [(1, 1000, false), (1001, 1001, true)] {
         let purchases = rows::purchases(platform, &app).numbered(from, until).sql("collapse_key", "'k' || i");
         service.raw(&purchases.sql("receipt_id", "'r' || i").sql("term_sku", "'sku' || i"));

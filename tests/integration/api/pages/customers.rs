@@ -396,11 +396,11 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
     let visitor = signed_in(&service).await;
     let shown = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
     let why = "(89.99 USD); this destination does not subscribe to <code>user.subscription.sku_change</code>; the";
-    has(&shown, &["Numbers: not sent: the plan change of <time", why]);
+    has(&shown, &["Numbers: not sent: the first payment of <time", why]);
     assert!(!shown.text.contains("Numbers: delivered") && !shown.text.contains("notice warn"), "{}", shown.text);
     let purchase = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
     let purchase = visitor.get(&service, &format!("/ui/purchases/{}", purchase.as_str().expect("a key"))).await;
-    has(&purchase, &["Numbers: not sent: the plan change of <time"]);
+    has(&purchase, &["Numbers: not sent: the first payment of <time"]);
     let counted = visitor.get(&service, &format!("/ui/destinations/{id}")).await;
     has(&counted, &["Payments not sent (not subscribed)</dt>"]);
     has(
@@ -408,6 +408,10 @@ async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
         &["1 payment (89.99 USD) not sent since <time", ": not subscribed to user.subscription.sku_change ("],
     );
     has(&counted, &[&format!("<a href=\"/ui/destinations/{id}/settings\">Change the subscription in Settings</a>")]);
+    let key = service.get("/v1/purchases").await.body["items"][0]["collapse_key"].clone();
+    let key = key.as_str().expect("a key");
+    has(&counted, &[&format!("<a href=\"/ui/purchases/{key}\">Purchase and customer</a>"), "(receipt receipt-1)"]);
+    has(&counted, &["An operator can subscribe", "the price that was recorded first"]);
 }
 
 #[tokio::test]
@@ -450,8 +454,10 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
     let shown = on("2026-10-03").await;
     has(&shown, &["The day and all times in this card are in UTC.", "Access at the end of 2026-10-03<"]);
-    has(&shown, &["As it was at 2026-10-03 23:59:59.", "announced in this environment by then"]);
-    has(&on("1970-01-01").await, &["No access was announced", "/ui/purchases/"]);
+    has(&shown, &["As it was at 2026-10-03 23:59:59.", "recorded in this environment by then"]);
+    has(&on("1970-01-01").await, &["No access known.", "/ui/purchases/"]);
+    let now = service.get("/v1/overview").await.body["now"].as_str().expect("a time").to_owned();
+    has(&on(&now[..10]).await, &["As it is now, at ", &format!("Access today, {}<", &now[..10])]);
     has(&on("2999-01-01").await, &["Expected today or a day in the past", "value=\"2999-01-01\""]);
     has(&on("yesterday").await, &["Expected a day such as 2026-10-03", "value=\"yesterday\""]);
 }

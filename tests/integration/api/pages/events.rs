@@ -58,6 +58,12 @@ async fn events_are_filtered_by_the_address() {
     for part in ["<li id=\"wrong-from\">From (UTC): expected ", "aria-describedby=\"wrong-from\""] {
         assert!(wrong.contains(part), "{part}: {wrong}");
     }
+    for implied in ["profile.updated", "revenue.adjusted"] {
+        let option = format!("<option value=\"{implied}\" selected>{implied}</option>");
+        let listed = visitor.get(&service, &format!("/ui/events?type={implied}")).await.text;
+        assert!(listed.contains(&option), "{implied}: {listed}");
+        assert!(right.contains(&option.replace(" selected", "")), "{implied} is offered: {right}");
+    }
     let several = visitor.get(&service, "/ui/events?type=user.*,purchase.updated").await.text;
     let chosen = "<option value=\"user.*,purchase.updated\" selected>";
     assert!(several.contains(chosen), "what no list offers stays chosen: {several}");

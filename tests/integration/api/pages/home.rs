@@ -2,10 +2,10 @@
 
 use super::destinations::in_order;
 use super::screens::{purchase, signed_in};
-use crate::api::edge::Service;
+use crate::api::edge::{Service, accept};
 use domain::{DestinationId, PlatformId, Timestamp};
 use serde_json::{Value, json};
-use storage::About;
+use storage::{About, Fate};
 
 /// A service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
 async fn with_delivery(name: &str, status: &str) -> (Service, String, DestinationId) {
@@ -71,7 +71,7 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
     assert!(quiet.contains("1 delivery pending, no purchases waiting to settle."), "{quiet}");
     service
         .store
-        .alarm(About::Destination(id), "destination_failing", "requests keep failing")
+        .alarm(About::Destination(id), "destination_failing", "requests keep failing; `settle status` shows why")
         .await
         .expect("an alarm");
     let hook = json!({ "kind": "webhook", "name": "other", "url": "https://example.com/hooks" });
@@ -84,7 +84,8 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
             "2 destinations are failing. 1 delivery is pending.",
             "Open alarms",
             "destination failing",
-            "requests keep failing",
+            "<p>requests keep failing.</p>",
+            "For the operator: <code>settle status</code> shows why.",
             "Pending deliveries",
             "Failed deliveries",
             "Notifications per minute",
@@ -99,4 +100,28 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
     let alarms = service.get("/v1/alarms?open=true").await.body["items"].clone();
     assert_eq!(alarms.as_array().map(Vec::len), Some(1), "{alarms}");
     assert_ne!(alarms[0]["about"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_the_demo_created_is_no_first_step() {
+    let service = Service::start("home-demo").await;
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "demo" })).await.body;
+    let app = app["id"].as_str().expect("an id").to_owned();
+    let body = json!({ "store": "amazon", "name": "demo", "package_name": "com.example.demo" });
+    let platform = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await.body;
+    let platform: PlatformId = platform["id"].as_str().expect("an id").parse().expect("a platform id");
+    purchase(&service, &app, platform, "built-in").await;
+    let visitor = signed_in(&service).await;
+    let home = async |query: &str| visitor.get(&service, &format!("/ui/{query}")).await.text;
+    let begin = home("").await;
+    in_order(&begin, &["First steps", "Create an app", "Connect its store", "Add a destination", "Wait for the first"]);
+    assert!(!begin.contains("(done)"), "{begin}");
+    let of_demo = home(&format!("?app_id={app}")).await;
+    assert!(!of_demo.contains("First steps"), "{of_demo}");
+    let (own, platform) = service.platform().await;
+    assert_eq!(home("").await.matches("(done)").count(), 2, "an app and its platform");
+    let hook = json!({ "kind": "webhook", "name": "own", "url": "https://example.com/hooks" });
+    assert_eq!(service.send_json("POST", &format!("/v1/apps/{own}/destinations"), &hook).await.status, 201);
+    accept(&service.store, platform, "own", Fate::Open).await;
+    assert!(!home("").await.contains("First steps"), "all is done");
 }

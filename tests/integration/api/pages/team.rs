@@ -36,6 +36,7 @@ async fn an_invited_person_signs_in_once_with_the_role() {
     let service = Service::start("invite").await;
     let admin = signed_in(&service).await;
     let page = admin.get(&service, "/ui/team").await.text;
+    assert!(!page.contains("columnheader\">Sign out"), "nobody else is signed in: {page}");
     for part in ["Signed in now", "Invite</summary>", "12h (maximum)", "this sign-in", "href=\"/ui/team/keys\""] {
         assert!(page.contains(part), "{part}: {page}");
     }

@@ -73,7 +73,7 @@ const fn of_transition(kind: TransitionKind) -> &'static str {
         TransitionKind::Cancelled => "Auto-renewal was switched off.",
         TransitionKind::Resumed => "Auto-renewal was switched on again.",
         TransitionKind::PlanChangeScheduled => "A change of plan was scheduled.",
-        TransitionKind::PlanChanged => "The plan changed.",
+        TransitionKind::PlanChanged => "A subscription to another plan began, in place of the former one or beside it.",
         TransitionKind::Expired => "A subscription ended.",
     }
 }

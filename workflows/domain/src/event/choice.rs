@@ -130,6 +130,14 @@ pub fn types() -> Vec<&'static str> {
     choices().into_iter().filter(|name| !name.ends_with('*') && !reported.contains(name)).collect()
 }
 
+/// Every type of an event that the ledger lists: those, and the types that cannot be chosen.
+pub fn recorded_types() -> Vec<&'static str> {
+    let mut all = types();
+    all.extend(IMPLIED);
+    all.sort_unstable();
+    all
+}
+
 /// Every type of an event of a device.
 pub fn device_types() -> Vec<&'static str> {
     DeviceEventKind::ALL.iter().map(|kind| kind.as_str()).collect()

@@ -25,7 +25,7 @@ pub use changes::{Change, changes};
 pub use choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
     DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types,
-    is_for_operators, is_implied, listed, types, unsent_choices,
+    is_for_operators, is_implied, listed, recorded_types, types, unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;

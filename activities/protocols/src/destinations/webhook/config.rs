@@ -15,10 +15,12 @@ use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize as _;
 use serde_json::{Map, Value, json};
 use storage::{Destination, Traits};
-use url::Url;
+use url::{ParseError, Url};
 
 /// The expected form of a URL.
 const EXPECTED: &str = "a URL such as https://example.com/hook";
+/// That of a URL whose scheme is missing or another one.
+const WITH_SCHEME: &str = "a URL that begins with https://, such as https://example.com/hook";
 /// Maximum time for which a replaced key goes on signing, in milliseconds.
 const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
 /// The replacement of a secret in a text.
@@ -217,7 +219,10 @@ fn note_public_key(settings: &mut Settings, secrets: &Secrets) {
 
 fn parsed(value: &Value) -> Result<Url, Invalid> {
     let text = value.as_str().ok_or_else(|| Invalid::new("url", EXPECTED))?;
-    text.parse().map_err(|error| Invalid::new("url", format!("{EXPECTED} ({error})")))
+    text.parse().map_err(|error| match error {
+        ParseError::RelativeUrlWithoutBase => Invalid::new("url", WITH_SCHEME),
+        error => Invalid::new("url", format!("{EXPECTED} ({error})")),
+    })
 }
 
 /// A URL that can be used now: its form is right, and the settings allow its scheme, address and port.
@@ -243,7 +248,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
 
 fn check(url: &Url) -> Result<(), String> {
     if !["https", "http"].contains(&url.scheme()) {
-        return Err(format!("an https:// URL, but it is {}://", url.scheme()));
+        return Err(format!("{WITH_SCHEME}, but it begins with `{}:`", url.scheme()));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("a URL without user name and password: requests are signed instead".to_owned());

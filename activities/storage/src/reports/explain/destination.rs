@@ -56,7 +56,7 @@ pub struct DestinationExplanation {
     pub skipped: Vec<Sending>,
     /// The payments that it did not get because of its choice of events, if it counts revenue and is not deleted.
     pub unchosen: Vec<UnchosenType>,
-    /// The receipt ids of their purchases.
+    /// The receipt ids of the purchases of all that is shown.
     pub receipts: HashMap<CollapseKey, String>,
     pub now: Timestamp,
 }
@@ -99,12 +99,13 @@ pub fn find(
     let pending = events::sendings(connection, sql(DELIVERIES_WHERE.of(OLDEST_PENDING)).bind(id), now)?;
     let failed = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_FAILED)).bind(id), now)?;
     let skipped = events::sendings(connection, sql(DELIVERIES_WHERE.of(NEWEST_SKIPPED)).bind(id), now)?;
-    let shown = pending.iter().chain(&failed).chain(&skipped);
-    let receipts = receipts(connection, shown.map(|one| one.delivery.collapse_key))?;
     let unchosen = match addressee.deleted_at {
         None => unchosen::by_type(connection, &addressee.destination)?,
         Some(_) => Vec::new(),
     };
+    let shown = pending.iter().chain(&failed).chain(&skipped).map(|one| one.delivery.collapse_key);
+    let paid = unchosen.iter().flat_map(|one| &one.latest).map(|one| one.collapse_key);
+    let receipts = receipts(connection, shown.chain(paid))?;
     Ok(Some(DestinationExplanation {
         addressee,
         shown_state,

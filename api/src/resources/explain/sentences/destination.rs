@@ -4,8 +4,10 @@
 use super::phrases::{count, environments, label, sentence, subscription};
 use super::sent::not_subscribed;
 use crate::resources::destinations::shown_state_for_people;
+use crate::resources::reached::payment;
 use storage::{
-    Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState, UnchosenType,
+    Addressee, Destination, DestinationExplanation, DestinationSettings, HealthView, ShownState, UnchosenPayment,
+    UnchosenType,
 };
 
 /// The sentence about the state of a destination.
@@ -108,6 +110,13 @@ pub fn unchosen(destination: &Destination, of: &UnchosenType) -> String {
     let sum = of.usd.map_or_else(String::new, |usd| format!(" ({part}{usd} USD)"));
     let why = not_subscribed(destination, &of.event_type);
     format!("{least}{}{sum} not sent since {}: {why}", count(of.payments, "payment"), destination.created_at)
+}
+
+/// The sentence about one of those payments.
+pub fn unchosen_payment(of: &DestinationExplanation, one: &UnchosenPayment) -> String {
+    let key = one.collapse_key;
+    let receipt = of.receipts.get(&key).map_or_else(String::new, |id| format!(" (receipt {id})"));
+    format!("{} of purchase {key}{receipt}", payment(one))
 }
 
 /// A counted number with its noun. Counting ends at a maximum, so the text may be "or more".

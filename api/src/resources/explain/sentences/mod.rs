@@ -5,12 +5,13 @@ mod device;
 mod phrases;
 mod sent;
 
-pub use destination::{choice, destination, failed, health, pending, skipped, unchosen};
+pub use destination::{choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment};
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
 pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
 
 use crate::resources::purchases::state_for_people;
 use crate::stores;
+use domain::notification::is_sample_receipt;
 use domain::{CollapseKey, Outcome, Timestamp, UserId};
 use phrases::{because, count, sentence};
 use storage::{
@@ -42,10 +43,8 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
             format!(". No response from {store} since {since}{because}")
         }),
         of.is_believed.then(|| {
-            format!(
-                ". Unverified: {store} does not know the receipt, and the platform accepts such receipts \
-                 (`unknown_receipts`)"
-            )
+            let unknown = unknown(&view.receipt_id, store);
+            format!(". Unverified: {unknown}, and the platform accepts such receipts (`unknown_receipts`)")
         }),
         of.successor_missing_since.map(|since| {
             format!(
@@ -56,6 +55,14 @@ pub fn purchase(key: CollapseKey, of: &PurchaseExplanation) -> String {
         }),
         view.standing.next_wake_at.map(|at| format!(". Next check with {store} by {at}")),
     ])
+}
+
+/// Why a store does not confirm a receipt. Samples are confirmed only where they are made.
+fn unknown(receipt_id: &str, store: &str) -> String {
+    match is_sample_receipt(receipt_id) {
+        true => format!("it is a sample, which {store} does not confirm; only `settle run` with its demo does"),
+        false => format!("{store} does not know the receipt"),
+    }
 }
 
 /// That the store confirmed since what the latest revision announced unverified. Such a check makes no revision.
@@ -148,7 +155,7 @@ fn cause(RevisionCause { kind, by }: &RevisionCause) -> String {
         CauseKind::TransferUndone => "transfer undone",
         CauseKind::Device => "receipt reported by a device",
         CauseKind::Erasure => "customer erased",
-        CauseKind::SharedSecret => "shared key changed",
+        CauseKind::SharedSecret => "shared secret changed",
         CauseKind::Environment => "platform's environment changed",
         CauseKind::ProductRef => "platform's product naming changed",
         CauseKind::Retry => "verification requested again",
@@ -243,7 +250,7 @@ pub fn waits(notification: &ReceivedNotification, now: Timestamp) -> String {
         }
         Some(WaitingFor::Verification) => format!("no response from {store}{since}{because}{next}"),
         Some(WaitingFor::Confirmation) => format!("{store} does not show it yet{next}"),
-        Some(WaitingFor::Parked) => format!("parked: {store} does not know the receipt{next}"),
+        Some(WaitingFor::Parked) => format!("parked: {}{next}", unknown(&notification.view.receipt_id, store)),
         None => "waiting".to_owned(),
     }
 }

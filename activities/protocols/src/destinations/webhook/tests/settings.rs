@@ -118,6 +118,9 @@ fn a_refused_url_names_the_allowing_variables_else_every_reason() {
     let line = "a public https:// URL; for a receiver on this machine start settle with \
                 `SETTLE_DESTINATIONS_ALLOW_HTTP=true SETTLE_DESTINATIONS_ALLOWED_NETWORKS=127.0.0.0/8`";
     assert_eq!(plain, line);
+    let form = "a URL that begins with https://, such as https://example.com/hook";
+    assert_eq!(expected("127.0.0.1:9000", Rules::default()), form);
+    assert_eq!(expected("localhost:9000", Rules::default()), format!("{form}, but it begins with `localhost:`"));
     let own = expected("https://10.1.2.3/", networks("192.168.7.0/24"));
     let variable = "in your network start settle with `SETTLE_DESTINATIONS_ALLOWED_NETWORKS=…,10.1.2.3/32`";
     assert!(own.ends_with(variable), "{own}");

@@ -1,0 +1,51 @@
+//! The detail of an alarm, apart from what only an operator can do. Pure.
+
+use crate::pages::parts::Sentence;
+
+/// How a command begins in a detail.
+const COMMAND: &str = "`settle ";
+
+/// A detail in two parts: what happened, and the commands that an operator may run.
+pub struct AlarmText {
+    pub what: Sentence,
+    /// What an operator can do on the command line; `None` where the detail names no command.
+    pub for_operator: Option<Sentence>,
+}
+
+impl AlarmText {
+    pub fn of(text: &str) -> Self {
+        let (what, commands) = parts(text);
+        Self { what: Sentence::new(what), for_operator: commands.map(Sentence::new) }
+    }
+}
+
+/// What happened, and from the clause with the first command on, what an operator does.
+fn parts(text: &str) -> (&str, Option<&str>) {
+    let before = text.find(COMMAND).and_then(|at| text.get(..at)).unwrap_or_default();
+    let end = [": ", "; "].iter().filter_map(|sign| before.rfind(sign)).max();
+    match end.and_then(|end| text.split_at_checked(end)) {
+        Some((what, commands)) => (what, commands.get(2..)),
+        None => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parts;
+
+    #[test]
+    fn commands_are_a_part_for_the_operator() {
+        for (text, what, commands) in [
+            ("it failed; `settle explain x` shows why", "it failed", Some("`settle explain x` shows why")),
+            (
+                "x (7): lost: if known, use `settle a`; or wait",
+                "x (7): lost",
+                Some("if known, use `settle a`; or wait"),
+            ),
+            ("the store rejects the shared secret: set it", "the store rejects the shared secret: set it", None),
+            ("`settle check` found it", "`settle check` found it", None),
+        ] {
+            assert_eq!(parts(text), (what, commands), "{text}");
+        }
+    }
+}
