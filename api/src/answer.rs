@@ -94,10 +94,6 @@ impl Prepared {
         let tag = format!("\"{}\"", short_digest(&bytes));
         Self { bytes, tag }
     }
-
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
 }
 
 impl IntoResponse for Document {

@@ -7,6 +7,7 @@ use crate::edge::pages::PREFIX;
 use crate::error::Error;
 use crate::extract::BodyLimit;
 use crate::keys::guard::{Guard, authorize};
+use crate::openapi::Served;
 use crate::pages::{self, AppStatuses};
 use crate::route::{Access, Surface};
 use crate::routes::{DOCUMENTS, routes};
@@ -16,6 +17,7 @@ use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Router};
+use std::sync::Arc;
 use std::time::Duration;
 use tower_http::cors::{Any, CorsLayer};
 
@@ -38,7 +40,9 @@ pub fn router(edge: Shared) -> Router {
 
 pub fn router_of(surface: Surface, edge: Shared) -> Router {
     let (mut open, mut public, mut device, mut admin) = (Router::new(), Router::new(), Router::new(), Router::new());
-    for route in routes().into_iter().filter(|route| route.is_on(surface)) {
+    let all = routes();
+    let documents = Arc::new(Served::new(&DOCUMENTS, &all, &edge));
+    for route in all.into_iter().filter(|route| route.is_on(surface)) {
         let guard = || Guard { edge: edge.clone(), least: route.least, scope: route.scope() };
         match route.access {
             Access::Open if route.is_page => {
@@ -85,7 +89,7 @@ pub fn router_of(surface: Surface, edge: Shared) -> Router {
             }
             Error::Missing(no_path(surface).to_owned()).into_response()
         })
-        .layer(Extension(&DOCUMENTS))
+        .layer(Extension(documents))
         .layer(Extension(AppStatuses::default()))
         .with_state(edge)
 }

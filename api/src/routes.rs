@@ -1,6 +1,5 @@
 //! Every route of the service with its access, in one list.
 
-use crate::answer::Prepared;
 use crate::edge::Shared;
 use crate::openapi::{self, Documents};
 use crate::operation::Described;
@@ -19,7 +18,7 @@ use storage::Role::{self, Admin, Metrics, Operator, Read, Support};
 /// The OpenAPI documents of all routes. Each is generated on first use.
 pub static DOCUMENTS: Documents = Documents {
     whole: LazyLock::new(|| openapi::document(routes())),
-    device: LazyLock::new(|| Prepared::new(&openapi::part(&DOCUMENTS.whole, &routes(), Access::Device))),
+    device: LazyLock::new(|| openapi::part(&DOCUMENTS.whole, &routes(), Access::Device)),
 };
 
 pub fn routes() -> Vec<Route> {

@@ -121,9 +121,15 @@ fn run_prints_results_and_its_log_is_in_a_file() {
     for (flags, is_printed) in [([].as_slice(), false), (&["-v"], true)] {
         let folder = Folder::new("quiet");
         let mut running = logged(&folder, &mut settle(&folder, &[&RUN[..], flags].concat()));
-        wait_open(&folder, &mut running);
+        let api = wait_open(&folder, &mut running);
         let printed = log(&folder);
         let public = printed.split("notifications at http://").nth(1).and_then(|rest| rest.split(',').next());
+        // The system chose the ports.
+        let document = requested(&api, "GET /openapi.json", "*/*");
+        for address in [Some(&*api), public] {
+            let server = format!("\"url\":\"http://{}\"", address.expect("an address"));
+            assert!(document.contains(&server), "{server}: {document}");
+        }
         let listed = answer(&folder, &["platform", "list", "--app", "demo"]);
         let url = listed["items"][0]["notification_url"].as_str().expect("a URL");
         let path = url.splitn(4, '/').nth(3).expect("a path");

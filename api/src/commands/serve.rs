@@ -60,10 +60,10 @@ pub async fn serve(options: Options) -> anyhow::Result<ExitCode> {
     };
     let variables = environment();
     telemetry::start(&variables).map_err(anyhow::Error::msg)?;
-    let config = config::load(&flags, &variables)?;
+    let mut config = config::load(&flags, &variables)?;
     settings::make_room(&config)?;
     let store = settings::open(&config).await?;
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::bind(&mut config)?;
     let stop = Stop::on_signals()?;
     let engine = connect(&identity("serve"), &store)?;
     let pages = pages(&config, &engine);

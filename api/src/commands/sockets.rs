@@ -46,8 +46,9 @@ impl Addresses {
 }
 
 impl Sockets {
-    /// Binds the addresses of the settings. Raises the limit of descriptors, by which connections are limited.
-    pub fn bind(config: &Config) -> anyhow::Result<Self> {
+    /// Binds the addresses of the settings, and replaces a port 0 there by the port that the system chose. Raises the
+    /// limit of descriptors, by which connections are limited.
+    pub fn bind(config: &mut Config) -> anyhow::Result<Self> {
         let http = &config.http;
         let wanted = LimitSettings {
             connections: http.connections,
@@ -63,7 +64,10 @@ impl Sockets {
                 Some(Listener { name: "admin", socket, limits: admin })
             }
         };
-        Ok(Self { public, admin })
+        let sockets = Self { public, admin };
+        let Addresses { public, api } = sockets.addresses()?;
+        config.http.set_ports(public.port(), api.port());
+        Ok(sockets)
     }
 
     /// The addresses with their ports.

@@ -162,6 +162,18 @@ impl Http {
     pub fn api(&self) -> SocketAddr {
         self.admin_listen.unwrap_or(self.listen)
     }
+
+    /// Sets the ports of its listeners: the system chooses one for a port 0, which the default of `public_url` has too.
+    pub fn set_ports(&mut self, public: u16, api: u16) {
+        self.listen.set_port(public);
+        if let Some(address) = &mut self.admin_listen {
+            address.set_port(api);
+        }
+        if self.public_url.port() == Some(0) {
+            // Fails without a host, and an HTTP URL has one.
+            self.public_url.set_port(Some(public)).unwrap_or_default();
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

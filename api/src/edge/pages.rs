@@ -28,7 +28,6 @@ pub struct Pages {
     /// Whether the page is reached by TLS, as far as `public_url` shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
-    /// Where it is served, unless that is the address of stores and devices.
     address: Option<SocketAddr>,
 }
 
@@ -56,6 +55,11 @@ impl Pages {
     /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
+    }
+
+    /// Where it is served with the whole API, unless that is the address of stores and devices.
+    pub const fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// The line for a browser at the address of stores and devices. An address that others reach is not shown there.

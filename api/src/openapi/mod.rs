@@ -3,14 +3,15 @@
 pub mod example;
 pub mod kinds;
 mod part;
+mod served;
 #[cfg(test)]
 mod tests;
 
 pub use part::of as part;
+pub use served::Served;
 
 use example::Examples;
 
-use crate::answer::Prepared;
 use crate::error::Problem;
 use crate::extract::shape::{choices, type_of};
 use crate::extract::{MAX_BYTES, formats};
@@ -23,13 +24,13 @@ use std::sync::LazyLock;
 /// A text without control characters, in the syntax that all validators know.
 const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
-/// The OpenAPI documents of a list of routes.
+/// The OpenAPI documents of a list of routes, without the addresses of a process ([`Served`]).
 #[derive(Debug)]
 pub struct Documents {
     /// All routes, without the pages for people.
     pub whole: LazyLock<Value>,
     /// The routes that apps on devices call, and nothing else.
-    pub device: LazyLock<Prepared>,
+    pub device: LazyLock<Value>,
 }
 
 pub fn document(routes: Vec<Route>) -> Value {

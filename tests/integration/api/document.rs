@@ -77,3 +77,27 @@ async fn every_operation_has_a_summary_and_more_than_one_answer() {
         assert!(operation["responses"].as_object().is_some_and(|answers| answers.len() > 1), "{name}: {operation}");
     }
 }
+
+#[tokio::test]
+async fn each_route_names_the_address_that_serves_it() {
+    const PUBLIC: &str = "https://settle.example.com/base";
+    let documents = async |variables: &[(&str, &str)]| {
+        let service = Service::with("servers", variables).await;
+        let device = service.get("/openapi/device.json").await.body;
+        assert_eq!(device["servers"][0]["url"], PUBLIC, "{variables:?}");
+        service.get("/openapi.json").await.body
+    };
+    let document = documents(&[("SETTLE_ADMIN_LISTEN", "127.0.0.1:9000")]).await;
+    assert_eq!(document["servers"][0]["url"], "http://127.0.0.1:9000");
+    let public = ["/livez", "/openapi/device.json", "/v1/stores/", "/v1/device/", "/api/v1/events/schema/"];
+    for (name, operation) in operations(&document) {
+        let is_public = public.iter().any(|path| name.contains(path));
+        let expected = if is_public { json!(PUBLIC) } else { Value::Null };
+        assert_eq!(operation["servers"][0]["url"], expected, "{name}");
+    }
+    let document = documents(&[("SETTLE_ADMIN_LISTEN", "0.0.0.0:9000")]).await;
+    assert_eq!(document["servers"][0]["url"], "/", "no client can call 0.0.0.0");
+    let document = documents(&[("SETTLE_ADMIN_ON_LISTEN", "true")]).await;
+    assert_eq!(document["servers"][0]["url"], PUBLIC);
+    assert!(operations(&document).iter().all(|(_, operation)| operation["servers"].is_null()), "one address");
+}

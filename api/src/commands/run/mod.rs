@@ -100,7 +100,7 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let logging = log.as_ref().map_or_else(|| telemetry::start(&variables), |log| telemetry::start_in(log, &variables));
     logging.map_err(anyhow::Error::msg)?;
     let store = settings::open(&config).await?;
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::bind(&mut config)?;
     record_address(&data, sockets.addresses()?)?;
     let stop = Stop::on_signals()?;
     let mut demo = None;

@@ -105,7 +105,7 @@ impl Welcome {
         format!(
             "\n  settle is running.\n\n  \
              Dashboard    {link}  (`{open}` {hint})\n  \
-             API          http://{api}\n  \
+             API          http://{api}  (http://{api}/openapi.json describes it)\n  \
              Stores       http://{public}  (also devices)\n  \
              Temporal     {temporal}  (`temporal {place} workflow list`)\n  \
              Temporal UI  {ui}\n  \

@@ -44,6 +44,8 @@ async fn every_page_loads_its_own_files_alone_and_is_stored_nowhere() {
         assert!(answer.header("strict-transport-security").is_empty(), "by plain HTTP");
     }
     assert_eq!(visitor.get(&service, "/ui/nothing").await.status, 404);
+    let page = visitor.get(&service, "/ui/").await.text;
+    assert!(page.contains("<a href=\"/openapi.json\">OpenAPI document</a>"), "{page}");
 }
 
 #[tokio::test]

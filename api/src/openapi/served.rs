@@ -1,0 +1,69 @@
+//! The documents as a process serves them: with `servers`, the addresses of its routes.
+
+use super::Documents;
+use crate::answer::Prepared;
+use crate::edge::Edge;
+use crate::route::{Route, Surface};
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+use std::sync::OnceLock;
+
+/// The documents of one process.
+#[derive(Debug)]
+pub struct Served {
+    documents: &'static Documents,
+    /// The base of the routes for stores, devices and receivers.
+    public_url: String,
+    /// Where all routes are served, unless that is the public address.
+    api: Option<SocketAddr>,
+    /// The path and the method, in lower case, of each public route.
+    public: Vec<(&'static str, String)>,
+    device: OnceLock<Prepared>,
+}
+
+impl Served {
+    /// The documents of these routes as this process serves them.
+    pub fn new(documents: &'static Documents, routes: &[Route], edge: &Edge) -> Self {
+        let public = routes.iter().filter(|route| route.is_on(Surface::Public));
+        Self {
+            documents,
+            public_url: edge.url(""),
+            api: edge.pages.address(),
+            public: public.map(|route| (route.path, route.method.to_lowercase())).collect(),
+            device: OnceLock::new(),
+        }
+    }
+
+    /// `/openapi.json`. Its server is the address of the whole API; public routes have the public address.
+    pub fn whole(&self) -> Value {
+        let mut document = (*self.documents.whole).clone();
+        let Some(api) = self.api else {
+            document["servers"] = self.public();
+            return document;
+        };
+        // No client can call the address of all interfaces: the document's own address is that of the API too.
+        let url = if api.ip().is_unspecified() { "/".to_owned() } else { format!("http://{api}") };
+        document["servers"] = json!([{ "url": url, "description": "All routes (`admin_listen`)." }]);
+        for (path, method) in &self.public {
+            let operation = &mut document["paths"][path][method];
+            if operation.is_object() {
+                operation["servers"] = self.public();
+            }
+        }
+        document
+    }
+
+    /// `/openapi/device.json`, written once.
+    pub fn device(&self) -> Prepared {
+        let write = || {
+            let mut document = (*self.documents.device).clone();
+            document["servers"] = self.public();
+            Prepared::new(&document)
+        };
+        self.device.get_or_init(write).clone()
+    }
+
+    fn public(&self) -> Value {
+        json!([{ "url": self.public_url, "description": "The public address (`public_url`)." }])
+    }
+}
