@@ -50,6 +50,20 @@ fn every_command_has_a_description_an_example_and_a_next_step() {
 }
 
 #[test]
+fn completions_and_the_manual_have_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let cli = Cli::read(["settle", "completions", shell]).map(|cli| format!("{:?}", cli.command));
+        assert!(cli.is_ok_and(|command| command.to_lowercase().contains(shell)), "{shell}");
+    }
+    let folder = std::env::temp_dir().join(format!("settle-manual-{}", std::process::id()));
+    let written = super::completions::manual(&super::completions::Manual { folder: folder.clone() });
+    let missing = all().into_iter().filter(|(path, _)| !folder.join(path.replace(' ', "-") + ".1").is_file());
+    let missing: Vec<String> = missing.map(|(path, _)| path).collect();
+    std::fs::remove_dir_all(&folder).expect("no folder");
+    assert!(written.is_ok() && missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn no_two_commands_have_the_same_description() {
     let mut known = BTreeMap::new();
     for (path, command) in all() {
