@@ -38,6 +38,7 @@ const FOREIGN: &[&str] = &[
     "SETTLE_MAIL_FROM",
     "SETTLE_MAIL_URL",
     "SETTLE_PUBLIC_URL",
+    "SETTLE_TEMPORAL_CLI",
     "SETTLE_URL",
     "SETTLE_WINDOW",
     "FAILPOINTS",

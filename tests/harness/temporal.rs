@@ -75,7 +75,7 @@ pub fn cli() -> &'static Path {
     static CLI: OnceLock<PathBuf> = OnceLock::new();
     CLI.get_or_init(|| {
         let home = api::tools::home(&std::env::temp_dir());
-        api::tools::temporal::find(&home).unwrap_or_else(|missing| panic!("{missing}"))
+        api::tools::temporal::find(&home, None).unwrap_or_else(|missing| panic!("{missing}"))
     })
 }
 

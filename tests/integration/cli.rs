@@ -21,7 +21,7 @@ const TOKEN: &str = "a-token-for-the-tests-of-the-command-line";
 const NO_SERVICE: &str = "http://127.0.0.1:9";
 
 /// Variables that settle must not inherit from the environment of the test run.
-const SETTINGS: [&str; 10] = [
+const SETTINGS: [&str; 11] = [
     "CARGO",
     "SETTLE_CONFIG",
     "SETTLE_DATA",
@@ -29,6 +29,7 @@ const SETTINGS: [&str; 10] = [
     "SETTLE_KEY",
     "SETTLE_LISTEN",
     "SETTLE_PUBLIC_URL",
+    "SETTLE_TEMPORAL_CLI",
     "SETTLE_ADMIN_TOKEN",
     "SETTLE_URL",
     "SETTLE_LOG",

@@ -8,6 +8,7 @@ mod app;
 mod check;
 mod check_revenue;
 mod client;
+mod completions;
 mod confirm;
 mod countdown;
 mod customer;
@@ -105,6 +106,8 @@ enum Command {
     Healthy(healthy::Options),
     Resend(resend::Options),
     Check(check::Options),
+    Completions(completions::Options),
+    Manual(completions::Manual),
     History(history::Options),
 }
 
@@ -156,6 +159,8 @@ async fn answer(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Open(options) => open::open(options).await,
         Command::Resend(options) => resend::resend(options).await,
         Command::Check(options) => check::check(options).await,
+        Command::Completions(options) => Ok(completions::completions(&options)),
+        Command::Manual(options) => completions::manual(&options),
         Command::History(options) => history::history(options).await,
     }
 }

@@ -50,6 +50,20 @@ fn every_command_has_a_description_an_example_and_a_next_step() {
 }
 
 #[test]
+fn completions_and_the_manual_have_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let cli = Cli::read(["settle", "completions", shell]).map(|cli| format!("{:?}", cli.command));
+        assert!(cli.is_ok_and(|command| command.to_lowercase().contains(shell)), "{shell}");
+    }
+    let folder = std::env::temp_dir().join(format!("settle-manual-{}", std::process::id()));
+    let written = super::completions::manual(&super::completions::Manual { folder: folder.clone() });
+    let missing = all().into_iter().filter(|(path, _)| !folder.join(path.replace(' ', "-") + ".1").is_file());
+    let missing: Vec<String> = missing.map(|(path, _)| path).collect();
+    std::fs::remove_dir_all(&folder).expect("no folder");
+    assert!(written.is_ok() && missing.is_empty(), "{missing:?}");
+}
+
+#[test]
 fn no_two_commands_have_the_same_description() {
     let mut known = BTreeMap::new();
     for (path, command) in all() {
@@ -254,4 +268,19 @@ fn every_documented_line_can_be_typed() {
         }
     }
     assert!(count > 70, "only {count} lines were found");
+}
+
+#[test]
+fn the_units_of_the_packages_start_known_commands() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    for (name, expected) in [("settle", "run"), ("settle-serve", "serve"), ("settle-worker", "worker")] {
+        let unit = std::fs::read_to_string(folder.join(format!("{name}.service"))).expect("a unit");
+        let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let variables = setting("Environment=");
+        assert!(variables.starts_with("SETTLE_CONFIG=/etc/settle/settle.toml"), "{name}: {variables}");
+        let flags = variables.split("RUN_FLAGS=").nth(1).unwrap_or_default();
+        let line = setting("ExecStart=/usr/bin/").replace("$RUN_FLAGS", flags);
+        let cli = Cli::read(split(&line)).map(|cli| format!("{:?}", cli.command).to_lowercase());
+        assert!(cli.is_ok_and(|command| command.starts_with(&format!("some({expected}("))), "{line}");
+    }
 }

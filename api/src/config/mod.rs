@@ -66,6 +66,9 @@ pub struct Config {
     /// stores them for ever. Default 90 days. The ledger's rows are never removed.
     pub retention: Option<Duration>,
     pub ui: Ui,
+    /// `temporal_cli`, `SETTLE_TEMPORAL_CLI`, `--temporal-cli`: the program that `run` starts as Temporal's dev server, in the
+    /// version that it would download otherwise.
+    pub temporal_cli: Option<PathBuf>,
     /// What `run` adds for its demo; no setting.
     pub demo: Option<Demo>,
 }

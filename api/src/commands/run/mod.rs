@@ -60,6 +60,9 @@ pub struct Options {
     /// Run without the demo's app, simulated store, receiver and samples. Those of an earlier run stay, but do nothing.
     #[arg(long)]
     no_demo: bool,
+    /// The program `temporal` of the version that settle would download; its checksum is compared.
+    #[arg(long, value_name = "FILE")]
+    temporal_cli: Option<PathBuf>,
     /// Print the whole log here, as with SETTLE_LOG, instead of writing it to `settle.log` in the data directory. Warnings
     /// are always printed here.
     #[arg(short, long)]
@@ -72,6 +75,7 @@ impl Options {
             listen: self.listen.map(|listen| listen.to_string()),
             admin_listen: self.admin_listen.map(|listen| listen.to_string()),
             window: self.window.clone(),
+            temporal_cli: self.temporal_cli.clone(),
             ..self.place.flags()
         }
     }
@@ -83,6 +87,7 @@ impl Options {
             ("--admin-listen", self.admin_listen.is_some()),
             ("--window", self.window.is_some()),
             ("--no-demo", self.no_demo),
+            ("--temporal-cli", self.temporal_cli.is_some()),
             ("--verbose", self.verbose),
         ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
@@ -146,7 +151,7 @@ fn record_address(data: &Path, addresses: Addresses) -> anyhow::Result<()> {
 async fn start_temporal(server: Option<Server>, stop: Stop) -> anyhow::Result<Option<Temporal>> {
     let Some(server) = server else { return Ok(None) };
     tokio::select! {
-        cli = temporal::find(server.data.clone()) => Ok(Some(temporal::start(cli?, server)?)),
+        cli = temporal::find(server.data.clone(), server.cli.clone()) => Ok(Some(temporal::start(cli?, server)?)),
         () = stop.requested() => Ok(None),
     }
 }
@@ -229,7 +234,8 @@ impl Runner {
     /// The dev server to start, if one is needed.
     fn server(&self) -> Option<Server> {
         let namespace = namespace_of(self.store.installation().org_id);
-        self.dev_server.clone().map(|dev_server| Server { data: self.data.clone(), namespace, dev_server })
+        let (data, cli) = (self.data.clone(), self.config.temporal_cli.clone());
+        self.dev_server.clone().map(|dev_server| Server { data, cli, namespace, dev_server })
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Temporal {
 pub struct Server {
     /// The directory of its files.
     pub data: PathBuf,
+    /// The path of the Temporal CLI in the settings.
+    pub cli: Option<PathBuf>,
     /// The namespace that it has besides `default`.
     pub namespace: String,
     /// Its addresses.
@@ -69,11 +71,11 @@ pub struct Server {
 
 /// Finds or fetches the Temporal CLI. It runs on a thread of its own, because fetching can take minutes and must not
 /// delay the end of the process.
-pub async fn find(data: PathBuf) -> anyhow::Result<PathBuf> {
+pub async fn find(data: PathBuf, configured: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let (sender, found) = oneshot::channel();
     let thread = std::thread::Builder::new().name("settle-tools".to_owned());
     // Without a receiver the process is ending already.
-    let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data))));
+    let search = move || drop(sender.send(tools::temporal::find(&tools::home(&data), configured.as_deref())));
     thread.spawn(search).context("cannot start a thread to find the Temporal CLI")?;
     Ok(found.await.context("the search for the Temporal CLI crashed")??)
 }
