@@ -305,10 +305,9 @@ async fn what_was_paid_before_a_move_stays_with_the_payer() {
     assert!(!shown.text.contains("moved away"), "{}", shown.text);
 }
 
-#[tokio::test]
-async fn what_was_bought_and_paid_is_a_sentence() {
-    let service = Service::start("customers-paid").await;
-    let (app, user) = customer(&service, "anna", "u1").await;
+/// A monthly subscription of this customer that is paid and refunded, and events that a destination does not have;
+/// returns the destination's id.
+async fn refunded(service: &Service, app: &str, user: &str) -> String {
     let hook = json!({ "kind": "webhook", "name": "Billing", "url": "https://example.com/hooks", "events": ["*"] });
     let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
     let hook = hook.body["id"].as_str().expect("an id").to_owned();
@@ -327,8 +326,16 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     let delivery = rows::deliveries().of_each("events").text("destination_id", &hook).sql("event_id", "id");
     let delivery = delivery.sql("collapse_key", "collapse_key");
     service.raw(&delivery.clone().text("id", random_uuid()).sql("n", 1));
-    let delivery = delivery.text("id", &user).sql("attempts", 2);
+    let delivery = delivery.text("id", user).sql("attempts", 2);
     service.raw(&delivery.text("last_error", "the endpoint answered 500"));
+    hook
+}
+
+#[tokio::test]
+async fn what_was_bought_and_paid_is_a_sentence() {
+    let service = Service::start("customers-paid").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    let hook = refunded(&service, &app, &user).await;
     let visitor = signed_in(&service).await;
     let page = format!("/ui/customers/{app}/{user}");
     let shown = visitor.get(&service, &page).await;
@@ -340,12 +347,9 @@ async fn what_was_bought_and_paid_is_a_sentence() {
         "refunded</span>",
     ];
     has(&shown, &bought);
-    has(
-        &shown,
-        &[
-            "Billing: <code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at",
-        ],
-    );
+    let pending =
+        "<code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at";
+    has(&shown, &[&format!("Billing: {pending}")]);
     let notice = "<p class=\"notice warn\">Billing does not have 2 events of this customer, since <time";
     let who = "The team that runs it must act. settle retries by itself; next attempt soon.";
     has(&shown, &[notice, who, &format!(" <a href=\"/ui/destinations/{hook}\">Destination Billing</a>")]);
