@@ -3,18 +3,15 @@
 //!
 //! Needs `chromium` and `chromedriver`; `.ci/run` runs this by name: `cargo test --workspace --test browser`.
 
-mod gate;
 mod people;
 mod site;
 mod stage;
 
 use domain::CollapseKey;
-use gate::{Reply, Way};
-use reqwest::Client;
 use serde_json::{Value, json};
 use stage::{EVENTS, Stage};
-use std::sync::OnceLock;
 use std::time::Duration;
+use system_tests::gate::{Reply, Way};
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -26,18 +23,6 @@ const TRANSACTION: &str = "device.transaction";
 /// Reports an impression of a paywall of this name.
 fn shown(paywall: &str) -> String {
     format!("return client.impression({{ paywall: {paywall:?} }})")
-}
-
-/// A client without a pool, for the gate.
-fn plain_client() -> &'static Client {
-    static CLIENT: OnceLock<Client> = OnceLock::new();
-    CLIENT.get_or_init(|| {
-        // An error means that this provider is installed already.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        #[expect(clippy::disallowed_methods, reason = "the tests are clients of settle, not a part of it")]
-        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build();
-        client.expect("a client")
-    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

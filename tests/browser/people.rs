@@ -1,11 +1,11 @@
 //! Logging in and out and entitlements, by their contract: the gate answers in the place of settle.
 
-use super::gate::{Gate, Reply, Seen, Way};
 use super::site::Site;
 use axum::http::header;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use system_tests::browser::Browser;
+use system_tests::gate::{Gate, Reply, Seen, Way};
 
 const LOGIN: &str = "/v1/device/login";
 const LOGOUT: &str = "/v1/device/logout";

@@ -1,8 +1,8 @@
 //! An installation with a receiver, an app's server, a gate between the app and settle, and a browser.
 
-use super::gate::{Gate, Seen};
 use super::site::Site;
 use system_tests::browser::Browser;
+use system_tests::gate::{Gate, Seen};
 use system_tests::receiver::Received;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};

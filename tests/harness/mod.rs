@@ -20,6 +20,7 @@ pub mod faulty;
 pub mod findings;
 pub mod finish;
 pub mod folder;
+pub mod gate;
 pub mod histories;
 pub mod history;
 pub mod http;

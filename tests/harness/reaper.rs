@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 const SCRIPT: &str = r#"
@@ -66,6 +66,11 @@ impl Watched {
         let child = command.spawn()?;
         send("watch", &child.id().to_string());
         Ok(Self { child })
+    }
+
+    /// Its standard input and output, once, where the command pipes them.
+    pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        self.child.stdin.take().zip(self.child.stdout.take())
     }
 
     pub fn id(&self) -> u32 {

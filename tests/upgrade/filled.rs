@@ -7,11 +7,13 @@ use system_tests::devices::{Device, Devices};
 use system_tests::http::{self, text};
 use system_tests::receiver::Receiver;
 use system_tests::rvs::{self, Receipt, Reply, Rvs};
-use system_tests::sns::PACKAGE;
+use system_tests::sns::{Rtn, TOPIC};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
 const PURCHASED: &str = "user.subscription.purchased";
+/// The package of the platform whose purchases are verified.
+const VERIFIED: &str = "com.example.settle.verified";
 /// The customer who signs in, and the device.
 const ANNA: &str = "anna";
 const DEVICE: Device = Device(7);
@@ -26,8 +28,9 @@ const IMPORTED: u64 = 12;
 pub struct Filled {
     /// What verifies the purchases of the second platform.
     pub rvs: Rvs,
-    /// The second platform.
+    /// The second platform, and where its store sends.
     platform_id: String,
+    notification_url: String,
     /// An endpoint that refuses everything until after the upgrade.
     refusing: Receiver,
     /// An endpoint whose only delivery is given up before the upgrade, with the id of its destination.
@@ -43,8 +46,8 @@ impl Filled {
     pub async fn fill(world: &mut World, rvs: Rvs) -> Self {
         rvs.trust(rvs::SECRET);
         let platform = json!({
-            "store": "amazon", "name": "verified", "package_name": format!("{PACKAGE}.verified"),
-            "environment": "sandbox", "window_seconds": WINDOW.as_secs(), "shared_secret": rvs::SECRET,
+            "store": "amazon", "name": "verified", "package_name": VERIFIED, "environment": "sandbox",
+            "topic_arn": TOPIC, "window_seconds": WINDOW.as_secs(), "shared_secret": rvs::SECRET,
         });
         let platform = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok();
         let mut refusing = Receiver::start().await;
@@ -64,7 +67,8 @@ impl Filled {
         drop(act(world, "held", "hold").await);
         let link = json!({ "name": "Otto", "role": "support" });
         let link = text(&world.api.post("/v1/sign-in-links", &link).await.ok(), "path");
-        let filled = Self { rvs, platform_id: text(&platform, "id"), refusing, given_up, held, link };
+        let [platform_id, notification_url] = ["id", "notification_url"].map(|name| text(&platform, name));
+        let filled = Self { rvs, platform_id, notification_url, refusing, given_up, held, link };
         assert_eq!(filled.import(world, IMPORTED / 2).await["accepted"], IMPORTED / 2);
         filled
     }
@@ -101,9 +105,14 @@ impl Filled {
         .await;
     }
 
-    /// The store answers about the receipt of the device from now on.
-    async fn check_claim(&self, world: &World) {
+    /// The store answers about the receipt of the device from now on, and notifies the purchase.
+    async fn check_claim(&self, world: &mut World) {
         self.rvs.answer_truly_about(CLAIMED);
+        let rtn = Rtn::new("SUBSCRIPTION_PURCHASED", CLAIMED);
+        let rtn = Rtn { app_user_id: CLAIMER.to_owned(), package_name: VERIFIED.to_owned(), ..rtn };
+        let message = world.sns.notification(&rtn);
+        let posted = world.post_at(&self.notification_url, &message).await.map(|answer| answer.status);
+        assert_eq!(posted, Ok(200), "the notification of the claimed purchase");
         let platform_id = self.platform_id.parse().expect("a platform id");
         let key = domain::CollapseKey::of(platform_id, CLAIMED).to_string();
         wait::until(SOON, "the claimed purchase", async || {

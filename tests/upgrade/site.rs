@@ -230,21 +230,24 @@ impl Site {
         fail_points.into_iter().map(|points| ("FAILPOINTS".to_owned(), points)).collect()
     }
 
-    /// Waits until a process that serves HTTP is ready; a worker is once deliveries go on.
+    /// Waits until a process serves HTTP, or runs Temporal's tasks.
     async fn wait_ready(&mut self, name: &str) {
-        let url = match name {
-            "serve-b" => format!("http://{}", self.second[1]),
-            "run" | "serve-a" => self.world.installation.url(),
-            _ => return,
+        let api = match name {
+            "serve-b" => Some(format!("http://{}", self.second[1])),
+            "run" | "serve-a" => Some(self.world.installation.url()),
+            _ => None,
         };
-        let (index, api) = (self.index(name), Api::new(&url, ""));
+        let (index, api) = (self.index(name), api.map(|url| Api::new(&url, "")));
         let process = &mut self.world.processes()[index];
         wait::until(RECOVERED, &format!("{name} to be ready"), async || {
             if let Some(status) = process.exit_status() {
                 panic!("{name} ended with {status}:\n{}", process.log());
             }
-            let answer = api.try_get("/readyz").await?;
-            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+            let is_ready = match &api {
+                Some(api) => api.try_get("/readyz").await?.status == 200,
+                None => process.log().contains("The worker is running"),
+            };
+            if is_ready { Ok(()) } else { Err(process.log()) }
         })
         .await;
     }

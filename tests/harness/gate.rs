@@ -1,15 +1,16 @@
-//! A gate between the page and settle: it records each request, and passes it on, drops it or its answer, or answers
-//! in the place of settle.
+//! A gate between an app and settle: it records each request, and passes it on, drops it or its answer, or answers in
+//! the place of settle.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use reqwest::Client;
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -37,7 +38,7 @@ pub struct Reply {
     pub body: Value,
 }
 
-/// A request of the page, without preflights.
+/// A request of the app, without preflights.
 #[derive(Debug, Clone)]
 pub struct Seen {
     pub at: Instant,
@@ -144,13 +145,25 @@ impl Inner {
     }
 }
 
+/// A client without a pool.
+fn plain_client() -> &'static Client {
+    static CLIENT: OnceLock<Client> = OnceLock::new();
+    CLIENT.get_or_init(|| {
+        // An error means that this provider is installed already.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        #[expect(clippy::disallowed_methods, reason = "the tests are clients of settle, not a part of it")]
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build();
+        client.expect("a client")
+    })
+}
+
 /// Sends a request to settle, and returns its answer with its headers.
 async fn forward(shared: &Shared, parts: &axum::http::request::Parts, body: Bytes) -> Response {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    let request = super::plain_client().request(parts.method.clone(), format!("{}{path}", shared.settle)).body(body);
+    let request = plain_client().request(parts.method.clone(), format!("{}{path}", shared.settle)).body(body);
     let request = request.headers(parts.headers.clone()).build().expect("a request");
     #[expect(clippy::disallowed_methods, reason = "the gate is not a part of settle")]
-    let answered = super::plain_client().execute(request).await;
+    let answered = plain_client().execute(request).await;
     let Ok(answer) = answered else { return StatusCode::BAD_GATEWAY.into_response() };
     let (status, mut headers) = (answer.status(), answer.headers().clone());
     headers.remove(header::TRANSFER_ENCODING);

@@ -1,0 +1,1555 @@
+package settle;
+
+import java.io.ByteArrayOutputStream;
+import java.io.Closeable;
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.OutputStream;
+import java.io.RandomAccessFile;
+import java.net.HttpURLConnection;
+import java.net.MalformedURLException;
+import java.net.URL;
+import java.nio.channels.FileLock;
+import java.nio.channels.OverlappingFileLockException;
+import java.nio.charset.StandardCharsets;
+import java.security.SecureRandom;
+import java.text.ParseException;
+import java.text.SimpleDateFormat;
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.Date;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Random;
+import java.util.TimeZone;
+import java.util.UUID;
+import java.util.concurrent.Executors;
+import java.util.concurrent.RejectedExecutionException;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
+import java.util.concurrent.TimeUnit;
+import java.util.logging.Level;
+import java.util.logging.Logger;
+
+/**
+ * The client of settle for Fire TV and other Android apps. It has no dependencies, and needs Java 8 and the classes of
+ * Android 5.1 (Fire OS 5). How to use it is in README.md.
+ *
+ * <p>All methods may be called on any thread. Parameters and results are never null unless marked "nullable".
+ */
+public final class SettleClient implements Closeable {
+    /** The version of this client; it is reported as {@code settle-java/VERSION}. */
+    public static final String VERSION = "1.0.0";
+
+    /** What settle takes in one request: api/src/devices/README.md. */
+    private static final int MAX_EVENTS = 500;
+    private static final int MAX_BODY_BYTES = 1024 * 1024;
+    private static final int MAX_EVENT_BYTES = 16 * 1024;
+    private static final int MAX_RECEIPTS = 50;
+    private static final int MAX_ANSWER_BYTES = 1024 * 1024;
+    /** A session without an event for this time has ended, here as in settle. */
+    private static final long SESSION_TIMEOUT_MS = 30 * 60 * 1000;
+    /** Events of this time are sent together. */
+    private static final long GATHER_MS = 1000;
+    private static final int REQUEST_TIMEOUT_MS = 15 * 1000;
+    private static final long FIRST_BACKOFF_MS = 1000;
+    private static final long MAX_BACKOFF_MS = 5 * 60 * 1000;
+    private static final int MAX_RETRY_AFTER_S = 3600;
+    private static final String EVENTS = "/v1/device/events";
+    private static final String SESSION_START = "device.session.start";
+    private static final String SESSION_END = "device.session.end";
+    private static final Logger LOG = Logger.getLogger("settle");
+    private static final SecureRandom RANDOM = new SecureRandom();
+
+    private final Options options;
+    private final String url;
+    private final Files files;
+    private final Map<String, Object> device;
+    /** In each request, and in none of the bodies. */
+    private final String secret;
+    private final ScheduledExecutorService worker;
+    private final Random jitter = new Random();
+
+    /** One request at a time. Taken before {@link #lock}, never while that is held. */
+    private final Object turn = new Object();
+    /** Guards everything below. */
+    private final Object lock = new Object();
+    private final Queue queue;
+    /** The device as text while its file cannot be written; nullable. */
+    private String unsavedDevice;
+    /** Nullable: no session goes on. */
+    private String sessionId;
+    private long lastEventAt;
+    private ScheduledFuture<?> timer;
+    private long timerAt;
+    private int failures;
+    /** Why the last batch was not taken; nullable. */
+    private Answer refusal;
+    /** Until then no report is sent, after failures. All such times are of {@link #monotonic}. */
+    private long backoffUntil;
+    /** Until then nothing is sent: settle named the time. */
+    private long closedUntil;
+    /** Until then no report is sent: settle named the time, and takes everything else. */
+    private long reportsClosedUntil;
+    private int maxEvents = MAX_EVENTS;
+    private boolean isClosed;
+
+    /**
+     * Opens the folder, and sends what an earlier start left in its queue. Call it once in a process.
+     *
+     * @throws IllegalStateException when another client uses the folder.
+     */
+    public static SettleClient start(Options options) {
+        return new SettleClient(options);
+    }
+
+    private SettleClient(Options options) {
+        this.options = options;
+        this.url = options.url.replaceAll("/+$", "");
+        this.files = new Files(options.folder);
+        Map<String, Object> known = identify();
+        this.secret = (String) known.get("secret");
+        this.device = describeDevice(known);
+        this.queue = new Queue(files, options.maxQueued);
+        this.worker = Executors.newSingleThreadScheduledExecutor(work -> {
+            Thread thread = new Thread(work, "settle");
+            thread.setDaemon(true);
+            return thread;
+        });
+        synchronized (lock) {
+            long now = monotonic();
+            backoffUntil = now;
+            closedUntil = now;
+            reportsClosedUntil = now;
+            schedule(0);
+        }
+    }
+
+    /** The device of this installation. An id without a secret may never log in, so it gives way to another one. */
+    private Map<String, Object> identify() {
+        Map<String, Object> known = Json.object(files.read("device"));
+        boolean isWhole = known != null;
+        for (String name : new String[] {"id", "secret", "first_launch"}) {
+            isWhole = isWhole && isText(known.get(name));
+        }
+        if (isWhole) {
+            return known;
+        }
+        Map<String, Object> fresh = new LinkedHashMap<>();
+        fresh.put("id", UUID.randomUUID().toString());
+        fresh.put("secret", randomSecret());
+        fresh.put("first_launch", time(options.clock.millis()));
+        unsavedDevice = files.write("device", Json.text(fresh)) ? null : Json.text(fresh);
+        return fresh;
+    }
+
+    private static boolean isText(Object value) {
+        return value instanceof String && !((String) value).isEmpty();
+    }
+
+    private Map<String, Object> describeDevice(Map<String, Object> known) {
+        Map<String, Object> os = new LinkedHashMap<>();
+        os.put("name", options.osName);
+        os.put("version", options.osVersion);
+        Map<String, Object> described = new LinkedHashMap<>();
+        described.put("id", known.get("id"));
+        described.put("first_launch", known.get("first_launch"));
+        described.put("app_version", options.appVersion);
+        described.put("os", os);
+        described.put("sdk_version", "settle-java/" + VERSION);
+        put(described, "analytics_device_id", options.analyticsDeviceId);
+        return described;
+    }
+
+    // What an app reports.
+
+    /** The app is used (again): call it in {@code onStart} of each activity. Begins a session, unless one goes on. */
+    public void foreground() {
+        continueSession();
+        synchronized (lock) {
+            backoffUntil = monotonic();
+            schedule(0);
+        }
+    }
+
+    /** The app is hidden: call it in {@code onStop}. Sends what waits. Within half an hour the session can go on. */
+    public void background() {
+        synchronized (lock) {
+            schedule(0);
+        }
+    }
+
+    /** Ends the session: the customer leaves the app. Without it, settle ends the session at its last event. */
+    public void endSession() {
+        synchronized (lock) {
+            if (!isSessionOver()) {
+                enqueue(SESSION_END, "", null);
+            }
+            sessionId = null;
+            schedule(0);
+        }
+    }
+
+    /** Reports that a paywall was shown. Returns the id of the event, for {@link Transaction#impression}. */
+    public String impression(Impression impression) {
+        continueSession();
+        return enqueue("device.impression", "impression", impression.fields);
+    }
+
+    /** Reports a purchase that was made or restored on the device. Returns the id of the event. */
+    public String transaction(Transaction transaction) {
+        continueSession();
+        return enqueue("device.transaction", "transaction", transaction.fields);
+    }
+
+    private boolean isSessionOver() {
+        synchronized (lock) {
+            // The clock of a device may be set meanwhile, in either direction.
+            return sessionId == null || Math.abs(options.clock.millis() - lastEventAt) >= SESSION_TIMEOUT_MS;
+        }
+    }
+
+    private void continueSession() {
+        if (!isSessionOver()) {
+            return;
+        }
+        // A method of the app runs without a lock.
+        List<Object> receipts = receipts();
+        synchronized (lock) {
+            if (isSessionOver()) {
+                sessionId = UUID.randomUUID().toString();
+                enqueue(SESSION_START, "receipts", receipts.isEmpty() ? null : receipts);
+            }
+        }
+    }
+
+    private List<Object> receipts() {
+        List<Object> shown = new ArrayList<>();
+        try {
+            for (Receipt receipt : options.receipts.get()) {
+                if (shown.size() < MAX_RECEIPTS) {
+                    shown.add(receipt.fields);
+                }
+            }
+        } catch (RuntimeException mistake) {
+            LOG.log(Level.WARNING, "the app's receipts cannot be read", mistake);
+        }
+        return shown;
+    }
+
+    /** Puts an event into the queue, and returns its id. From then on the event survives the end of the process. */
+    private String enqueue(String type, String part, Object fields) {
+        synchronized (lock) {
+            long now = options.clock.millis();
+            Map<String, Object> event = new LinkedHashMap<>();
+            String id = UUID.randomUUID().toString();
+            event.put("id", id);
+            event.put("type", type);
+            event.put("time", time(now));
+            if (sessionId != null) {
+                event.put("session_id", sessionId);
+                lastEventAt = now;
+            }
+            put(event, part, fields);
+            String text = Json.text(event);
+            if (bytes(text).length > MAX_EVENT_BYTES) {
+                FieldError error = new FieldError("event", "at most " + MAX_EVENT_BYTES + " bytes");
+                reject(new Rejected(id, type, text, Collections.singletonList(error)));
+            } else if (!isClosed) {
+                if (unsavedDevice != null && files.write("device", unsavedDevice)) {
+                    unsavedDevice = null;
+                }
+                queue.add(text);
+                schedule(GATHER_MS);
+            }
+            return id;
+        }
+    }
+
+    // What an app waits for: these methods block, so call them off the main thread.
+
+    /** Sends what waits now, unless settle named a time to wait for. Returns after the attempt, successful or not. */
+    public void flush() {
+        synchronized (turn) {
+            synchronized (lock) {
+                backoffUntil = monotonic();
+            }
+            drain();
+        }
+    }
+
+    /**
+     * Names the customer who uses the device, after sending what waits.
+     *
+     * @param token signed by your server; nullable.
+     * @throws RequestError when it fails. It is not repeated: the app decides.
+     */
+    public Login login(String externalId, String token) throws RequestError {
+        Map<String, Object> body = new LinkedHashMap<>();
+        body.put("device", device);
+        body.put("external_id", externalId);
+        put(body, "token", token);
+        Map<String, Object> answer = changeUser("login", body);
+        return new Login(string(answer, "device_user_id"), string(answer, "external_id"));
+    }
+
+    /**
+     * Gives the device a new anonymous user, after sending what waits. Returns the {@code device_user_id}.
+     *
+     * @throws RequestError as {@link #login}.
+     */
+    public String logout() throws RequestError {
+        Map<String, Object> body = new LinkedHashMap<>();
+        body.put("device", device);
+        return string(changeUser("logout", body), "device_user_id");
+    }
+
+    private Map<String, Object> changeUser(String action, Map<String, Object> body) throws RequestError {
+        synchronized (turn) {
+            // What was reported before belongs to the user of before: settle takes it for the one who is logged in when
+            // it arrives.
+            flush();
+            Answer refused;
+            synchronized (lock) {
+                refused = refusal;
+            }
+            // What is refused for the day waits, and the customer does not.
+            if (refused != null && isTransient(refused.status) && !refused.isOfReports()) {
+                throw new RequestError(refused);
+            }
+            Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null);
+            files.remove("entitlements");
+            return answer.body;
+        }
+    }
+
+    /**
+     * What may be used on this device now. Without a connection, the last answer with {@code isCurrent} false.
+     *
+     * @throws RequestError without a connection and an earlier answer.
+     */
+    public Entitlements entitlements() throws RequestError {
+        synchronized (turn) {
+            Map<String, Object> known = Json.object(files.read("entitlements"));
+            Map<String, Object> body = known == null ? null : Json.asObject(known.get("body"));
+            boolean isKnown = body != null && device.get("id").equals(known.get("device_id"));
+            try {
+                String path = "/v1/device/entitlements?device_id=" + device.get("id");
+                Answer answer = call("GET", path, null, isKnown ? string(known, "etag") : null);
+                if (answer.status == 200) {
+                    Map<String, Object> latest = new LinkedHashMap<>();
+                    latest.put("device_id", device.get("id"));
+                    latest.put("etag", answer.etag);
+                    latest.put("body", answer.body);
+                    files.write("entitlements", Json.text(latest));
+                    return new Entitlements(answer.body, true);
+                }
+                if (!isKnown) {
+                    throw new RequestError(answer);
+                }
+                return new Entitlements(body, true);
+            } catch (RequestError error) {
+                if (!isKnown || !isTransient(error.status)) {
+                    throw error;
+                }
+                return new Entitlements(body, false);
+            }
+        }
+    }
+
+    /** What the client holds. */
+    public State state() {
+        synchronized (lock) {
+            boolean isPersistent = unsavedDevice == null && queue.isPersistent();
+            return new State(string(device, "id"), sessionId, queue.size(), queue.dropped, isPersistent);
+        }
+    }
+
+    /** Stops sending and closes the folder. What waits stays there for the next start; the session goes on. */
+    @Override
+    public void close() {
+        synchronized (lock) {
+            isClosed = true;
+        }
+        worker.shutdownNow();
+        synchronized (turn) {
+            synchronized (lock) {
+                queue.close();
+                files.close();
+            }
+        }
+    }
+
+    // Sending.
+
+    /** Sends what waits after this time, or earlier. */
+    private void schedule(long delay) {
+        synchronized (lock) {
+            long at = monotonic() + delay;
+            if (isClosed || (timer != null && timerAt <= at)) {
+                return;
+            }
+            if (timer != null) {
+                timer.cancel(false);
+            }
+            timerAt = at;
+            timer = worker.schedule(() -> {
+                synchronized (lock) {
+                    timer = null;
+                }
+                drain();
+            }, delay, TimeUnit.MILLISECONDS);
+        }
+    }
+
+    /** Sends batch after batch, until nothing waits or one fails. */
+    private void drain() {
+        boolean isSent = true;
+        while (isSent) {
+            synchronized (turn) {
+                isSent = sendBatch();
+            }
+        }
+    }
+
+    /** Sends one batch. Returns whether another one may follow. */
+    private boolean sendBatch() {
+        List<Entry> batch;
+        String body;
+        synchronized (lock) {
+            int envelope = bytes(report(Collections.<Entry>emptyList())).length;
+            batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
+            long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
+            if (isClosed || batch.isEmpty()) {
+                return false;
+            }
+            if (wait > 0) {
+                schedule(wait);
+                return false;
+            }
+            body = report(batch);
+        }
+        Answer answer = request("POST", EVENTS, body, null);
+        List<Object> rejected = answer.status == 200 ? Json.asList(answer.body.get("rejected")) : null;
+        synchronized (lock) {
+            if (isClosed) {
+                return false;
+            }
+            if (rejected == null) {
+                // Something on the way takes smaller bodies only.
+                if (answer.status == 413) {
+                    maxEvents = Math.max(1, batch.size() / 2);
+                }
+                putOff(answer);
+                return false;
+            }
+            failures = 0;
+            refusal = null;
+            queue.removeThrough(batch.get(batch.size() - 1).number);
+        }
+        for (Object one : rejected) {
+            Map<String, Object> named = Json.asObject(one);
+            Object index = named == null ? null : named.get("index");
+            if (index instanceof Double && (Double) index >= 0 && (Double) index < batch.size()) {
+                String text = batch.get(((Double) index).intValue()).text;
+                Map<String, Object> event = Json.object(text);
+                List<FieldError> errors = fieldErrors(named.get("errors"));
+                reject(new Rejected(string(event, "id"), string(event, "type"), text, errors));
+            }
+        }
+        return true;
+    }
+
+    /** The clock of the device may be wrong: settle corrects the events by {@code sent_at}. */
+    private String report(List<Entry> batch) {
+        StringBuilder body = new StringBuilder("{\"device\":").append(Json.text(device));
+        body.append(",\"sent_at\":\"").append(time(options.clock.millis())).append("\",\"events\":[");
+        for (int at = 0; at < batch.size(); at += 1) {
+            body.append(at == 0 ? "" : ",").append(batch.get(at).text);
+        }
+        return body.append("]}").toString();
+    }
+
+    /** Waits: exponential back-off with full jitter, after the time that settle named. */
+    private void putOff(Answer answer) {
+        // What a change of the settings alone can repair is tried seldom.
+        long longest = FIRST_BACKOFF_MS << Math.min(failures + 1, 20);
+        long bound = isTransient(answer.status) ? Math.min(longest, MAX_BACKOFF_MS) : MAX_BACKOFF_MS;
+        failures += 1;
+        refusal = answer;
+        long now = monotonic();
+        backoffUntil = Math.max(reportsOpenAt(), now) + (long) (jitter.nextDouble() * bound);
+        schedule(backoffUntil - now);
+        notice(() -> options.listener.onError(new RequestError(answer)));
+    }
+
+    /** When settle takes reports again, by the times that it named. */
+    private long reportsOpenAt() {
+        return Math.max(closedUntil, reportsClosedUntil);
+    }
+
+    private void reject(Rejected rejected) {
+        notice(() -> options.listener.onRejected(rejected));
+    }
+
+    /** Calls the app on the client's thread, without a lock. Its mistakes are logged. */
+    private void notice(Runnable call) {
+        try {
+            worker.execute(() -> {
+                try {
+                    call.run();
+                } catch (RuntimeException mistake) {
+                    LOG.log(Level.WARNING, "the app's listener failed", mistake);
+                }
+            });
+        } catch (RejectedExecutionException closed) {
+            LOG.log(Level.FINE, "the client is closed", closed);
+        }
+    }
+
+    /** A request whose result the app waits for. */
+    private Answer call(String method, String path, String body, String etag) throws RequestError {
+        synchronized (lock) {
+            long wait = (closedUntil - monotonic() + 999) / 1000;
+            if (wait > 0) {
+                throw new RequestError(new Answer(429, null, null, (int) wait));
+            }
+        }
+        Answer answer = request(method, path, body, etag);
+        if (answer.status != 200 && answer.status != 304) {
+            throw new RequestError(answer);
+        }
+        return answer;
+    }
+
+    /** Sends a request; never fails. Only in a turn. */
+    private Answer request(String method, String path, String body, String etag) {
+        Answer answer;
+        try {
+            answer = exchange(method, path, body, etag);
+        } catch (IOException | RuntimeException failure) {
+            return Answer.none(failure);
+        }
+        if (answer.retryAfter != null && (answer.status == 429 || answer.status == 503)) {
+            synchronized (lock) {
+                long until = monotonic() + answer.retryAfter * 1000L;
+                if (!answer.isOfReports()) {
+                    closedUntil = until;
+                } else if (path.equals(EVENTS)) {
+                    reportsClosedUntil = until;
+                }
+            }
+        }
+        return answer;
+    }
+
+    private Answer exchange(String method, String path, String body, String etag) throws IOException {
+        HttpURLConnection connection = (HttpURLConnection) new URL(url + path).openConnection();
+        try {
+            connection.setRequestMethod(method);
+            connection.setConnectTimeout(REQUEST_TIMEOUT_MS);
+            connection.setReadTimeout(REQUEST_TIMEOUT_MS);
+            // The secret goes to settle alone.
+            connection.setInstanceFollowRedirects(false);
+            connection.setUseCaches(false);
+            connection.setRequestProperty("Authorization", "Bearer " + options.key);
+            connection.setRequestProperty("Settle-Device-Secret", secret);
+            connection.setRequestProperty("Accept", "application/json");
+            if (etag != null) {
+                connection.setRequestProperty("If-None-Match", etag);
+            }
+            if (body != null) {
+                byte[] bytes = bytes(body);
+                connection.setDoOutput(true);
+                connection.setRequestProperty("Content-Type", "application/json");
+                // With a fixed length the platform repeats no request by itself.
+                connection.setFixedLengthStreamingMode(bytes.length);
+                try (OutputStream out = connection.getOutputStream()) {
+                    out.write(bytes);
+                }
+            }
+            return answer(connection);
+        } finally {
+            connection.disconnect();
+        }
+    }
+
+    private Answer answer(HttpURLConnection connection) throws IOException {
+        int status = connection.getResponseCode();
+        Map<String, Object> body = null;
+        InputStream stream = status >= 400 ? connection.getErrorStream() : connection.getInputStream();
+        if (stream != null) {
+            try (InputStream in = stream) {
+                body = Json.object(text(in));
+            }
+        }
+        // The page of a hotel's network, for example, is a 200 or a redirect, and no answer.
+        if ((status == 200 && body == null) || (status != 200 && status != 304 && status < 400)) {
+            throw new IOException("status " + status + ", not from settle");
+        }
+        return new Answer(status, body, connection.getHeaderField("ETag"), retryAfter(connection));
+    }
+
+    /** The text of an answer, at most a mebibyte within the time limit of a request. */
+    private static String text(InputStream in) throws IOException {
+        ByteArrayOutputStream all = new ByteArrayOutputStream();
+        byte[] part = new byte[8192];
+        long late = monotonic() + REQUEST_TIMEOUT_MS;
+        for (int read = in.read(part); read >= 0; read = in.read(part)) {
+            all.write(part, 0, read);
+            if (all.size() > MAX_ANSWER_BYTES || monotonic() > late) {
+                throw new IOException("the answer is too long, or takes too long");
+            }
+        }
+        return new String(all.toByteArray(), StandardCharsets.UTF_8);
+    }
+
+    /** Seconds in {@code Retry-After}, which may be a date; nullable. */
+    private Integer retryAfter(HttpURLConnection connection) {
+        String text = connection.getHeaderField("Retry-After");
+        if (text == null) {
+            return null;
+        }
+        if (text.matches("\\d+")) {
+            return text.length() > 9 ? MAX_RETRY_AFTER_S : Math.min(Integer.parseInt(text), MAX_RETRY_AFTER_S);
+        }
+        try {
+            SimpleDateFormat format = new SimpleDateFormat("EEE, dd MMM yyyy HH:mm:ss zzz", Locale.US);
+            // The clock of the device may be wrong: the answer has settle's own.
+            long now = connection.getHeaderFieldDate("Date", options.clock.millis());
+            long seconds = (format.parse(text).getTime() - now) / 1000;
+            return seconds < 0 ? null : Integer.valueOf((int) Math.min(seconds, MAX_RETRY_AFTER_S));
+        } catch (ParseException wrong) {
+            return null;
+        }
+    }
+
+    /** Whether the same request may succeed later. */
+    private static boolean isTransient(int status) {
+        return status == 0 || status == 408 || status == 413 || status == 429 || status >= 500;
+    }
+
+    /** Milliseconds of a clock that nobody sets: waits are measured by it. */
+    private static long monotonic() {
+        return System.nanoTime() / 1_000_000;
+    }
+
+    private static String time(long millis) {
+        SimpleDateFormat format = new SimpleDateFormat("yyyy-MM-dd'T'HH:mm:ss.SSS'Z'", Locale.US);
+        format.setTimeZone(TimeZone.getTimeZone("UTC"));
+        return format.format(new Date(millis));
+    }
+
+    /** 32 random bytes in base64url without padding: the proof that this is the device. */
+    private static String randomSecret() {
+        String letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        byte[] bytes = new byte[32];
+        RANDOM.nextBytes(bytes);
+        StringBuilder text = new StringBuilder();
+        for (int bit = 0; bit < 256; bit += 6) {
+            int pair = (bytes[bit / 8] & 0xff) << 8 | (bit / 8 + 1 < 32 ? bytes[bit / 8 + 1] & 0xff : 0);
+            text.append(letters.charAt(pair >> (10 - bit % 8) & 63));
+        }
+        return text.toString();
+    }
+
+    private static byte[] bytes(String text) {
+        return text.getBytes(StandardCharsets.UTF_8);
+    }
+
+    private static void put(Map<String, Object> map, String name, Object value) {
+        if (value != null) {
+            map.put(name, value);
+        }
+    }
+
+    /** The text of a field; nullable. */
+    private static String string(Map<String, Object> map, String name) {
+        Object value = map == null ? null : map.get(name);
+        return value instanceof String ? (String) value : null;
+    }
+
+    private static List<FieldError> fieldErrors(Object list) {
+        List<FieldError> errors = new ArrayList<>();
+        List<Object> all = Json.asList(list);
+        for (Object one : all == null ? Collections.emptyList() : all) {
+            Map<String, Object> error = Json.asObject(one);
+            errors.add(new FieldError(string(error, "field"), string(error, "expected")));
+        }
+        return Collections.unmodifiableList(errors);
+    }
+
+    // What an app passes in.
+
+    /** The settings of a client. */
+    public static final class Options {
+        private final String url;
+        private final String key;
+        private final String appVersion;
+        private final File folder;
+        private String osName = "Dalvik".equals(System.getProperty("java.vm.name")) ? "fireos" : "java";
+        private String osVersion = System.getProperty("os.version", "unknown");
+        private String analyticsDeviceId;
+        private int maxQueued = 1000;
+        private Receipts receipts = Collections::emptyList;
+        private Listener listener = new Listener() {};
+        private Clock clock = System::currentTimeMillis;
+
+        /**
+         * @param url where settle listens, such as {@code https://settle.example.com}.
+         * @param key the publishable key of the platform: {@code pk_…}. Every copy of the app has it: it is no secret.
+         * @param appVersion the version of the app.
+         * @param folder where the client stores its files, readable by this app alone, such as a folder in
+         *     {@code getNoBackupFilesDir()}: a copy on another device would be the same device. Two platforms need two.
+         */
+        public Options(String url, String key, String appVersion, File folder) {
+            if (!isText(url) || !isText(key) || !isText(appVersion) || folder == null) {
+                throw new IllegalArgumentException("SettleClient needs url, key, appVersion and folder");
+            }
+            try {
+                new URL(url);
+            } catch (MalformedURLException wrong) {
+                throw new IllegalArgumentException("url: expected one such as https://settle.example.com", wrong);
+            }
+            this.url = url;
+            this.key = key;
+            this.appVersion = appVersion;
+            this.folder = folder;
+        }
+
+        /** The operating system, such as {@code fireos} and {@code Build.VERSION.RELEASE}. */
+        public Options os(String name, String version) {
+            this.osName = name;
+            this.osVersion = version;
+            return this;
+        }
+
+        /** The receipts on the device, at most 50: called for each session's start, on the thread that begins it. */
+        public Options receipts(Receipts receipts) {
+            this.receipts = receipts;
+            return this;
+        }
+
+        /** Receives refused events and failures. */
+        public Options listener(Listener listener) {
+            this.listener = listener;
+            return this;
+        }
+
+        /** The app's own device id in Amplitude, if it uses Amplitude itself; nullable. */
+        public Options analyticsDeviceId(String id) {
+            this.analyticsDeviceId = id;
+            return this;
+        }
+
+        /** Maximum number of events that wait; default 1000. Beyond it the oldest is dropped and counted. */
+        public Options maxQueued(int events) {
+            if (events < 1) {
+                throw new IllegalArgumentException("maxQueued is at least 1");
+            }
+            this.maxQueued = events;
+            return this;
+        }
+
+        /** The clock of the device, for tests. */
+        public Options clock(Clock clock) {
+            this.clock = clock;
+            return this;
+        }
+    }
+
+    /** The receipts on the device. */
+    public interface Receipts {
+        List<Receipt> get();
+    }
+
+    /** The clock of the device. */
+    public interface Clock {
+        /** Milliseconds since 1970. */
+        long millis();
+    }
+
+    /** Receives what goes wrong, on the client's own thread. */
+    public interface Listener {
+        /** An event that settle refused. It is removed from the queue: sending it again is no use. */
+        default void onRejected(Rejected rejected) {}
+
+        /** The failure of a report. The events stay in the queue and are sent again. */
+        default void onError(RequestError error) {}
+    }
+
+    /** A receipt on the device. */
+    public static final class Receipt {
+        private final Map<String, Object> fields = new LinkedHashMap<>();
+
+        public Receipt(String receiptId, String appUserId) {
+            fields.put("receipt_id", receiptId);
+            fields.put("app_user_id", appUserId);
+        }
+    }
+
+    /** A paywall that was shown. */
+    public static final class Impression {
+        private final Map<String, Object> fields = new LinkedHashMap<>();
+        private final List<Object> products = new ArrayList<>();
+
+        public Impression(String paywall) {
+            fields.put("paywall", paywall);
+        }
+
+        public Impression placement(String placement) {
+            fields.put("placement", placement);
+            return this;
+        }
+
+        public Impression campaign(String campaign) {
+            fields.put("campaign", campaign);
+            return this;
+        }
+
+        public Impression variant(String variant) {
+            fields.put("variant", variant);
+            return this;
+        }
+
+        /**
+         * Adds a product on the paywall.
+         *
+         * @param price a decimal text, such as {@code 9.99}; nullable.
+         * @param currency ISO 4217; required with a price, else nullable.
+         * @param isTrialEligible whether the customer may begin a trial; nullable.
+         */
+        public Impression product(String sku, String price, String currency, Boolean isTrialEligible) {
+            Map<String, Object> product = new LinkedHashMap<>();
+            product.put("sku", sku);
+            put(product, "price", price);
+            put(product, "currency", currency);
+            put(product, "is_trial_eligible", isTrialEligible);
+            products.add(product);
+            fields.put("products", products);
+            return this;
+        }
+    }
+
+    /** A purchase that was made or restored on the device. */
+    public static final class Transaction {
+        private final Map<String, Object> fields = new LinkedHashMap<>();
+
+        private Transaction(String kind, String receiptId, String appUserId, String sku) {
+            fields.put("kind", kind);
+            fields.put("receipt_id", receiptId);
+            fields.put("app_user_id", appUserId);
+            fields.put("sku", sku);
+        }
+
+        /** @param sku the SKU of the term. */
+        public static Transaction purchased(String receiptId, String appUserId, String sku) {
+            return new Transaction("purchased", receiptId, appUserId, sku);
+        }
+
+        /** @param sku the SKU of the term. */
+        public static Transaction restored(String receiptId, String appUserId, String sku) {
+            return new Transaction("restored", receiptId, appUserId, sku);
+        }
+
+        /**
+         * @param price a decimal text, such as {@code 9.99}.
+         * @param currency ISO 4217.
+         */
+        public Transaction price(String price, String currency) {
+            fields.put("price", price);
+            fields.put("currency", currency);
+            return this;
+        }
+
+        /** The country of the customer's marketplace. */
+        public Transaction marketplace(String marketplace) {
+            fields.put("marketplace", marketplace);
+            return this;
+        }
+
+        /** What {@link SettleClient#impression} returned for the paywall that led to it. */
+        public Transaction impression(String impressionId) {
+            fields.put("impression_id", impressionId);
+            return this;
+        }
+    }
+
+    // What an app gets back.
+
+    /** The result of a login. */
+    public static final class Login {
+        /** The device's own user, which its events named before the first login. */
+        public final String deviceUserId;
+        public final String externalId;
+
+        private Login(String deviceUserId, String externalId) {
+            this.deviceUserId = deviceUserId;
+            this.externalId = externalId;
+        }
+    }
+
+    /** What may be used on the device. */
+    public static final class Entitlements {
+        public final String deviceUserId;
+        public final List<Entitlement> entitlements;
+        /** Whether settle answered now. Otherwise this is its last answer: compare {@code expiration}. */
+        public final boolean isCurrent;
+
+        private Entitlements(Map<String, Object> body, boolean isCurrent) {
+            List<Entitlement> all = new ArrayList<>();
+            List<Object> listed = Json.asList(body.get("entitlements"));
+            for (Object one : listed == null ? Collections.emptyList() : listed) {
+                all.add(new Entitlement(Json.asObject(one)));
+            }
+            this.deviceUserId = string(body, "device_user_id");
+            this.entitlements = Collections.unmodifiableList(all);
+            this.isCurrent = isCurrent;
+        }
+    }
+
+    /** An entitlement that the device may use. */
+    public static final class Entitlement {
+        public final String entitlementRefId;
+        public final String name;
+        /** An RFC 3339 time, such as {@code 2026-12-31T12:00:00Z}; nullable. */
+        public final String expiration;
+        /** Nullable. */
+        public final String skuRefId;
+        public final String purchasePlatform;
+
+        private Entitlement(Map<String, Object> fields) {
+            this.entitlementRefId = string(fields, "entitlement_ref_id");
+            this.name = string(fields, "name");
+            this.expiration = string(fields, "expiration");
+            this.skuRefId = string(fields, "sku_ref_id");
+            this.purchasePlatform = string(fields, "purchase_platform");
+        }
+    }
+
+    /** An event that settle refused. */
+    public static final class Rejected {
+        public final String eventId;
+        public final String type;
+        /** The event as JSON. */
+        public final String json;
+        public final List<FieldError> errors;
+
+        private Rejected(String eventId, String type, String json, List<FieldError> errors) {
+            this.eventId = eventId;
+            this.type = type;
+            this.json = json;
+            this.errors = errors;
+        }
+    }
+
+    /** A wrong field. */
+    public static final class FieldError {
+        public final String field;
+        public final String expected;
+
+        private FieldError(String field, String expected) {
+            this.field = field;
+            this.expected = expected;
+        }
+
+        @Override
+        public String toString() {
+            return field + ": expected " + expected;
+        }
+    }
+
+    /** A request that failed. */
+    public static final class RequestError extends IOException {
+        private static final long serialVersionUID = 1;
+        /** The status; 0 without an answer. */
+        public final int status;
+        /** Seconds until settle takes the next request; nullable. */
+        public final Integer retryAfter;
+        /** What is wrong, from the problem details (RFC 9457) of the answer; nullable. */
+        public final String detail;
+
+        private RequestError(Answer answer) {
+            super(message(answer), answer.failure);
+            this.status = answer.status;
+            this.retryAfter = answer.retryAfter;
+            this.detail = string(answer.body, "detail");
+        }
+
+        private static String message(Answer answer) {
+            String text = answer.status == 0 ? "settle did not answer" : "settle answered " + answer.status;
+            String detail = string(answer.body, "detail");
+            String why = detail == null ? string(answer.body, "title") : detail;
+            return why == null ? text : text + ": " + why;
+        }
+    }
+
+    /** What a client holds. */
+    public static final class State {
+        public final String deviceId;
+        /** Nullable: no session goes on. */
+        public final String sessionId;
+        /** Number of events that wait. */
+        public final int queued;
+        /** Number of events that were dropped because too many waited, since the app was installed. */
+        public final long dropped;
+        /** Whether the queue and the device, with its secret, survive the end of the process. */
+        public final boolean isPersistent;
+
+        private State(String deviceId, String sessionId, int queued, long dropped, boolean isPersistent) {
+            this.deviceId = deviceId;
+            this.sessionId = sessionId;
+            this.queued = queued;
+            this.dropped = dropped;
+            this.isPersistent = isPersistent;
+        }
+    }
+
+    // What is inside.
+
+    private static final class Answer {
+        final int status;
+        final Map<String, Object> body;
+        final String etag;
+        final Integer retryAfter;
+        /** Why there is none. */
+        final Exception failure;
+
+        Answer(int status, Map<String, Object> body, String etag, Integer retryAfter) {
+            this(status, body, etag, retryAfter, null);
+        }
+
+        private Answer(int status, Map<String, Object> body, String etag, Integer retryAfter, Exception failure) {
+            this.status = status;
+            this.body = body;
+            this.etag = etag;
+            this.retryAfter = retryAfter;
+            this.failure = failure;
+        }
+
+        /** No answer, or one that is not settle's. */
+        static Answer none(Exception failure) {
+            return new Answer(0, null, null, null, failure);
+        }
+
+        /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. */
+        boolean isOfReports() {
+            String type = string(body, "type");
+            return type != null && (type.endsWith(":device_quota") || type.endsWith(":no_room"));
+        }
+    }
+
+    /** The client's folder. A file is replaced as a whole, so that it is the earlier or the later one after a crash. */
+    private static final class Files {
+        final File folder;
+        private RandomAccessFile held;
+        private boolean isWorking = true;
+
+        Files(File folder) {
+            this.folder = folder;
+            if (!folder.isDirectory() && !folder.mkdirs()) {
+                failed(new IOException(folder + " cannot be created"));
+                return;
+            }
+            FileLock taken = null;
+            try {
+                held = new RandomAccessFile(new File(folder, "lock"), "rw");
+                taken = held.getChannel().tryLock();
+            } catch (OverlappingFileLockException mistake) {
+                taken = null;
+            } catch (IOException failure) {
+                failed(failure);
+                return;
+            }
+            if (taken == null) {
+                close();
+                throw new IllegalStateException("another SettleClient uses " + folder);
+            }
+        }
+
+        /** Logs the first failure of several. */
+        private void failed(IOException failure) {
+            LOG.log(isWorking ? Level.WARNING : Level.FINE, "what waits is in memory only", failure);
+            isWorking = false;
+        }
+
+        /** The text of a file; nullable. */
+        String read(String name) {
+            try (FileInputStream in = new FileInputStream(new File(folder, name))) {
+                ByteArrayOutputStream all = new ByteArrayOutputStream();
+                byte[] part = new byte[8192];
+                for (int read = in.read(part); read >= 0; read = in.read(part)) {
+                    all.write(part, 0, read);
+                }
+                return new String(all.toByteArray(), StandardCharsets.UTF_8);
+            } catch (IOException missing) {
+                return null;
+            }
+        }
+
+        /** Replaces a file. Returns whether it is on the disk. */
+        boolean write(String name, String text) {
+            File next = new File(folder, name + ".next");
+            try (FileOutputStream out = new FileOutputStream(next)) {
+                out.write(bytes(text));
+                out.getFD().sync();
+            } catch (IOException failure) {
+                failed(failure);
+                // Half a file takes room that a full disk does not have.
+                remove(next.getName());
+                return false;
+            }
+            isWorking = next.renameTo(new File(folder, name));
+            return isWorking;
+        }
+
+        void remove(String name) {
+            File file = new File(folder, name);
+            if (file.exists() && !file.delete()) {
+                LOG.log(Level.WARNING, "{0} cannot be removed", file);
+            }
+        }
+
+        void close() {
+            try {
+                if (held != null) {
+                    held.close();
+                }
+            } catch (IOException failure) {
+                LOG.log(Level.FINE, "the lock", failure);
+            }
+        }
+    }
+
+    private static final class Entry {
+        final long number;
+        final String text;
+
+        Entry(long number, String text) {
+            this.number = number;
+            this.text = text;
+        }
+    }
+
+    /**
+     * The events that wait, the oldest first, in memory and in a log on the disk. A line of the log adds an event
+     * ({@code +JSON}), removes the oldest ({@code -COUNT}), drops them ({@code !COUNT}), or begins with the number that
+     * was dropped before ({@code =COUNT}). A line without its end was cut off, and does not count.
+     */
+    private static final class Queue {
+        private static final String NAME = "queue";
+        private final Files files;
+        private final int limit;
+        private final ArrayDeque<Entry> entries = new ArrayDeque<>();
+        private long next;
+        private long dropped;
+        /** Number of lines that a shorter log would not have. */
+        private int superfluous;
+        /** Nullable: only a new log can be written. */
+        private RandomAccessFile log;
+        /** Number of bytes of the log that are whole lines. */
+        private long length;
+        /** Lines for which the disk had no room. */
+        private final List<String> pending = new ArrayList<>();
+
+        Queue(Files files, int limit) {
+            this.files = files;
+            this.limit = limit;
+            if (replay(files.read(NAME)) || !rewrite()) {
+                open();
+            }
+            dropSurplus();
+        }
+
+        /** Repeats a log. Returns whether it can be continued as it is. */
+        private boolean replay(String text) {
+            if (text == null) {
+                return true;
+            }
+            boolean isWhole = text.isEmpty() || text.endsWith("\n");
+            int from = 0;
+            for (int end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', from)) {
+                isWhole &= repeat(text.substring(from, end));
+                from = end + 1;
+            }
+            return isWhole;
+        }
+
+        private boolean repeat(String line) {
+            char kind = line.isEmpty() ? ' ' : line.charAt(0);
+            String rest = line.isEmpty() ? "" : line.substring(1);
+            if (kind == '+' && Json.object(rest) != null) {
+                entries.add(new Entry(next++, rest));
+                return true;
+            }
+            if ("-!=".indexOf(kind) < 0 || !rest.matches("\\d{1,18}")) {
+                return false;
+            }
+            long count = Long.parseLong(rest);
+            superfluous += 1;
+            dropped += kind == '-' ? 0 : count;
+            for (long at = 0; kind != '=' && at < count && !entries.isEmpty(); at += 1) {
+                entries.remove();
+                superfluous += 1;
+            }
+            return true;
+        }
+
+        private void open() {
+            try {
+                log = new RandomAccessFile(new File(files.folder, NAME), "rw");
+                length = log.length();
+                for (int last = 0; length > 0 && last != '\n'; length -= last == '\n' ? 0 : 1) {
+                    log.seek(length - 1);
+                    last = log.read();
+                }
+                cut(length);
+            } catch (IOException failure) {
+                log = null;
+                files.failed(failure);
+            }
+        }
+
+        boolean isPersistent() {
+            return log != null && pending.isEmpty();
+        }
+
+        int size() {
+            return entries.size();
+        }
+
+        void add(String text) {
+            entries.add(new Entry(next++, text));
+            append("+" + text, true);
+            dropSurplus();
+        }
+
+        /** Removes the events up to this one: settle has them. */
+        void removeThrough(long number) {
+            int count = 0;
+            while (!entries.isEmpty() && entries.peek().number <= number) {
+                entries.remove();
+                count += 1;
+            }
+            // Events that come back after a crash are stored once, so this does not wait for the disk.
+            removed('-', count, false);
+        }
+
+        private void dropSurplus() {
+            int surplus = entries.size() - limit;
+            if (surplus > 0) {
+                for (int at = 0; at < surplus; at += 1) {
+                    entries.remove();
+                }
+                dropped += surplus;
+                removed('!', surplus, true);
+            }
+        }
+
+        private void removed(char kind, int count, boolean isSynced) {
+            if (count == 0) {
+                return;
+            }
+            superfluous += count + 1;
+            boolean isLong = superfluous > Math.max(200, 2 * entries.size());
+            if (!isLong || !rewrite()) {
+                append(kind + Integer.toString(count), isSynced);
+            }
+            if (entries.isEmpty() && !isPersistent()) {
+                clear();
+            }
+        }
+
+        /** The oldest events that fit. */
+        List<Entry> batch(int maxEvents, int room) {
+            List<Entry> batch = new ArrayList<>();
+            int left = room;
+            for (Entry entry : entries) {
+                left -= bytes(entry.text).length + 1;
+                if (batch.size() == maxEvents || left < 0) {
+                    break;
+                }
+                batch.add(entry);
+            }
+            return batch;
+        }
+
+        /** Appends a line, and those before it for which the disk had no room. */
+        private void append(String line, boolean isSynced) {
+            pending.add(line);
+            if (pending.size() > 2 * limit) {
+                close();
+            }
+            if (log == null) {
+                pending.clear();
+                rewrite();
+                return;
+            }
+            StringBuilder lines = new StringBuilder();
+            for (String one : pending) {
+                lines.append(one).append('\n');
+            }
+            byte[] bytes = bytes(lines.toString());
+            try {
+                log.write(bytes);
+                if (isSynced) {
+                    log.getFD().sync();
+                }
+                length += bytes.length;
+                pending.clear();
+            } catch (IOException failure) {
+                files.failed(failure);
+                cut(length);
+            }
+        }
+
+        /** Shortens the log, which needs no room. */
+        private void cut(long whole) {
+            try {
+                log.setLength(whole);
+                log.seek(whole);
+                length = whole;
+            } catch (IOException failure) {
+                close();
+            }
+        }
+
+        /** Replaces the log by the shortest one. Returns whether it did; otherwise the log stays as it is. */
+        private boolean rewrite() {
+            StringBuilder lines = new StringBuilder("=").append(dropped).append('\n');
+            for (Entry entry : entries) {
+                lines.append('+').append(entry.text).append('\n');
+            }
+            if (!files.write(NAME, lines.toString())) {
+                return false;
+            }
+            close();
+            open();
+            pending.clear();
+            superfluous = 1;
+            return log != null;
+        }
+
+        /** Empties the log where the disk has no room for a line more: nothing waits. */
+        private void clear() {
+            if (log == null) {
+                return;
+            }
+            cut(0);
+            pending.clear();
+            superfluous = 0;
+            append("=" + dropped, false);
+        }
+
+        void close() {
+            try {
+                if (log != null) {
+                    log.close();
+                }
+            } catch (IOException failure) {
+                LOG.log(Level.FINE, "the queue", failure);
+            }
+            log = null;
+        }
+    }
+
+    /** JSON (RFC 8259) as maps, lists, strings, doubles, booleans and null. */
+    private static final class Json {
+        private static final int MAX_DEPTH = 32;
+        private final String text;
+        private int at;
+
+        private Json(String text) {
+            this.text = text;
+        }
+
+        /** The object in a text; null for anything else. */
+        static Map<String, Object> object(String text) {
+            if (text == null) {
+                return null;
+            }
+            try {
+                Json json = new Json(text);
+                Object value = json.value(0);
+                json.space();
+                return json.at == text.length() ? asObject(value) : null;
+            } catch (IllegalArgumentException | IndexOutOfBoundsException wrong) {
+                return null;
+            }
+        }
+
+        @SuppressWarnings("unchecked")
+        static Map<String, Object> asObject(Object value) {
+            return value instanceof Map ? (Map<String, Object>) value : null;
+        }
+
+        @SuppressWarnings("unchecked")
+        static List<Object> asList(Object value) {
+            return value instanceof List ? (List<Object>) value : null;
+        }
+
+        private void space() {
+            while (at < text.length() && " \t\r\n".indexOf(text.charAt(at)) >= 0) {
+                at += 1;
+            }
+        }
+
+        private char peek() {
+            space();
+            return text.charAt(at);
+        }
+
+        private void expect(char letter) {
+            if (peek() != letter) {
+                throw new IllegalArgumentException("expected " + letter + " at " + at);
+            }
+            at += 1;
+        }
+
+        private boolean takes(char letter) {
+            boolean isNext = peek() == letter;
+            at += isNext ? 1 : 0;
+            return isNext;
+        }
+
+        private Object value(int depth) {
+            if (depth > MAX_DEPTH) {
+                throw new IllegalArgumentException("too deep");
+            }
+            switch (peek()) {
+                case '{':
+                    return members(depth + 1);
+                case '[':
+                    return items(depth + 1);
+                case '"':
+                    return string();
+                case 't':
+                    return literal("true", Boolean.TRUE);
+                case 'f':
+                    return literal("false", Boolean.FALSE);
+                case 'n':
+                    return literal("null", null);
+                default:
+                    return number();
+            }
+        }
+
+        private Map<String, Object> members(int depth) {
+            Map<String, Object> map = new LinkedHashMap<>();
+            expect('{');
+            if (takes('}')) {
+                return map;
+            }
+            do {
+                peek();
+                String name = string();
+                expect(':');
+                map.put(name, value(depth));
+            } while (takes(','));
+            expect('}');
+            return map;
+        }
+
+        private List<Object> items(int depth) {
+            List<Object> list = new ArrayList<>();
+            expect('[');
+            if (takes(']')) {
+                return list;
+            }
+            do {
+                list.add(value(depth));
+            } while (takes(','));
+            expect(']');
+            return list;
+        }
+
+        private Object literal(String name, Object value) {
+            if (!text.startsWith(name, at)) {
+                throw new IllegalArgumentException("expected " + name + " at " + at);
+            }
+            at += name.length();
+            return value;
+        }
+
+        private Object number() {
+            int from = at;
+            while (at < text.length() && "+-.0123456789eE".indexOf(text.charAt(at)) >= 0) {
+                at += 1;
+            }
+            return Double.valueOf(text.substring(from, at));
+        }
+
+        private String string() {
+            StringBuilder all = new StringBuilder();
+            expect('"');
+            for (char letter = text.charAt(at++); letter != '"'; letter = text.charAt(at++)) {
+                if (letter == '\\') {
+                    letter = escaped(text.charAt(at++));
+                }
+                all.append(letter);
+            }
+            return all.toString();
+        }
+
+        private char escaped(char letter) {
+            int place = "\"\\/bfnrt".indexOf(letter);
+            if (place >= 0) {
+                return "\"\\/\b\f\n\r\t".charAt(place);
+            }
+            if (letter != 'u') {
+                throw new IllegalArgumentException("an unknown escape at " + at);
+            }
+            at += 4;
+            return (char) Integer.parseInt(text.substring(at - 4, at), 16);
+        }
+
+        static String text(Object value) {
+            StringBuilder all = new StringBuilder();
+            write(all, value);
+            return all.toString();
+        }
+
+        private static void write(StringBuilder all, Object value) {
+            if (value instanceof Map) {
+                String comma = "{";
+                for (Map.Entry<String, Object> member : asObject(value).entrySet()) {
+                    write(all.append(comma), member.getKey());
+                    write(all.append(':'), member.getValue());
+                    comma = ",";
+                }
+                all.append(comma.equals("{") ? "{}" : "}");
+            } else if (value instanceof List) {
+                String comma = "[";
+                for (Object item : asList(value)) {
+                    write(all.append(comma), item);
+                    comma = ",";
+                }
+                all.append(comma.equals("[") ? "[]" : "]");
+            } else if (value instanceof String) {
+                quote(all, (String) value);
+            } else {
+                all.append(value);
+            }
+        }
+
+        private static void quote(StringBuilder all, String text) {
+            all.append('"');
+            for (char letter : text.toCharArray()) {
+                if (letter == '"' || letter == '\\') {
+                    all.append('\\').append(letter);
+                } else if (letter < ' ') {
+                    all.append(String.format(Locale.US, "\\u%04x", (int) letter));
+                } else {
+                    all.append(letter);
+                }
+            }
+            all.append('"');
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! An app for Fire TV in a JVM of its own: `App.java` with the client, compiled once for all tests.
+
+use serde_json::Value;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+use system_tests::folder::Folder;
+use system_tests::reaper::Watched;
+
+pub const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/src/devices/fire/SettleClient.java");
+const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
+
+/// Maximum duration of a command on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The folder of the compiled classes.
+fn classes() -> &'static Path {
+    static CLASSES: OnceLock<PathBuf> = OnceLock::new();
+    CLASSES.get_or_init(|| {
+        let folder = Folder::of_process("classes");
+        let mut command = Command::new("javac");
+        command.args(["--release", "8", "-encoding", "UTF-8", "-Werror"]);
+        command.args(["-Xlint:unchecked,rawtypes,deprecation,serial,fallthrough,try", "-Xlint:-options", "-d"]);
+        let compiled = command.arg(&folder).args([CLIENT, APP]).output().expect("javac of openjdk-17-jdk-headless");
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        folder
+    })
+}
+
+/// A command line that ends with that of an app.
+fn java(mut command: Command, address: [&str; 2], folder: &Path, more: &[&str]) -> Command {
+    command.args(["-XX:-UsePerfData", "-XX:TieredStopAtLevel=1", "-cp"]).arg(classes()).arg("App");
+    command.args(address).arg(folder).args(more);
+    command
+}
+
+/// A running app.
+pub struct App {
+    process: Watched,
+    commands: ChildStdin,
+    answers: Receiver<String>,
+}
+
+impl App {
+    /// Starts the app, whose client uses this folder.
+    pub fn start(url: &str, key: &str, folder: &Path) -> Self {
+        Self::with(url, key, folder, &["1000"])
+    }
+
+    /// As [`App::start`], with the length of the queue and, if it owns one, a receipt.
+    pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
+        Self::spawn(&mut java(Command::new("java"), [url, key], folder, more))
+    }
+
+    /// As [`App::start`], where a file can have 64 or 128 KiB, by the shell: a longer one is a full disk.
+    pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh", "java"]);
+        Self::spawn(&mut java(shell, [url, key], folder, &["1000"]))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Watched::spawn(command).expect("java of openjdk-17-jdk-headless");
+        let (commands, printed) = process.pipes().expect("its pipes");
+        let (lines, answers) = channel();
+        std::thread::spawn(move || {
+            let all = BufReader::new(printed).lines().map_while(Result::ok);
+            all.take_while(|line| lines.send(line.clone()).is_ok()).for_each(drop);
+        });
+        let app = Self { process, commands, answers };
+        assert_eq!(app.answer("start"), "started");
+        app
+    }
+
+    /// Carries out a command of `App.java`, and returns its answer.
+    pub fn run(&mut self, command: &str) -> Value {
+        writeln!(self.commands, "{command}").expect("the app reads");
+        self.answer(command)
+    }
+
+    fn answer(&self, command: &str) -> Value {
+        let line = self.answers.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{command}: {error}"));
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{command}: {error}: {line}"))
+    }
+
+    /// Kills the app (SIGKILL).
+    pub fn kill(mut self) {
+        self.process.kill();
+    }
+}

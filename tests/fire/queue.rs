@@ -1,0 +1,142 @@
+//! The queue on the disk: what it holds after kills, cut lines and too many events, and where nothing can be stored.
+
+use super::app::{App, CLIENT};
+use super::people::taking;
+use super::queued;
+use super::stage::{paywalls, reports};
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use system_tests::folder::Folder;
+use system_tests::gate::Way;
+
+/// Classes and methods that Android 5.1 lacks, or that need reflection.
+const MISSING: [&str; 10] = [
+    "java.time",
+    "java.nio.file",
+    "java.util.Base64",
+    "java.util.function",
+    "java.util.stream",
+    "java.lang.reflect",
+    "org.json",
+    "getOrDefault(",
+    "computeIfAbsent(",
+    "Class.forName(",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_queue_drops_its_oldest_and_counts_them() {
+    let (gate, folder) = (taking().await, Folder::new("long"));
+    let start = |limit: &str| App::with(&gate.url(), "pk_test", folder.path(), &[limit]);
+    gate.set(Way::Closed);
+    let mut app = start("3");
+    app.run("impressions 5");
+    for _ in 0..2 {
+        let state = app.run("state");
+        assert_eq!((&state["queued"], &state["dropped"]), (&json!(3), &json!(3)), "{state}");
+        app.kill();
+        app = start("3");
+    }
+    gate.set(Way::Open);
+    app.run("flush");
+    let last = reports(&gate).pop().expect("a report");
+    assert_eq!(paywalls(&last), ["p2", "p3", "p4"]);
+    app.kill();
+    // Five hundred events are one request; more are the next one. Killing the app between both loses nothing.
+    let mut app = start("1000");
+    gate.set(Way::Closed);
+    app.run("impressions 700");
+    app.kill();
+    let mut app = start("1000");
+    assert_eq!(queued(&mut app), 701, "with the session's start");
+    gate.set(Way::Open);
+    app.run("flush");
+    let seen = reports(&gate);
+    let sizes = seen[seen.len() - 2..].iter().map(|one| one.body["events"].as_array().map(Vec::len));
+    assert_eq!(sizes.collect::<Vec<_>>(), [Some(500), Some(201)]);
+    let size = std::fs::metadata(folder.path().join("queue")).expect("the queue's file").len();
+    assert!(size < 100, "{size} bytes: the file is shortened");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_line_that_was_cut_off_costs_no_other() {
+    let (gate, folder) = (taking().await, Folder::new("cut"));
+    let start = || App::start(&gate.url(), "pk_test", folder.path());
+    gate.set(Way::Closed);
+    let mut app = start();
+    app.run("impression one");
+    app.kill();
+    let mut file = std::fs::File::options().append(true).open(folder.path().join("queue")).expect("the queue's file");
+    file.write_all(b"+{\"id\":\"half").expect("a half line");
+    let mut app = start();
+    app.run("impression two");
+    app.kill();
+    gate.set(Way::Open);
+    let mut app = start();
+    app.run("flush");
+    let sent: Vec<String> = reports(&gate).pop().iter().flat_map(paywalls).collect();
+    assert_eq!(sent, ["one", "two"]);
+    assert_eq!(queued(&mut app), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_costs_nothing_that_it_stores() {
+    let (gate, folder) = (taking().await, Folder::new("full"));
+    let limited = || App::without_room(&gate.url(), "pk_test", folder.path());
+    gate.set(Way::Closed);
+    let mut app = limited();
+    app.run("impressions 900");
+    let state = app.run("state");
+    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(901), &json!(false)), "{state}");
+    app.kill();
+    // What the disk has is whole, and in order; what it has not is lost with the process.
+    let mut app = limited();
+    let stored = queued(&mut app).as_u64().expect("a number");
+    assert!((200..901).contains(&stored), "{stored}");
+    app.run("impressions 100");
+    assert_eq!(queued(&mut app), stored + 101, "what waits in memory");
+    gate.set(Way::Open);
+    app.run("flush");
+    let state = app.run("state");
+    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "room again: {state}");
+    let answered = reports(&gate).into_iter().filter(|one| !paywalls(one).is_empty());
+    let sent: Vec<String> = answered.flat_map(|one| paywalls(&one)).collect();
+    let expected: Vec<String> = (0..stored - 1).chain(0..100).map(|number| format!("p{number}")).collect();
+    assert!(sent.ends_with(&expected), "{sent:?}");
+    app.kill();
+    assert_eq!(queued(&mut limited()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_may_store_nothing_reports_from_memory() {
+    let (gate, folder) = (taking().await, Folder::new("none"));
+    // A folder cannot be where a file is.
+    let file = folder.path().join("file");
+    std::fs::write(&file, "").expect("a file");
+    let mut devices = BTreeSet::new();
+    for _ in 0..2 {
+        let mut app = App::start(&gate.url(), "pk_test", &file);
+        app.run("impression one");
+        app.run("flush");
+        let state = app.run("state");
+        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(false)), "{state}");
+        assert!(gate.seen().iter().any(|one| one.body["device"]["id"] == state["device_id"]), "{state}");
+        devices.insert(state["device_id"].to_string());
+    }
+    assert_eq!(devices.len(), 2, "each start is another device");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_has_one_client() {
+    let (gate, folder) = (taking().await, Folder::new("once"));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    assert_eq!(app.run(&format!("twice {}", folder.path().display())), "refused");
+    assert_eq!(app.run(&format!("twice {}", folder.path().join("other").display())), "started");
+}
+
+#[test]
+fn the_client_needs_nothing_that_old_devices_lack() {
+    let source = std::fs::read_to_string(CLIENT).expect("the client");
+    let found: Vec<_> = MISSING.iter().filter(|name| source.contains(**name)).collect();
+    assert!(found.is_empty(), "{found:?}");
+}
