@@ -7,8 +7,6 @@ use domain::Timestamp;
 use protocols::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step, retry_after_ms};
 
 const HOUR_MS: i64 = 3_600_000;
-/// `Sun, 06 Nov 1994 08:49:37 GMT`
-const DATE_LENGTH: usize = 29;
 
 pub fn check(data: &[u8]) {
     let [step, hours, minutes, text @ ..] = data else { return };
@@ -33,12 +31,10 @@ fn expected(text: &str, at: Timestamp) -> Option<i64> {
         let millis = text.parse::<u128>().unwrap_or(u128::MAX).saturating_mul(1000);
         return Some(i64::try_from(millis).unwrap_or(i64::MAX));
     }
-    if text.len() != DATE_LENGTH || !text.ends_with(" GMT") {
-        return None;
-    }
     let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    // HTTP's dates begin in 1970.
-    (date.as_second() >= 0).then(|| Timestamp::from_millis(date.as_millisecond()).millis_since(at).max(0))
+    // HTTP's dates begin in 1970, and have one spelling.
+    let is_http = date.as_second() >= 0 && date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string() == text;
+    is_http.then(|| Timestamp::from_millis(date.as_millisecond()).millis_since(at).max(0))
 }
 
 fn bounds(step: usize, passed_ms: i64, retry_after_ms: Option<i64>, at: Timestamp) {

@@ -37,6 +37,8 @@ const LIFE: u32 = 1_000;
 pub const RECEIPTS: [&str; 4] = ["receipt-1", "receipt-2", "receipt-3", "other-4"];
 pub const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
+const DEVICE_EVENT: &str = "7d1c9c1e-52f2-5b60-9a5e-3a3f0f3c1d55";
+
 /// Settings without which the limits of devices would answer most inputs.
 const VARIABLES: [(&str, &str); 4] = [
     ("SETTLE_DEVICES_REQUESTS_PER_SECOND", "1000"),
@@ -175,7 +177,7 @@ impl World {
                 .expect("an alarm");
         }
         raw.run(&rows::device(self.platform, DEVICE));
-        raw.run(&rows::device_event(self.platform, DEVICE).text("id", DEVICE));
+        raw.run(&rows::device_event(self.platform, DEVICE).text("id", DEVICE_EVENT));
     }
 
     fn database(&self) -> Database {
