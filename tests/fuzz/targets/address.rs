@@ -1,5 +1,5 @@
-//! The address of a PostgreSQL database. The input has three lines: what stands before and after a marker in the password,
-//! and the rest of the URL.
+//! The address of a PostgreSQL database. The input has three lines: what stands before and after a marker in the
+//! password, and the rest of the URL.
 //!
 //! The password is in no error, and in no debug output of what was read; and what is percent-encoded arrives.
 

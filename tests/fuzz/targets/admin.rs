@@ -1,8 +1,8 @@
-//! A change by the API. The first line is a method and a path as in `/openapi.json`, and of any other first line the first
-//! byte chooses one; the rest is the body.
+//! A change by the API. The first line is a method and a path as in `/openapi.json`, and of any other first line the
+//! first byte chooses one; the rest is the body.
 //!
-//! Every refusal is a problem of the client that names its fields ([`super::world::World`]); and after a change, what was
-//! there can be read.
+//! Every refusal is a problem of the client that names its fields ([`super::world::World`]); and after a change, what
+//! was there can be read.
 
 use super::lines;
 use super::world::{self, DEVICE, RECEIPTS, World};

@@ -1,7 +1,9 @@
-//! The cursor of a list. The first line is the path of the list, and of any other first line the first byte chooses one; the
-//! rest is the cursor. `#` with a number chooses one that the list itself returned, and what follows replaces a byte of it.
+//! The cursor of a list. The first line is the path of the list, and of any other first line the first byte chooses
+//! one; the rest is the cursor. `#` with a number chooses one that the list itself returned, and what follows replaces
+//! a byte of it.
 //!
-//! A cursor of the list continues behind its place; any other one is a place in the list, or the field `cursor` is refused.
+//! A cursor of the list continues behind its place; any other one is a place in the list, or the field `cursor` is
+//! refused.
 
 use super::lines;
 use super::world::{self, Response, World};

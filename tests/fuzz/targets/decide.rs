@@ -1,8 +1,8 @@
 //! Any notifications with any answers of the store. A line of the input is a window: the answer and the time that has
 //! passed, four bytes of the receipt that the store shows, then two bytes for each notification.
 //!
-//! The laws are those of `workflows/domain/README.md`, "What always holds"; the domain's own tests prove them for what no
-//! store has verified.
+//! The laws are those of `workflows/domain/README.md`, "What always holds"; the domain's own tests prove them for what
+//! no store has verified.
 
 use domain::verification::{EndReason, Product, Term, Unit};
 use domain::{

@@ -1,5 +1,5 @@
-//! Amazon's notification inside a message: lenient, so that what it accepts must be within the limits of the tables, and
-//! read the same however it is written.
+//! Amazon's notification inside a message: lenient, so that what it accepts must be within the limits of the tables,
+//! and read the same however it is written.
 
 use api::stores::amazon::notification::{Rtn, read};
 use serde_json::{Map, Value, json};

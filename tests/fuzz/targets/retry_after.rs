@@ -1,7 +1,8 @@
-//! A destination's `Retry-After`. The first byte chooses the step of the schedule, the next two how long it runs already.
+//! A destination's `Retry-After`. The first byte chooses the step of the schedule, the next two how long it runs
+//! already.
 //!
-//! Digits are exactly their number of seconds; a date is what another library reads; nothing else counts. Whatever it is,
-//! the wait and the pause stay within the documented bounds.
+//! Digits are exactly their number of seconds; a date is what another library reads; nothing else counts. Whatever it
+//! is, the wait and the pause stay within the documented bounds.
 
 use domain::Timestamp;
 use protocols::destinations::schedule::{DEFAULT_WAITS_SECONDS, Schedule, Step, retry_after_ms};
