@@ -13,6 +13,8 @@ mod cli_money;
 mod cli_run;
 mod cli_settings;
 mod compose;
+#[path = "../fuzz/corpora.rs"]
+mod corpora;
 mod faults;
 mod harness_amplitude;
 mod harness_postgres;

@@ -10,7 +10,7 @@ mod fetch;
 pub(super) mod form;
 mod keyring;
 mod mapping;
-mod notification;
+pub mod notification;
 mod recipient;
 mod refusal;
 pub mod report;

@@ -5,7 +5,7 @@
 //! dropped anywhere. What needs no answer at once waits, and is sent with the next statement that does: see
 //! `session.rs`.
 
-mod address;
+pub mod address;
 mod failure;
 mod query;
 mod row;

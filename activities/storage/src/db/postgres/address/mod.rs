@@ -15,10 +15,56 @@ const KEEPALIVES_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVES_COUNT: u32 = 2;
 /// How long sent data may stay without an acknowledgement.
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
+/// The other parameters that libpq or tokio-postgres knows, and may be named in an error.
+/// <https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS>
+const KNOWN: &[&str] = &[
+    "application_name",
+    "channel_binding",
+    "connect_timeout",
+    "dbname",
+    "gssdelegation",
+    "gssencmode",
+    "gsslib",
+    "host",
+    "hostaddr",
+    "keepalives",
+    "keepalives_count",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_retries",
+    "krbsrvname",
+    "load_balance_hosts",
+    "max_protocol_version",
+    "min_protocol_version",
+    "options",
+    "passfile",
+    "password",
+    "port",
+    "replication",
+    "require_auth",
+    "requirepeer",
+    "service",
+    "ssl",
+    "ssl_max_protocol_version",
+    "ssl_min_protocol_version",
+    "sslcert",
+    "sslcertmode",
+    "sslcrl",
+    "sslcrldir",
+    "sslkey",
+    "sslmode",
+    "sslnegotiation",
+    "sslpassword",
+    "sslrootcert",
+    "sslsni",
+    "target_session_attrs",
+    "tcp_user_timeout",
+    "user",
+];
 /// Parameters of libpq that change nothing here.
 const WITHOUT_EFFECT: &[&str] = &["client_encoding", "fallback_application_name", "sslcompression"];
 
-/// A URL that cannot be used, and why. It repeats no value, which might be a password.
+/// A URL that cannot be used, and why. It repeats no value and no unknown name, which might be of a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Invalid(pub String);
 
@@ -93,6 +139,10 @@ fn split(url: &str) -> (&str, &str) {
 impl Parameters {
     fn add(&mut self, pair: &str) -> Result<(), Invalid> {
         let (name, encoded) = pair.split_once('=').ok_or_else(|| Invalid("a parameter has no value".to_owned()))?;
+        if !KNOWN.contains(&name) && !WITHOUT_EFFECT.contains(&name) {
+            // It may be a part of a password that is not percent-encoded.
+            return Err(Invalid("it has an unknown parameter, or a password that is not percent-encoded".to_owned()));
+        }
         let invalid = || Invalid(format!("`{name}` has no valid value"));
         let value = percent_decode_str(encoded).decode_utf8().map_err(|_| invalid())?;
         match name {

@@ -106,3 +106,15 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
         assert!(shown.contains(reason) && !shown.contains("hunter2"), "{query}: {shown}");
     }
 }
+
+#[test]
+fn a_password_that_is_not_encoded_is_in_no_error() {
+    for url in [
+        "postgres://u:12/cret?hunter2=x@h/db",
+        "postgres://u:12/cret?hunter2=%ff@h/db",
+        "postgres://u:12/?hunter2@h/db",
+    ] {
+        let shown = refused(url);
+        assert!(!shown.contains("hunter2"), "{url}: {shown}");
+    }
+}

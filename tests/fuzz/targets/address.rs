@@ -1,0 +1,58 @@
+//! The address of a PostgreSQL database. The input has three lines: what stands before and after a marker in the
+//! password, and the rest of the URL.
+//!
+//! The password is in no error, and in no debug output of what was read; and what is percent-encoded arrives.
+
+use super::lines;
+use std::fmt::Write;
+use storage::{InvalidAddress, PostgresAddress};
+
+const MARKER: &str = "hunter2";
+
+pub fn check(data: &[u8]) {
+    let (before, rest) = lines(data);
+    let (after, rest) = lines(rest);
+    let [Ok(before), Ok(after), Ok(rest)] = [before, after, rest].map(std::str::from_utf8) else { return };
+    encoded(before, after, rest);
+    if [before, after, rest].iter().any(|part| part.contains(MARKER)) {
+        return;
+    }
+    let url = format!("postgres://settle:{before}{MARKER}{after}@{rest}");
+    match PostgresAddress::parse(&url) {
+        Err(InvalidAddress(reason)) => assert!(!reason.contains(MARKER), "{url}: {reason}"),
+        Ok(address) => {
+            assert!(!address.hosts.is_empty(), "{url}");
+            for host in &address.hosts {
+                let is_password = host.get_password().is_some_and(|password| contains(password, MARKER));
+                let shown = format!("{host:?}");
+                assert!(!is_password || !shown.contains(MARKER), "{url}: {shown}");
+                let same = address.hosts.first().expect("a host");
+                assert_eq!((host.get_user(), host.get_password()), (same.get_user(), same.get_password()), "{url}");
+                assert_eq!(host.get_dbname(), same.get_dbname(), "{url}");
+            }
+        }
+    }
+}
+
+/// Whether user, password and name of the database arrive as they are, whatever characters they have.
+fn encoded(user: &str, password: &str, name: &str) {
+    if [user, password, name].iter().any(|part| part.is_empty()) {
+        return;
+    }
+    let url = format!("postgres://{}:{}@localhost/{}", escaped(user), escaped(password), escaped(name));
+    let address = PostgresAddress::parse(&url).unwrap_or_else(|invalid| panic!("{url}: {}", invalid.0));
+    let [host] = address.hosts.as_slice() else { panic!("{url}: {} hosts", address.hosts.len()) };
+    assert_eq!((host.get_user(), host.get_password()), (Some(user), Some(password.as_bytes())), "{url}");
+    assert_eq!(host.get_dbname(), Some(name), "{url}");
+}
+
+fn escaped(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut all, byte| {
+        write!(all, "%{byte:02X}").expect("a text");
+        all
+    })
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+}

@@ -1,0 +1,53 @@
+//! What is searched. `#` with two numbers searches an id of the world instead, or its beginning.
+//!
+//! No text is an error of SQL; what is found is found again by its id; what is in an app is found in it.
+
+use super::world::{self, DEVICE, RECEIPTS, World};
+use domain::{AppId, CollapseKey};
+use storage::SearchHit;
+
+/// Maximum number of things that are found.
+const MOST: usize = 50;
+
+pub fn check(data: &[u8]) {
+    world::with(|world| {
+        let text = match data {
+            [b'#', number, length, ..] => beginning(world, usize::from(*number), usize::from(*length)),
+            _ => String::from_utf8_lossy(data).into_owned(),
+        };
+        let found = search(world, &text, None);
+        let app: AppId = world.app.parse().expect("an id");
+        let in_app = search(world, &text, Some(app));
+        let of_app = found.iter().filter(|hit| hit.app_id == Some(app)).count();
+        assert!(found.len() == MOST || of_app <= in_app.len(), "{text:?}: {found:?}, {in_app:?}");
+        assert!(in_app.iter().all(|hit| hit.app_id == Some(app)), "{text:?}: {in_app:?}");
+        for hit in found.iter().take(3) {
+            let again = search(world, &hit.id, None);
+            assert!(again.iter().any(|one| (one.kind, &one.id) == (hit.kind, &hit.id)), "{text:?}: {hit:?}, {again:?}");
+        }
+    });
+}
+
+fn search(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {
+    let found = world.block_on(world.store.search(text, app));
+    let found = found.unwrap_or_else(|error| panic!("{text:?}: {}", storage::chain(&error)));
+    assert!(found.len() <= MOST, "{text:?}: {found:?}");
+    for (at, hit) in found.iter().enumerate() {
+        assert!(!found[..at].iter().any(|one| (one.kind, &one.id) == (hit.kind, &hit.id)), "{text:?}: {hit:?} twice");
+    }
+    found
+}
+
+/// The beginning of something's id.
+fn beginning(world: &World, number: usize, length: usize) -> String {
+    let ids = [
+        world.app.clone(),
+        world.platform.to_string(),
+        world.destination.clone(),
+        CollapseKey::of(world.platform, RECEIPTS[0]).to_string(),
+        RECEIPTS[0].to_owned(),
+        format!("user-{}", RECEIPTS[0]),
+        DEVICE.to_owned(),
+    ];
+    ids[number % ids.len()].chars().take(length).collect()
+}
