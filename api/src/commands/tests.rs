@@ -269,3 +269,18 @@ fn every_documented_line_can_be_typed() {
     }
     assert!(count > 70, "only {count} lines were found");
 }
+
+#[test]
+fn the_units_of_the_packages_start_known_commands() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/systemd");
+    for (name, expected) in [("settle", "run"), ("settle-serve", "serve"), ("settle-worker", "worker")] {
+        let unit = std::fs::read_to_string(folder.join(format!("{name}.service"))).expect("a unit");
+        let setting = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let variables = setting("Environment=");
+        assert!(variables.starts_with("SETTLE_CONFIG=/etc/settle/settle.toml"), "{name}: {variables}");
+        let flags = variables.split("RUN_FLAGS=").nth(1).unwrap_or_default();
+        let line = setting("ExecStart=/usr/bin/").replace("$RUN_FLAGS", flags);
+        let cli = Cli::read(split(&line)).map(|cli| format!("{:?}", cli.command).to_lowercase());
+        assert!(cli.is_ok_and(|command| command.starts_with(&format!("some({expected}("))), "{line}");
+    }
+}

@@ -263,3 +263,44 @@ fn a_missing_file_is_named() {
     let expected = "expected an existing file; configuration file \"/nonexistent.toml\" not found";
     assert!(message.ends_with(expected), "{message}");
 }
+
+/// A file of the packages, and the same with its examples, which are lines that begin with `#` and a name.
+fn packaged(name: &str) -> [String; 2] {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../packaging").join(name);
+    let text = std::fs::read_to_string(path).expect("a file of the packages");
+    let begins = |line: &str| line.starts_with(|letter: char| letter.is_ascii_alphabetic());
+    let example = |line: &str| line.strip_prefix('#').filter(|line| begins(line)).unwrap_or(line).to_owned();
+    let examples = text.lines().map(example).collect::<Vec<_>>().join("\n");
+    [text, examples]
+}
+
+#[test]
+fn the_packaged_settings_are_valid_and_so_are_their_examples() {
+    let [plain, examples] = packaged("settle.toml");
+    for (name, text) in [("packaged", &plain), ("packaged-examples", &examples)] {
+        let config = load(&Toml::new(name, text).flags(), &Variables::new()).expect("valid settings");
+        assert_eq!(config.data, PathBuf::from("/var/lib/settle"), "{name}");
+    }
+    let count = |text: &str| text.lines().filter(|line| !line.starts_with('#') && line.contains(" = ")).count();
+    assert!(count(&plain) == 1 && count(&examples) > 8, "{examples}");
+}
+
+#[test]
+fn the_packaged_variables_are_known_and_valid() {
+    let [plain, examples] = packaged("environment");
+    let read = |text: &str| -> Variables {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let pairs = lines.filter_map(|line| line.split_once('='));
+        pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    };
+    assert!(read(&plain).is_empty(), "nothing is set: {plain}");
+    let examples = read(&examples);
+    let others = ["RUN_FLAGS", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
+    let unknown: Vec<_> = examples
+        .keys()
+        .filter(|name| !others.contains(&name.as_str()) && !read::VARIABLES.iter().any(|(_, known, _)| known == name))
+        .collect();
+    assert!(examples.len() >= 6 && unknown.is_empty(), "{unknown:?}");
+    let config = load(&Flags::default(), &examples).expect("valid variables");
+    assert!(matches!(config.database, Database::Postgres(_)) && config.key.is_some());
+}
