@@ -28,6 +28,7 @@ const STORAGE: House = House {
         "redelivery",
         "reports",
         "admin",
+        "fixtures",
     ],
 };
 const API: House = House {

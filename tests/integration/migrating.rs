@@ -201,7 +201,7 @@ fn a_version_that_is_rolled_back_refuses_newer_tables() {
 }
 
 #[test]
-fn a_version_whose_tables_were_only_added_to_starts_meanwhile_and_afterwards() {
+fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
     for site in [Site::sqlite(), Site::postgres()] {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let open = || {

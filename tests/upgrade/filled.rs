@@ -34,7 +34,7 @@ pub struct Filled {
     /// An endpoint that refuses everything until after the upgrade.
     refusing: Receiver,
     /// An endpoint whose only delivery is given up before the upgrade, with the id of its destination.
-    given_up: (Receiver, String),
+    failing: (Receiver, String),
     /// The message about the purchase on hold.
     held: String,
     /// A link to sign in to the dashboard.
@@ -54,7 +54,7 @@ impl Filled {
         let events = ["purchase.updated", "user.*", "device.*"].map(str::to_owned);
         world.add_destination(&refusing, &events).await;
         refusing.refuse().await;
-        let given_up = given_up(world).await;
+        let failing = failing(world).await;
         let devices = Devices::with_key(&world.api, &text(&platform, "publishable_key"));
         drop(devices.login(DEVICE, ANNA).await.ok());
         let bought = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
@@ -68,7 +68,7 @@ impl Filled {
         let link = json!({ "name": "Otto", "role": "support" });
         let link = text(&world.api.post("/v1/sign-in-links", &link).await.ok(), "path");
         let [platform_id, notification_url] = ["id", "notification_url"].map(|name| text(&platform, name));
-        let filled = Self { rvs, platform_id, notification_url, refusing, given_up, held, link };
+        let filled = Self { rvs, platform_id, notification_url, refusing, failing, held, link };
         assert_eq!(filled.import(world, IMPORTED / 2).await["accepted"], IMPORTED / 2);
         filled
     }
@@ -88,7 +88,7 @@ impl Filled {
         drop(act(world, "held", "release").await);
         world.wait_acked("held", 1).await;
         self.refusing.accept().await;
-        let (receiver, id) = &self.given_up;
+        let (receiver, id) = &self.failing;
         let again = json!({ "failed": true, "destination_id": id, "now": true, "reason": "its endpoint is mended" });
         drop(world.api.post("/v1/resends", &again).await.ok());
         world.wait_delivery(id, "given-up", PURCHASED, "delivered").await;
@@ -140,7 +140,7 @@ impl Filled {
 }
 
 /// Adds a destination whose first delivery fails for the last time, and whose endpoint then answers.
-async fn given_up(world: &mut World) -> (Receiver, String) {
+async fn failing(world: &mut World) -> (Receiver, String) {
     let mut receiver = Receiver::start().await;
     receiver.refuse().await;
     let fields = json!({

@@ -190,7 +190,7 @@ impl Site {
     fn names(&mut self) -> Vec<&'static str> {
         let all: &[&str] = match self.world.installation.backend() {
             Backend::Sqlite => &["run"],
-            Backend::Postgres | Backend::SyncedPostgres => &["serve-a", "worker-a", "serve-b", "worker-b"],
+            _ => &["serve-a", "worker-a", "serve-b", "worker-b"],
         };
         all[..self.world.processes().len()].to_vec()
     }

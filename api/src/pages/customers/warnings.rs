@@ -44,7 +44,7 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
 /// The events of a customer that a destination does not have.
 struct Missing<'a> {
     pending: Option<&'a PendingDeliveries>,
-    /// Of each type the newest event of a purchase, if it failed.
+    /// Of each type the latest event of a purchase, if it failed.
     failed: Vec<&'a DeliveryView>,
     /// Whether these are of all purchases of the customer.
     is_all: bool,

@@ -65,7 +65,7 @@ impl Migration {
     fn of(version: String, name: &str, text: &str, is_shared: bool) -> Result<Self, Error> {
         let text = for_database(text, is_shared);
         let name = format!("{version} {name}");
-        let Some(Step { table, work, from }) = parsed(&text, is_shared) else {
+        let Some(Text { table, work, from }) = parsed(&text, is_shared) else {
             return Err(Error::corrupt(format!("the migration {name} is not written as its first line announces")));
         };
         Ok(Self { version, name, table, work, from: from.unwrap_or_else(release), fingerprint: sha256(&text) })
@@ -79,7 +79,7 @@ pub fn release() -> Version {
 
 /// What a text says about itself.
 #[derive(Debug, PartialEq, Eq)]
-struct Step {
+struct Text {
     table: Option<String>,
     work: Work,
     from: Option<Version>,
@@ -100,9 +100,9 @@ fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
 }
 
 /// Reads a text; `None` if it is malformed.
-fn parsed(text: &str, is_shared: bool) -> Option<Step> {
+fn parsed(text: &str, is_shared: bool) -> Option<Text> {
     let Some(step) = text.lines().next().and_then(|line| line.strip_prefix("--step ")) else {
-        return Some(Step { table: None, work: Work::Script(text.to_owned()), from: None });
+        return Some(Text { table: None, work: Work::Script(text.to_owned()), from: None });
     };
     let (step, from) = match step.split_once(" from ") {
         Some((step, from)) => (step, Some(from.trim().parse().ok()?)),
@@ -122,7 +122,7 @@ fn parsed(text: &str, is_shared: bool) -> Option<Step> {
         }
         _ => return None,
     };
-    Some(Step { table: table.map(|table| (*table).to_owned()), work, from })
+    Some(Text { table: table.map(|table| (*table).to_owned()), work, from })
 }
 
 fn index(create: &str, is_shared: bool) -> Option<Work> {
@@ -178,15 +178,15 @@ mod tests {
         let statement = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
         let work = Work::Index { name: "notes_at".to_owned(), statement };
         let table = Some("notes".to_owned());
-        assert_eq!(parsed(index, true), Some(Step { table: table.clone(), work, from: None }));
+        assert_eq!(parsed(index, true), Some(Text { table: table.clone(), work, from: None }));
         let batches = "--step batches notes 500 from 0.2.0\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
         let [count, change] = ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
         let work = Work::Batches { count, change, rows: 500 };
-        assert_eq!(parsed(batches, false), Some(Step { table, work, from: Some(Version::new(0, 2, 0)) }));
+        assert_eq!(parsed(batches, false), Some(Text { table, work, from: Some(Version::new(0, 2, 0)) }));
         let bare = "-- A table.\nCREATE TABLE notes (at BIGINT);\n".to_owned();
         let additive = format!("--step script from 0.1.0\n{bare}");
         for (text, from) in [(bare, None), (additive, Some(Version::new(0, 1, 0)))] {
-            assert_eq!(parsed(&text, true), Some(Step { table: None, work: Work::Script(text.clone()), from }));
+            assert_eq!(parsed(&text, true), Some(Text { table: None, work: Work::Script(text.clone()), from }));
         }
         let few = ["--step batches notes 0\nA;B;", "--step batches notes 5\nA;"];
         for wrong in ["--step index notes\nSELECT 1;", few[0], few[1], "--step script notes from 1\nA;"] {
