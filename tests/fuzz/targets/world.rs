@@ -20,6 +20,7 @@ use futures::future::BoxFuture;
 use protocols::http::Reply;
 use serde_json::{Value, json};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use storage::{Config, Database, Key, Store};
@@ -59,7 +60,8 @@ pub struct World {
     /// The publishable key of the platform.
     pub device_key: String,
     left: u32,
-    folder: Folder,
+    /// Removed with the world, or at the end of the process.
+    folder: PathBuf,
 }
 
 #[derive(Debug)]
@@ -120,11 +122,17 @@ impl Fetch for Willing {
     }
 }
 
+impl Drop for World {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+}
+
 impl World {
     fn new() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let folder = Folder::new("fuzz");
-        let file = folder.path().join("settle.sqlite");
+        let folder = Folder::of_process("fuzz");
+        let file = folder.join("settle.sqlite");
         template::sqlite(&file);
         let database = Database::Sqlite(file);
         let config = Config { database: database.clone(), key: Key::new([7; 32]), clock: now };
@@ -181,7 +189,7 @@ impl World {
     }
 
     fn database(&self) -> Database {
-        Database::Sqlite(self.folder.path().join("settle.sqlite"))
+        Database::Sqlite(self.folder.join("settle.sqlite"))
     }
 
     pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
