@@ -262,7 +262,7 @@ fn edge(store: Store) -> Shared {
         devices: Devices::new(&config.devices),
         allowed: api::allowed(&config),
         send: Arc::new(move |_| async move { failed() }.boxed()),
-        tested: Default::default(),
+        test_quota: Default::default(),
         admin_token: secrecy::SecretString::from(TOKEN),
         keys: Keys::new(Refusals::new(NonZeroU32::MAX, Duration::from_nanos(1))),
         public_url: "https://settle.example.com/base/".parse().expect("a URL"),
