@@ -149,7 +149,7 @@ fn notification(kind: u8, at: u8, latest: Timestamp) -> Notification {
         store_type: format!("{kind:?}"),
         store_time: date(Some(&at)).unwrap_or_default().min(latest),
         app_user_id: Some("customer".to_owned()),
-        related_receipt_id: (at % 7 == 0).then(|| "other".to_owned()),
+        related_receipt_id: at.is_multiple_of(7).then(|| "other".to_owned()),
         is_test: false,
     }
 }
