@@ -97,12 +97,16 @@ pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> 
 /// Writes the folder of a release, with samples from what tests collected in a folder. Returns its path.
 ///
 /// # Errors
-/// When the changelog has its date, or there are no samples.
+/// When the changelog has its date, there are no samples, or a column with JSON is not known.
 pub fn freeze(version: &str, collected: &Path) -> anyhow::Result<PathBuf> {
     let changelog = std::fs::read_to_string(documents::root().join("CHANGELOG.md"))?;
     let own = folder().join(version);
     if own.exists() && published(&changelog).contains(&version) {
         bail!("{version} is released: {} stays as it is", own.display());
+    }
+    let unlisted = std::fs::read_to_string(collected.join(samples::UNLISTED))?;
+    if let Some(place) = unlisted.lines().next() {
+        bail!("{place} holds JSON: add it to JSON_COLUMNS, or to those that nothing reads (harness/samples.rs)");
     }
     drop(std::fs::remove_dir_all(&own));
     let [of_schemas, of_samples] = ["schemas", "samples"].map(|part| own.join(part));

@@ -197,7 +197,7 @@ fn a_price_and_its_refund_are_two_entries_as_they_were_reported() {
 }
 
 #[test]
-fn a_charge_with_another_price_confirms_a_payment_once_it_is_booked() {
+fn a_charge_with_another_price_confirms_once_it_is_booked() {
     let booked = [paid(1, Some("9.99")), paid(2, Some("9.99")), paid(3, Some("9.99")), paid(4, Some("9.99"))];
     let other = sale("t2", Charge, 60, "7.99");
     let unrated = in_currency(sale("t3", Charge, 90, "9.99"), "EUR", None);
