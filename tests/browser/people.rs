@@ -101,8 +101,11 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     let shown = browser.run("return JSON.stringify([client.state(), client.device])").await.to_string();
     assert!(!shown.contains(&secret), "{shown}");
     assert_eq!(browser.run("return JSON.parse(localStorage['settle.device']).secret").await, json!(secret));
+    assert_eq!(browser.run(&outcome("entitlements()")).await["is_current"], json!(true));
     gate.set(Way::Closed);
     assert_eq!(browser.run(&outcome("login('bob')")).await, 0, "it fails, and is not repeated");
+    assert_eq!(browser.run(&outcome("entitlements()")).await["is_current"], json!(false), "nobody else logged in");
+    assert_eq!(browser.run(&outcome("logout()")).await, 0);
     assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "those of another user are forgotten");
     browser.quit().await;
 }

@@ -95,8 +95,11 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     assert!(!state.to_string().contains(&secret), "{state}");
     let stored = std::fs::read_to_string(folder.path().join("device")).expect("the device's file");
     assert!(stored.contains(&secret), "{stored}");
+    assert_eq!(app.run("entitlements")["is_current"], json!(true));
     gate.set(Way::Closed);
     assert_eq!(app.run("login bob")["status"], 0, "it fails, and is not repeated");
+    assert_eq!(app.run("entitlements")["is_current"], json!(false), "nobody else logged in");
+    assert_eq!(app.run("logout")["status"], 0);
     assert_eq!(app.run("entitlements")["status"], 0, "those of another user are forgotten");
 }
 

@@ -29,13 +29,14 @@ const MEMOS: (&str, &str) =
     ("29981231000000_memos", "--step script from 0.1.0\nCREATE TABLE memos (id BIGINT NOT NULL PRIMARY KEY);\n");
 const LENGTHS: (&str, &str) = (
     "29990102000000_lengths",
-    "--step batches notes 100\n\
+    "--step batches notes 100 from 99.0.0\n\
      SELECT COUNT(*) AS value FROM notes WHERE length IS NULL;\n\
      UPDATE notes SET length = LENGTH(body) WHERE id IN (SELECT id FROM notes WHERE length IS NULL LIMIT ?);\n",
 );
-const KIND: (&str, &str) = ("29990103000000_kind", "--step script notes\nALTER TABLE notes ADD COLUMN kind TEXT;\n");
+const KIND: (&str, &str) =
+    ("29990103000000_kind", "--step script notes from 99.0.0\nALTER TABLE notes ADD COLUMN kind TEXT;\n");
 const BY_LENGTH: (&str, &str) =
-    ("29990104000000_by_length", "--step index notes\nCREATE INDEX notes_by_length ON notes (length);\n");
+    ("29990104000000_by_length", "--step index notes from 99.0.0\nCREATE INDEX notes_by_length ON notes (length);\n");
 
 /// A database, and the migrations of a later version.
 struct Site {
@@ -224,6 +225,14 @@ fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
         open();
         let again = refused(&mut site.older(&["migrate"]));
         assert!(again.status.success() && stdout_of(&again).contains("up to date"), "{}", stdout_of(&again));
+        // Of two releases that both add to the tables, neither applies its steps after those of the other.
+        let memos = site.planted().join(format!("{}.sql", MEMOS.0));
+        std::fs::remove_file(&memos).expect("a migration that the other release lacks");
+        site.plant(("29981230000000_other", "--step script from 0.1.0\nCREATE TABLE others (id BIGINT);\n"));
+        let other = "its tables have steps that this settle does not know, and lack others";
+        check_failure(&refused(&mut site.newer(&["migrate"], "")), &[other]);
+        std::fs::remove_file(site.planted().join("29981230000000_other.sql")).expect("the other one's migration");
+        site.plant(MEMOS);
         // A release goes on as long as no step is too new for it.
         site.plant(NOTES);
         site.succeeds(&[]);
@@ -234,7 +243,7 @@ fn a_version_starts_on_tables_that_a_later_one_only_adds_to() {
 #[test]
 fn a_unique_index_that_cannot_be_built_is_not_left_behind() {
     let [_, site] = Site::both();
-    site.plant((BY_LENGTH.0, "--step index notes\nCREATE UNIQUE INDEX notes_by_length ON notes (body);\n"));
+    site.plant((BY_LENGTH.0, "--step index notes from 99.0.0\nCREATE UNIQUE INDEX notes_by_length ON notes (body);\n"));
     let failed = refused(&mut site.newer(&["migrate"], ""));
     check_failure(&failed, &["the unique index notes_by_length cannot be built: rows are equal"]);
     assert_eq!(site.raw().number("SELECT COUNT(*) AS value FROM pg_indexes WHERE indexname = 'notes_by_length'"), 0);
@@ -334,8 +343,7 @@ fn a_step_that_waits_for_a_lock_holds_nobody_up() {
 fn a_deadlock_with_another_session_is_tried_again() {
     let [_, site] = Site::both();
     site.raw().run("CREATE TABLE drafts (id BIGINT NOT NULL PRIMARY KEY)");
-    let text =
-        "--step script notes\nALTER TABLE drafts ADD COLUMN kind TEXT;\nALTER TABLE notes ADD COLUMN kind TEXT;\n";
+    let text = "--step script notes from 99.0.0\nALTER TABLE drafts ADD COLUMN kind TEXT;\nALTER TABLE notes ADD COLUMN kind TEXT;\n";
     site.plant((KIND.0, text));
     // Nearly as long as a step waits for a lock: the other session has this time to close the circle.
     let late = "format('ALTER DATABASE %I SET deadlock_timeout = 1500', current_database())";

@@ -9,12 +9,16 @@ use system_tests::folder::Folder;
 use system_tests::http::{Api, text};
 use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures};
 use system_tests::process::{self, Backend, Process};
+use system_tests::raw::Raw;
 use system_tests::world::{SOON, Setting, World};
 use system_tests::{ports, wait};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
 
+/// Number of planted migrations that are applied, and whose column has its values.
+const APPLIED: &str = "SELECT COUNT(*) AS value FROM fingerprints
+    WHERE version LIKE '2999%' AND EXISTS (SELECT 1 FROM purchases WHERE planted = 1)";
 /// The name of the markers of `patched`.
 const PATCH: &str = "core_patch";
 
@@ -171,6 +175,8 @@ impl Site {
         world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
         filled.check(&mut world).await;
         let settled = settled(&world).await;
+        let applied = Raw::of(&world.installation.stored_in()).number(APPLIED);
+        assert_eq!(usize::try_from(applied), Ok(MIGRATIONS.len()), "the planted migrations");
         println!("settled {:.1?} after the last message", finished_at.elapsed());
         for (receipt_id, count) in &settled {
             world.check_revisions(receipt_id, *count).await.unwrap_or_else(|broken| panic!("{broken}"));

@@ -1,3 +1,4 @@
+--step script from 0.1.0
 -- Times are microseconds since 1970, ids are text, JSON is text: the same in both databases.
 
 CREATE TABLE installation (

@@ -22,6 +22,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub const RECOVERED: Duration = Duration::from_secs(180);
 /// Number of messages and of webhooks that show that all goes on.
 const ENOUGH: usize = 20;
+/// How long a message is repeated; more means that it is not accepted at all.
+const ACCEPTED: Duration = Duration::from_secs(300);
 /// The pause before a message is repeated. SNS pauses longer; then fewer would be sent in an outage.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -124,6 +126,7 @@ async fn send(shared: Arc<Shared>, number: usize, due: Instant) {
             Ok(Err(_)) => "no connection".to_owned(),
             Err(_) => "no answer".to_owned(),
         });
+        assert!(due.elapsed() < ACCEPTED, "{receipt_id} is not accepted: {failures:?}");
         wait::pass(PAUSE).await;
     }
     let one = Accepted { message_id: message.id, receipt_id, due, accepted_at: Instant::now(), failures };
@@ -189,7 +192,9 @@ fn arrivals(accepted: &[Accepted], of: Arrivals<'_>) -> Vec<(Instant, Duration)>
             if of_purchase.get(at + 1).is_some_and(|next| next.accepted_at < quiet_at) {
                 continue;
             }
-            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= message.accepted_at);
+            // One that comes earlier is of the window before.
+            let earliest = message.accepted_at + window / 2;
+            let next = webhooks.get(&key).into_iter().flatten().find(|arrived| **arrived >= earliest);
             let lag = next.map(|arrived| arrived.saturating_duration_since(quiet_at));
             found.extend(lag.map(|lag| (message.due, lag)));
         }

@@ -307,7 +307,11 @@ public final class SettleClient implements Closeable {
     public String logout() throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
         body.put("device", device);
-        return string(changeUser("logout", body), "device_user_id");
+        synchronized (turn) {
+            // Also without an answer: nobody else sees them.
+            files.remove("entitlements");
+            return string(changeUser("logout", body), "device_user_id");
+        }
     }
 
     private Map<String, Object> changeUser(String action, Map<String, Object> body) throws RequestError {

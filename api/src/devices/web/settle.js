@@ -521,6 +521,8 @@
 
     /** @returns {Promise<Settle.Logout>} */
     logout() {
+      // Also without an answer: nobody else sees them.
+      this.store.remove("entitlements");
       return this.changeUser("logout", { device: this.device });
     }
 

@@ -1,14 +1,14 @@
 //! The migrations: the text of each, for one of the databases, and how it is applied.
 //!
-//! A text is a file of `migrations/`. Its first line may be one of these, else it is a script that touches no stored row:
+//! A text is a file of `migrations/`. Its first line is one of these:
 //!
-//! - `--step script [TABLE]`: statements that are run in one transaction, and touch the rows of this table;
+//! - `--step script [TABLE]`: statements that are run in one transaction, and touch the rows of this table, if any;
 //! - `--step index TABLE`: one `CREATE INDEX name ON …`, which blocks no writer;
 //! - `--step batches TABLE ROWS`: a statement that counts rows as `value`, and one that changes at most `?` of them, so
 //!   that it counts them no more. It is repeated until nothing is left, each time in a transaction.
 //!
-//! It may end with `from VERSION`: the oldest release that works with the tables after this step. Without it that is the
-//! release that applies it. A step that only adds to the tables leaves the previous release at work.
+//! It ends with `from VERSION`: the oldest release that works with the tables after this step. A step that only adds to the
+//! tables leaves the previous release at work.
 //!
 //! A line that begins with one of [`MARKS`] is for that database alone.
 
@@ -68,7 +68,7 @@ impl Migration {
         let Some(Text { table, work, from }) = parsed(&text, is_shared) else {
             return Err(Error::corrupt(format!("the migration {name} is not written as its first line announces")));
         };
-        Ok(Self { version, name, table, work, from: from.unwrap_or_else(release), fingerprint: sha256(&text) })
+        Ok(Self { version, name, table, work, from, fingerprint: sha256(&text) })
     }
 }
 
@@ -82,7 +82,7 @@ pub fn release() -> Version {
 struct Text {
     table: Option<String>,
     work: Work,
-    from: Option<Version>,
+    from: Version,
 }
 
 /// The lines for one of the databases, without their marks.
@@ -101,13 +101,8 @@ fn unmarked<'t>(line: &'t str, own: &str) -> Option<&'t str> {
 
 /// Reads a text; `None` if it is malformed.
 fn parsed(text: &str, is_shared: bool) -> Option<Text> {
-    let Some(step) = text.lines().next().and_then(|line| line.strip_prefix("--step ")) else {
-        return Some(Text { table: None, work: Work::Script(text.to_owned()), from: None });
-    };
-    let (step, from) = match step.split_once(" from ") {
-        Some((step, from)) => (step, Some(from.trim().parse().ok()?)),
-        None => (step, None),
-    };
+    let (step, from) = text.lines().next()?.strip_prefix("--step ")?.split_once(" from ")?;
+    let from = from.trim().parse().ok()?;
     let parts: Vec<&str> = step.split_whitespace().collect();
     let code: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
     let code = code.join("\n");
@@ -174,23 +169,22 @@ mod tests {
 
     #[test]
     fn a_step_is_read_from_the_first_line() {
-        let index = "--step index notes\n-- For lists.\nCREATE UNIQUE INDEX notes_at ON notes (at);\n";
+        let index = "--step index notes from 0.1.0\n-- For lists.\nCREATE UNIQUE INDEX notes_at ON notes (at);\n";
         let statement = "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS notes_at ON notes (at)".to_owned();
         let work = Work::Index { name: "notes_at".to_owned(), statement };
         let table = Some("notes".to_owned());
-        assert_eq!(parsed(index, true), Some(Text { table: table.clone(), work, from: None }));
+        assert_eq!(parsed(index, true), Some(Text { table: table.clone(), work, from: Version::new(0, 1, 0) }));
         let batches = "--step batches notes 500 from 0.2.0\nSELECT 1 AS value;\nUPDATE notes SET a = 1 LIMIT ?;\n";
         let [count, change] = ["SELECT 1 AS value", "UPDATE notes SET a = 1 LIMIT ?"].map(str::to_owned);
         let work = Work::Batches { count, change, rows: 500 };
-        assert_eq!(parsed(batches, false), Some(Text { table, work, from: Some(Version::new(0, 2, 0)) }));
-        let bare = "-- A table.\nCREATE TABLE notes (at BIGINT);\n".to_owned();
-        let additive = format!("--step script from 0.1.0\n{bare}");
-        for (text, from) in [(bare, None), (additive, Some(Version::new(0, 1, 0)))] {
-            assert_eq!(parsed(&text, true), Some(Text { table: None, work: Work::Script(text.clone()), from }));
+        assert_eq!(parsed(batches, false), Some(Text { table, work, from: Version::new(0, 2, 0) }));
+        let script = "--step script from 0.1.0\n-- A table.\nCREATE TABLE notes (at BIGINT);\n";
+        let work = Work::Script(script.to_owned());
+        assert_eq!(parsed(script, true), Some(Text { table: None, work, from: Version::new(0, 1, 0) }));
+        let steps = ["index notes from 0.1.0", "batches notes 0 from 0.1.0", "script notes from 1", "script notes"];
+        for wrong in steps.map(|step| format!("--step {step}\nSELECT 1;\nSELECT 2;\n")) {
+            assert_eq!(parsed(&wrong, true), None, "{wrong}");
         }
-        let few = ["--step batches notes 0\nA;B;", "--step batches notes 5\nA;"];
-        for wrong in ["--step index notes\nSELECT 1;", few[0], few[1], "--step script notes from 1\nA;"] {
-            assert_eq!(parsed(wrong, true), None, "{wrong}");
-        }
+        assert_eq!(parsed("-- A table.\nCREATE TABLE notes (at BIGINT);\n", true), None, "it names no step");
     }
 }

@@ -30,6 +30,9 @@ const OTHER_BUILD: &str = "its tables are those of another build of settle, and 
 /// What to do about tables of the past.
 const OLDER: &str =
     "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
+/// What to do about tables that two releases changed, of which neither knows the other's changes.
+const OTHER_LINE: &str = "its tables have steps that this settle does not know, and lack others that it needs: run the \
+    release that applied them, or a later one";
 /// What to do where there are no tables.
 const EMPTY: &str = "it has no tables of settle: run `settle migrate`";
 
@@ -135,19 +138,20 @@ fn rows(connection: &mut AnyConnection, table: &str) -> Result<(Option<i64>, boo
 /// The migrations that were not applied.
 ///
 /// # Errors
-/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with.
+/// [`Error::Corrupt`] when an applied one is of another build, or of a release whose tables this one does not work with, or
+/// when it would be applied after one that this release does not know.
 fn missing<'m>(connection: &mut AnyConnection, migrations: &'m [Migration]) -> Result<Vec<&'m Migration>, Error> {
     let applied = applied(connection)?;
-    let is_later = |version: &str| !migrations.iter().any(|known| known.version == version);
-    for (_, later) in applied.iter().filter(|(version, _)| is_later(version)) {
-        refuse_if_newer(&later.oldest)?;
-    }
+    let is_unknown = |version: &str| !migrations.iter().any(|known| known.version == version);
+    let unknown: Vec<_> = applied.values().filter(|one| is_unknown(&one.version)).collect();
+    unknown.iter().try_for_each(|one| refuse_if_newer(&one.oldest))?;
     let is_other =
         |known: &Migration| applied.get(&known.version).is_some_and(|stored| stored.sha256 != known.fingerprint);
     if migrations.iter().any(is_other) {
         return Err(Error::corrupt(OTHER_BUILD));
     }
-    Ok(migrations.iter().filter(|known| !applied.contains_key(&known.version)).collect())
+    let missing: Vec<_> = migrations.iter().filter(|known| !applied.contains_key(&known.version)).collect();
+    if unknown.is_empty() || missing.is_empty() { Ok(missing) } else { Err(Error::corrupt(OTHER_LINE)) }
 }
 
 /// Refuses tables with which releases before `oldest` do not work, if this program is one.
