@@ -39,8 +39,11 @@ pub fn collect(database: &Database, folder: &Path) {
     }
     for column in JSON_COLUMNS {
         let JsonColumn { table, column: name, .. } = column;
+        // A message that nobody could read is stored as it came.
+        let of = if table == "notifications" { "collapse_key IS NOT NULL" } else { "1 = 1" };
         let texts = raw.texts(&format!(
-            "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' LIMIT {PER_WORLD}"
+            "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
+                LIMIT {PER_WORLD}"
         ));
         append(folder, &file_name(&column), texts);
     }
