@@ -74,7 +74,7 @@ impl Filled {
     }
 
     /// Ends everything, with the later release or after it, and checks the ends.
-    pub async fn check(mut self, world: &mut World) {
+    pub async fn check(&mut self, world: &mut World) {
         let answer = self.import(world, IMPORTED).await;
         let before =
             answer["known"].as_u64().zip(answer["waiting"].as_u64()).map(|(settled, waiting)| settled + waiting);
@@ -88,11 +88,10 @@ impl Filled {
         drop(act(world, "held", "release").await);
         world.wait_acked("held", 1).await;
         self.refusing.accept().await;
-        let (receiver, id) = &self.failing;
+        let id = &self.failing.1;
         let again = json!({ "failed": true, "destination_id": id, "now": true, "reason": "its endpoint is mended" });
         drop(world.api.post("/v1/resends", &again).await.ok());
         world.wait_delivery(id, "given-up", PURCHASED, "delivered").await;
-        receiver.check();
         let link = format!("{}{}", world.installation.url(), self.link);
         let shown = http::send_raw(Method::GET, &link, &[], Vec::new()).await.map(|answer| answer.status);
         assert_eq!(shown, Ok(200), "a link to sign in");
@@ -103,6 +102,14 @@ impl Filled {
             if state["settled"] == IMPORTED { Ok(()) } else { Err(state.to_string()) }
         })
         .await;
+    }
+
+    /// Checks what the endpoints got beside that of the world, once nothing is pending.
+    pub fn check_received(&self) {
+        for receiver in [&self.refusing, &self.failing.0] {
+            receiver.check();
+            receiver.check_no_duplicates().unwrap_or_else(|broken| panic!("{broken}"));
+        }
     }
 
     /// The store answers about the receipt of the device from now on, and notifies the purchase.

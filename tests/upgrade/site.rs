@@ -169,7 +169,7 @@ impl Site {
 
     /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
     pub async fn finish(self) {
-        let Self { mut world, filled, store, phases, has_changed, .. } = self;
+        let Self { mut world, mut filled, store, phases, has_changed, .. } = self;
         let accepted = store.finish().await;
         let finished_at = Instant::now();
         world.expect_outcomes(accepted.iter().map(|message| message.message_id.clone()));
@@ -191,6 +191,7 @@ impl Site {
         println!("{changed} of {PURCHASES} purchases have a run with the planted change");
         assert_eq!(changed > 0, has_changed, "the planted change of a workflow");
         world.finish().await;
+        filled.check_received();
     }
 
     fn names(&mut self) -> Vec<&'static str> {
