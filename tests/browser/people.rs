@@ -101,6 +101,7 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     let shown = browser.run("return JSON.stringify([client.state(), client.device])").await.to_string();
     assert!(!shown.contains(&secret), "{shown}");
     assert_eq!(browser.run("return JSON.parse(localStorage['settle.device']).secret").await, json!(secret));
+    gate.answer(ENTITLEMENTS, [ok(entitled())]);
     assert_eq!(browser.run(&outcome("entitlements()")).await["is_current"], json!(true));
     gate.set(Way::Closed);
     assert_eq!(browser.run(&outcome("login('bob')")).await, 0, "it fails, and is not repeated");

@@ -95,6 +95,7 @@ async fn what_happened_before_a_login_is_reported_before_it() {
     assert!(!state.to_string().contains(&secret), "{state}");
     let stored = std::fs::read_to_string(folder.path().join("device")).expect("the device's file");
     assert!(stored.contains(&secret), "{stored}");
+    gate.answer(ENTITLEMENTS, [ok(entitled())]);
     assert_eq!(app.run("entitlements")["is_current"], json!(true));
     gate.set(Way::Closed);
     assert_eq!(app.run("login bob")["status"], 0, "it fails, and is not repeated");
