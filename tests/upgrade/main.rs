@@ -51,7 +51,7 @@ async fn a_rolling_upgrade_loses_and_doubles_nothing() {
         site.phase(&crashed, async |site| site.crash(name, Release::Earlier).await).await;
     }
     site.phase("worker-a upgraded", async |site| site.replace("worker-a", Release::Later).await).await;
-    // Its runs go to a worker that cannot continue them, until it is back.
+    // Its runs may go to a worker that cannot continue them, until it is back.
     site.phase("worker-a crashed", async |site| site.crash("worker-a", Release::Later).await).await;
     for name in ["serve-a", "worker-b", "serve-b"] {
         site.phase(&format!("{name} upgraded"), async |site| site.replace(name, Release::Later).await).await;
