@@ -21,12 +21,14 @@ use temporalio_common::protos::temporal::api::workflow::v1::{
 };
 use temporalio_common::protos::temporal::api::workflowservice::v1::{
     DescribeWorkflowExecutionRequest, DescribeWorkflowExecutionResponse, ListWorkflowExecutionsRequest,
-    StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest, UpdateWorkflowExecutionOptionsRequest,
+    ListWorkflowExecutionsResponse, StartWorkflowExecutionRequest, TerminateWorkflowExecutionRequest,
+    UpdateWorkflowExecutionOptionsRequest,
 };
 
-/// How long the list of workflows may lag behind the workflows themselves.
+/// How long the list of workflows may lag behind the workflows themselves, and how long a busy server, of which hundreds of
+/// runs were just terminated, may not list at all.
 const VISIBLE: Duration = Duration::from_secs(600);
-/// Time limit for one page of that list, on a busy server of which hundreds of runs were just terminated.
+/// Time limit for one attempt to read a page of that list.
 const LISTED: Duration = Duration::from_secs(60);
 
 fn execution(workflow_id: &str) -> WorkflowExecution {
@@ -140,15 +142,29 @@ impl Temporal {
                 page_size: 1000,
                 next_page_token,
             };
-            let mut request = request.into_request();
-            request.set_timeout(LISTED);
-            let page = self.service().list_workflow_executions(request).await.expect("a list").into_inner();
+            let page = self.page(&request).await;
             found.extend(page.executions);
             next_page_token = page.next_page_token;
             if next_page_token.is_empty() {
                 return found;
             }
         }
+    }
+
+    async fn page(&self, request: &ListWorkflowExecutionsRequest) -> ListWorkflowExecutionsResponse {
+        let page = wait::until(VISIBLE, "a list of runs", async || {
+            let mut request = request.clone().into_request();
+            request.set_timeout(LISTED);
+            match self.service().list_workflow_executions(request).await {
+                Ok(page) => Ok(Ok(page.into_inner())),
+                // The client's own limit is `Cancelled`, the server's is one of the others.
+                Err(late) if matches!(late.code(), Code::Cancelled | Code::DeadlineExceeded | Code::Unavailable) => {
+                    Err(late.to_string())
+                }
+                Err(refused) => Ok(Err(refused)),
+            }
+        });
+        page.await.expect("a query that is not refused")
     }
 
     /// All runs of a workflow id, newest first.
