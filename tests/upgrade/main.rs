@@ -42,10 +42,6 @@ async fn an_upgrade_at_once_on_postgresql_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_loses_and_doubles_nothing() {
-        &system_tests::documents::root().join("tests/released/0.1.0/stored"),
-        system_tests::stored::schemas(),
-    )
-    .unwrap();
     let mut site = Site::start(Backend::Postgres).await;
     site.phase("the earlier release", async |site| site.pass(CALM).await).await;
     site.phase("migrated", async |site| site.migrate()).await;
