@@ -81,7 +81,7 @@ pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
 pub use people::reviews::Review;
-pub use people::transfers::{MovedRows, Transfer};
+pub use people::transfers::{MAX_TRANSFERS, MovedRows, Transfer};
 pub use purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
