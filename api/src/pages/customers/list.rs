@@ -92,7 +92,7 @@ pub const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "First payment after a plan change",
+        EntryKind::PlanChange => "First payment of a new plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
         EntryKind::Correction => "Price correction (no refund)",
@@ -130,7 +130,7 @@ pub const fn unknown(why: UnknownPrice) -> &'static str {
 
 #[cfg(test)]
 pub mod tests {
-    use super::source;
+    use super::{kind, source};
     use domain::payment::EntryKind;
     use domain::{CollapseKey, Environment, EventId};
     use storage::PaymentView;
@@ -156,6 +156,12 @@ pub mod tests {
             environment: Environment::Production,
             created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
         }
+    }
+
+    #[test]
+    fn a_new_plan_needs_no_change_of_the_former_one() {
+        // So is a purchase beside another one with a shared entitlement.
+        assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
     }
 
     #[test]
