@@ -36,7 +36,14 @@ public final class App {
                 .clock(() -> System.currentTimeMillis() + clockError)
                 .receipts(() -> receipts(line))
                 .listener(new Notices());
-        try (SettleClient client = SettleClient.start(options)) {
+        SettleClient started;
+        try {
+            started = SettleClient.start(options);
+        } catch (IllegalStateException refused) {
+            System.out.println(quoted("refused"));
+            return;
+        }
+        try (SettleClient client = started) {
             System.out.println(quoted("started"));
             BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
             for (String command = in.readLine(); command != null; command = in.readLine()) {

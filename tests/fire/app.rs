@@ -52,14 +52,20 @@ impl App {
 
     /// As [`App::start`], with the length of the queue and, if it owns one, a receipt.
     pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
-        Self::spawn(&mut java(Command::new("java"), [url, key], folder, more))
+        Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
+    }
+
+    /// Whether the client of another process may use this folder.
+    pub fn is_refused(url: &str, folder: &Path) -> bool {
+        let app = Self::spawn(&mut java(Command::new("java"), [url, "pk_test"], folder, &["1000"]));
+        app.answer("start") == "refused"
     }
 
     /// As [`App::start`], where a file can have 64 or 128 KiB, by the shell: a longer one is a full disk.
     pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
         let mut shell = Command::new("sh");
         shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh", "java"]);
-        Self::spawn(&mut java(shell, [url, key], folder, &["1000"]))
+        Self::spawn(&mut java(shell, [url, key], folder, &["1000"])).started()
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -71,9 +77,12 @@ impl App {
             let all = BufReader::new(printed).lines().map_while(Result::ok);
             all.take_while(|line| lines.send(line.clone()).is_ok()).for_each(drop);
         });
-        let app = Self { process, commands, answers };
-        assert_eq!(app.answer("start"), "started");
-        app
+        Self { process, commands, answers }
+    }
+
+    fn started(self) -> Self {
+        assert_eq!(self.answer("start"), "started");
+        self
     }
 
     /// Carries out a command of `App.java`, and returns its answer.

@@ -130,8 +130,15 @@ async fn an_app_that_may_store_nothing_reports_from_memory() {
 async fn a_folder_has_one_client() {
     let (gate, folder) = (taking().await, Folder::new("once"));
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
-    assert_eq!(app.run(&format!("twice {}", folder.path().display())), "refused");
-    assert_eq!(app.run(&format!("twice {}", folder.path().join("other").display())), "started");
+    let same = folder.path().join(".");
+    assert_eq!(app.run(&format!("twice {}", same.display())), "refused");
+    // The refused start closes no file of the first client: that would end its lock.
+    assert!(App::is_refused(&gate.url(), folder.path()));
+    for _ in 0..2 {
+        assert_eq!(app.run(&format!("twice {}", folder.path().join("other").display())), "started");
+    }
+    app.kill();
+    assert!(!App::is_refused(&gate.url(), folder.path()));
 }
 
 #[test]

@@ -12,7 +12,6 @@ import java.io.RandomAccessFile;
 import java.net.HttpURLConnection;
 import java.net.MalformedURLException;
 import java.net.URL;
-import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
@@ -22,11 +21,13 @@ import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.Date;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TimeZone;
 import java.util.UUID;
 import java.util.concurrent.Executors;
@@ -379,6 +380,9 @@ public final class SettleClient implements Closeable {
     @Override
     public void close() {
         synchronized (lock) {
+            if (isClosed) {
+                return;
+            }
             isClosed = true;
         }
         worker.shutdownNow();
@@ -1051,29 +1055,52 @@ public final class SettleClient implements Closeable {
 
     /** The client's folder. A file is replaced as a whole, so that it is the earlier or the later one after a crash. */
     private static final class Files {
+        /** The folders of the clients in this process. */
+        private static final Set<File> IN_USE = new HashSet<>();
         final File folder;
+        private final File canonical;
         private RandomAccessFile held;
         private boolean isWorking = true;
 
         Files(File folder) {
             this.folder = folder;
+            this.canonical = canonical(folder);
+            // First, because closing any descriptor of a file ends all locks that the process has on it (POSIX).
+            boolean isFirst;
+            synchronized (IN_USE) {
+                isFirst = IN_USE.add(canonical);
+            }
+            boolean isFree = isFirst && lock();
+            if (isFirst && !isFree) {
+                close();
+            }
+            if (!isFree) {
+                throw new IllegalStateException("another SettleClient uses " + folder);
+            }
+        }
+
+        private static File canonical(File folder) {
+            try {
+                return folder.getCanonicalFile();
+            } catch (IOException failure) {
+                return folder.getAbsoluteFile();
+            }
+        }
+
+        /** Makes the folder, and locks it against other processes. Returns false only if one of them uses it. */
+        private boolean lock() {
             if (!folder.isDirectory() && !folder.mkdirs()) {
                 failed(new IOException(folder + " cannot be created"));
-                return;
+                return true;
             }
-            FileLock taken = null;
             try {
                 held = new RandomAccessFile(new File(folder, "lock"), "rw");
-                taken = held.getChannel().tryLock();
+                return held.getChannel().tryLock() != null;
             } catch (OverlappingFileLockException mistake) {
-                taken = null;
+                return false;
             } catch (IOException failure) {
                 failed(failure);
-                return;
-            }
-            if (taken == null) {
-                close();
-                throw new IllegalStateException("another SettleClient uses " + folder);
+                return true;
             }
         }
 
@@ -1127,6 +1154,9 @@ public final class SettleClient implements Closeable {
                 }
             } catch (IOException failure) {
                 LOG.log(Level.FINE, "the lock", failure);
+            }
+            synchronized (IN_USE) {
+                IN_USE.remove(canonical);
             }
         }
     }
