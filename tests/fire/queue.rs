@@ -127,6 +127,42 @@ async fn an_app_that_may_store_nothing_reports_from_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_neither_replaced_nor_lost() {
+    for name in ["device", "queue"] {
+        let (gate, folder) = (taking().await, Folder::new("unreadable"));
+        let start = || App::start(&gate.url(), "pk_test", folder.path());
+        gate.set(Way::Closed);
+        let mut app = start();
+        app.run("impression before");
+        let device = app.run("state")["device_id"].clone();
+        app.kill();
+        gate.set(Way::Open);
+        let sent = reports(&gate).len();
+        // Nobody reads a link to itself, not even root.
+        let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
+        std::fs::rename(&file, &aside).expect("a file aside");
+        std::os::unix::fs::symlink(&file, &file).expect("a link in its place");
+        let mut app = start();
+        app.run("impression meanwhile");
+        app.run("flush");
+        let state = app.run("state");
+        let waiting = (&json!(2), &json!(false));
+        assert_eq!((&state["queued"], &state["is_persistent"]), waiting, "the session's start, too: {state}");
+        assert_eq!(reports(&gate).len(), sent, "nothing is sent by another device, or before earlier events");
+        assert_eq!(app.run("login anna")["status"], 0);
+        std::fs::rename(&aside, &file).expect("the file is back");
+        app.run("flush");
+        let state = app.run("state");
+        assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "{state}");
+        let sent = reports(&gate).split_off(sent);
+        assert_eq!(sent.iter().flat_map(paywalls).collect::<Vec<_>>(), ["before", "meanwhile"], "{name}");
+        assert!(state["device_id"] == device && sent.iter().all(|one| one.body["device"]["id"] == device), "{sent:?}");
+        app.kill();
+        assert_eq!(queued(&mut start()), 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_has_one_client() {
     let (gate, folder) = (taking().await, Folder::new("once"));
     let mut app = App::start(&gate.url(), "pk_test", folder.path());

@@ -19,6 +19,7 @@ import java.text.ParseException;
 import java.text.SimpleDateFormat;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Date;
 import java.util.HashSet;
@@ -71,9 +72,6 @@ public final class SettleClient implements Closeable {
     private final Options options;
     private final String url;
     private final Files files;
-    private final Map<String, Object> device;
-    /** In each request, and in none of the bodies. */
-    private final String secret;
     private final ScheduledExecutorService worker;
     private final Random jitter = new Random();
 
@@ -82,6 +80,10 @@ public final class SettleClient implements Closeable {
     /** Guards everything below. */
     private final Object lock = new Object();
     private final Queue queue;
+    /** Nullable: its file could not be read yet. Until then nothing is sent. */
+    private volatile Map<String, Object> device;
+    /** In each request, and in none of the bodies. Known with the device. */
+    private volatile String secret;
     /** The device as text while its file cannot be written; nullable. */
     private String unsavedDevice;
     /** Nullable: no session goes on. */
@@ -114,9 +116,6 @@ public final class SettleClient implements Closeable {
         this.options = options;
         this.url = options.url.replaceAll("/+$", "");
         this.files = new Files(options.folder);
-        Map<String, Object> known = identify();
-        this.secret = (String) known.get("secret");
-        this.device = describeDevice(known);
         this.queue = new Queue(files, options.maxQueued);
         this.worker = Executors.newSingleThreadScheduledExecutor(work -> {
             Thread thread = new Thread(work, "settle");
@@ -128,12 +127,39 @@ public final class SettleClient implements Closeable {
             backoffUntil = now;
             closedUntil = now;
             reportsClosedUntil = now;
+            try {
+                load();
+            } catch (IOException unread) {
+                files.failed(unread);
+            }
             schedule(0);
         }
     }
 
-    /** The device of this installation. An id without a secret may never log in, so it gives way to another one. */
-    private Map<String, Object> identify() {
+    /** Reads the device and the queue, unless both were read before. */
+    private void load() throws IOException {
+        synchronized (lock) {
+            loadDevice();
+            queue.load();
+        }
+    }
+
+    private void loadDevice() throws IOException {
+        synchronized (lock) {
+            if (device == null) {
+                Map<String, Object> known = identify();
+                secret = (String) known.get("secret");
+                device = describeDevice(known);
+            }
+        }
+    }
+
+    /**
+     * The device of this installation. An id without a secret may never log in, so it gives way to another one.
+     *
+     * @throws IOException when its file cannot be read: it may be one that is in use for years.
+     */
+    private Map<String, Object> identify() throws IOException {
         Map<String, Object> known = Json.object(files.read("device"));
         boolean isWhole = known != null;
         for (String name : new String[] {"id", "secret", "first_launch"}) {
@@ -293,7 +319,7 @@ public final class SettleClient implements Closeable {
      */
     public Login login(String externalId, String token) throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
-        body.put("device", device);
+        body.put("device", knownDevice());
         body.put("external_id", externalId);
         put(body, "token", token);
         Map<String, Object> answer = changeUser("login", body);
@@ -307,10 +333,10 @@ public final class SettleClient implements Closeable {
      */
     public String logout() throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
-        body.put("device", device);
         synchronized (turn) {
             // Also without an answer: nobody else sees them.
             files.remove("entitlements");
+            body.put("device", knownDevice());
             return string(changeUser("logout", body), "device_user_id");
         }
     }
@@ -341,15 +367,16 @@ public final class SettleClient implements Closeable {
      */
     public Entitlements entitlements() throws RequestError {
         synchronized (turn) {
-            Map<String, Object> known = Json.object(files.read("entitlements"));
+            String id = string(knownDevice(), "id");
+            Map<String, Object> known = knownEntitlements();
             Map<String, Object> body = known == null ? null : Json.asObject(known.get("body"));
-            boolean isKnown = body != null && device.get("id").equals(known.get("device_id"));
+            boolean isKnown = body != null && id.equals(known.get("device_id"));
             try {
-                String path = "/v1/device/entitlements?device_id=" + device.get("id");
+                String path = "/v1/device/entitlements?device_id=" + id;
                 Answer answer = call("GET", path, null, isKnown ? string(known, "etag") : null);
                 if (answer.status == 200) {
                     Map<String, Object> latest = new LinkedHashMap<>();
-                    latest.put("device_id", device.get("id"));
+                    latest.put("device_id", id);
                     latest.put("etag", answer.etag);
                     latest.put("body", answer.body);
                     files.write("entitlements", Json.text(latest));
@@ -368,10 +395,29 @@ public final class SettleClient implements Closeable {
         }
     }
 
+    /** The device whose user the app changes or queries. */
+    private Map<String, Object> knownDevice() throws RequestError {
+        try {
+            loadDevice();
+            return device;
+        } catch (IOException unread) {
+            throw new RequestError(Answer.none(unread));
+        }
+    }
+
+    /** The last answer and its device; nullable. */
+    private Map<String, Object> knownEntitlements() {
+        try {
+            return Json.object(files.read("entitlements"));
+        } catch (IOException unread) {
+            return null;
+        }
+    }
+
     /** What the client holds. */
     public State state() {
         synchronized (lock) {
-            boolean isPersistent = unsavedDevice == null && queue.isPersistent();
+            boolean isPersistent = device != null && unsavedDevice == null && queue.isPersistent();
             return new State(string(device, "id"), sessionId, queue.size(), queue.dropped, isPersistent);
         }
     }
@@ -431,14 +477,24 @@ public final class SettleClient implements Closeable {
         List<Entry> batch;
         String body;
         synchronized (lock) {
-            int envelope = bytes(report(Collections.<Entry>emptyList())).length;
-            batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
-            long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
-            if (isClosed || batch.isEmpty()) {
+            boolean isLoaded = device != null && queue.isLoaded;
+            if (isClosed || (isLoaded && queue.size() == 0)) {
                 return false;
             }
+            long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
             if (wait > 0) {
                 schedule(wait);
+                return false;
+            }
+            try {
+                load();
+            } catch (IOException unread) {
+                putOff(Answer.none(unread));
+                return false;
+            }
+            int envelope = bytes(report(Collections.<Entry>emptyList())).length;
+            batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
+            if (batch.isEmpty()) {
                 return false;
             }
             body = report(batch);
@@ -1000,6 +1056,7 @@ public final class SettleClient implements Closeable {
 
     /** What a client holds. */
     public static final class State {
+        /** Nullable: its file cannot be read. */
         public final String deviceId;
         /** Nullable: no session goes on. */
         public final String sessionId;
@@ -1110,18 +1167,36 @@ public final class SettleClient implements Closeable {
             isWorking = false;
         }
 
-        /** The text of a file; nullable. */
-        String read(String name) {
-            try (FileInputStream in = new FileInputStream(new File(folder, name))) {
+        /**
+         * The text of a file; null if there is none.
+         *
+         * @throws IOException when there may be one, and it cannot be read.
+         */
+        String read(String name) throws IOException {
+            File file = new File(folder, name);
+            try (FileInputStream in = new FileInputStream(file)) {
                 ByteArrayOutputStream all = new ByteArrayOutputStream();
                 byte[] part = new byte[8192];
                 for (int read = in.read(part); read >= 0; read = in.read(part)) {
                     all.write(part, 0, read);
                 }
                 return new String(all.toByteArray(), StandardCharsets.UTF_8);
-            } catch (IOException missing) {
-                return null;
+            } catch (IOException failure) {
+                if (isMissing(file.getAbsoluteFile())) {
+                    return null;
+                }
+                throw failure;
             }
+        }
+
+        /** Whether there is no such file. Only a folder that can be listed proves it: {@code exists} may fail, too. */
+        private static boolean isMissing(File file) {
+            File parent = file.getParentFile();
+            if (parent == null) {
+                return false;
+            }
+            String[] names = parent.list();
+            return names == null ? parent.isFile() || isMissing(parent) : !Arrays.asList(names).contains(file.getName());
         }
 
         /** Replaces a file. Returns whether it is on the disk. */
@@ -1191,12 +1266,35 @@ public final class SettleClient implements Closeable {
         private long length;
         /** Lines for which the disk had no room. */
         private final List<String> pending = new ArrayList<>();
+        /** Whether the log was read. Until then events wait in memory, and nothing is written over it. */
+        private boolean isLoaded;
 
         Queue(Files files, int limit) {
             this.files = files;
             this.limit = limit;
-            if (replay(files.read(NAME)) || !rewrite()) {
+        }
+
+        /** Reads the log, once. What was added before follows it. */
+        void load() throws IOException {
+            if (isLoaded) {
+                return;
+            }
+            String text = files.read(NAME);
+            List<Entry> early = new ArrayList<>(entries);
+            long droppedEarly = dropped;
+            entries.clear();
+            dropped = 0;
+            isLoaded = true;
+            if (replay(text) || !rewrite()) {
                 open();
+            }
+            for (Entry entry : early) {
+                entries.add(new Entry(next++, entry.text));
+                pending.add("+" + entry.text);
+            }
+            dropped += droppedEarly;
+            if (!early.isEmpty()) {
+                append("=" + droppedEarly, true);
             }
             dropSurplus();
         }
@@ -1251,7 +1349,7 @@ public final class SettleClient implements Closeable {
         }
 
         boolean isPersistent() {
-            return log != null && pending.isEmpty();
+            return isLoaded && log != null && pending.isEmpty();
         }
 
         int size() {
@@ -1287,7 +1385,7 @@ public final class SettleClient implements Closeable {
         }
 
         private void removed(char kind, int count, boolean isSynced) {
-            if (count == 0) {
+            if (count == 0 || !isLoaded) {
                 return;
             }
             superfluous += count + 1;
@@ -1316,6 +1414,9 @@ public final class SettleClient implements Closeable {
 
         /** Appends a line, and those before it for which the disk had no room. */
         private void append(String line, boolean isSynced) {
+            if (!isLoaded) {
+                return;
+            }
             pending.add(line);
             if (pending.size() > 2 * limit) {
                 close();
