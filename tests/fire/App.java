@@ -3,6 +3,7 @@ import java.io.File;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import settle.SettleClient;
@@ -19,7 +20,7 @@ import settle.SettleClient.State;
 import settle.SettleClient.Transaction;
 
 /**
- * An app with the client, for tests: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT]}. Carries out the lines of the
+ * An app with the client, for tests: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT…]}. Carries out the lines of the
  * standard input one after the other, and answers each by a line of JSON.
  */
 public final class App {
@@ -59,9 +60,11 @@ public final class App {
     }
 
     private static List<Receipt> receipts(String[] line) {
-        return line.length < 5
-                ? Collections.<Receipt>emptyList()
-                : Collections.singletonList(new Receipt(line[4], "STORE_USER"));
+        List<Receipt> all = new ArrayList<>();
+        for (String id : Arrays.asList(line).subList(4, line.length)) {
+            all.add(new Receipt(id, "STORE_USER"));
+        }
+        return all;
     }
 
     private static String carriedOut(SettleClient client, String[] part) throws RequestError {

@@ -50,7 +50,7 @@ impl App {
         Self::with(url, key, folder, &["1000"])
     }
 
-    /// As [`App::start`], with the length of the queue and, if it owns one, a receipt.
+    /// As [`App::start`], with the length of the queue and the receipts on the device.
     pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
         Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
     }

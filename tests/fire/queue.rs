@@ -59,6 +59,26 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_session_starts_with_as_many_receipts_as_fit() {
+    let (gate, folder) = (taking().await, Folder::new("receipts"));
+    let long = |number: usize| format!("{number}-{}", "\"".repeat(200));
+    let receipts: Vec<String> = std::iter::once("x".repeat(20_000)).chain((0..60).map(long)).collect();
+    let arguments: Vec<&str> = std::iter::once("1000").chain(receipts.iter().map(String::as_str)).collect();
+    let mut app = App::with(&gate.url(), "pk_test", folder.path(), &arguments);
+    app.run("foreground");
+    app.run("flush");
+    assert_eq!(app.run("rejected"), json!([]));
+    let start = reports(&gate).remove(0).body["events"][0].clone();
+    let size = start.to_string().len();
+    assert!((15_000..16 * 1024).contains(&size), "{size} bytes");
+    let sent = start["receipts"].as_array().expect("receipts").iter().map(|one| one["receipt_id"].clone());
+    let sent: Vec<_> = sent.collect();
+    assert!((20..50).contains(&sent.len()), "{}", sent.len());
+    let expected: Vec<_> = (0..sent.len()).map(|number| json!(long(number))).collect();
+    assert_eq!(sent, expected, "the first ones that fit");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_line_that_was_cut_off_costs_no_other() {
     let (gate, folder) = (taking().await, Folder::new("cut"));
     let start = || App::start(&gate.url(), "pk_test", folder.path());

@@ -54,6 +54,8 @@ public final class SettleClient implements Closeable {
     private static final int MAX_BODY_BYTES = 1024 * 1024;
     private static final int MAX_EVENT_BYTES = 16 * 1024;
     private static final int MAX_RECEIPTS = 50;
+    /** More than a session's start has without its receipts. */
+    private static final int SESSION_START_BYTES = 512;
     private static final int MAX_ANSWER_BYTES = 1024 * 1024;
     /** A session without an event for this time has ended, here as in settle. */
     private static final long SESSION_TIMEOUT_MS = 30 * 60 * 1000;
@@ -256,12 +258,16 @@ public final class SettleClient implements Closeable {
         }
     }
 
+    /** The app's receipts, as many as an event has room for. */
     private List<Object> receipts() {
         List<Object> shown = new ArrayList<>();
+        int left = MAX_EVENT_BYTES - SESSION_START_BYTES;
         try {
             for (Receipt receipt : options.receipts.get()) {
-                if (shown.size() < MAX_RECEIPTS) {
+                int size = bytes(Json.text(receipt.fields)).length + 1;
+                if (shown.size() < MAX_RECEIPTS && size <= left) {
                     shown.add(receipt.fields);
+                    left -= size;
                 }
             }
         } catch (RuntimeException mistake) {
@@ -794,7 +800,10 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** The receipts on the device, at most 50: called for each session's start, on the thread that begins it. */
+        /**
+         * The receipts on the device, called for each session's start on the thread that begins it. At most 50 that fit
+         * into 15 KiB are reported, the first ones.
+         */
         public Options receipts(Receipts receipts) {
             this.receipts = receipts;
             return this;
