@@ -6,6 +6,7 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.FutureTask;
 import settle.SettleClient;
 import settle.SettleClient.Entitlement;
 import settle.SettleClient.Entitlements;
@@ -25,6 +26,8 @@ import settle.SettleClient.Transaction;
  */
 public final class App {
     private static volatile long clockError;
+    /** What another thread carries out. */
+    private static FutureTask<String> meanwhile;
     private static final List<String> REJECTED = Collections.synchronizedList(new ArrayList<String>());
     private static final List<String> ERRORS = Collections.synchronizedList(new ArrayList<String>());
 
@@ -34,6 +37,7 @@ public final class App {
         Options options = new Options(line[0], line[1], "1.0.0", new File(line[2]))
                 .os("fireos", "8")
                 .maxQueued(Integer.parseInt(line[3]))
+                .requestTimeout(Integer.getInteger("requestTimeout", 30_000))
                 .clock(() -> System.currentTimeMillis() + clockError)
                 .receipts(() -> receipts(line))
                 .listener(new Notices());
@@ -48,13 +52,7 @@ public final class App {
             System.out.println(quoted("started"));
             BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
             for (String command = in.readLine(); command != null; command = in.readLine()) {
-                String answer;
-                try {
-                    answer = carriedOut(client, command.split(" "));
-                } catch (RequestError error) {
-                    answer = "{\"status\":" + error.status + ",\"retry_after\":" + error.retryAfter + "}";
-                }
-                System.out.println(answer);
+                System.out.println(answer(client, command.split(" ")));
             }
         }
     }
@@ -67,8 +65,22 @@ public final class App {
         return all;
     }
 
-    private static String carriedOut(SettleClient client, String[] part) throws RequestError {
+    private static String answer(SettleClient client, String[] part) throws Exception {
+        try {
+            return carriedOut(client, part);
+        } catch (RequestError error) {
+            return "{\"status\":" + error.status + ",\"retry_after\":" + error.retryAfter + "}";
+        }
+    }
+
+    private static String carriedOut(SettleClient client, String[] part) throws Exception {
         switch (part[0]) {
+            case "meanwhile":
+                meanwhile = new FutureTask<>(() -> answer(client, Arrays.copyOfRange(part, 1, part.length)));
+                new Thread(meanwhile).start();
+                return "null";
+            case "joined":
+                return meanwhile.get();
             case "foreground":
                 client.foreground();
                 return "null";
@@ -108,6 +120,9 @@ public final class App {
                 return REJECTED.toString();
             case "errors":
                 return ERRORS.toString();
+            case "close":
+                client.close();
+                return "null";
             case "twice":
                 return secondStart(part[1]);
             default:

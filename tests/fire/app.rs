@@ -55,6 +55,13 @@ impl App {
         Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
     }
 
+    /// As [`App::start`], whose requests take this time at most.
+    pub fn with_limit(url: &str, folder: &Path, limit: Duration) -> Self {
+        let mut command = Command::new("java");
+        command.arg(format!("-DrequestTimeout={}", limit.as_millis()));
+        Self::spawn(&mut java(command, [url, "pk_test"], folder, &["1000"])).started()
+    }
+
     /// Whether the client of another process may use this folder.
     pub fn is_refused(url: &str, folder: &Path) -> bool {
         let app = Self::spawn(&mut java(Command::new("java"), [url, "pk_test"], folder, &["1000"]));
@@ -87,8 +94,18 @@ impl App {
 
     /// Carries out a command of `App.java`, and returns its answer.
     pub fn run(&mut self, command: &str) -> Value {
-        writeln!(self.commands, "{command}").expect("the app reads");
+        self.send(command);
         self.answer(command)
+    }
+
+    /// Begins a command; [`App::answered`] returns its answer.
+    pub fn send(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("the app reads");
+    }
+
+    /// The answer to the command that was begun first, if there is one already.
+    pub fn answered(&self) -> Option<Value> {
+        self.answers.try_recv().ok().map(|line| serde_json::from_str(&line).expect("JSON"))
     }
 
     fn answer(&self, command: &str) -> Value {

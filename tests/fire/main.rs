@@ -7,6 +7,7 @@ mod app;
 mod people;
 mod queue;
 mod stage;
+mod waits;
 
 use axum::http::header::RETRY_AFTER;
 use domain::Timestamp;

@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use system_tests::folder::Folder;
 use system_tests::gate::{Gate, Reply, Way};
 
-const LOGIN: &str = "/v1/device/login";
+pub const LOGIN: &str = "/v1/device/login";
 const LOGOUT: &str = "/v1/device/logout";
-const ENTITLEMENTS: &str = "/v1/device/entitlements";
+pub const ENTITLEMENTS: &str = "/v1/device/entitlements";
 const USER: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
-fn ok(body: Value) -> Reply {
+pub fn ok(body: Value) -> Reply {
     Reply { status: 200, header: Some((header::ETAG, "\"7\"")), body }
 }
 
-fn entitled() -> Value {
+pub fn entitled() -> Value {
     let entitlement = json!({
         "entitlement_ref_id": "premium", "name": "Premium \"HD\" é", "expiration": null,
         "sku_ref_id": "month", "purchase_platform": "amazon",
@@ -25,7 +25,7 @@ fn entitled() -> Value {
     json!({ "device_user_id": USER, "entitlements": [entitlement] })
 }
 
-fn logged_in() -> Value {
+pub fn logged_in() -> Value {
     json!({ "device_user_id": USER, "external_id": "anna" })
 }
 

@@ -31,11 +31,16 @@ import java.util.Random;
 import java.util.Set;
 import java.util.TimeZone;
 import java.util.UUID;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
@@ -61,7 +66,8 @@ public final class SettleClient implements Closeable {
     private static final long SESSION_TIMEOUT_MS = 30 * 60 * 1000;
     /** Events of this time are sent together. */
     private static final long GATHER_MS = 1000;
-    private static final int REQUEST_TIMEOUT_MS = 15 * 1000;
+    /** Nothing of a request goes on for this time; its whole duration is {@link Options#requestTimeout}. */
+    private static final int MAX_SILENCE_MS = 15 * 1000;
     private static final long FIRST_BACKOFF_MS = 1000;
     private static final long MAX_BACKOFF_MS = 5 * 60 * 1000;
     private static final int MAX_RETRY_AFTER_S = 3600;
@@ -75,9 +81,11 @@ public final class SettleClient implements Closeable {
     private final String url;
     private final Files files;
     private final ScheduledExecutorService worker;
+    /** A thread for each request, which its caller leaves behind at the time limit. */
+    private final ExecutorService network = Executors.newCachedThreadPool(work -> daemon(work, "settle-request"));
     private final Random jitter = new Random();
 
-    /** One request at a time. Taken before {@link #lock}, never while that is held. */
+    /** One report, login or logout at a time. Taken before {@link #lock}, never while that is held. */
     private final Object turn = new Object();
     /** Guards everything below. */
     private final Object lock = new Object();
@@ -103,6 +111,10 @@ public final class SettleClient implements Closeable {
     /** Until then no report is sent: settle named the time, and takes everything else. */
     private long reportsClosedUntil;
     private int maxEvents = MAX_EVENTS;
+    /** The requests under way. */
+    private final Set<Exchange> exchanges = new HashSet<>();
+    /** Number of changes of the stored entitlements: a late answer does not replace a later one. */
+    private long entitlementsVersion;
     private boolean isClosed;
 
     /**
@@ -119,11 +131,7 @@ public final class SettleClient implements Closeable {
         this.url = options.url.replaceAll("/+$", "");
         this.files = new Files(options.folder);
         this.queue = new Queue(files, options.maxQueued);
-        this.worker = Executors.newSingleThreadScheduledExecutor(work -> {
-            Thread thread = new Thread(work, "settle");
-            thread.setDaemon(true);
-            return thread;
-        });
+        this.worker = Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "settle"));
         synchronized (lock) {
             long now = monotonic();
             backoffUntil = now;
@@ -138,6 +146,12 @@ public final class SettleClient implements Closeable {
         }
     }
 
+    private static Thread daemon(Runnable work, String name) {
+        Thread thread = new Thread(work, name);
+        thread.setDaemon(true);
+        return thread;
+    }
+
     /** Reads the device and the queue, unless both were read before. */
     private void load() throws IOException {
         synchronized (lock) {
@@ -148,6 +162,9 @@ public final class SettleClient implements Closeable {
 
     private void loadDevice() throws IOException {
         synchronized (lock) {
+            if (device == null && isClosed) {
+                throw new IOException("the client is closed");
+            }
             if (device == null) {
                 Map<String, Object> known = identify();
                 secret = (String) known.get("secret");
@@ -310,10 +327,13 @@ public final class SettleClient implements Closeable {
     /** Sends what waits now, unless settle named a time to wait for. Returns after the attempt, successful or not. */
     public void flush() {
         synchronized (turn) {
+            long last;
             synchronized (lock) {
                 backoffUntil = monotonic();
+                // Reading the queue numbers its events.
+                last = queue.isLoaded ? queue.next - 1 : Long.MAX_VALUE;
             }
-            drain();
+            drain(last);
         }
     }
 
@@ -341,9 +361,13 @@ public final class SettleClient implements Closeable {
         Map<String, Object> body = new LinkedHashMap<>();
         synchronized (turn) {
             // Also without an answer: nobody else sees them.
-            files.remove("entitlements");
-            body.put("device", knownDevice());
-            return string(changeUser("logout", body), "device_user_id");
+            forgetEntitlements();
+            try {
+                body.put("device", knownDevice());
+                return string(changeUser("logout", body), "device_user_id");
+            } finally {
+                forgetEntitlements();
+            }
         }
     }
 
@@ -361,8 +385,15 @@ public final class SettleClient implements Closeable {
                 throw new RequestError(refused);
             }
             Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null);
-            files.remove("entitlements");
+            forgetEntitlements();
             return answer.body;
+        }
+    }
+
+    private void forgetEntitlements() {
+        synchronized (lock) {
+            entitlementsVersion += 1;
+            files.remove("entitlements");
         }
     }
 
@@ -372,31 +403,43 @@ public final class SettleClient implements Closeable {
      * @throws RequestError without a connection and an earlier answer.
      */
     public Entitlements entitlements() throws RequestError {
-        synchronized (turn) {
-            String id = string(knownDevice(), "id");
-            Map<String, Object> known = knownEntitlements();
-            Map<String, Object> body = known == null ? null : Json.asObject(known.get("body"));
-            boolean isKnown = body != null && id.equals(known.get("device_id"));
-            try {
-                String path = "/v1/device/entitlements?device_id=" + id;
-                Answer answer = call("GET", path, null, isKnown ? string(known, "etag") : null);
-                if (answer.status == 200) {
-                    Map<String, Object> latest = new LinkedHashMap<>();
-                    latest.put("device_id", id);
-                    latest.put("etag", answer.etag);
-                    latest.put("body", answer.body);
-                    files.write("entitlements", Json.text(latest));
-                    return new Entitlements(answer.body, true);
-                }
-                if (!isKnown) {
-                    throw new RequestError(answer);
-                }
-                return new Entitlements(body, true);
-            } catch (RequestError error) {
-                if (!isKnown || !isTransient(error.status)) {
-                    throw error;
-                }
-                return new Entitlements(body, false);
+        String id = string(knownDevice(), "id");
+        Map<String, Object> known;
+        long version;
+        synchronized (lock) {
+            known = knownEntitlements(id);
+            version = entitlementsVersion;
+        }
+        try {
+            String path = "/v1/device/entitlements?device_id=" + id;
+            Answer answer = call("GET", path, null, string(known, "etag"));
+            if (answer.status == 200) {
+                storeEntitlements(id, answer, version);
+                return new Entitlements(answer.body, true);
+            }
+            if (known == null) {
+                throw new RequestError(answer);
+            }
+            return new Entitlements(Json.asObject(known.get("body")), true);
+        } catch (RequestError error) {
+            Map<String, Object> last = knownEntitlements(id);
+            if (last == null || !isTransient(error.status)) {
+                throw error;
+            }
+            return new Entitlements(Json.asObject(last.get("body")), false);
+        }
+    }
+
+    /** Stores an answer for times without a connection, unless a login, a logout or another answer came before it. */
+    private void storeEntitlements(String id, Answer answer, long version) {
+        Map<String, Object> latest = new LinkedHashMap<>();
+        latest.put("device_id", id);
+        latest.put("etag", answer.etag);
+        latest.put("body", answer.body);
+        synchronized (lock) {
+            if (!isClosed && version == entitlementsVersion) {
+                entitlementsVersion += 1;
+                files.write("entitlements", Json.text(latest));
             }
         }
     }
@@ -411,10 +454,12 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** The last answer and its device; nullable. */
-    private Map<String, Object> knownEntitlements() {
+    /** The last answer for this device, as its {@code body} with its {@code etag}; nullable. */
+    private Map<String, Object> knownEntitlements(String id) {
         try {
-            return Json.object(files.read("entitlements"));
+            Map<String, Object> known = Json.object(files.read("entitlements"));
+            boolean isOwn = id.equals(string(known, "device_id")) && Json.asObject(known.get("body")) != null;
+            return isOwn ? known : null;
         } catch (IOException unread) {
             return null;
         }
@@ -428,7 +473,10 @@ public final class SettleClient implements Closeable {
         }
     }
 
-    /** Stops sending and closes the folder. What waits stays there for the next start; the session goes on. */
+    /**
+     * Ends the requests under way and closes the folder. What waits stays there for the next start; the session goes
+     * on. Waits for the disk at most.
+     */
     @Override
     public void close() {
         synchronized (lock) {
@@ -436,13 +484,13 @@ public final class SettleClient implements Closeable {
                 return;
             }
             isClosed = true;
-        }
-        worker.shutdownNow();
-        synchronized (turn) {
-            synchronized (lock) {
-                queue.close();
-                files.close();
+            for (Exchange exchange : exchanges) {
+                exchange.end();
             }
+            worker.shutdownNow();
+            network.shutdown();
+            queue.close();
+            files.close();
         }
     }
 
@@ -463,28 +511,28 @@ public final class SettleClient implements Closeable {
                 synchronized (lock) {
                     timer = null;
                 }
-                drain();
+                drain(Long.MAX_VALUE);
             }, delay, TimeUnit.MILLISECONDS);
         }
     }
 
-    /** Sends batch after batch, until nothing waits or one fails. */
-    private void drain() {
+    /** Sends batch after batch, until no event up to this number waits or one fails. */
+    private void drain(long last) {
         boolean isSent = true;
         while (isSent) {
             synchronized (turn) {
-                isSent = sendBatch();
+                isSent = sendBatch(last);
             }
         }
     }
 
-    /** Sends one batch. Returns whether another one may follow. */
-    private boolean sendBatch() {
+    /** Sends one batch, if an event up to this number waits. Returns whether another one may follow. */
+    private boolean sendBatch(long last) {
         List<Entry> batch;
         String body;
         synchronized (lock) {
             boolean isLoaded = device != null && queue.isLoaded;
-            if (isClosed || (isLoaded && queue.size() == 0)) {
+            if (isClosed || (isLoaded && !queue.hasThrough(last))) {
                 return false;
             }
             long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
@@ -598,14 +646,9 @@ public final class SettleClient implements Closeable {
         return answer;
     }
 
-    /** Sends a request; never fails. Only in a turn. */
+    /** Sends a request; never fails, and ends within the time limit. Without {@link #lock}. */
     private Answer request(String method, String path, String body, String etag) {
-        Answer answer;
-        try {
-            answer = exchange(method, path, body, etag);
-        } catch (IOException | RuntimeException failure) {
-            return Answer.none(failure);
-        }
+        Answer answer = answer(new Exchange(method, path, body, etag));
         if (answer.retryAfter != null && (answer.status == 429 || answer.status == 503)) {
             synchronized (lock) {
                 long until = monotonic() + answer.retryAfter * 1000L;
@@ -619,34 +662,30 @@ public final class SettleClient implements Closeable {
         return answer;
     }
 
-    private Answer exchange(String method, String path, String body, String etag) throws IOException {
-        HttpURLConnection connection = (HttpURLConnection) new URL(url + path).openConnection();
-        try {
-            connection.setRequestMethod(method);
-            connection.setConnectTimeout(REQUEST_TIMEOUT_MS);
-            connection.setReadTimeout(REQUEST_TIMEOUT_MS);
-            // The secret goes to settle alone.
-            connection.setInstanceFollowRedirects(false);
-            connection.setUseCaches(false);
-            connection.setRequestProperty("Authorization", "Bearer " + options.key);
-            connection.setRequestProperty("Settle-Device-Secret", secret);
-            connection.setRequestProperty("Accept", "application/json");
-            if (etag != null) {
-                connection.setRequestProperty("If-None-Match", etag);
+    private Answer answer(Exchange exchange) {
+        synchronized (lock) {
+            if (isClosed) {
+                return Answer.none(new IOException("the client is closed"));
             }
-            if (body != null) {
-                byte[] bytes = bytes(body);
-                connection.setDoOutput(true);
-                connection.setRequestProperty("Content-Type", "application/json");
-                // With a fixed length the platform repeats no request by itself.
-                connection.setFixedLengthStreamingMode(bytes.length);
-                try (OutputStream out = connection.getOutputStream()) {
-                    out.write(bytes);
+            exchanges.add(exchange);
+            network.execute(exchange.result);
+        }
+        try {
+            return exchange.result.get(options.requestTimeout, TimeUnit.MILLISECONDS);
+        } catch (ExecutionException failure) {
+            return Answer.none(failure.getCause());
+        } catch (TimeoutException | CancellationException none) {
+            return Answer.none(none);
+        } catch (InterruptedException none) {
+            Thread.currentThread().interrupt();
+            return Answer.none(none);
+        } finally {
+            synchronized (lock) {
+                exchanges.remove(exchange);
+                if (!isClosed) {
+                    exchange.end();
                 }
             }
-            return answer(connection);
-        } finally {
-            connection.disconnect();
         }
     }
 
@@ -670,7 +709,7 @@ public final class SettleClient implements Closeable {
     private static String text(InputStream in) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         byte[] part = new byte[8192];
-        long late = monotonic() + REQUEST_TIMEOUT_MS;
+        long late = monotonic() + MAX_SILENCE_MS;
         for (int read = in.read(part); read >= 0; read = in.read(part)) {
             all.write(part, 0, read);
             if (all.size() > MAX_ANSWER_BYTES || monotonic() > late) {
@@ -767,6 +806,7 @@ public final class SettleClient implements Closeable {
         private String osVersion = System.getProperty("os.version", "unknown");
         private String analyticsDeviceId;
         private int maxQueued = 1000;
+        private int requestTimeout = 30 * 1000;
         private Receipts receipts = Collections::emptyList;
         private Listener listener = new Listener() {};
         private Clock clock = System::currentTimeMillis;
@@ -827,6 +867,15 @@ public final class SettleClient implements Closeable {
                 throw new IllegalArgumentException("maxQueued is at least 1");
             }
             this.maxQueued = events;
+            return this;
+        }
+
+        /** Maximum duration of a request in milliseconds, default 30,000: a report may have a mebibyte. */
+        public Options requestTimeout(int millis) {
+            if (millis < 1) {
+                throw new IllegalArgumentException("requestTimeout is at least 1");
+            }
+            this.requestTimeout = millis;
             return this;
         }
 
@@ -1087,19 +1136,79 @@ public final class SettleClient implements Closeable {
 
     // What is inside.
 
+    /** A request on a thread of its own. */
+    private final class Exchange {
+        final FutureTask<Answer> result = new FutureTask<>(this::send);
+        private final String method;
+        private final String path;
+        private final String body;
+        private final String etag;
+        /** Nullable: not yet, or no more. */
+        private volatile HttpURLConnection opened;
+
+        Exchange(String method, String path, String body, String etag) {
+            this.method = method;
+            this.path = path;
+            this.body = body;
+            this.etag = etag;
+        }
+
+        /** Ends it, if it is under way, without waiting for that. */
+        void end() {
+            result.cancel(true);
+            HttpURLConnection late = opened;
+            if (late != null) {
+                network.execute(late::disconnect);
+            }
+        }
+
+        private Answer send() throws IOException {
+            HttpURLConnection connection = (HttpURLConnection) new URL(url + path).openConnection();
+            opened = connection;
+            try {
+                connection.setRequestMethod(method);
+                connection.setConnectTimeout(MAX_SILENCE_MS);
+                connection.setReadTimeout(MAX_SILENCE_MS);
+                // The secret goes to settle alone.
+                connection.setInstanceFollowRedirects(false);
+                connection.setUseCaches(false);
+                connection.setRequestProperty("Authorization", "Bearer " + options.key);
+                connection.setRequestProperty("Settle-Device-Secret", secret);
+                connection.setRequestProperty("Accept", "application/json");
+                if (etag != null) {
+                    connection.setRequestProperty("If-None-Match", etag);
+                }
+                if (body != null) {
+                    byte[] bytes = bytes(body);
+                    connection.setDoOutput(true);
+                    connection.setRequestProperty("Content-Type", "application/json");
+                    // With a fixed length the platform repeats no request by itself.
+                    connection.setFixedLengthStreamingMode(bytes.length);
+                    try (OutputStream out = connection.getOutputStream()) {
+                        out.write(bytes);
+                    }
+                }
+                return answer(connection);
+            } finally {
+                connection.disconnect();
+                opened = null;
+            }
+        }
+    }
+
     private static final class Answer {
         final int status;
         final Map<String, Object> body;
         final String etag;
         final Integer retryAfter;
         /** Why there is none. */
-        final Exception failure;
+        final Throwable failure;
 
         Answer(int status, Map<String, Object> body, String etag, Integer retryAfter) {
             this(status, body, etag, retryAfter, null);
         }
 
-        private Answer(int status, Map<String, Object> body, String etag, Integer retryAfter, Exception failure) {
+        private Answer(int status, Map<String, Object> body, String etag, Integer retryAfter, Throwable failure) {
             this.status = status;
             this.body = body;
             this.etag = etag;
@@ -1108,7 +1217,7 @@ public final class SettleClient implements Closeable {
         }
 
         /** No answer, or one that is not settle's. */
-        static Answer none(Exception failure) {
+        static Answer none(Throwable failure) {
             return new Answer(0, null, null, null, failure);
         }
 
@@ -1363,6 +1472,11 @@ public final class SettleClient implements Closeable {
 
         int size() {
             return entries.size();
+        }
+
+        /** Whether an event up to this number waits. */
+        boolean hasThrough(long number) {
+            return !entries.isEmpty() && entries.peek().number <= number;
         }
 
         void add(String text) {
