@@ -97,8 +97,9 @@ public final class App {
                 Impression impression = new Impression(part[1]);
                 return quoted(client.impression(impression.product("com.example.monthly", "9.99", "USD", null)));
             case "impressions":
+                String placement = part.length > 2 ? String.format("%0" + part[2] + "d", 0) : "onboarding";
                 for (int number = 0; number < Integer.parseInt(part[1]); number += 1) {
-                    client.impression(new Impression("p" + number));
+                    client.impression(new Impression("p" + number).placement(placement));
                 }
                 return "null";
             case "purchase":

@@ -59,6 +59,32 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_queue_of_long_events_is_bounded_in_bytes() {
+    const MAX_BYTES: u64 = 4 * 1024 * 1024;
+    let (gate, folder) = (taking().await, Folder::new("bytes"));
+    let start = || App::start(&gate.url(), "pk_test", folder.path());
+    gate.set(Way::Closed);
+    let mut app = start();
+    app.run("impressions 600 15000");
+    let state = app.run("state");
+    let (queued, dropped) = (state["queued"].as_u64().expect("a number"), state["dropped"].as_u64().expect("a number"));
+    assert!((270..280).contains(&queued) && queued * 15_000 < MAX_BYTES, "{state}");
+    assert_eq!(queued + dropped, 601, "with the session's start: {state}");
+    let size = std::fs::metadata(folder.path().join("queue")).expect("the queue's file").len();
+    assert!(size < 2 * MAX_BYTES + 100_000, "{size} bytes");
+    app.kill();
+    let mut app = start();
+    let restarted = app.run("state");
+    assert_eq!((&restarted["queued"], &restarted["dropped"]), (&state["queued"], &state["dropped"]));
+    gate.set(Way::Open);
+    app.run("flush");
+    let sent: Vec<String> = reports(&gate).iter().flat_map(paywalls).collect();
+    let latest: Vec<String> = (600 - queued..600).map(|number| format!("p{number}")).collect();
+    assert!(sent.ends_with(&latest), "{sent:?}");
+    assert_eq!(super::queued(&mut app), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_session_starts_with_as_many_receipts_as_fit() {
     let (gate, folder) = (taking().await, Folder::new("receipts"));
     let long = |number: usize| format!("{number}-{}", "\"".repeat(200));

@@ -71,6 +71,8 @@ public final class SettleClient implements Closeable {
     private static final long FIRST_BACKOFF_MS = 1000;
     private static final long MAX_BACKOFF_MS = 5 * 60 * 1000;
     private static final int MAX_RETRY_AFTER_S = 3600;
+    /** Maximum size of what waits, as it is sent. On the disk it may take three times as much. */
+    private static final int MAX_QUEUED_BYTES = 4 * 1024 * 1024;
     private static final String EVENTS = "/v1/device/events";
     private static final String SESSION_START = "device.session.start";
     private static final String SESSION_END = "device.session.end";
@@ -861,7 +863,10 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** Maximum number of events that wait; default 1000. Beyond it the oldest is dropped and counted. */
+        /**
+         * Maximum number of events that wait; default 1000, together four mebibytes. Beyond it the oldest are dropped
+         * and counted.
+         */
         public Options maxQueued(int events) {
             if (events < 1) {
                 throw new IllegalArgumentException("maxQueued is at least 1");
@@ -1357,10 +1362,12 @@ public final class SettleClient implements Closeable {
     private static final class Entry {
         final long number;
         final String text;
+        final int size;
 
         Entry(long number, String text) {
             this.number = number;
             this.text = text;
+            this.size = bytes(text).length;
         }
     }
 
@@ -1371,19 +1378,21 @@ public final class SettleClient implements Closeable {
      */
     private static final class Queue {
         private static final String NAME = "queue";
+        /** A log below this is not worth a shorter one. */
+        private static final int MIN_LOG_BYTES = 32 * 1024;
         private final Files files;
         private final int limit;
         private final ArrayDeque<Entry> entries = new ArrayDeque<>();
+        /** Number of bytes of the entries. */
+        private long size;
         private long next;
         private long dropped;
-        /** Number of lines that a shorter log would not have. */
-        private int superfluous;
         /** Nullable: only a new log can be written. */
         private RandomAccessFile log;
         /** Number of bytes of the log that are whole lines. */
         private long length;
         /** Lines for which the disk had no room. */
-        private final List<String> pending = new ArrayList<>();
+        private final StringBuilder pending = new StringBuilder();
         /** Whether the log was read. Until then events wait in memory, and nothing is written over it. */
         private boolean isLoaded;
 
@@ -1401,14 +1410,15 @@ public final class SettleClient implements Closeable {
             List<Entry> early = new ArrayList<>(entries);
             long droppedEarly = dropped;
             entries.clear();
+            size = 0;
             dropped = 0;
             isLoaded = true;
             if (replay(text) || !rewrite()) {
                 open();
             }
             for (Entry entry : early) {
-                entries.add(new Entry(next++, entry.text));
-                pending.add("+" + entry.text);
+                put(entry.text);
+                pending.append('+').append(entry.text).append('\n');
             }
             dropped += droppedEarly;
             if (!early.isEmpty()) {
@@ -1435,18 +1445,16 @@ public final class SettleClient implements Closeable {
             char kind = line.isEmpty() ? ' ' : line.charAt(0);
             String rest = line.isEmpty() ? "" : line.substring(1);
             if (kind == '+' && Json.object(rest) != null) {
-                entries.add(new Entry(next++, rest));
+                put(rest);
                 return true;
             }
             if ("-!=".indexOf(kind) < 0 || !rest.matches("\\d{1,18}")) {
                 return false;
             }
             long count = Long.parseLong(rest);
-            superfluous += 1;
             dropped += kind == '-' ? 0 : count;
             for (long at = 0; kind != '=' && at < count && !entries.isEmpty(); at += 1) {
-                entries.remove();
-                superfluous += 1;
+                take();
             }
             return true;
         }
@@ -1467,7 +1475,7 @@ public final class SettleClient implements Closeable {
         }
 
         boolean isPersistent() {
-            return isLoaded && log != null && pending.isEmpty();
+            return isLoaded && log != null && pending.length() == 0;
         }
 
         int size() {
@@ -1480,16 +1488,26 @@ public final class SettleClient implements Closeable {
         }
 
         void add(String text) {
-            entries.add(new Entry(next++, text));
+            put(text);
             append("+" + text, true);
             dropSurplus();
+        }
+
+        private void put(String text) {
+            Entry entry = new Entry(next++, text);
+            entries.add(entry);
+            size += entry.size;
+        }
+
+        private void take() {
+            size -= entries.remove().size;
         }
 
         /** Removes the events up to this one: settle has them. */
         void removeThrough(long number) {
             int count = 0;
-            while (!entries.isEmpty() && entries.peek().number <= number) {
-                entries.remove();
+            while (hasThrough(number)) {
+                take();
                 count += 1;
             }
             // Events that come back after a crash are stored once, so this does not wait for the disk.
@@ -1497,22 +1515,20 @@ public final class SettleClient implements Closeable {
         }
 
         private void dropSurplus() {
-            int surplus = entries.size() - limit;
-            if (surplus > 0) {
-                for (int at = 0; at < surplus; at += 1) {
-                    entries.remove();
-                }
-                dropped += surplus;
-                removed('!', surplus, true);
+            int surplus = 0;
+            while (entries.size() > limit || size > MAX_QUEUED_BYTES) {
+                take();
+                surplus += 1;
             }
+            dropped += surplus;
+            removed('!', surplus, true);
         }
 
         private void removed(char kind, int count, boolean isSynced) {
             if (count == 0 || !isLoaded) {
                 return;
             }
-            superfluous += count + 1;
-            boolean isLong = superfluous > Math.max(200, 2 * entries.size());
+            boolean isLong = length > 2 * size + MIN_LOG_BYTES;
             if (!isLong || !rewrite()) {
                 append(kind + Integer.toString(count), isSynced);
             }
@@ -1526,7 +1542,7 @@ public final class SettleClient implements Closeable {
             List<Entry> batch = new ArrayList<>();
             int left = room;
             for (Entry entry : entries) {
-                left -= bytes(entry.text).length + 1;
+                left -= entry.size + 1;
                 if (batch.size() == maxEvents || left < 0) {
                     break;
                 }
@@ -1540,27 +1556,23 @@ public final class SettleClient implements Closeable {
             if (!isLoaded) {
                 return;
             }
-            pending.add(line);
-            if (pending.size() > 2 * limit) {
+            pending.append(line).append('\n');
+            if (pending.length() > MAX_QUEUED_BYTES) {
                 close();
             }
             if (log == null) {
-                pending.clear();
+                pending.setLength(0);
                 rewrite();
                 return;
             }
-            StringBuilder lines = new StringBuilder();
-            for (String one : pending) {
-                lines.append(one).append('\n');
-            }
-            byte[] bytes = bytes(lines.toString());
+            byte[] bytes = bytes(pending.toString());
             try {
                 log.write(bytes);
                 if (isSynced) {
                     log.getFD().sync();
                 }
                 length += bytes.length;
-                pending.clear();
+                pending.setLength(0);
             } catch (IOException failure) {
                 files.failed(failure);
                 cut(length);
@@ -1589,8 +1601,7 @@ public final class SettleClient implements Closeable {
             }
             close();
             open();
-            pending.clear();
-            superfluous = 1;
+            pending.setLength(0);
             return log != null;
         }
 
@@ -1600,8 +1611,7 @@ public final class SettleClient implements Closeable {
                 return;
             }
             cut(0);
-            pending.clear();
-            superfluous = 0;
+            pending.setLength(0);
             append("=" + dropped, false);
         }
 
