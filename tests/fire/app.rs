@@ -13,6 +13,9 @@ use system_tests::reaper::Watched;
 pub const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/src/devices/fire/SettleClient.java");
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
 
+/// Arguments of a shell under which a file has 64 or 128 KiB at most.
+const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "java"];
+
 /// Maximum duration of a command on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -68,11 +71,26 @@ impl App {
         app.answer("start") == "refused"
     }
 
-    /// As [`App::start`], where a file can have 64 or 128 KiB, by the shell: a longer one is a full disk.
+    /// As [`App::start`], where a file can have 64 or 128 KiB: a longer one is a full disk.
     pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh", "java"]);
+        shell.args(SMALL_DISK);
         Self::spawn(&mut java(shell, [url, key], folder, &["1000"])).started()
+    }
+
+    /// As [`App::without_room`], whose writes and syncs go to a file, until [`App::free_disk`] and after it.
+    pub fn traced_without_room(url: &str, folder: &Path, trace: &Path) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-f", "-y", "--seccomp-bpf", "-e", "trace=write,fsync", "-o"]).arg(trace).arg("sh");
+        strace.args(SMALL_DISK);
+        Self::spawn(&mut java(strace, [url, "pk_test"], folder, &["1000"])).started()
+    }
+
+    /// Ends the limit of [`App::without_room`].
+    pub fn free_disk(&self) {
+        let process = self.process.id().to_string();
+        let freed = Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+        assert!(freed.is_ok_and(|status| status.success()), "prlimit");
     }
 
     fn spawn(command: &mut Command) -> Self {

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use system_tests::folder::Folder;
 use system_tests::gate::Way;
+use system_tests::wait;
+use system_tests::world::SOON;
 
 /// Classes and methods that Android 5.1 lacks, or that need reflection.
 const MISSING: [&str; 10] = [
@@ -151,6 +153,28 @@ async fn a_full_disk_costs_nothing_that_it_stores() {
     assert!(sent.ends_with(&expected), "{sent:?}");
     app.kill();
     assert_eq!(queued(&mut limited()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_disk_is_synced_once_there_is_room() {
+    let (gate, folder) = (taking().await, Folder::new("freed"));
+    let trace = folder.path().join("trace");
+    gate.set(Way::Closed);
+    let mut app = App::traced_without_room(&gate.url(), folder.path(), &trace);
+    app.run("impressions 900");
+    assert_eq!(app.run("state")["is_persistent"], json!(false));
+    app.free_disk();
+    gate.set(Way::Open);
+    // That 500 are removed needs no sync, and is the first line for which there is room.
+    app.run("flush");
+    let state = app.run("state");
+    assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "{state}");
+    app.kill();
+    let ended = || std::fs::read_to_string(&trace).ok().filter(|trace| trace.contains("+++ killed by SIGKILL"));
+    let trace = wait::until(SOON, "the trace", async || ended().ok_or_else(|| "no end".to_owned())).await;
+    let calls: Vec<&str> = trace.lines().filter(|line| line.contains("/queue>")).collect();
+    let added = calls.iter().rposition(|line| line.contains("write(") && line.contains("\"+{")).expect("an event");
+    assert!(calls.get(added + 1).is_some_and(|next| next.contains("fsync(")), "{:?}", calls.get(added..));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1566,9 +1566,11 @@ public final class SettleClient implements Closeable {
                 return;
             }
             byte[] bytes = bytes(pending.toString());
+            // Earlier lines may be events.
+            boolean isAlone = pending.length() == line.length() + 1;
             try {
                 log.write(bytes);
-                if (isSynced) {
+                if (isSynced || !isAlone) {
                     log.getFD().sync();
                 }
                 length += bytes.length;
