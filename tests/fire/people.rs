@@ -65,6 +65,36 @@ async fn the_last_entitlements_stay_without_a_network() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_200_that_is_not_of_settle_is_no_answer() {
+    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("portal"));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    let mut nameless = entitled();
+    nameless["entitlements"][0]["entitlement_ref_id"] = Value::Null;
+    let foreign = [
+        json!({ "login": "https://hotel.example.com" }),
+        json!({ "device_user_id": USER, "entitlements": {} }),
+        json!({ "device_user_id": USER, "entitlements": ["premium"] }),
+        json!({ "entitlements": [] }),
+        nameless,
+    ];
+    gate.answer(ENTITLEMENTS, foreign.iter().cloned().map(ok));
+    for body in &foreign {
+        assert_eq!(app.run("entitlements")["status"], 0, "{body}");
+    }
+    gate.answer(ENTITLEMENTS, [ok(entitled()), ok(foreign[0].clone())]);
+    assert_eq!(app.run("entitlements")["is_current"], json!(true));
+    assert_eq!(app.run("entitlements")["is_current"], json!(false), "the last answer of settle stays");
+    gate.answer(LOGIN, [ok(foreign[0].clone())]);
+    assert_eq!(app.run("login anna")["status"], 0);
+    gate.answer(LOGOUT, [ok(foreign[0].clone())]);
+    assert_eq!(app.run("logout")["status"], 0);
+    gate.answer(EVENTS, (0..20).map(|_| ok(foreign[0].clone())));
+    app.run("impression one");
+    app.run("flush");
+    assert_eq!(super::queued(&mut app), 2, "the session's start, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happened_before_a_login_is_reported_before_it() {
     let (gate, folder) = (taking().await, Folder::new("logins"));
     gate.answer(LOGIN, [ok(logged_in())]);

@@ -350,7 +350,7 @@ public final class SettleClient implements Closeable {
         body.put("device", knownDevice());
         body.put("external_id", externalId);
         put(body, "token", token);
-        Map<String, Object> answer = changeUser("login", body);
+        Map<String, Object> answer = changeUser("login", body, Shape.LOGIN);
         return new Login(string(answer, "device_user_id"), string(answer, "external_id"));
     }
 
@@ -366,14 +366,14 @@ public final class SettleClient implements Closeable {
             forgetEntitlements();
             try {
                 body.put("device", knownDevice());
-                return string(changeUser("logout", body), "device_user_id");
+                return string(changeUser("logout", body, Shape.LOGOUT), "device_user_id");
             } finally {
                 forgetEntitlements();
             }
         }
     }
 
-    private Map<String, Object> changeUser(String action, Map<String, Object> body) throws RequestError {
+    private Map<String, Object> changeUser(String action, Map<String, Object> body, Shape shape) throws RequestError {
         synchronized (turn) {
             // What was reported before belongs to the user of before: settle takes it for the one who is logged in when
             // it arrives.
@@ -386,7 +386,7 @@ public final class SettleClient implements Closeable {
             if (refused != null && isTransient(refused.status) && !refused.isOfReports()) {
                 throw new RequestError(refused);
             }
-            Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null);
+            Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null, shape);
             forgetEntitlements();
             return answer.body;
         }
@@ -414,7 +414,7 @@ public final class SettleClient implements Closeable {
         }
         try {
             String path = "/v1/device/entitlements?device_id=" + id;
-            Answer answer = call("GET", path, null, string(known, "etag"));
+            Answer answer = call("GET", path, null, string(known, "etag"), Shape.ENTITLEMENTS);
             if (answer.status == 200) {
                 storeEntitlements(id, answer, version);
                 return new Entitlements(answer.body, true);
@@ -460,8 +460,8 @@ public final class SettleClient implements Closeable {
     private Map<String, Object> knownEntitlements(String id) {
         try {
             Map<String, Object> known = Json.object(files.read("entitlements"));
-            boolean isOwn = id.equals(string(known, "device_id")) && Json.asObject(known.get("body")) != null;
-            return isOwn ? known : null;
+            boolean isOwn = id.equals(string(known, "device_id"));
+            return isOwn && Shape.ENTITLEMENTS.fits(Json.asObject(known.get("body"))) ? known : null;
         } catch (IOException unread) {
             return null;
         }
@@ -555,7 +555,7 @@ public final class SettleClient implements Closeable {
             }
             body = report(batch);
         }
-        Answer answer = request("POST", EVENTS, body, null);
+        Answer answer = request("POST", EVENTS, body, null, Shape.REPORT);
         List<Object> rejected = answer.status == 200 ? Json.asList(answer.body.get("rejected")) : null;
         synchronized (lock) {
             if (isClosed) {
@@ -634,14 +634,14 @@ public final class SettleClient implements Closeable {
     }
 
     /** A request whose result the app waits for. */
-    private Answer call(String method, String path, String body, String etag) throws RequestError {
+    private Answer call(String method, String path, String body, String etag, Shape shape) throws RequestError {
         synchronized (lock) {
             long wait = (closedUntil - monotonic() + 999) / 1000;
             if (wait > 0) {
                 throw new RequestError(new Answer(429, null, null, (int) wait));
             }
         }
-        Answer answer = request(method, path, body, etag);
+        Answer answer = request(method, path, body, etag, shape);
         if (answer.status != 200 && answer.status != 304) {
             throw new RequestError(answer);
         }
@@ -649,8 +649,11 @@ public final class SettleClient implements Closeable {
     }
 
     /** Sends a request; never fails, and ends within the time limit. Without {@link #lock}. */
-    private Answer request(String method, String path, String body, String etag) {
+    private Answer request(String method, String path, String body, String etag, Shape shape) {
         Answer answer = answer(new Exchange(method, path, body, etag));
+        if (answer.status == 200 && !shape.fits(answer.body)) {
+            return Answer.notOfSettle(200);
+        }
         if (answer.retryAfter != null && (answer.status == 429 || answer.status == 503)) {
             synchronized (lock) {
                 long until = monotonic() + answer.retryAfter * 1000L;
@@ -702,7 +705,7 @@ public final class SettleClient implements Closeable {
         }
         // The page of a hotel's network, for example, is a 200 or a redirect, and no answer.
         if ((status == 200 && body == null) || (status != 200 && status != 304 && status < 400)) {
-            throw new IOException("status " + status + ", not from settle");
+            return Answer.notOfSettle(status);
         }
         return new Answer(status, body, connection.getHeaderField("ETag"), retryAfter(connection));
     }
@@ -1201,6 +1204,46 @@ public final class SettleClient implements Closeable {
         }
     }
 
+    /** What a 200 of settle has. Something on the way may answer in its place, also in JSON. */
+    private enum Shape {
+        REPORT(null, "rejected"),
+        LOGIN(null, null, "device_user_id", "external_id"),
+        LOGOUT(null, null, "device_user_id"),
+        ENTITLEMENT(null, null, "entitlement_ref_id", "name", "purchase_platform"),
+        ENTITLEMENTS(ENTITLEMENT, "entitlements", "device_user_id");
+
+        /** Of each item in the list; nullable. */
+        private final Shape items;
+        /** The name of the list; nullable. */
+        private final String list;
+        private final String[] texts;
+
+        Shape(Shape items, String list, String... texts) {
+            this.items = items;
+            this.list = list;
+            this.texts = texts;
+        }
+
+        /** @param body nullable. */
+        boolean fits(Map<String, Object> body) {
+            if (body == null) {
+                return false;
+            }
+            for (String name : texts) {
+                if (!(body.get(name) instanceof String)) {
+                    return false;
+                }
+            }
+            List<Object> all = list == null ? Collections.emptyList() : Json.asList(body.get(list));
+            for (Object one : all == null || items == null ? Collections.emptyList() : all) {
+                if (!items.fits(Json.asObject(one))) {
+                    return false;
+                }
+            }
+            return all != null;
+        }
+    }
+
     private static final class Answer {
         final int status;
         final Map<String, Object> body;
@@ -1224,6 +1267,10 @@ public final class SettleClient implements Closeable {
         /** No answer, or one that is not settle's. */
         static Answer none(Throwable failure) {
             return new Answer(0, null, null, null, failure);
+        }
+
+        static Answer notOfSettle(int status) {
+            return none(new IOException("status " + status + ", not from settle"));
         }
 
         /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. */
@@ -1319,7 +1366,10 @@ public final class SettleClient implements Closeable {
                 return false;
             }
             String[] names = parent.list();
-            return names == null ? parent.isFile() || isMissing(parent) : !Arrays.asList(names).contains(file.getName());
+            if (names == null) {
+                return parent.isFile() || isMissing(parent);
+            }
+            return !Arrays.asList(names).contains(file.getName());
         }
 
         /** Replaces a file. Returns whether it is on the disk. */
