@@ -102,6 +102,8 @@ public final class App {
                     client.impression(new Impression("p" + number).placement(placement));
                 }
                 return "null";
+            case "threads":
+                return threads(client, Integer.parseInt(part[1]), Integer.parseInt(part[2]));
             case "purchase":
                 Transaction transaction = Transaction.purchased(part[1], "STORE_USER", "com.example.monthly");
                 transaction.price("9.99", part[2]).marketplace("US").impression(part[3]);
@@ -129,6 +131,29 @@ public final class App {
             default:
                 throw new IllegalArgumentException(part[0]);
         }
+    }
+
+    /** Shows paywalls on several threads, each of which flushes meanwhile, and waits for all. */
+    private static String threads(SettleClient client, int number, int paywalls) throws InterruptedException {
+        List<Thread> all = new ArrayList<>();
+        for (int thread = 0; thread < number; thread += 1) {
+            String name = "t" + thread + "-";
+            all.add(new Thread(() -> {
+                for (int paywall = 0; paywall < paywalls; paywall += 1) {
+                    client.impression(new Impression(name + paywall));
+                    if (paywall % 10 == 9) {
+                        client.flush();
+                    }
+                }
+            }));
+        }
+        for (Thread one : all) {
+            one.start();
+        }
+        for (Thread one : all) {
+            one.join();
+        }
+        return "null";
     }
 
     private static String secondStart(String folder) {

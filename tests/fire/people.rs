@@ -29,10 +29,15 @@ pub fn logged_in() -> Value {
     json!({ "device_user_id": USER, "external_id": "anna" })
 }
 
+/// Answers to reports.
+pub fn taken(number: usize) -> impl Iterator<Item = Reply> {
+    (0..number).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
+}
+
 /// A gate that takes reports in the place of settle.
 pub async fn taking() -> Gate {
     let gate = Gate::start("http://127.0.0.1:9").await;
-    gate.answer(EVENTS, (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] }))));
+    gate.answer(EVENTS, taken(20));
     gate
 }
 
@@ -160,4 +165,28 @@ async fn a_login_waits_for_the_reports_of_the_user_before() {
     app.run("impression before");
     assert_eq!(app.run("login anna")["status"], 500, "what waits would become anna's");
     assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_valid_yet_costs_no_event() {
+    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("key"));
+    let unknown = || Reply { status: 401, header: None, body: json!({ "title": "API key unknown", "status": 401 }) };
+    gate.answer(ENTITLEMENTS, [ok(entitled()), unknown()]);
+    gate.answer(LOGIN, [unknown()]);
+    gate.answer(EVENTS, (0..3).map(|_| unknown()).chain(taken(20)));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    assert_eq!(app.run("entitlements")["is_current"], json!(true));
+    assert_eq!(app.run("entitlements")["status"], 401, "not the last answer: the app has a mistake");
+    app.run("impression one");
+    app.run("flush");
+    assert_eq!(super::queued(&mut app), 2, "the session's start, too");
+    assert_eq!(app.run("login anna")["status"], 401);
+    app.kill();
+    let mut app = App::start(&gate.url(), "pk_next", folder.path());
+    while super::queued(&mut app) != 0 {
+        app.run("flush");
+    }
+    let last = reports(&gate).pop().expect("a report");
+    assert_eq!(super::stage::paywalls(&last), ["one"]);
+    assert_eq!(last.headers[header::AUTHORIZATION], "Bearer pk_next", "another version of the app");
 }

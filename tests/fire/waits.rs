@@ -1,10 +1,11 @@
 //! How long the app waits: for requests that take their time, or never end.
 
 use super::app::App;
-use super::people::{ENTITLEMENTS, LOGIN, entitled, logged_in, ok, taking};
+use super::people::{ENTITLEMENTS, LOGIN, entitled, logged_in, ok, taken, taking};
 use super::queued;
 use super::stage::{EVENTS, paywalls, reports};
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use system_tests::folder::Folder;
 use system_tests::gate::{Gate, Way};
@@ -41,7 +42,7 @@ async fn a_report_without_an_answer_delays_neither_entitlements_nor_the_end() {
     app.kill();
     assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
     gate.release(EVENTS);
-    gate.answer(EVENTS, (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] }))));
+    gate.answer(EVENTS, taken(20));
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
     app.run("flush");
     assert_eq!(reports(&gate).last().map(paywalls), Some(vec!["one".to_owned()]), "what waited is in the folder");
@@ -81,4 +82,48 @@ async fn entitlements_that_come_after_a_login_are_not_stored() {
     assert_eq!(app.run("joined")["is_current"], json!(true), "they were current before");
     gate.set(Way::Closed);
     assert_eq!(app.run("entitlements")["status"], 0, "those of another user are forgotten");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn threads_that_report_at_once_lose_and_repeat_nothing() {
+    const THREADS: usize = 8;
+    const PAYWALLS: usize = 50;
+    let (gate, folder) = (taking().await, Folder::new("threads"));
+    gate.answer(EVENTS, taken(THREADS * PAYWALLS));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    app.run(&format!("threads {THREADS} {PAYWALLS}"));
+    app.run("flush");
+    assert_eq!(queued(&mut app), 0);
+    let sent: Vec<String> = reports(&gate).iter().flat_map(paywalls).collect();
+    for thread in 0..THREADS {
+        let own = sent.iter().filter(|one| one.starts_with(&format!("t{thread}-"))).cloned();
+        let expected: Vec<String> = (0..PAYWALLS).map(|number| format!("t{thread}-{number}")).collect();
+        assert_eq!(own.collect::<Vec<_>>(), expected, "in order, each once");
+    }
+    let reports = reports(&gate);
+    let events = || reports.iter().flat_map(|one| one.body["events"].as_array().into_iter().flatten());
+    assert_eq!(events().filter(|one| one["type"] == "device.session.start").count(), 1, "one session");
+    let sessions: BTreeSet<String> = events().map(|one| one["session_id"].to_string()).collect();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_is_closed_during_reports_loses_nothing() {
+    let (gate, folder) = (taking().await, Folder::new("closed"));
+    gate.answer(EVENTS, taken(500));
+    gate.hold(EVENTS);
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    app.run("impression first");
+    app.run("meanwhile flush");
+    wait_seen(&gate, EVENTS, 1).await;
+    app.run("impression second");
+    app.run("close");
+    assert_eq!(app.run("joined"), json!(null), "its flush ends with it");
+    app.run("impression late");
+    app.kill();
+    gate.release(EVENTS);
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    app.run("flush");
+    assert_eq!(queued(&mut app), 0);
+    assert_eq!(reports(&gate).last().map(paywalls), Some(vec!["first".to_owned(), "second".to_owned()]));
 }
