@@ -1,17 +1,23 @@
 //! Settings that change events: a catalogue and an external id change the events of known purchases, earlier purchases
-//! are adopted from a file, and a later destination gets the newest state of every purchase.
+//! are adopted from a file, a later destination gets the newest state of every purchase, and one of a single platform
+//! nothing of the others.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::time::Duration;
+use system_tests::http::text;
+use system_tests::raw::Raw;
 use system_tests::receiver::Receiver;
 use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::sns::{Rtn, TOPIC};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
 /// The sweep looks for noted rechecks every half minute.
 const SWEPT: Duration = Duration::from_secs(300);
 const KNOWN: &str = "known";
+/// The package of a second platform.
+const OTHER: &str = "com.example.settle.other";
 const BEFORE: [&str; 3] = ["before-1", "before-2", "before-3"];
 
 async fn put(world: &World, path: &str, body: &Value) -> Value {
@@ -110,4 +116,55 @@ async fn later_destination(world: &World) {
     receipts.sort();
     assert_eq!(receipts, ["before-1", "before-2", "before-3", "known"], "each once");
     later.check();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destination_of_one_platform_gets_nothing_of_the_others() {
+    let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
+    let other = json!({
+        "store": "amazon", "name": "other", "package_name": OTHER, "environment": "sandbox", "topic_arn": TOPIC,
+        "window_seconds": 1,
+    });
+    let other = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &other).await.ok();
+    let filtered = Receiver::start().await;
+    let created = world
+        .create_destination(&json!({
+            "kind": "webhook", "name": "of one platform", "url": filtered.url(), "events": ["*"],
+            "filter": { "platforms": [world.platform_id] },
+        }))
+        .await;
+    filtered.trust_shown(&created);
+    let elsewhere = Rtn { package_name: OTHER.to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", "elsewhere") };
+    let elsewhere = world.sns.notification(&elsewhere);
+    let posted = world.post_at(&text(&other, "notification_url"), &elsewhere).await.map(|answer| answer.status);
+    assert_eq!(posted, Ok(200));
+    world.wait_outcome(&elsewhere.id).await;
+    world.send("SUBSCRIPTION_PURCHASED", KNOWN).await;
+    let id = text(&created, "id");
+    for event_type in ["user.subscription.purchased", "purchase.updated"] {
+        world.wait_delivery(&id, KNOWN, event_type, "delivered").await;
+    }
+    assert!(filtered.all().iter().all(|one| one.receipt_id() == KNOWN), "nothing of the other platform");
+    filtered.check();
+    let with_states = "SELECT COUNT(*) AS value FROM events WHERE views IS NOT NULL";
+    assert!(Raw::of(&world.installation.stored_in()).number(with_states) > 0, "the states on that platform are stored");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_check_accepts_a_recheck_that_is_under_way() {
+    // Each batch is one purchase, and only the sweep would continue after the first one.
+    let planted = ("FAILPOINTS".to_owned(), "rechecks.one_by_one=return;sweep.hang=return".to_owned());
+    let mut world = World::start(Setting { window_seconds: 1, variables: vec![planted], ..Setting::default() }).await;
+    for receipt_id in BEFORE {
+        world.send("SUBSCRIPTION_PURCHASED", receipt_id).await;
+        world.wait_acked(receipt_id, 1).await;
+    }
+    let path = format!("/v1/platforms/{}", world.platform_id);
+    drop(world.api.call(Method::PATCH, &path, &json!({ "product_ref": "parent" })).await.ok());
+    let causes = Raw::of(&world.installation.stored_in()).texts("SELECT cause AS value FROM rechecks");
+    let [cause] = &causes[..] else { panic!("one note: {causes:?}") };
+    let cause: Value = serde_json::from_str(cause).expect("a cause");
+    assert_eq!(cause["kind"], "product_ref", "{cause}");
+    world.finish().await;
 }

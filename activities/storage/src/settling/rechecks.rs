@@ -7,6 +7,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::fault;
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
@@ -300,13 +301,14 @@ fn batch(write: &mut Write<'_>, note: &NoteKey) -> Result<Option<i64>, Error> {
     let found: Option<NoteRow> =
         sql(LOCK_NOTE).bind(note.why).bind(note.subject_id.as_str()).first(write.connection)?;
     let Some(row) = found else { return Ok(None) };
+    let size = if fault::is_planted("rechecks.one_by_one") { 1 } else { BATCH };
     let range: Option<BatchRow> =
-        sql(END_OF_BATCH).bind(row.app_id).bind(row.after_key.as_str()).bind(BATCH).first(write.connection)?;
+        sql(END_OF_BATCH).bind(row.app_id).bind(row.after_key.as_str()).bind(size).first(write.connection)?;
     let BatchRow { purchases, last } = range.unwrap_or(BatchRow { purchases: 0, last: None });
     if let Some(last) = last {
         row.run(write, note, last)?;
     }
-    match last.filter(|_| purchases >= BATCH) {
+    match last.filter(|_| purchases >= size) {
         Some(last) => sql(CONTINUE_NOTE)
             .bind(last)
             .bind(note.why)
