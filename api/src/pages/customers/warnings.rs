@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn one_transient_failure_needs_no_team() {
-        let since = |state, seconds| Destination { since: at(10 - seconds), ..backend(state) };
+        let since = |state, seconds: i64| Destination { since: at(10 - seconds), ..backend(state) };
         let text =
             |destination: &Destination, pending: &PendingDeliveries| sentence(destination, Some(pending)).unwrap();
         let (act, one) = ("The team that runs it must act", pending(1, 1));
