@@ -20,7 +20,7 @@ const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "jav
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The folder of the compiled classes.
-fn classes() -> &'static Path {
+pub fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
         let folder = Folder::of_process("classes");

@@ -2,7 +2,6 @@
 //! the place of settle.
 
 use super::wait;
-use super::world::SOON;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -13,6 +12,7 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -130,8 +130,9 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
     let plain = path.split('?').next().unwrap_or_default();
     shared.inner().record(&parts.method, &path, &parts.headers, &body);
-    let is_held = || shared.inner().held.contains(plain);
-    wait::until(SOON, "a release", async || if is_held() { Err("held".to_owned()) } else { Ok(()) }).await;
+    while shared.inner().held.contains(plain) {
+        wait::pass(Duration::from_millis(10)).await;
+    }
     let (way, reply) = shared.inner().take(&parts.method, plain);
     let response = match (way, reply) {
         (Way::Closed, _) => None,
