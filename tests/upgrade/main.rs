@@ -42,6 +42,10 @@ async fn an_upgrade_at_once_on_postgresql_loses_and_doubles_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_upgrade_loses_and_doubles_nothing() {
+        &system_tests::documents::root().join("tests/released/0.1.0/stored"),
+        system_tests::stored::schemas(),
+    )
+    .unwrap();
     let mut site = Site::start(Backend::Postgres).await;
     site.phase("the earlier release", async |site| site.pass(CALM).await).await;
     site.phase("migrated", async |site| site.migrate()).await;
@@ -51,8 +55,9 @@ async fn a_rolling_upgrade_loses_and_doubles_nothing() {
         site.phase(&crashed, async |site| site.crash(name, Release::Earlier).await).await;
     }
     site.phase("worker-a upgraded", async |site| site.replace("worker-a", Release::Later).await).await;
-    // Its runs may go to a worker that cannot continue them, until it is back.
     site.phase("worker-a crashed", async |site| site.crash("worker-a", Release::Later).await).await;
+    // Its runs go to a worker that cannot continue them, and wait until it is back.
+    site.phase("worker-a died, and came back", async |site| site.strand("worker-a").await).await;
     for name in ["serve-a", "worker-b", "serve-b"] {
         site.phase(&format!("{name} upgraded"), async |site| site.replace(name, Release::Later).await).await;
     }

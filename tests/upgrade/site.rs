@@ -11,7 +11,7 @@ use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures
 use system_tests::process::{self, Backend, Process};
 use system_tests::raw::Raw;
 use system_tests::world::{SOON, Setting, World};
-use system_tests::{ports, wait};
+use system_tests::{ports, runs, wait};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
@@ -19,8 +19,13 @@ use tokio::time::Instant;
 /// Number of planted migrations that are applied, and whose column has its values.
 const APPLIED: &str = "SELECT COUNT(*) AS value FROM fingerprints
     WHERE version LIKE '2999%' AND EXISTS (SELECT 1 FROM purchases WHERE planted = 1)";
-/// The name of the markers of `patched`.
+/// The planted change of a workflow, and the name of the markers of `patched`.
+const CHANGE: &str = "run.planted_change=return";
 const PATCH: &str = "core_patch";
+/// Why a worker fails a task of a run with a change that it does not know.
+const NONDETERMINISM: &str = "NON_DETERMINISTIC";
+/// Maximum number of deaths until one leaves a run with the planted change.
+const DEATHS: usize = 5;
 
 /// Messages a second; everything shares the cores of one machine.
 const PER_SECOND: f64 = 8.0;
@@ -52,6 +57,8 @@ pub enum Release {
     Earlier,
     /// With the planted migrations and the planted change of a workflow.
     Later,
+    /// As the former; a worker dies when it settles, after the planted change is in the history of that run.
+    LaterThatDies,
     /// With the planted migrations alone.
     LaterWithTheSameWorkflows,
 }
@@ -167,6 +174,43 @@ impl Site {
         self.start_one(name, release).await;
     }
 
+    /// Lets a worker of the later release die while it settles, and waits until runs with the planted change went to a
+    /// worker of the earlier release, which cannot continue them. Then starts the former again.
+    pub async fn strand(&mut self, name: &str) {
+        let mut stranded = Vec::new();
+        for _ in 0..DEATHS {
+            let index = self.index(name);
+            self.world.processes()[index].kill9();
+            self.world.processes()[index] = self.process(name, Release::LaterThatDies);
+            self.world.processes()[index].wait_end().await;
+            stranded = open_with_change(&self.world).await;
+            // It may have died in a run that settled before, which goes on without the change.
+            if !stranded.is_empty() {
+                break;
+            }
+        }
+        assert!(!stranded.is_empty(), "{name} died {DEATHS} times outside of a run with the planted change");
+        let temporal = &self.world.temporal;
+        let refused = wait::until(RECOVERED, "a run that the earlier release cannot continue", async || {
+            let mut seen = Vec::new();
+            for workflow in &stranded {
+                let failures = runs::failures(&temporal.history(workflow).await);
+                let attempt =
+                    temporal.describe(workflow).await.and_then(|run| Some(run.pending_workflow_task?.attempt));
+                let line = format!("{workflow}: attempt {attempt:?}, {failures:?}");
+                // The first attempt died with the former, so that a third one follows an attempt of the latter.
+                if failures.iter().any(|why| why.contains(NONDETERMINISM)) || attempt > Some(2) {
+                    return Ok(line);
+                }
+                seen.push(line);
+            }
+            Err(seen.join("; "))
+        })
+        .await;
+        println!("{} runs wait for {name}, such as {refused}", stranded.len());
+        self.start_one(name, Release::Later).await;
+    }
+
     /// Ends the load, waits until all is settled and delivered, and checks that nothing is lost, doubled or reordered.
     pub async fn finish(self) {
         let Self { mut world, mut filled, store, phases, has_changed, .. } = self;
@@ -187,7 +231,10 @@ impl Site {
         print_figures(&phases, &accepted, arrivals);
         let failed = world.installation.logs().matches("[TMPRL1100]").count();
         println!("{failed} workflow tasks went to a worker that could not run them, and were run by another one");
-        let changed = changed(&world, settled.keys()).await;
+        let mut changed = 0;
+        for receipt_id in settled.keys() {
+            changed += usize::from(has_change(&world, &world.workflow(receipt_id)).await);
+        }
         println!("{changed} of {PURCHASES} purchases have a run with the planted change");
         assert_eq!(changed > 0, has_changed, "the planted change of a workflow");
         world.finish().await;
@@ -229,11 +276,12 @@ impl Site {
         let planted = format!("migrate.planted=return({})", self.planted.path().display());
         let (program, fail_points) = match release {
             Release::Earlier => (self.earlier.clone(), None),
-            Release::Later => (process::program(), Some(format!("{planted};run.planted_change=return"))),
+            Release::Later => (process::program(), Some(format!("{planted};{CHANGE}"))),
+            Release::LaterThatDies => (process::program(), Some(format!("{planted};{CHANGE};load.after=1*return"))),
             Release::LaterWithTheSameWorkflows => (process::program(), Some(planted)),
         };
         self.world.installation.set_program(program);
-        self.has_changed |= release == Release::Later;
+        self.has_changed |= matches!(release, Release::Later | Release::LaterThatDies);
         fail_points.into_iter().map(|points| ("FAILPOINTS".to_owned(), points)).collect()
     }
 
@@ -271,18 +319,25 @@ fn earlier() -> PathBuf {
     std::fs::canonicalize(named).expect("the program of the earlier release")
 }
 
-/// The number of receipts whose latest run has the planted change.
-async fn changed(world: &World, receipts: impl Iterator<Item = &String>) -> usize {
-    let mut changed = 0;
-    for receipt_id in receipts {
-        let history = world.temporal.history(&world.workflow(receipt_id)).await;
-        let is_patch = |event: &HistoryEvent| match event.attributes.as_ref() {
-            Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.marker_name == PATCH,
-            _ => false,
-        };
-        changed += usize::from(history.iter().any(is_patch));
+/// Whether a run of a workflow id has the planted change: the latest one.
+async fn has_change(world: &World, workflow: &str) -> bool {
+    let is_patch = |event: &HistoryEvent| match event.attributes.as_ref() {
+        Some(Attributes::MarkerRecordedEventAttributes(marker)) => marker.marker_name == PATCH,
+        _ => false,
+    };
+    world.temporal.history(workflow).await.iter().any(is_patch)
+}
+
+/// The workflow ids of the store's purchases whose run is open and has the planted change.
+async fn open_with_change(world: &World) -> Vec<String> {
+    let mut open = Vec::new();
+    for number in 0..PURCHASES {
+        let workflow = world.workflow(&format!("receipt-{number}"));
+        if has_change(world, &workflow).await && world.temporal.is_open(&workflow).await {
+            open.push(workflow);
+        }
     }
-    changed
+    open
 }
 
 /// Waits until every message has its outcome; returns the number of settled ones of each receipt that the store sent.
