@@ -204,7 +204,8 @@ impl World {
             let product = json!({ "entitlements": ["premium-1"], "prices": [{ "price": "4.99", "currency": "EUR" }] });
             self.change("PUT", &format!("{app}/products/sku-{number}"), &product);
             self.create("/v1/keys", &json!({ "name": format!("key {number}"), "role": "support" }));
-            let alarm = self.store.alarm(Some(self.platform), "foreign_package", &format!("alarm {number}"));
+            let detail = format!("alarm {number}");
+            let alarm = self.store.alarm(Some(self.platform), "foreign_package", &detail);
             self.block_on(alarm).expect("an alarm");
         }
         self.fill_tables(other.parse().expect("an id"));
