@@ -4,6 +4,7 @@ use crate::delivery::in_flight::InFlight;
 use crate::delivery::prompt::Prompt;
 use crate::delivery::slots::DeliverySlots;
 use crate::engine::Engine;
+use crate::heartbeat::Heartbeats;
 use crate::http::Http;
 use crate::settling::verifier::Verifier;
 use domain::Timestamp;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use storage::Store;
+use temporalio_sdk::activities::ActivityContext;
 
 /// The dependencies of the activities, built once per process.
 #[derive(Clone)]
@@ -39,4 +41,11 @@ pub struct Context {
     pub prompt: Prompt,
     /// Set when the worker stops; long activities then start nothing new.
     pub stopping: Arc<AtomicBool>,
+}
+
+impl Context {
+    /// The heartbeats of an attempt of an activity.
+    pub fn heartbeats<'a>(&'a self, ctx: &'a ActivityContext) -> Heartbeats<'a> {
+        Heartbeats::new(ctx, self.engine.actions())
+    }
 }

@@ -1,23 +1,83 @@
-//! The heartbeats of the long activities that send to destinations.
+//! The heartbeats of long activities.
 
+use crate::actions::{Action, Actions};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
 
-/// Time between two heartbeats to Temporal.
+/// Time between two heartbeats of an activity that sends to destinations.
 const INTERVAL: Duration = Duration::from_secs(4);
+/// Longest time that the SDK holds heartbeats back.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
-/// Sends heartbeats to Temporal for ever, and sets `is_halted` when the activity is cancelled: then it begins no further
-/// request, and finishes what is in flight.
-pub async fn send(ctx: &ActivityContext, is_halted: &AtomicBool) -> Infallible {
-    loop {
-        if let Err(error) = ctx.record_heartbeat(()).await {
+/// The heartbeats of one attempt.
+pub struct Heartbeats<'a> {
+    ctx: &'a ActivityContext,
+    actions: &'a Actions,
+    throttle: Throttle,
+}
+
+impl<'a> Heartbeats<'a> {
+    pub fn new(ctx: &'a ActivityContext, actions: &'a Actions) -> Self {
+        Self { ctx, actions, throttle: Throttle::new(ctx.info().heartbeat_timeout.unwrap_or_default()) }
+    }
+
+    /// Sends one, and counts it unless the SDK holds it back.
+    pub async fn send(&mut self) {
+        if let Err(error) = self.ctx.record_heartbeat(()).await {
             tracing::debug!(error = %error, "a heartbeat was not sent");
+        } else if self.throttle.passes(Instant::now()) {
+            let workflow = self.ctx.info().workflow_type.as_deref().unwrap_or_default();
+            self.actions.count(workflow, Action::Heartbeat);
         }
+    }
+}
+
+/// Which heartbeats the SDK sends to Temporal: the first, and one in each four fifths of the timeout
+/// (<https://docs.temporal.io/encyclopedia/detecting-activity-failures#throttling>).
+struct Throttle {
+    pause: Duration,
+    until: Option<Instant>,
+}
+
+impl Throttle {
+    fn new(timeout: Duration) -> Self {
+        Self { pause: (timeout * 4 / 5).min(LONGEST_PAUSE), until: None }
+    }
+
+    fn passes(&mut self, now: Instant) -> bool {
+        let passes = self.until.is_none_or(|until| until <= now);
+        if passes {
+            self.until = Some(now + self.pause);
+        }
+        passes
+    }
+}
+
+/// Sends heartbeats for ever, and sets `is_halted` when the activity is cancelled: then it begins no further request,
+/// and finishes what is in flight.
+pub async fn send(mut heartbeats: Heartbeats<'_>, is_halted: &AtomicBool) -> Infallible {
+    loop {
+        heartbeats.send().await;
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
-            () = ctx.cancelled(), if !is_halted.load(Ordering::Relaxed) => is_halted.store(true, Ordering::Relaxed),
+            () = heartbeats.ctx.cancelled(), if !is_halted.load(Ordering::Relaxed) => {
+                is_halted.store(true, Ordering::Relaxed);
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_heartbeats_that_reach_temporal_count() {
+        let (began, mut throttle) = (Instant::now(), Throttle::new(Duration::from_secs(15)));
+        let sent = (0..60).step_by(4).filter(|second| throttle.passes(began + Duration::from_secs(*second)));
+        assert_eq!(sent.collect::<Vec<_>>(), [0, 12, 24, 36, 48]);
     }
 }

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod actions;
 mod admin;
 mod delivery;
 mod dependencies;
@@ -12,6 +13,7 @@ mod spans;
 mod sweep;
 pub mod worker;
 
+pub use actions::Actions;
 pub use delivery::in_flight::InFlight;
 pub use delivery::prompt::Prompt;
 pub use delivery::slots::DeliverySlots;
@@ -113,7 +115,7 @@ impl Context {
         let run = SuperviseRun::new(input.destination_id, token, info.attempt, self.stopping.clone());
         tokio::select! {
             supervised = supervise::supervise(&self, &run, &input) => supervised.map_err(failure::storage),
-            never = heartbeat::send(&ctx, &run.is_halted) => match never {},
+            never = heartbeat::send(self.heartbeats(&ctx), &run.is_halted) => match never {},
         }
     }
 
@@ -157,7 +159,7 @@ impl Context {
         let run = StreamRun { token: deliver::token(ctx.info(), self.random), ..StreamRun::default() };
         tokio::select! {
             streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
-            never = heartbeat::send(&ctx, &run.is_halted) => match never {},
+            never = heartbeat::send(self.heartbeats(&ctx), &run.is_halted) => match never {},
         }
     }
 
@@ -171,7 +173,7 @@ impl Context {
         let run = ClaimsRun::default();
         tokio::select! {
             verified = claims::verify_claims(&self, &run, &input) => verified.map_err(failure::failure),
-            never = run.send_heartbeats(&ctx) => match never {},
+            never = run.send_heartbeats(&ctx, self.heartbeats(&ctx)) => match never {},
         }
     }
 
@@ -181,7 +183,7 @@ impl Context {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
         tokio::select! {
             swept = sweep::sweep_in_time(&self, run_id) => swept.map_err(failure::failure),
-            cancelled = sweep::send_heartbeats(&ctx) => Err(failure::failure(cancelled)),
+            cancelled = sweep::send_heartbeats(&ctx, self.heartbeats(&ctx)) => Err(failure::failure(cancelled)),
         }
     }
 }

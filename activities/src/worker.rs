@@ -194,7 +194,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 /// The worker for workflows and all activities except those that send to destinations.
 fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
-    let options = WorkerOptions::new(contract::TASK_QUEUE)
+    let mut options = WorkerOptions::new(contract::TASK_QUEUE)
         .register_activities(Context::clone(context))
         .register_workflow::<Purchase>()
         .and_then(|options| options.register_workflow::<Destination>())
@@ -209,18 +209,20 @@ fn settling(core: &Runtime, client: Client, context: &Context, slots: Slots) -> 
         .workflow_task_poller_behavior(polls(WORKFLOW_POLLS))
         .activity_task_poller_behavior(polls(ACTIVITY_POLLS))
         .build();
+    context.engine.actions().count_in(&mut options);
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 
 /// The worker for activities that send to destinations. It runs no workflow, so a single
 /// slot for workflow tasks is enough.
 fn delivering(core: &Runtime, client: Client, context: &Context, slots: Slots) -> Result<Worker, Error> {
-    let options = WorkerOptions::new(contract::DELIVER_QUEUE)
+    let mut options = WorkerOptions::new(contract::DELIVER_QUEUE)
         .register_activities(Context::clone(context))
         .graceful_shutdown_period(Duration::from_secs(20))
         .tuner(tuner(Slots { workflow_tasks: 1, local_activities: 1, activities: slots.deliveries, ..slots }))
         .activity_task_poller_behavior(polls(DELIVERY_POLLS))
         .build();
+    context.engine.actions().count_in(&mut options);
     Worker::new(core, client, options).map_err(|error| unbuilt(&error))
 }
 

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 use system_tests::runs;
-use system_tests::world::{Setting, World};
+use system_tests::wait;
+use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
@@ -25,8 +26,9 @@ fn count(history: &[HistoryEvent], wanted: EventType) -> usize {
     history.iter().filter(|event| event.event_type() == wanted).count()
 }
 
-/// The number of actions that Temporal Cloud bills for a run, by its list (<https://docs.temporal.io/cloud/actions>): each
-/// signal, with or without a start; each timer, upsert and activity; and one for all local activities of a workflow task.
+/// The number of actions that Temporal Cloud bills for a run (<https://docs.temporal.io/cloud/actions>): each signal, with
+/// or without a start; each timer, upsert, activity and repeated attempt; and one for all local activities of a workflow
+/// task.
 fn actions(history: &[HistoryEvent]) -> usize {
     let billed = [
         EventType::WorkflowExecutionSignaled,
@@ -39,7 +41,23 @@ fn actions(history: &[HistoryEvent]) -> usize {
         _ => None,
     };
     let with_local: BTreeSet<i64> = history.iter().filter_map(task).collect();
-    billed.into_iter().map(|kind| count(history, kind)).sum::<usize>() + with_local.len()
+    let retries = |event: &HistoryEvent| match event.attributes.as_ref()? {
+        Attributes::ActivityTaskStartedEventAttributes(started) => usize::try_from(started.attempt - 1).ok(),
+        _ => None,
+    };
+    let retries: usize = history.iter().filter_map(retries).sum();
+    billed.into_iter().map(|kind| count(history, kind)).sum::<usize>() + with_local.len() + retries
+}
+
+/// The number of actions for purchases that the process counted, without queries, which are in no history.
+async fn metered(world: &World) -> Result<usize, String> {
+    let page = world.api.try_get("/metrics").await?;
+    let page = page.body.as_str().unwrap_or_default();
+    let lines = page.lines().filter(|line| line.starts_with("settle_temporal_actions_total{"));
+    let of_purchases =
+        lines.filter(|line| line.contains("workflow=\"purchase\"") && !line.contains("action=\"query\""));
+    let number = |line: &str| line.rsplit(' ').next().unwrap_or_default().parse::<usize>();
+    of_purchases.map(|line| number(line).map_err(|error| format!("{line}: {error}"))).sum()
 }
 
 /// The number of events, without those of moving the time forward, which only tests do, and of workflow tasks that
@@ -112,5 +130,36 @@ async fn a_burst_costs_the_engine_little_more_than_one_notification() {
         let cost = cost(&history);
         assert!(cost <= max, "{notifications}: {cost} events: {:#?}", runs::summary(&history));
     }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_meter_counts_the_actions_of_a_purchases_history() {
+    let mut world = World::start(Setting::default()).await;
+    let mut compared = BTreeSet::new();
+    for number in 0..PURCHASES {
+        let before = metered(&world).await.expect("the metrics");
+        // The first attempt at a new destination is an activity, later ones are within the workflow task.
+        let notifications = if number % 2 == 0 { 1 } else { 10 };
+        let history = burst(&mut world, &format!("metered-{number}"), notifications).await;
+        let lost = [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed];
+        if lost.into_iter().any(|kind| count(&history, kind) > 0) {
+            // The commands of a lost task count again in the next one.
+            continue;
+        }
+        wait::until(SOON, "the actions of the history", async || {
+            let metered = metered(&world).await? - before;
+            if metered == actions(&history) {
+                return Ok(());
+            }
+            Err(format!("{metered} metered, {} in the history: {:#?}", actions(&history), runs::summary(&history)))
+        })
+        .await;
+        compared.insert((count(&history, EventType::ActivityTaskScheduled) > 0, notifications));
+        if compared.len() > 2 {
+            break;
+        }
+    }
+    assert!(compared.len() > 1, "a purchase with an activity and one with a burst were compared: {compared:?}");
     world.finish().await;
 }

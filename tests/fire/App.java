@@ -3,8 +3,10 @@ import java.io.File;
 import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.concurrent.FutureTask;
 import settle.SettleClient;
 import settle.SettleClient.Entitlement;
 import settle.SettleClient.Entitlements;
@@ -19,11 +21,13 @@ import settle.SettleClient.State;
 import settle.SettleClient.Transaction;
 
 /**
- * An app with the client, for tests: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT]}. Carries out the lines of the
+ * An app with the client, for tests: {@code App URL KEY FOLDER MAX_QUEUED [RECEIPT…]}. Carries out the lines of the
  * standard input one after the other, and answers each by a line of JSON.
  */
 public final class App {
     private static volatile long clockError;
+    /** What another thread carries out. */
+    private static FutureTask<String> meanwhile;
     private static final List<String> REJECTED = Collections.synchronizedList(new ArrayList<String>());
     private static final List<String> ERRORS = Collections.synchronizedList(new ArrayList<String>());
 
@@ -33,32 +37,50 @@ public final class App {
         Options options = new Options(line[0], line[1], "1.0.0", new File(line[2]))
                 .os("fireos", "8")
                 .maxQueued(Integer.parseInt(line[3]))
+                .requestTimeout(Integer.getInteger("requestTimeout", 30_000))
                 .clock(() -> System.currentTimeMillis() + clockError)
                 .receipts(() -> receipts(line))
                 .listener(new Notices());
-        try (SettleClient client = SettleClient.start(options)) {
+        SettleClient started;
+        try {
+            started = SettleClient.start(options);
+        } catch (IllegalStateException refused) {
+            System.out.println(quoted("refused"));
+            return;
+        }
+        try (SettleClient client = started) {
             System.out.println(quoted("started"));
             BufferedReader in = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
             for (String command = in.readLine(); command != null; command = in.readLine()) {
-                String answer;
-                try {
-                    answer = carriedOut(client, command.split(" "));
-                } catch (RequestError error) {
-                    answer = "{\"status\":" + error.status + ",\"retry_after\":" + error.retryAfter + "}";
-                }
-                System.out.println(answer);
+                System.out.println(answer(client, command.split(" ")));
             }
         }
     }
 
     private static List<Receipt> receipts(String[] line) {
-        return line.length < 5
-                ? Collections.<Receipt>emptyList()
-                : Collections.singletonList(new Receipt(line[4], "STORE_USER"));
+        List<Receipt> all = new ArrayList<>();
+        for (String id : Arrays.asList(line).subList(4, line.length)) {
+            all.add(new Receipt(id, "STORE_USER"));
+        }
+        return all;
     }
 
-    private static String carriedOut(SettleClient client, String[] part) throws RequestError {
+    private static String answer(SettleClient client, String[] part) throws Exception {
+        try {
+            return carriedOut(client, part);
+        } catch (RequestError error) {
+            return "{\"status\":" + error.status + ",\"retry_after\":" + error.retryAfter + "}";
+        }
+    }
+
+    private static String carriedOut(SettleClient client, String[] part) throws Exception {
         switch (part[0]) {
+            case "meanwhile":
+                meanwhile = new FutureTask<>(() -> answer(client, Arrays.copyOfRange(part, 1, part.length)));
+                new Thread(meanwhile).start();
+                return "null";
+            case "joined":
+                return meanwhile.get();
             case "foreground":
                 client.foreground();
                 return "null";
@@ -75,10 +97,13 @@ public final class App {
                 Impression impression = new Impression(part[1]);
                 return quoted(client.impression(impression.product("com.example.monthly", "9.99", "USD", null)));
             case "impressions":
+                String placement = part.length > 2 ? String.format("%0" + part[2] + "d", 0) : "onboarding";
                 for (int number = 0; number < Integer.parseInt(part[1]); number += 1) {
-                    client.impression(new Impression("p" + number));
+                    client.impression(new Impression("p" + number).placement(placement));
                 }
                 return "null";
+            case "threads":
+                return threads(client, Integer.parseInt(part[1]), Integer.parseInt(part[2]));
             case "purchase":
                 Transaction transaction = Transaction.purchased(part[1], "STORE_USER", "com.example.monthly");
                 transaction.price("9.99", part[2]).marketplace("US").impression(part[3]);
@@ -98,11 +123,37 @@ public final class App {
                 return REJECTED.toString();
             case "errors":
                 return ERRORS.toString();
+            case "close":
+                client.close();
+                return "null";
             case "twice":
                 return secondStart(part[1]);
             default:
                 throw new IllegalArgumentException(part[0]);
         }
+    }
+
+    /** Shows paywalls on several threads, each of which flushes meanwhile, and waits for all. */
+    private static String threads(SettleClient client, int number, int paywalls) throws InterruptedException {
+        List<Thread> all = new ArrayList<>();
+        for (int thread = 0; thread < number; thread += 1) {
+            String name = "t" + thread + "-";
+            all.add(new Thread(() -> {
+                for (int paywall = 0; paywall < paywalls; paywall += 1) {
+                    client.impression(new Impression(name + paywall));
+                    if (paywall % 10 == 9) {
+                        client.flush();
+                    }
+                }
+            }));
+        }
+        for (Thread one : all) {
+            one.start();
+        }
+        for (Thread one : all) {
+            one.join();
+        }
+        return "null";
     }
 
     private static String secondStart(String folder) {

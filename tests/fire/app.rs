@@ -13,11 +13,14 @@ use system_tests::reaper::Watched;
 pub const CLIENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/src/devices/fire/SettleClient.java");
 const APP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fire/App.java");
 
+/// Arguments of a shell under which a file has 64 or 128 KiB at most.
+const SMALL_DISK: [&str; 4] = ["-c", "ulimit -S -f 128; exec \"$@\"", "sh", "java"];
+
 /// Maximum duration of a command on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 /// The folder of the compiled classes.
-fn classes() -> &'static Path {
+pub fn classes() -> &'static Path {
     static CLASSES: OnceLock<PathBuf> = OnceLock::new();
     CLASSES.get_or_init(|| {
         let folder = Folder::of_process("classes");
@@ -50,16 +53,44 @@ impl App {
         Self::with(url, key, folder, &["1000"])
     }
 
-    /// As [`App::start`], with the length of the queue and, if it owns one, a receipt.
+    /// As [`App::start`], with the length of the queue and the receipts on the device.
     pub fn with(url: &str, key: &str, folder: &Path, more: &[&str]) -> Self {
-        Self::spawn(&mut java(Command::new("java"), [url, key], folder, more))
+        Self::spawn(&mut java(Command::new("java"), [url, key], folder, more)).started()
     }
 
-    /// As [`App::start`], where a file can have 64 or 128 KiB, by the shell: a longer one is a full disk.
+    /// As [`App::start`], whose requests take this time at most.
+    pub fn with_limit(url: &str, folder: &Path, limit: Duration) -> Self {
+        let mut command = Command::new("java");
+        command.arg(format!("-DrequestTimeout={}", limit.as_millis()));
+        Self::spawn(&mut java(command, [url, "pk_test"], folder, &["1000"])).started()
+    }
+
+    /// Whether the client of another process may use this folder.
+    pub fn is_refused(url: &str, folder: &Path) -> bool {
+        let app = Self::spawn(&mut java(Command::new("java"), [url, "pk_test"], folder, &["1000"]));
+        app.answer("start") == "refused"
+    }
+
+    /// As [`App::start`], where a file can have 64 or 128 KiB: a longer one is a full disk.
     pub fn without_room(url: &str, key: &str, folder: &Path) -> Self {
         let mut shell = Command::new("sh");
-        shell.args(["-c", "ulimit -f 128; exec \"$@\"", "sh", "java"]);
-        Self::spawn(&mut java(shell, [url, key], folder, &["1000"]))
+        shell.args(SMALL_DISK);
+        Self::spawn(&mut java(shell, [url, key], folder, &["1000"])).started()
+    }
+
+    /// As [`App::without_room`], whose writes and syncs go to a file, until [`App::free_disk`] and after it.
+    pub fn traced_without_room(url: &str, folder: &Path, trace: &Path) -> Self {
+        let mut strace = Command::new("strace");
+        strace.args(["-D", "-f", "-y", "--seccomp-bpf", "-e", "trace=write,fsync", "-o"]).arg(trace).arg("sh");
+        strace.args(SMALL_DISK);
+        Self::spawn(&mut java(strace, [url, "pk_test"], folder, &["1000"])).started()
+    }
+
+    /// Ends the limit of [`App::without_room`].
+    pub fn free_disk(&self) {
+        let process = self.process.id().to_string();
+        let freed = Command::new("prlimit").args(["--pid", &process, "--fsize=unlimited"]).status();
+        assert!(freed.is_ok_and(|status| status.success()), "prlimit");
     }
 
     fn spawn(command: &mut Command) -> Self {
@@ -71,15 +102,28 @@ impl App {
             let all = BufReader::new(printed).lines().map_while(Result::ok);
             all.take_while(|line| lines.send(line.clone()).is_ok()).for_each(drop);
         });
-        let app = Self { process, commands, answers };
-        assert_eq!(app.answer("start"), "started");
-        app
+        Self { process, commands, answers }
+    }
+
+    fn started(self) -> Self {
+        assert_eq!(self.answer("start"), "started");
+        self
     }
 
     /// Carries out a command of `App.java`, and returns its answer.
     pub fn run(&mut self, command: &str) -> Value {
-        writeln!(self.commands, "{command}").expect("the app reads");
+        self.send(command);
         self.answer(command)
+    }
+
+    /// Begins a command; [`App::answered`] returns its answer.
+    pub fn send(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").expect("the app reads");
+    }
+
+    /// The answer to the command that was begun first, if there is one already.
+    pub fn answered(&self) -> Option<Value> {
+        self.answers.try_recv().ok().map(|line| serde_json::from_str(&line).expect("JSON"))
     }
 
     fn answer(&self, command: &str) -> Value {

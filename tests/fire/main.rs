@@ -1,12 +1,14 @@
 //! The client of Fire TV apps (`api/src/devices/fire`) in a JVM, against the real service: what the app reports arrives
 //! at a webhook receiver once, in order, whatever happens to the network and the app meanwhile.
 //!
-//! Needs `javac` and `java`; `.ci/release` runs this by name: `cargo test --workspace --test fire`.
+//! Needs `javac`, `java`, `kotlinc` and `strace`; `.ci/release` runs this by name: `cargo test --workspace --test fire`.
 
 mod app;
 mod people;
 mod queue;
+mod readme;
 mod stage;
+mod waits;
 
 use axum::http::header::RETRY_AFTER;
 use domain::Timestamp;

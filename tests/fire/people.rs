@@ -8,16 +8,16 @@ use std::collections::BTreeSet;
 use system_tests::folder::Folder;
 use system_tests::gate::{Gate, Reply, Way};
 
-const LOGIN: &str = "/v1/device/login";
+pub const LOGIN: &str = "/v1/device/login";
 const LOGOUT: &str = "/v1/device/logout";
-const ENTITLEMENTS: &str = "/v1/device/entitlements";
+pub const ENTITLEMENTS: &str = "/v1/device/entitlements";
 const USER: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
 
-fn ok(body: Value) -> Reply {
+pub fn ok(body: Value) -> Reply {
     Reply { status: 200, header: Some((header::ETAG, "\"7\"")), body }
 }
 
-fn entitled() -> Value {
+pub fn entitled() -> Value {
     let entitlement = json!({
         "entitlement_ref_id": "premium", "name": "Premium \"HD\" é", "expiration": null,
         "sku_ref_id": "month", "purchase_platform": "amazon",
@@ -25,14 +25,19 @@ fn entitled() -> Value {
     json!({ "device_user_id": USER, "entitlements": [entitlement] })
 }
 
-fn logged_in() -> Value {
+pub fn logged_in() -> Value {
     json!({ "device_user_id": USER, "external_id": "anna" })
+}
+
+/// Answers to reports.
+pub fn taken(number: usize) -> impl Iterator<Item = Reply> {
+    (0..number).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] })))
 }
 
 /// A gate that takes reports in the place of settle.
 pub async fn taking() -> Gate {
     let gate = Gate::start("http://127.0.0.1:9").await;
-    gate.answer(EVENTS, (0..20).map(|_| ok(json!({ "accepted": 1, "repeated": 0, "rejected": [] }))));
+    gate.answer(EVENTS, taken(20));
     gate
 }
 
@@ -62,6 +67,36 @@ async fn the_last_entitlements_stay_without_a_network() {
     assert!(seen.iter().all(|one| one.line.ends_with(&format!("?device_id={device}"))));
     gate.set(Way::Closed);
     assert_eq!(app.run("entitlements"), current(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_200_that_is_not_of_settle_is_no_answer() {
+    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("portal"));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    let mut nameless = entitled();
+    nameless["entitlements"][0]["entitlement_ref_id"] = Value::Null;
+    let foreign = [
+        json!({ "login": "https://hotel.example.com" }),
+        json!({ "device_user_id": USER, "entitlements": {} }),
+        json!({ "device_user_id": USER, "entitlements": ["premium"] }),
+        json!({ "entitlements": [] }),
+        nameless,
+    ];
+    gate.answer(ENTITLEMENTS, foreign.iter().cloned().map(ok));
+    for body in &foreign {
+        assert_eq!(app.run("entitlements")["status"], 0, "{body}");
+    }
+    gate.answer(ENTITLEMENTS, [ok(entitled()), ok(foreign[0].clone())]);
+    assert_eq!(app.run("entitlements")["is_current"], json!(true));
+    assert_eq!(app.run("entitlements")["is_current"], json!(false), "the last answer of settle stays");
+    gate.answer(LOGIN, [ok(foreign[0].clone())]);
+    assert_eq!(app.run("login anna")["status"], 0);
+    gate.answer(LOGOUT, [ok(foreign[0].clone())]);
+    assert_eq!(app.run("logout")["status"], 0);
+    gate.answer(EVENTS, (0..20).map(|_| ok(foreign[0].clone())));
+    app.run("impression one");
+    app.run("flush");
+    assert_eq!(super::queued(&mut app), 2, "the session's start, too");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,4 +165,28 @@ async fn a_login_waits_for_the_reports_of_the_user_before() {
     app.run("impression before");
     assert_eq!(app.run("login anna")["status"], 500, "what waits would become anna's");
     assert!(gate.seen().iter().all(|one| !one.line.contains(LOGIN)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_not_valid_yet_costs_no_event() {
+    let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("key"));
+    let unknown = || Reply { status: 401, header: None, body: json!({ "title": "API key unknown", "status": 401 }) };
+    gate.answer(ENTITLEMENTS, [ok(entitled()), unknown()]);
+    gate.answer(LOGIN, [unknown()]);
+    gate.answer(EVENTS, (0..3).map(|_| unknown()).chain(taken(20)));
+    let mut app = App::start(&gate.url(), "pk_test", folder.path());
+    assert_eq!(app.run("entitlements")["is_current"], json!(true));
+    assert_eq!(app.run("entitlements")["status"], 401, "not the last answer: the app has a mistake");
+    app.run("impression one");
+    app.run("flush");
+    assert_eq!(super::queued(&mut app), 2, "the session's start, too");
+    assert_eq!(app.run("login anna")["status"], 401);
+    app.kill();
+    let mut app = App::start(&gate.url(), "pk_next", folder.path());
+    while super::queued(&mut app) != 0 {
+        app.run("flush");
+    }
+    let last = reports(&gate).pop().expect("a report");
+    assert_eq!(super::stage::paywalls(&last), ["one"]);
+    assert_eq!(last.headers[header::AUTHORIZATION], "Bearer pk_next", "another version of the app");
 }

@@ -1,6 +1,7 @@
 //! A gate between an app and settle: it records each request, and passes it on, drops it or its answer, or answers in
 //! the place of settle.
 
+use super::wait;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -8,9 +9,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header}
 use axum::response::{IntoResponse, Response};
 use reqwest::Client;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -53,6 +55,7 @@ pub struct Seen {
 struct Inner {
     way: Way,
     replies: BTreeMap<String, VecDeque<Reply>>,
+    held: BTreeSet<String>,
     seen: Vec<Seen>,
 }
 
@@ -100,6 +103,16 @@ impl Gate {
         self.shared.inner().replies.entry(path.to_owned()).or_default().extend(replies);
     }
 
+    /// Holds requests of a path: they are recorded, and answered after [`Gate::release`].
+    pub fn hold(&self, path: &str) {
+        self.shared.inner().held.insert(path.to_owned());
+    }
+
+    /// Ends [`Gate::hold`].
+    pub fn release(&self, path: &str) {
+        self.shared.inner().held.remove(path);
+    }
+
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.inner().seen.clone()
     }
@@ -115,7 +128,12 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, MAX_BODY_BYTES).await.unwrap_or_default();
     let path = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
-    let (way, reply) = shared.inner().take(&parts.method, &path, &parts.headers, &body);
+    let plain = path.split('?').next().unwrap_or_default();
+    shared.inner().record(&parts.method, &path, &parts.headers, &body);
+    while shared.inner().held.contains(plain) {
+        wait::pass(Duration::from_millis(10)).await;
+    }
+    let (way, reply) = shared.inner().take(&parts.method, plain);
     let response = match (way, reply) {
         (Way::Closed, _) => None,
         (_, Some(reply)) => Some(reply.into_response()),
@@ -131,16 +149,21 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
 }
 
 impl Inner {
-    /// Records a request, and returns what to do with it.
-    fn take(&mut self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> (Way, Option<Reply>) {
-        let replies = self.replies.get_mut(path.split('?').next().unwrap_or_default());
+    fn record(&mut self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) {
+        if method != Method::OPTIONS {
+            let body = serde_json::from_slice(body).unwrap_or(Value::Null);
+            let line = format!("{method} {path}");
+            self.seen.push(Seen { at: Instant::now(), line, headers: headers.clone(), body });
+        }
+    }
+
+    /// What to do with a request of this path, without its query.
+    fn take(&mut self, method: &Method, path: &str) -> (Way, Option<Reply>) {
+        let replies = self.replies.get_mut(path);
         if method == Method::OPTIONS {
             return (self.way, replies.map(|_| Reply { status: 204, header: None, body: Value::Null }));
         }
         let reply = if self.way == Way::Closed { None } else { replies.and_then(VecDeque::pop_front) };
-        let body = serde_json::from_slice(body).unwrap_or(Value::Null);
-        let line = format!("{method} {path}");
-        self.seen.push(Seen { at: Instant::now(), line, headers: headers.clone(), body });
         (self.way, reply)
     }
 }

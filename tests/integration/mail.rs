@@ -120,6 +120,18 @@ async fn a_postponed_mail_is_repeated_with_the_same_message_id() {
 }
 
 #[tokio::test]
+async fn a_server_that_postpones_everybody_is_a_failing_destination() {
+    let mailbox = Mailbox::start(Protection::None);
+    let desk = Desk::plain(&mailbox);
+    let failure = EndpointSignal::Failure { pause: None };
+    for (line, expected) in [("450 4.7.1 try later", failure), ("452 4.2.2 mailbox full", EndpointSignal::Neutral)] {
+        (0..2).for_each(|_| mailbox.answer_next("RCPT", line));
+        let (event, signal, _) = desk.attempt(1, 0).await;
+        assert_eq!((event.verdict, signal), (RETRY, expected), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn a_refused_mail_fails_for_good() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
@@ -158,7 +170,8 @@ async fn a_postponed_recipient_gets_the_mail_with_the_others_and_once() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
     mailbox.answer_next("RCPT TO:<cto@", "451 4.7.1 greylisted");
-    let reply = desk.check(1, RETRY, AttemptClass::ServerError).await;
+    let (event, signal, reply) = desk.attempt(1, 0).await;
+    assert_eq!((event.verdict, signal), (RETRY, EndpointSignal::Neutral), "the server accepts the other one");
     assert_eq!(body(&reply), "4.7.1 greylisted\nnot to cto@example.com: 451 4.7.1 greylisted");
     assert_eq!(mailbox.attempts(), [], "nobody has it yet");
     desk.check(2, Verdict::Delivered, AttemptClass::Success).await;

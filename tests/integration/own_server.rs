@@ -1,5 +1,6 @@
 //! A Temporal server is our own only when it has the namespace that only our own has.
 
+use activities::Actions;
 use activities::engine::{Addresses, DevServer, Engine, namespace_of};
 use domain::OrgId;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -25,7 +26,7 @@ async fn a_server_of_somebody_else_at_our_port_is_not_used() {
     drop(own.run_line(&create).await);
     let dev_server = DevServer::default();
     assert_eq!(dev_server.propose(addresses(&other)), addresses(&other));
-    let engine = Engine::start_at("test", installation, dev_server.clone());
+    let engine = Engine::start_at("test", installation, Actions::default(), dev_server.clone());
     wait::throughout(TWO_ATTEMPTS, "no connection", async || match dev_server.final_addresses() {
         None if !engine.connected() => Ok(()),
         found => Err(format!("{found:?}")),

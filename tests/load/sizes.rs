@@ -5,13 +5,13 @@
 //! cargo build --release --workspace && target/release/size-load
 //! ```
 
+mod life;
 mod purchase;
 
 use clap::Parser;
-use domain::{CollapseKey, DestinationId, PlatformId, Transition, TransitionKind};
-use futures::{StreamExt, TryStreamExt, stream};
+use life::Life;
 use std::collections::BTreeMap;
-use storage::{Database, Store};
+use storage::Database;
 use system_tests::folder::Folder;
 use system_tests::postgres::{self, Fsync};
 use system_tests::raw::Raw;
@@ -19,8 +19,6 @@ use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::time::Instant;
 
-/// Number of purchases whose life goes on at the same time.
-const AT_ONCE: usize = 8;
 /// Number of purchases of which each has a year.
 const YEARS: usize = 20;
 
@@ -30,15 +28,6 @@ struct Options {
     /// Purchases of one settling.
     #[arg(long, default_value_t = 5_000)]
     purchases: usize,
-}
-
-/// The purchases to fill in: each has this number of settlings of this number of notifications, and one transition in
-/// each settling.
-#[derive(Clone, Copy)]
-struct Life {
-    purchases: usize,
-    settlings: usize,
-    notifications: usize,
 }
 
 /// The bytes of each table and index, by the name of the table and its own.
@@ -108,35 +97,6 @@ async fn check(raw: &mut Raw, empty: &Sizes, purchases: usize, title: &str, at_m
     Ok(())
 }
 
-/// A purchase whose ids are as long as the store's own, and such that nothing compresses them.
-async fn live(
-    store: &Store,
-    platform: PlatformId,
-    webhook: DestinationId,
-    number: usize,
-    life: Life,
-) -> anyhow::Result<()> {
-    let noise = |part: String| CollapseKey::of(platform, &part).to_string();
-    let [one, other] = ["a", "b"].map(|part| noise(format!("{part}{number}")).replace('-', ""));
-    let receipt = format!("{one}{}=:1:11", &other[..11]);
-    let (key, customer) = (CollapseKey::of(platform, &receipt), noise(format!("c{number}")));
-    for settling in 0..life.settlings {
-        for notification in 0..life.notifications {
-            let place = settling * life.notifications + notification;
-            let (message, at_ms) = (noise(format!("m{number}/{place}")), i64::try_from(place + 1)? * 1000);
-            let accepted = purchase::notification(platform, &message, &receipt, &customer, at_ms);
-            store.accept(vec![accepted]).await?;
-        }
-        let kind = if settling == 0 { TransitionKind::Purchased } else { TransitionKind::Renewed };
-        let loaded = store.load(key, i64::MAX, 500).await?;
-        let mut record = purchase::record(key, &loaded);
-        record.decision.transitions = vec![Transition { kind, at: Some(loaded.now), cycle: None }];
-        purchase::settle(store, record).await?;
-        purchase::deliver(store, key, webhook).await?;
-    }
-    Ok(())
-}
-
 /// Fills in purchases, checks what each costs, and what of it is left after the retention.
 async fn measure(database: Database, life: Life, [at_most, at_most_left]: [i64; 2]) -> anyhow::Result<()> {
     let store = purchase::open(database.clone()).await?;
@@ -149,17 +109,14 @@ async fn measure(database: Database, life: Life, [at_most, at_most_left]: [i64; 
         }
     }
     let empty = sizes(&mut raw).await?;
-    let all = (0..life.purchases).map(|number| live(&store, platform, webhooks[0], number, life));
-    stream::iter(all).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+    life.live(&store, platform, webhooks[0]).await?;
     let Life { purchases, settlings, notifications } = life;
     let kind = if matches!(raw, Raw::Postgres(_)) { "PostgreSQL" } else { "SQLite" };
     let title = format!("{kind}, {purchases} purchases of {settlings} x {notifications} notifications");
     check(&mut raw, &empty, purchases, &title, at_most).await?;
     // As if all of it were older than the retention.
-    let (before, began, mut rows) = (store.now().await?.plus_millis(60_000), Instant::now(), 0);
-    while let pruned @ 1.. = store.prune(before, 1000).await? {
-        rows += pruned;
-    }
+    let began = Instant::now();
+    let rows = life::prune_all(&store).await?;
     println!("{rows} rows were pruned in {:?}", began.elapsed());
     check(&mut raw, &empty, purchases, &format!("{title}, after the retention"), at_most_left).await
 }

@@ -2,6 +2,7 @@
 //! with `127.0.0.1` for every host name and a free port for every port.
 
 use crate::door::Door;
+use crate::image::{self, Image};
 use crate::tools::Tools;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,6 +34,8 @@ pub struct Fleet {
     door: Door,
     ports: BTreeMap<(String, u16), u16>,
     running: BTreeMap<String, Watched>,
+    /// What settle's services are started from; `None`: the program under test.
+    image: Option<Image>,
     /// Variables of settle's services that the compose file does not have.
     added: Texts,
     folder: Folder,
@@ -43,9 +46,11 @@ impl Fleet {
     pub async fn new(compose: Compose, added: Texts, folder: Folder) -> Self {
         let server = compose.services[TEMPORAL.0].image.rsplit_once(':').expect("an image with a tag").1;
         let tools = Tools::find(server, folder.path()).unwrap_or_else(|missing| panic!("{missing:#}"));
+        let named = std::env::var("SETTLE_TEST_IMAGE").ok();
+        let image = named.map(|name| Image::open(&name, folder.path()).unwrap_or_else(|error| panic!("{error:#}")));
         let door = Door::open().await.expect("a port for the door");
         let (ports, running) = (BTreeMap::new(), BTreeMap::new());
-        Self { compose, tools, door, ports, running, added, folder }
+        Self { compose, tools, door, ports, running, image, added, folder }
     }
 
     pub fn folder(&self) -> &Path {
@@ -95,7 +100,12 @@ impl Fleet {
         // The image of PostgreSQL names its fast shutdown.
         let signal = if service.image_name() == "postgres" { "INT" } else { "TERM" };
         let began = Instant::now();
-        self.running[name].signal(signal);
+        let process = &self.running[name];
+        if self.is_contained(service) {
+            image::signal(process.id(), signal)
+        } else {
+            process.signal(signal)
+        }
         self.wait_end(name, at_most).await;
         began.elapsed()
     }
@@ -175,6 +185,14 @@ impl Fleet {
             if output.status.success() { Ok(()) } else { Err(why()) }
         })
         .await;
+        if self.is_contained(&service) {
+            image::check(self.running[name].id(), &service);
+        }
+    }
+
+    /// Whether a service runs in a container.
+    fn is_contained(&self, service: &Service) -> bool {
+        self.image.is_some() && service.image_name() == "settle"
     }
 
     /// The health check of a service. A number in it is a port.
@@ -201,18 +219,22 @@ impl Fleet {
 
     /// A command with the variables of a service, as its user, if the tests may choose it.
     fn command(&mut self, name: &str, service: &Service, line: &[String]) -> Command {
+        let own = service.environment.iter();
+        let mut variables: Texts =
+            own.map(|(key, value)| (key.clone(), self.variable(name, service, key, value))).collect();
+        let is_settle = service.image_name() == "settle";
+        if is_settle {
+            variables.extend(self.added.clone());
+        }
+        if let Some(image) = self.image.as_ref().filter(|_| is_settle) {
+            return image.command(service, line, &variables);
+        }
         let mut command = Command::new(&line[0]);
         command.args(&line[1..]).env_clear().current_dir("/");
         let path = format!("{}:/usr/local/bin:/usr/bin:/bin", self.tools.folder.display());
-        command.env("PATH", path).env("HOME", self.folder());
-        for (variable, value) in &service.environment {
-            command.env(variable, self.variable(name, service, variable, value));
-        }
-        if service.image_name() == "settle" {
-            command.envs(&self.added);
-            if let Some((user, group)) = service.user.split_once(':').filter(|_| postgres::is_root()) {
-                command.uid(user.parse().expect("a user's id")).gid(group.parse().expect("a group's id"));
-            }
+        command.env("PATH", path).env("HOME", self.folder()).envs(variables);
+        if let Some((user, group)) = service.user.split_once(':').filter(|_| is_settle && postgres::is_root()) {
+            command.uid(user.parse().expect("a user's id")).gid(group.parse().expect("a group's id"));
         }
         command
     }
@@ -232,7 +254,10 @@ impl Fleet {
 
     /// A text of a service with the addresses and paths of this machine.
     fn localized(&mut self, name: &str, text: &str) -> String {
-        let mut text = text.replace("/usr/local/bin/settle", &self.tools.settle.display().to_string());
+        let mut text = match &self.image {
+            Some(_) => text.to_owned(),
+            None => text.replace("/usr/local/bin/settle", &self.tools.settle.display().to_string()),
+        };
         text = text.replace("/etc/temporal/schema", &self.tools.schema.display().to_string());
         // First what may be there before, so that no address is replaced twice.
         let own = ["127.0.0.1", "0.0.0.0"].map(str::to_owned);

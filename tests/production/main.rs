@@ -5,10 +5,12 @@
 //! `cargo test --release --workspace --test production -- --nocapture --test-threads=1`.
 //!
 //! Beyond the file, settle's services get `SETTLE_CONFIG` with the certificate of the test's store, which would
-//! otherwise be fetched from AWS, and with this machine as an allowed network for webhooks.
+//! otherwise be fetched from AWS, and with this machine as an allowed network for webhooks. `SETTLE_TEST_IMAGE` names
+//! an image of buildah to start them from instead of the program under test, as `.ci/image` does.
 
 mod door;
 mod fleet;
+mod image;
 mod site;
 mod tools;
 mod verdict;
@@ -34,5 +36,16 @@ async fn restarts_of_everything_under_load_lose_and_double_nothing() {
     site.phase("a second Temporal Server joined", async |site| site.join_temporal().await).await;
     site.phase("the first Temporal Server stopped", async |site| site.leave_temporal().await).await;
     site.phase("undisturbed again", async |site| site.pass(CALM).await).await;
+    site.finish().await;
+}
+
+/// Short, for settle's image as it is built.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_events_arrive() {
+    let mut site = Site::start(PER_SECOND).await;
+    site.phase("first events", async |site| site.pass(Duration::ZERO).await).await;
+    for name in ["serve-a", "worker-a"] {
+        site.phase(&format!("{name} restarted"), async |site| site.restart(name).await).await;
+    }
     site.finish().await;
 }

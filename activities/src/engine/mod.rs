@@ -21,6 +21,7 @@ pub use error::TemporalError;
 pub use namespace::NamespaceTaken;
 pub use stuck::Stuck;
 
+use crate::actions::{Action, Actions};
 use connection::{FAILURES_BEFORE_WARNING, Server, connect};
 use domain::{CollapseKey, DestinationId, OrgId, PlatformId};
 use namespace::{Observed, Ownership};
@@ -61,6 +62,7 @@ pub struct Engine {
     claims: Arc<RunSignals<PlatformId>>,
     identity: String,
     installation: OrgId,
+    actions: Actions,
     server: Server,
     namespace: Arc<str>,
     /// The search attributes that are left out; `None` before that is known.
@@ -73,6 +75,13 @@ enum Access {
     Unknown,
     Ours(Client),
     Taken(NamespaceTaken),
+}
+
+/// The process that connects.
+struct Process {
+    identity: String,
+    installation: OrgId,
+    actions: Actions,
 }
 
 /// A signal to one workflow. If no run is open, Temporal starts one.
@@ -88,24 +97,27 @@ struct SignalWithStart {
 
 impl Engine {
     /// Reads Temporal's standard environment variables and profile file, and connects in the background, retrying
-    /// for ever. The Temporal UI shows `identity` for this process.
+    /// for ever. The Temporal UI shows `identity` for this process. `actions` counts the calls that Temporal Cloud
+    /// bills.
     ///
     /// # Errors
     /// When those settings are wrong, with the setting's name.
-    pub fn start(identity: &str, installation: OrgId) -> Result<Self, String> {
+    pub fn start(identity: &str, installation: OrgId, actions: Actions) -> Result<Self, String> {
         let (connection, options) = ClientOptions::load_from_config(LoadClientConfigProfileOptions::default())
             .map_err(|error| format!("invalid Temporal settings (TEMPORAL_*): {error}"))?;
-        Ok(Self::connect_in_background(identity, installation, Server::External(Box::new(connection)), options))
+        let process = Process { identity: identity.to_owned(), installation, actions };
+        Ok(Self::connect_in_background(process, Server::External(Box::new(connection)), options))
     }
 
     /// Connects in the background to a dev server that the caller starts with the namespace of [`namespace_of`].
     /// Ignores the environment.
-    pub fn start_at(identity: &str, installation: OrgId, dev_server: DevServer) -> Self {
+    pub fn start_at(identity: &str, installation: OrgId, actions: Actions, dev_server: DevServer) -> Self {
         let options = ClientOptions::new(namespace_of(installation)).build();
-        Self::connect_in_background(identity, installation, Server::Own(dev_server), options)
+        let process = Process { identity: identity.to_owned(), installation, actions };
+        Self::connect_in_background(process, Server::Own(dev_server), options)
     }
 
-    fn connect_in_background(identity: &str, installation: OrgId, server: Server, options: ClientOptions) -> Self {
+    fn connect_in_background(process: Process, server: Server, options: ClientOptions) -> Self {
         let (publish, access) = watch::channel(Access::Unknown);
         let engine = Self {
             access,
@@ -113,8 +125,9 @@ impl Engine {
             signals: Arc::new(RunSignals::new(run_signals::SIGNAL_INTERVAL)),
             streams: Arc::new(RunSignals::new(run_signals::STREAM_INTERVAL)),
             claims: Arc::new(RunSignals::new(run_signals::CLAIMS_INTERVAL)),
-            identity: identity.to_owned(),
-            installation,
+            identity: process.identity,
+            installation: process.installation,
+            actions: process.actions,
             server,
             namespace: options.namespace.as_str().into(),
             left_out: Arc::default(),
@@ -163,6 +176,11 @@ impl Engine {
                 () = publish.closed() => return,
             }
         }
+    }
+
+    /// The meter of this process's actions.
+    pub fn actions(&self) -> &Actions {
+        &self.actions
     }
 
     /// Host and port of the server, in the form that Temporal's command-line tool takes.
@@ -270,7 +288,10 @@ impl Engine {
         match client.connection().workflow_service().signal_workflow_execution(timed(request)).await {
             Err(status) if status.code() == Code::NotFound => Ok(()),
             Err(status) => Err(status.into()),
-            Ok(_) => Ok(()),
+            Ok(_) => {
+                self.actions.count(contract::PURCHASE, Action::Signal);
+                Ok(())
+            }
         }
     }
 
@@ -313,6 +334,7 @@ impl Engine {
             ..Default::default()
         };
         client.connection().workflow_service().signal_with_start_workflow_execution(timed(request)).await?;
+        self.actions.count(message.workflow_type, Action::Signal);
         Ok(())
     }
 

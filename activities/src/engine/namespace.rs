@@ -5,7 +5,7 @@
 //! namespace take it at once, and others wait a moment, so that none of these comes before them.
 
 use super::connection::Server;
-use super::{Engine, TemporalError, execution, json, queue, summary, timed};
+use super::{Action, Engine, TemporalError, execution, json, queue, summary, timed};
 use std::time::Duration;
 use temporalio_client::tonic::Code;
 use temporalio_client::{Client, NamespacedClient};
@@ -237,7 +237,10 @@ impl Engine {
             user_metadata: Some(summary("finds what is overdue and wakes it")),
             ..Default::default()
         };
-        client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        let begun = client.connection().workflow_service().start_workflow_execution(timed(request)).await?;
+        if begun.into_inner().started {
+            self.actions.count(contract::SWEEP, Action::Start);
+        }
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What Temporal knows of a run: whether there is one, and the answer of a purchase's to the query `status`. How many
 //! workers it knows.
 
-use super::{Engine, TemporalError, execution, queue, timed};
+use super::{Action, Engine, TemporalError, execution, queue, timed};
 use domain::CollapseKey;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -51,6 +51,9 @@ impl Engine {
             Err(status) if status.code() == Code::NotFound => return Ok(None),
             Err(status) => return Err(status.into()),
         };
+        if answer.query_result.is_some() {
+            self.actions.count(contract::PURCHASE, Action::Query);
+        }
         let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }

@@ -14,7 +14,7 @@ use lettre::transport::smtp::client::{
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use protocols::http::{CLOSING, COMMAND, Envelope, Failure, Reply, Security};
+use protocols::http::{ACCEPTED, CLOSING, COMMAND, Envelope, Failure, Reply, Security};
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use std::error::Error as _;
@@ -156,18 +156,19 @@ async fn transfer(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mes
     let names: String = named.map(|(address, code, text)| format!("\nnot to {address}: {code} {text}")).collect();
     let later = refused.iter().position(|(_, code, _)| *code < 500);
     if refused.len() == envelope.to.len() || (envelope.awaits_all && later.is_some()) {
+        let accepted = envelope.to.len().saturating_sub(refused.len()).to_string();
         let (_, code, text) = refused.swap_remove(later.unwrap_or(0));
-        return Err(Refusal::Answer { command: "RCPT", code, text: text + &names });
+        return Ok(answer(&[(COMMAND, "RCPT"), (ACCEPTED, &accepted)], code, text + &names));
     }
     connection.command(Data).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
     let taken = connection.message(message).await.map_err(|error| refusal("DATA", &error, Failure::Reset))?;
-    Ok(answer("DATA", code(&taken), text(&taken) + &names))
+    Ok(answer(&[(COMMAND, "DATA")], code(&taken), text(&taken) + &names))
 }
 
 impl Refusal {
     fn into_reply(self) -> Result<Reply, Failure> {
         match self {
-            Self::Answer { command, code, text } => Ok(answer(command, code, text)),
+            Self::Answer { command, code, text } => Ok(answer(&[(COMMAND, command)], code, text)),
             Self::Failure(failure) => Err(failure),
         }
     }
@@ -188,8 +189,8 @@ fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal 
     })
 }
 
-fn answer(command: &str, status: u16, text: String) -> Reply {
-    let headers = vec![(COMMAND.to_owned(), command.to_owned())];
+fn answer(headers: &[(&str, &str)], status: u16, text: String) -> Reply {
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     Reply::Answer { status, retry_after: None, headers, body: text.chars().take(TEXT_CAP).collect() }
 }
 

@@ -7,6 +7,7 @@
 
 use crate::dependencies::Context;
 use crate::failure::Failed;
+use crate::heartbeat::Heartbeats;
 use crate::settling::query::{self, Subject, count, label, raise_alarm};
 use domain::device::claim::ClaimReason;
 use domain::{CollapseKey, DevicePlace, Parked, PlatformId, Verification};
@@ -91,11 +92,9 @@ impl ClaimsRun {
 
     /// Sends heartbeats to Temporal for ever, and halts the run when the activity is cancelled: what is in flight is
     /// finished.
-    pub async fn send_heartbeats(&self, ctx: &ActivityContext) -> Infallible {
+    pub async fn send_heartbeats(&self, ctx: &ActivityContext, mut heartbeats: Heartbeats<'_>) -> Infallible {
         loop {
-            if let Err(error) = ctx.record_heartbeat(()).await {
-                tracing::debug!(error = %error, "a heartbeat was not sent");
-            }
+            heartbeats.send().await;
             tokio::select! {
                 () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
                 () = ctx.cancelled(), if !self.is_halted.load(Ordering::Relaxed) => {

@@ -17,6 +17,7 @@ pub mod stuck;
 use crate::dependencies::Context;
 use crate::engine::Engine;
 use crate::failure::Failed;
+use crate::heartbeat::Heartbeats;
 use domain::{DestinationId, Timestamp};
 use futures::StreamExt;
 use std::sync::atomic::Ordering;
@@ -92,11 +93,9 @@ pub async fn sweep_in_time(context: &Context, run_id: &str) -> Result<Swept, Fai
 }
 
 /// Sends heartbeats to Temporal until the activity is cancelled: Temporal takes it for lost, or the worker stops.
-pub async fn send_heartbeats(ctx: &ActivityContext) -> Failed {
+pub async fn send_heartbeats(ctx: &ActivityContext, mut heartbeats: Heartbeats<'_>) -> Failed {
     loop {
-        if let Err(error) = ctx.record_heartbeat(()).await {
-            tracing::debug!(error = %error, "a heartbeat was not sent");
-        }
+        heartbeats.send().await;
         tokio::select! {
             () = tokio::time::sleep(HEARTBEAT_INTERVAL) => {}
             () = ctx.cancelled() => return Failed::Later { wait: RETRY, why: "the sweep was cancelled".to_owned() },

@@ -81,7 +81,7 @@ pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};
 pub use people::reviews::Review;
-pub use people::transfers::{MovedRows, Transfer};
+pub use people::transfers::{MAX_TRANSFERS, MovedRows, Transfer};
 pub use purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
 pub use purchases::purchase::WaitsFor;
 pub use purchases::users::StoreCustomer;
@@ -96,7 +96,7 @@ pub use reports::connecting::PlatformProgress;
 pub use reports::customer::{
     Announcement, AnnouncementStatus, CustomerName, CustomerStatus, DeviceAccess, MoveSince, Past,
 };
-pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, PendingDeliveries, SentBody};
+pub use reports::deliveries::{AttemptView, DeliveryFilter, DeliveryView, SentBody};
 pub use reports::device_events::{
     DeviceDeliveryView, DeviceEventExplanation, DeviceEventFacts, DeviceEventFilter, DeviceEventFull, DeviceEventView,
 };
@@ -112,6 +112,7 @@ pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
 pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
 pub use reports::payments::{PaymentSubject, PaymentView};
+pub use reports::pending::PendingDeliveries;
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};

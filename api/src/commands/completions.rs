@@ -3,10 +3,12 @@
 
 use super::{Cli, help};
 use anyhow::Context;
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use clap_complete::{Shell, generate};
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, roman};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Print the completions of commands and flags for a shell.
@@ -43,8 +45,46 @@ pub fn completions(options: &Options) -> ExitCode {
 /// Writes the manual pages.
 pub fn manual(options: &Manual) -> anyhow::Result<ExitCode> {
     let folder = &options.folder;
-    let written =
-        std::fs::create_dir_all(folder).and_then(|()| clap_mangen::generate_to(help::unfold(Cli::command()), folder));
+    let mut command = help::unfold(Cli::command()).disable_help_subcommand(true);
+    command.build();
+    let written = std::fs::create_dir_all(folder).and_then(|()| write_pages(&command, folder));
     written.with_context(|| format!("cannot write the manual to {}", folder.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Writes the page of a command, and those of its subcommands.
+fn write_pages(command: &Command, folder: &Path) -> std::io::Result<()> {
+    for subcommand in command.get_subcommands().filter(|it| !it.is_hide_set()) {
+        write_pages(subcommand, folder)?;
+    }
+    let notes = command.get_after_help().map(ToString::to_string);
+    let page = Man::new(command.clone().after_help(None::<&'static str>));
+    let mut text = Vec::new();
+    page.render(&mut text)?;
+    if let Some(notes) = notes {
+        text.extend(rendered(&notes).render().bytes());
+    }
+    std::fs::write(folder.join(page.get_filename()), text)
+}
+
+/// The text at the end of a command's help, as a section of a manual page: sentences are filled, and the lines of
+/// examples stay as they are.
+fn rendered(notes: &str) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["NOTES"]);
+    let mut is_example = false;
+    for line in notes.lines() {
+        if line.starts_with(' ') != is_example {
+            is_example = !is_example;
+            roff.control(if is_example { "nf" } else { "fi" }, []);
+        }
+        match line {
+            "" => roff.control("PP", []),
+            line => roff.text([roman(line)]),
+        };
+    }
+    if is_example {
+        roff.control("fi", []);
+    }
+    roff
 }

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use secrecy::SecretString;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The default directory.
@@ -64,10 +64,27 @@ pub fn directory(data: &Path) -> anyhow::Result<PathBuf> {
     let next_step = || format!("cannot use the data directory {}: choose another one with --data DIR", data.display());
     DirBuilder::new().recursive(true).mode(0o700).create(data).with_context(next_step)?;
     let data = data.canonicalize().with_context(next_step)?;
-    let probe = data.join(".writable");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&probe);
-    file.and_then(|_| std::fs::remove_file(&probe)).with_context(next_step)?;
+    process_user(&data).with_context(next_step)?;
     Ok(data)
+}
+
+/// The owner of a directory, if this process runs as root and the owner is another user: files that it creates there
+/// are closed to the owner. `None` otherwise.
+///
+/// # Errors
+/// The directory cannot be read or written.
+pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
+    let read = std::fs::metadata(directory).and_then(|found| Ok((found.uid(), process_user(directory)?)));
+    let (owner, user) = read.with_context(|| directory.display().to_string())?;
+    Ok(Some(owner).filter(|_| user == 0 && owner != 0))
+}
+
+/// The user of this process, from a file that it creates in a directory and removes.
+fn process_user(directory: &Path) -> std::io::Result<u32> {
+    let probe = directory.join(".writable");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&probe)?;
+    std::fs::remove_file(&probe)?;
+    Ok(file.metadata()?.uid())
 }
 
 /// The admin token of this directory.

@@ -14,6 +14,7 @@ use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
 use crate::{checking, counting, telemetry};
+use activities::Actions;
 use activities::engine;
 use activities::http::Http;
 use anyhow::{Context, bail};
@@ -85,7 +86,8 @@ pub fn identity(command: &str) -> String {
 /// Starts the connection to the Temporal server that the `TEMPORAL_*` variables name.
 pub fn connect(identity: &str, store: &Store) -> anyhow::Result<engine::Engine> {
     let address = environment().remove("TEMPORAL_ADDRESS").filter(|address| !address.is_empty());
-    engine::Engine::start(identity, store.installation().org_id).map_err(|why| match address {
+    let (installation, actions) = (store.installation().org_id, Actions::new(store.clone()));
+    engine::Engine::start(identity, installation, actions).map_err(|why| match address {
         Some(address) => anyhow::anyhow!(
             "TEMPORAL_ADDRESS is `{address}`: expected HOST:PORT of a Temporal Server, such as 127.0.0.1:7233 ({why})"
         ),

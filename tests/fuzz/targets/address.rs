@@ -1,7 +1,8 @@
 //! The address of a PostgreSQL database. The input has three lines: what stands before and after a marker in the
 //! password, and the rest of the URL.
 //!
-//! The password is in no error, and in no debug output of what was read; and what is percent-encoded arrives.
+//! The password is in no error, and in no debug output of what was read, also where it is not percent-encoded and a part
+//! of it would count as the host or database; and what is percent-encoded arrives.
 
 use super::lines;
 use std::fmt::Write;
@@ -25,7 +26,9 @@ pub fn check(data: &[u8]) {
             for host in &address.hosts {
                 let is_password = host.get_password().is_some_and(|password| contains(password, MARKER));
                 let shown = format!("{host:?}");
-                assert!(!is_password || !shown.contains(MARKER), "{url}: {shown}");
+                // After a question mark it may be the value of a parameter.
+                let is_parameter = !is_password && [before, after].iter().any(|part| part.contains('?'));
+                assert!(is_parameter || !shown.contains(MARKER), "{url}: {shown}");
                 let same = address.hosts.first().expect("a host");
                 assert_eq!((host.get_user(), host.get_password()), (same.get_user(), same.get_password()), "{url}");
                 assert_eq!(host.get_dbname(), same.get_dbname(), "{url}");

@@ -75,8 +75,7 @@ fn window(known: &Purchase, notifications: &[(i64, Notification)], context: Sett
     assert_eq!(serde_json::from_str::<Decision>(&stored).expect("a decision"), decision, "{stored}");
     assert!(serde_json::to_string(&decision.purchase).is_ok_and(|text| text.len() <= MAX_BYTES), "{}", shown());
     assert!(decision.wake.is_none_or(|wake| wake > context.now), "{}", shown());
-    // A store that shows another end takes it back.
-    let is_final = known.state() == State::Replaced && !context.verification.is_answer();
+    let is_final = known.state() == State::Replaced;
     assert!(!is_final || decision.purchase.state() == State::Replaced, "{}", shown());
 
     let again = notifications.iter().rev().chain(notifications).map(|(_, one)| one.clone());

@@ -1,6 +1,7 @@
 //! What is searched. `#` with two numbers searches an id of the world instead, or its beginning.
 //!
-//! No text is an error of SQL; what is found is found again by its id; what is in an app is found in it.
+//! No text is an error of SQL; what is found is found again by its id; what is in an app is found in it, and nothing of
+//! another app; each thing is found by its whole id.
 
 use super::world::{self, DEVICE, RECEIPTS, World};
 use domain::{AppId, CollapseKey};
@@ -21,6 +22,11 @@ pub fn check(data: &[u8]) {
         let of_app = found.iter().filter(|hit| hit.app_id == Some(app)).count();
         assert!(found.len() == MOST || of_app <= in_app.len(), "{text:?}: {found:?}, {in_app:?}");
         assert!(in_app.iter().all(|hit| hit.app_id == Some(app)), "{text:?}: {in_app:?}");
+        let other: AppId = world.other_app.parse().expect("an id");
+        let in_other = search(world, &text, Some(other));
+        assert!(in_other.iter().all(|hit| hit.app_id == Some(other)), "{text:?}: {in_other:?}");
+        let is_id = ours(world).contains(&text);
+        assert!(!is_id || found.iter().any(|hit| hit.id == text), "{text:?}: {found:?}");
         for hit in found.iter().take(3) {
             let again = search(world, &hit.id, None);
             assert!(again.iter().any(|one| (one.kind, &one.id) == (hit.kind, &hit.id)), "{text:?}: {hit:?}, {again:?}");
@@ -38,16 +44,15 @@ fn search(world: &World, text: &str, app: Option<AppId>) -> Vec<SearchHit> {
     found
 }
 
+/// The ids of things that are never erased.
+fn ours(world: &World) -> [String; 4] {
+    let purchase = CollapseKey::of(world.platform, RECEIPTS[0]).to_string();
+    [world.app.clone(), world.platform.to_string(), world.destination.clone(), purchase]
+}
+
 /// The beginning of something's id.
 fn beginning(world: &World, number: usize, length: usize) -> String {
-    let ids = [
-        world.app.clone(),
-        world.platform.to_string(),
-        world.destination.clone(),
-        CollapseKey::of(world.platform, RECEIPTS[0]).to_string(),
-        RECEIPTS[0].to_owned(),
-        format!("user-{}", RECEIPTS[0]),
-        DEVICE.to_owned(),
-    ];
+    let others = [RECEIPTS[0].to_owned(), format!("user-{}", RECEIPTS[0]), DEVICE.to_owned()];
+    let ids: Vec<String> = ours(world).into_iter().chain(others).collect();
     ids[number % ids.len()].chars().take(length).collect()
 }

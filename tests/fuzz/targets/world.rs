@@ -38,7 +38,32 @@ const LIFE: u32 = 1_000;
 pub const RECEIPTS: [&str; 4] = ["receipt-1", "receipt-2", "receipt-3", "other-4"];
 pub const DEVICE: &str = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
 
-const DEVICE_EVENT: &str = "7d1c9c1e-52f2-5b60-9a5e-3a3f0f3c1d55";
+/// Number of rows of a list.
+const SEVERAL: usize = 8;
+/// Number of purchases: more than a search finds.
+const MANY: usize = 60;
+const URL: &str = "https://receiver.example.com/hooks";
+
+/// Every list with a cursor; `{app_id}` is the app.
+pub const LISTS: [&str; 17] = [
+    "/v1/apps",
+    "/v1/apps/{app_id}/platforms",
+    "/v1/apps/{app_id}/destinations",
+    "/v1/apps/{app_id}/feed",
+    "/v1/apps/{app_id}/entitlements",
+    "/v1/apps/{app_id}/products",
+    "/v1/apps/{app_id}/transfer-reviews",
+    "/v1/keys",
+    "/v1/sign-ins",
+    "/v1/purchases",
+    "/v1/notifications",
+    "/v1/alarms",
+    "/v1/events",
+    "/v1/deliveries",
+    "/v1/device-events",
+    "/v1/audit-log",
+    "/v1/check",
+];
 
 /// Settings without which the limits of devices would answer most inputs.
 const VARIABLES: [(&str, &str); 4] = [
@@ -55,6 +80,8 @@ pub struct World {
     router: Router,
     pub store: Store,
     pub app: String,
+    /// Another app, with purchases of the same receipts.
+    pub other_app: String,
     pub platform: PlatformId,
     pub destination: String,
     /// The publishable key of the platform.
@@ -143,6 +170,7 @@ impl World {
             router,
             store,
             app: String::new(),
+            other_app: String::new(),
             platform: PlatformId::new(uuid::Uuid::nil()),
             destination: String::new(),
             device_key: String::new(),
@@ -153,39 +181,81 @@ impl World {
         world
     }
 
-    /// An app with a row of everything that has lists.
+    /// An app with several rows of everything that has lists, of purchases more than a search finds; and another app,
+    /// whose purchases have the same receipts.
     fn fill(&mut self) {
-        let id = |response: Response| response.body["id"].as_str().expect("an id").to_owned();
-        self.app = id(self.admin("POST", "/v1/apps", &json!({ "name": "reader" })));
-        let (app, platform) =
-            (self.app.clone(), json!({ "store": "amazon", "name": "fire", "package_name": "com.example.settle" }));
-        let platform = self.admin("POST", &format!("/v1/apps/{app}/platforms"), &platform);
+        self.app = self.create("/v1/apps", &json!({ "name": "reader" }));
+        for number in 1..SEVERAL {
+            self.other_app = self.create("/v1/apps", &json!({ "name": format!("app {number}") }));
+        }
+        let app = format!("/v1/apps/{}", self.app);
+        let fire =
+            |name: &str| json!({ "store": "amazon", "name": name, "package_name": format!("com.example.{name}") });
+        let platform = self.change("POST", &format!("{app}/platforms"), &fire("fire"));
         self.device_key = platform.body["publishable_key"].as_str().unwrap_or_default().to_owned();
-        self.platform = id(platform).parse().expect("an id");
-        for name in ["hook", "second", "third"] {
-            let hook = json!({ "kind": "webhook", "name": name, "url": "https://receiver.example.com/hooks" });
-            self.destination = id(self.admin("POST", &format!("/v1/apps/{app}/destinations"), &hook));
-        }
-        for number in 1..4 {
+        self.platform = id(&platform).parse().expect("an id");
+        let other = self.create(&format!("/v1/apps/{}/platforms", self.other_app), &fire("fire"));
+        for number in 1..SEVERAL {
+            self.create(&format!("{app}/platforms"), &fire(&format!("fire{number}")));
+            let hook = json!({ "kind": "webhook", "name": format!("hook {number}"), "url": URL });
+            self.destination = self.create(&format!("{app}/destinations"), &hook);
             let entitlement = json!({ "name": format!("Entitlement {number}") });
-            self.admin("PUT", &format!("/v1/apps/{app}/entitlements/premium-{number}"), &entitlement);
-            self.admin("POST", "/v1/keys", &json!({ "name": format!("key {number}"), "role": "support" }));
+            self.change("PUT", &format!("{app}/entitlements/premium-{number}"), &entitlement);
+            let product = json!({ "entitlements": ["premium-1"], "prices": [{ "price": "4.99", "currency": "EUR" }] });
+            self.change("PUT", &format!("{app}/products/sku-{number}"), &product);
+            self.create("/v1/keys", &json!({ "name": format!("key {number}"), "role": "support" }));
+            let detail = format!("alarm {number}");
+            let alarm = self.store.alarm(Some(self.platform), "foreign_package", &detail);
+            self.block_on(alarm).expect("an alarm");
         }
-        let mut raw = Raw::of(&self.database());
-        for receipt in RECEIPTS {
-            let key = CollapseKey::of(self.platform, receipt);
-            let purchase = rows::purchases(self.platform, &app).text("collapse_key", key).text("receipt_id", receipt);
-            raw.run(&purchase.text("app_user_id", format!("user-{receipt}")));
+        self.fill_tables(other.parse().expect("an id"));
+        // Nothing has to be broken.
+        for path in LISTS.iter().filter(|path| **path != "/v1/check") {
+            let list = self.admin("GET", &path.replace("{app_id}", &self.app), &Value::Null);
+            assert!(list.items().len() >= SEVERAL - 1, "{path}: {list:?}");
         }
-        raw.run(&rows::events().of_each("purchases").sql("id", "collapse_key").sql("collapse_key", "collapse_key"));
-        let delivery = rows::deliveries().of_each("events").sql("id", "id").sql("event_id", "id");
-        raw.run(&delivery.sql("collapse_key", "collapse_key").text("destination_id", &self.destination));
-        for number in 1..4 {
-            self.block_on(self.store.alarm(Some(self.platform), "foreign_package", &format!("alarm {number}")))
-                .expect("an alarm");
-        }
-        raw.run(&rows::device(self.platform, DEVICE));
-        raw.run(&rows::device_event(self.platform, DEVICE).text("id", DEVICE_EVENT));
+    }
+
+    /// Rows that otherwise only stores, devices and people bring about.
+    fn fill_tables(&self, other: PlatformId) {
+        let (app, platform) = (&self.app, self.platform);
+        let many = (1..=MANY).map(|number| format!("receipt-many-{number}"));
+        let receipts = RECEIPTS.map(str::to_owned).into_iter().chain(many).map(|receipt| (platform, app, receipt));
+        let same = RECEIPTS.map(|receipt| (other, &self.other_app, receipt.to_owned()));
+        let purchase = |(platform, app, receipt): (PlatformId, &String, String)| {
+            let purchase = rows::purchases(platform, app).text("collapse_key", CollapseKey::of(platform, &receipt));
+            purchase.text("receipt_id", &receipt).text("app_user_id", format!("user-{receipt}")).to_string()
+        };
+        let purchases: String = receipts.chain(same).map(purchase).collect();
+        let events = rows::events().of_each("purchases").sql("id", "collapse_key").sql("app_id", "app_id");
+        let events = events.sql("collapse_key", "collapse_key");
+        let deliveries = rows::deliveries().of_each(format!("events WHERE app_id = '{app}'")).sql("id", "id");
+        let deliveries = deliveries.sql("event_id", "id").sql("collapse_key", "collapse_key");
+        let deliveries = deliveries.text("destination_id", &self.destination);
+        let device_events = rows::device_event(platform, DEVICE).numbered(1, SEVERAL);
+        let device_events = device_events.sql("client_id", "'client ' || i").sql("id", numbered_id('d', "i"));
+        let numbers =
+            format!("WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {SEVERAL})");
+        let (user, next) = (numbered_id('a', "i"), numbered_id('a', "(i % 8 + 1)"));
+        let (review, sign_in) = (numbered_id('b', "i"), numbered_id('c', "i"));
+        Raw::of(&self.database()).run(&format!(
+            "BEGIN IMMEDIATE;
+             {purchases} {events} {deliveries}
+             INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
+                     due_at, outcome, revision, finished_at)
+                 SELECT platform_id, 'message-' || collapse_key, receipt_id, collapse_key, 'SUBSCRIPTION_PURCHASED', '{{}}',
+                     1, 1, 'settled', 1, 1 FROM purchases;
+             {} {device_events}
+             INSERT INTO users (id, app_id, external_id, revision, created_at)
+                 {numbers} SELECT {user}, '{app}', 'customer-' || i, 1, 1 FROM numbers;
+             INSERT INTO transfer_reviews (id, app_id, platform_id, from_user_id, to_user_id, requested_at)
+                 {numbers} SELECT {review}, '{app}', '{platform}', {user}, {next}, 1 FROM numbers;
+             INSERT INTO sign_ins (id, hash, name, role, token_hash, created_at, used_at, expires_at)
+                 {numbers} SELECT {sign_in}, 'hash ' || i, 'person ' || i, 'support', 'hash', 1, 1, 1800000000000000
+                 FROM numbers;
+             COMMIT;",
+            rows::device(platform, DEVICE)
+        ));
     }
 
     fn database(&self) -> Database {
@@ -200,6 +270,18 @@ impl World {
     pub fn admin(&self, method: &str, path: &str, body: &Value) -> Response {
         let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
         self.send(method, path, TOKEN, body)
+    }
+
+    /// Sends a change that succeeds.
+    fn change(&self, method: &str, path: &str, body: &Value) -> Response {
+        let response = self.admin(method, path, body);
+        assert!(response.status < 300, "{method} {path}: {response:?}");
+        response
+    }
+
+    /// Creates something; returns its id.
+    fn create(&self, path: &str, body: &Value) -> String {
+        id(&self.change("POST", path, body))
     }
 
     /// Sends these bytes with the admin token.
@@ -233,6 +315,15 @@ impl World {
         assert!(response.wrong_fields().iter().all(|field| !field.is_empty()), "{method} {path}: {response:?}");
         response
     }
+}
+
+fn id(response: &Response) -> String {
+    response.body["id"].as_str().expect("an id").to_owned()
+}
+
+/// An expression of SQL for an id with this number, of a kind with this digit.
+fn numbered_id(kind: char, number: &str) -> String {
+    format!("'00000000-0000-4000-{kind}000-' || (100000000000 + {number})")
 }
 
 impl Response {

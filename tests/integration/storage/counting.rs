@@ -56,6 +56,10 @@ story! {
         }
         world.store.count(Series::Accepted, app);
         assert_eq!(times(&sums(&world, &world.store, all(Series::Accepted)).await), [(0, 3), (1, 2)], "not written yet");
+        let totals = world.store.totals(&[Series::Accepted, Series::Refused], now(&world).plus_millis(-60_000)).await.unwrap();
+        assert_eq!(totals, [(Series::Accepted, 5), (Series::Refused, 1)].into());
+        let totals = world.store.totals(&[Series::Accepted, Series::Refused], now(&world)).await.unwrap();
+        assert_eq!(totals, [(Series::Accepted, 2)].into(), "of the last minute, not written yet in part");
         let late = SeriesFilter { from: now(&world), ..all(Series::Accepted) };
         assert_eq!(times(&sums(&world, &world.store, late).await), [(1, 2)]);
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use storage::{Error, Record, Recorded, Store};
 use system_tests::wait;
 use system_tests::world::SOON;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a statement waits for a lock.
@@ -72,13 +73,23 @@ async fn next(world: &World, receipt: &str) -> Record {
 }
 
 /// Records what is open of a purchase. As its activity does, it tries again what waited too long for a lock.
-async fn settle_after_all(store: &Store, next: Record) {
-    loop {
-        match store.record(next.clone()).await {
-            Err(Error::Unavailable(_)) => {}
-            recorded => return assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}"),
+fn settle_after_all(store: &Store, next: Record) -> impl Future<Output = ()> + Send + use<> {
+    let store = store.clone();
+    async move {
+        loop {
+            match store.record(next.clone()).await {
+                Err(Error::Unavailable(_)) => {}
+                recorded => return assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}"),
+            }
         }
     }
+}
+
+/// Begins `settlings` now, and goes on with them beside the test: one that waits too long for a lock is tried again.
+async fn begun<F: Future<Output: Send> + Send + 'static>(settlings: F) -> JoinHandle<F::Output> {
+    let mut settlings = Box::pin(settlings);
+    assert!(poll!(settlings.as_mut()).is_pending());
+    tokio::spawn(settlings)
 }
 
 story! {
@@ -107,18 +118,17 @@ story! {
         }
         // While the first half waits, the second one comes, that of the lower user last.
         let (mut held_high, mut held_low) = (locked_user(&world, high), locked_user(&world, low));
-        let mut first = pin!(join_all(first));
-        assert!(poll!(first.as_mut()).is_pending());
+        let first = begun(join_all(first)).await;
         world.wait_for_locks(1).await;
-        let mut second = pin!(join_all(second));
-        assert!(poll!(second.as_mut()).is_pending());
+        let second = begun(join_all(second)).await;
         held_high.run("COMMIT");
         wait_for_quiet(&world, &mut held_low).await;
         assert!(!is_locked(&world, high), "the lower user is locked first, in whatever order their purchases came");
         // The other process settles purchases of the same users, that of the higher id first.
-        let others = async { tokio::join!(settle_after_all(&other, new_high), settle_after_all(&other, new_low)) };
+        let others = join_all([settle_after_all(&other, new_high), settle_after_all(&other, new_low)]);
         held_low.run("COMMIT");
-        tokio::join!(first, second, others);
+        let (first, second, _) = tokio::join!(first, second, others);
+        first.and(second).unwrap();
     }
 }
 

@@ -352,7 +352,7 @@ story! {
 }
 
 /// A snapshot at this time on the day of the payment, perhaps with a promotion.
-fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
+pub fn promoted(time: &str, offer: Option<Offer>) -> Snapshot {
     Snapshot { at: at(&format!("2027-01-10T{time}:00Z")), offer, ..monthly() }
 }
 

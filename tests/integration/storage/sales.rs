@@ -1,9 +1,10 @@
 //! What the import of a sales report lists.
 
-use super::payments::{monthly, sale};
+use super::payments::{monthly, promoted, sale};
 use super::world::{World, story};
 use domain::TransitionKind;
 use domain::payment::SaleKind;
+use domain::verification::Offer;
 use storage::{NewSale, Page, PaymentSubject, Run};
 
 story! {
@@ -29,13 +30,15 @@ story! {
 }
 
 impl World {
-    /// The payments of r1 as they are listed, by number: amount, source and the transaction of a sales report.
+    /// The payments of r1 as they are listed, by number: amount, source, the transaction of a sales report, and whether
+    /// that corrects it.
     async fn listed(&self) -> Vec<String> {
         let subject = PaymentSubject::Purchases(vec![self.key("r1")]);
         let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
         let shown = |one: storage::PaymentView| {
             let transaction = one.transaction_id.as_deref().unwrap_or("-");
-            format!("{} {} {} {transaction}", one.number, one.usd.unwrap_or_default(), one.source)
+            let corrected = if one.is_corrected { " corrected" } else { "" };
+            format!("{} {} {} {transaction}{corrected}", one.number, one.usd.unwrap_or_default(), one.source)
         };
         let mut all: Vec<_> = page.items.into_iter().map(shown).collect();
         all.sort_unstable();
@@ -62,8 +65,23 @@ story! {
         assert_eq!(world.listed().await, ["1 9.99 catalogue t1", "2 9.99 catalogue t2"]);
         world.show("r1", monthly(), &[(TransitionKind::Renewed, 3)]).await;
         import("t3", "2027-01-10T15:00:00Z", "7.99").await;
-        let corrected = ["3 -2.00 report t3", "3 9.99 catalogue t3"];
+        let corrected = ["3 -2.00 report t3", "3 9.99 catalogue t3 corrected"];
         assert_eq!(world.listed().await[2..], corrected);
+    }
+}
+
+story! {
+    async fn a_price_that_was_added_later_is_confirmed(world: World) {
+        world.sell("9.99").await;
+        let introductory = promoted("12:05", Some(Offer::Introductory));
+        world.show("r1", introductory, &[(TransitionKind::Renewed, 2)]).await;
+        world.show("r1", promoted("15:00", None), &[]).await;
+        assert_eq!(world.listed().await, ["2  catalogue -", "2 9.99 catalogue -"]);
+        let line = sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "9.99");
+        world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+        world.settle_again("r1").await;
+        assert_eq!(world.ledger("r1").len(), 2, "the added price is right, so nothing is booked");
+        assert_eq!(world.listed().await, ["2  catalogue t1", "2 9.99 catalogue t1"]);
     }
 }
 

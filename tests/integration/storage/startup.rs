@@ -3,6 +3,7 @@
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use futures::future::join_all;
+use std::os::unix::fs::{MetadataExt, chown};
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
 use system_tests::wait;
@@ -104,6 +105,20 @@ async fn a_second_opener_of_one_file_is_refused() {
     assert!(matches!(&error, Error::Locked(locked) if *locked == path), "{error:?}");
     drop(first);
     Store::open(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn root_leaves_the_lock_to_the_owner_of_the_file() {
+    let folder = Folder::new("storage");
+    let path = folder.path().join("settle.db");
+    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    drop(Store::open(config.clone()).await.unwrap());
+    let lock = folder.path().join("settle.db.lock");
+    std::fs::remove_file(&lock).unwrap();
+    // Only root can give a file away; for other users the owner stays, and all of this holds.
+    let _ = chown(&path, Some(12345), Some(12345));
+    drop(Store::open(config).await.unwrap());
+    assert_eq!(lock.metadata().unwrap().uid(), path.metadata().unwrap().uid());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

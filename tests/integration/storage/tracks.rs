@@ -1,10 +1,10 @@
 //! The two tracks of a lane: the newest state supersedes older ones, and the other events are all sent in order.
 
-use super::sending::Sent;
+use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
 use domain::time::duration;
-use storage::{DeliveryFilter, LaneState, LeaseResult, Mode, Page, Verdict};
+use storage::{AttemptClass, DeliveryFilter, LaneState, LeaseResult, Mode, Page, Verdict};
 
 /// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
@@ -62,6 +62,32 @@ story! {
             [("user.subscription.cancelled", 1), ("user.subscription.resumed", 1), ("user.subscription.renewed", 2)];
         assert_eq!(names(&sent), rest);
         assert_eq!(world.acked_revision(), 2);
+    }
+}
+
+story! {
+    async fn pending_deliveries_are_shown_by_the_first_of_their_track(world: World) {
+        let hook = world.destination("hook").await;
+        world.happen("r1", 1, &[TransitionKind::Cancelled, TransitionKind::Resumed]).await;
+        let key = world.key("r1");
+        let first = world.attempt(key, hook.id, "a").await;
+        world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await;
+        drain(&world, "r1", hook.id).await;
+        let pending = async || world.store.pending_deliveries(vec![key]).await.unwrap().remove(0);
+        let head = world.store.delivery(first.delivery_id).await.unwrap();
+        let shown = pending().await;
+        assert_eq!((shown.destination_id, shown.events, shown.failing), (hook.id, 2, 1));
+        assert_eq!(Some(shown.next_due_at), head.next_due_at, "the event behind it is not sent before");
+        let error = Some("the endpoint answered 500".to_owned());
+        assert_eq!((shown.error, shown.is_lasting), (error, false));
+        world.pass(60_001);
+        let again = world.attempt(key, hook.id, "b").await;
+        let mut end = finish(&again, RETRY);
+        (end.result.events[0].class, end.result.events[0].error) = (AttemptClass::Refused, Some("no".to_owned()));
+        world.end(end).await;
+        let refused = pending().await;
+        assert_eq!((refused.error.as_deref(), refused.is_lasting), (Some("no"), true));
+        assert_eq!(world.store.pending_deliveries(vec![world.key("not bought")]).await.unwrap(), []);
     }
 }
 

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// The header of an answer with the SMTP command that it answers: `CONNECT`, `AUTH`, `MAIL`, `RCPT` or `DATA`.
 pub const COMMAND: &str = "smtp-command";
+/// The header of an answer to `RCPT` with the number of other recipients that the server accepted in the same mail.
+pub const ACCEPTED: &str = "smtp-accepted";
 /// The status of a server that closes the connection, in answer to any command (RFC 5321, section 3.8).
 pub const CLOSING: u16 = 421;
 

@@ -5,7 +5,7 @@ mod mail;
 mod rules;
 
 pub use failure::Failure;
-pub use mail::{CLOSING, COMMAND, Envelope, Login, Security};
+pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, Security};
 pub use rules::{check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost};
 
 use domain::AppId;
@@ -93,7 +93,7 @@ pub enum Reply {
         /// The `Retry-After` header, unparsed.
         retry_after: Option<String>,
         /// The headers `content-type`, `date`, `server`, `retry-after`, `via`, `x-request-id` and `cf-ray`, if present.
-        /// Names are in lower case; values are cut off after 256 characters. Of a mail only [`COMMAND`].
+        /// Names are in lower case; values are cut off after 256 characters. Of a mail only [`COMMAND`] and [`ACCEPTED`].
         headers: Vec<(String, String)>,
         /// At most the first 64 KiB of the body.
         body: String,

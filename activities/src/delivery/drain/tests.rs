@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{DeliverySlots, InFlight, Prompt, Verifier};
+use crate::{Actions, DeliverySlots, InFlight, Prompt, Verifier};
 use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
@@ -57,7 +57,7 @@ impl World {
             http: Http::new(Rules::default()),
             allowed_addresses: Allowed::default(),
             verifier: Arc::new(Verifier::new(protocols::stores::Settings::default())),
-            engine: Engine::start_at("test", org_id, DevServer::default()),
+            engine: Engine::start_at("test", org_id, Actions::default(), DevServer::default()),
             clock,
             random: || 0.5,
             retention: None,

@@ -33,11 +33,23 @@ stored! {
         Failed = "failed",
         /// Requests that a destination answered, and how long each took.
         Latency = "latency",
+        /// Actions of Temporal, as Temporal Cloud bills them.
+        Actions = "actions",
+        /// Those for purchases.
+        PurchaseActions = "purchase_actions",
     }
 }
 
-pub const SERIES: [Series; 6] =
-    [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
+pub const SERIES: [Series; 8] = [
+    Series::Accepted,
+    Series::Refused,
+    Series::Lag,
+    Series::Delivered,
+    Series::Failed,
+    Series::Latency,
+    Series::Actions,
+    Series::PurchaseActions,
+];
 
 /// What is counted together. Empty texts stand for no app and no destination.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

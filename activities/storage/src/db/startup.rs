@@ -18,7 +18,7 @@ use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
 use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -131,6 +131,10 @@ fn lock(database: &Path) -> Result<File, Error> {
     let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
     let file =
         OpenOptions::new().create(true).truncate(false).write(true).mode(OWNER_ONLY).open(&path).map_err(cannot)?;
+    // SQLite gives its own files to the owner of the database when root runs it. Nobody else may give files away.
+    if let Ok(found) = database.metadata() {
+        let _ = fchown(&file, Some(found.uid()), Some(found.gid()));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(database.to_owned())),

@@ -59,3 +59,42 @@ stored! {
         NoKey = "no_key",
     }
 }
+
+impl AttemptClass {
+    /// Whether the same request would fail again, until a person changes the destination, its settings or the event. A
+    /// destination that is unreachable or busy is no such case.
+    pub const fn is_lasting(self) -> bool {
+        match self {
+            Self::Redirect
+            | Self::Gone
+            | Self::InvalidApiKey
+            | Self::Misdirected
+            | Self::Defect
+            | Self::Refused
+            | Self::Forbidden
+            | Self::TooLarge
+            | Self::InvalidUrl
+            | Self::ForbiddenAddress
+            | Self::InvalidSettings
+            | Self::TooLate
+            | Self::NoKey => true,
+            Self::Success
+            | Self::ClientError
+            | Self::ServerError
+            | Self::UnexpectedStatus
+            | Self::Unreadable
+            | Self::TooFew
+            | Self::NotTaken
+            | Self::Silenced
+            | Self::Quota
+            | Self::Throttled
+            | Self::Postponed
+            | Self::Dns
+            | Self::Connect
+            | Self::Tls
+            | Self::Timeout
+            | Self::Reset
+            | Self::Late => false,
+        }
+    }
+}

@@ -14,7 +14,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of transfers in a list.
-const MAX_LISTED: i64 = 100;
+pub const MAX_TRANSFERS: usize = 100;
 
 /// What moved, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ const OF_USER: Sql = statement! {"
     {SELECT}
     WHERE t.from_user_id = ? OR t.to_user_id = ?
     ORDER BY t.created_at DESC, t.id
-    LIMIT {MAX_LISTED}
+    LIMIT {MAX_TRANSFERS}
 "};
 
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {

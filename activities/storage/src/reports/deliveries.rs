@@ -128,24 +128,6 @@ row! {
 }
 
 row! {
-    /// The pending deliveries of some purchases to a destination.
-    #[derive(Debug, Clone, PartialEq, Eq)]
-    pub struct PendingDeliveries {
-        pub destination_id: DestinationId,
-        /// Number of them.
-        pub events: i64,
-        /// Number of those with a failed attempt.
-        pub failing: i64,
-        /// When the first attempt at one of them began, or one was recorded that had none.
-        pub since: Timestamp,
-        /// When the next attempt at one of them is due.
-        pub next_due_at: Timestamp,
-        /// Why an attempt at one of them failed, or was not made.
-        pub error: Option<String>,
-    }
-}
-
-row! {
     struct DeliveryAttempt {
         delivery_id: DeliveryId,
         attempt: AttemptView,
@@ -226,14 +208,6 @@ impl Store {
         self.read(newest).await
     }
 
-    /// The pending deliveries of these purchases by destination.
-    pub async fn pending_deliveries(&self, keys: Vec<CollapseKey>) -> Result<Vec<PendingDeliveries>, Error> {
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.read(move |connection| sql(PENDING_OF_KEYS).uncached().bind_list(keys).all(connection)).await
-    }
-
     /// The body of a delivery as it is sent.
     pub async fn sent_body(&self, id: DeliveryId) -> Result<SentBody, Error> {
         self.read(move |connection| sql(SENT).bind(id).one(connection, "delivery")).await
@@ -257,15 +231,6 @@ const NEWEST_OF_KEYS: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_
         GROUP BY n.collapse_key, n.destination_id, n.event_type
     )
     ORDER BY seq
-"};
-
-const PENDING_OF_KEYS: Sql = statement! {hot "deliveries_pending", "
-    SELECT destination_id, COUNT(*) AS events,
-        COUNT(CASE WHEN attempts > 0 AND last_error IS NOT NULL THEN 1 END) AS failing,
-        MIN(COALESCE(first_tried_at, created_at)) AS since, MIN(next_due_at) AS next_due_at, MAX(last_error) AS error
-    FROM deliveries
-    WHERE collapse_key IN (?*) AND status = 'pending'
-    GROUP BY destination_id
 "};
 
 const NEWEST_ATTEMPTS: Sql = statement! {"

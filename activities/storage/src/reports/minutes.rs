@@ -43,6 +43,13 @@ row! {
     }
 }
 
+row! {
+    struct TotalRow {
+        series: Series,
+        times: i64,
+    }
+}
+
 /// Minutes that two processes write at once are locked in one order.
 const ADD: Sql = statement! {"
     INSERT INTO minutes (series, at, app_id, destination_id, times, total_ms, longest_ms)
@@ -69,6 +76,13 @@ const READ_EACH: Sql = statement! {"
 const OF_APP: Clause = clause!(&[READ, READ_EACH], hot "minutes_of_app", "app_id = ?");
 const OF_DESTINATIONS: Clause =
     clause!(&[READ_EACH], hot "minutes_of_destination", "destination_id <> '' AND destination_id IN (?*)");
+
+const TOTALS: Sql = statement! {hot "minutes_of_series or minutes_of_app", "
+    SELECT series, CAST(SUM(times) AS BIGINT) AS times
+    FROM minutes
+    WHERE series IN (?*) AND at >= ?
+    GROUP BY series
+"};
 
 const OLDEST: Sql = statement! {hot "minutes_of_series", "
     SELECT at AS value
@@ -143,6 +157,25 @@ impl Store {
             found.entry((key.series, destination)).or_default().entry(key.at).or_default().add(sum);
         }
         Ok(found)
+    }
+
+    /// How often each of these happened since the minute of a time, for all apps and destinations together, with what
+    /// this process has not written yet.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn totals(&self, series: &[Series], since: Timestamp) -> Result<BTreeMap<Series, i64>, Error> {
+        let (wanted, from) = (series.to_vec(), minute(since));
+        let of = wanted.iter().map(|series| Value::from(*series)).collect();
+        let rows: Vec<TotalRow> =
+            self.read(move |connection| sql(TOTALS).bind(Value::List(of)).bind(from).all(connection)).await?;
+        let mut totals: BTreeMap<Series, i64> = rows.into_iter().map(|row| (row.series, row.times)).collect();
+        let unwritten = self.counts.minutes().into_iter();
+        for (key, sum) in unwritten.filter(|(key, _)| wanted.contains(&key.series) && key.at >= from) {
+            let total = totals.entry(key.series).or_default();
+            *total = total.saturating_add(sum.times);
+        }
+        Ok(totals)
     }
 
     /// Removes the minutes before a time, of each series an hour of the oldest at a time. Returns the number of removed

@@ -20,6 +20,7 @@ pub mod minutes;
 pub mod notifications;
 pub mod overview;
 pub mod payments;
+pub mod pending;
 pub mod revenue;
 pub mod scope;
 pub mod search;

@@ -51,8 +51,11 @@ row! {
         pub unknown_because: Option<UnknownPrice>,
         /// The source of the amount: `catalogue`, `device`, `store` or `report`.
         pub source: String,
-        /// The store's id of the transaction in a sales report; null while no report has this amount.
+        /// The store's id of the transaction in the sales report that confirms, corrects or adds this amount; null
+        /// while there is none.
         pub transaction_id: Option<String>,
+        /// Whether that report corrects this amount: a correction in this list adds the difference.
+        pub is_corrected: bool,
         /// Whether it was paid with money or in the store's test environment.
         pub environment: Environment,
         /// When it was recorded.
@@ -69,7 +72,7 @@ fn kinds() -> Vec<&'static str> {
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
-        m.unknown_because, m.source, m.transaction_id, m.environment, m.created_at
+        m.unknown_because, m.source, m.transaction_id, FALSE AS is_corrected, m.environment, m.created_at
     FROM payments m
     WHERE (m.occurred_at, CAST(m.entry + 100000 AS TEXT) || m.event_id) < (?, ?) AND {{which}}
     ORDER BY m.occurred_at DESC, CAST(m.entry + 100000 AS TEXT) || m.event_id DESC
@@ -118,13 +121,17 @@ impl Store {
     }
 }
 
-/// Adds the transactions that confirm prices from elsewhere.
+/// Adds the transactions that confirm or correct prices from elsewhere: of payments, and of prices that were added later.
 fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
-    let is_open = |one: &PaymentView| one.kind.is_payment() && one.transaction_id.is_none();
+    let is_price = |one: &PaymentView| one.kind.is_payment() || one.kind == EntryKind::Correction;
+    let is_open = |one: &PaymentView| is_price(one) && one.transaction_id.is_none();
     let open = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key);
     let known = confirmed(connection, open.collect::<BTreeSet<_>>())?;
     for one in payments.iter_mut().filter(|one| is_open(one)) {
-        one.transaction_id = known.get(&(one.collapse_key, one.number)).cloned();
+        if let Some(report) = known.get(&(one.collapse_key, one.number)) {
+            one.transaction_id = Some(report.transaction_id.clone());
+            one.is_corrected = report.is_correction;
+        }
     }
     Ok(())
 }

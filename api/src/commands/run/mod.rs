@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::{Config, Flags, Variables, environment};
 use crate::edge::pages::Pages;
 use crate::{config, counting, telemetry};
+use activities::Actions;
 use activities::engine::{DevServer, Engine, namespace_of};
 use anyhow::Context;
 use demo::Demo;
@@ -176,7 +177,10 @@ impl Runner {
         table::line(&format!("settle accepts notifications at {}; starting Temporal.{log}", addresses.text()));
         let identity = serve::identity("run");
         let engine = match &self.dev_server {
-            Some(dev_server) => Engine::start_at(&identity, self.store.installation().org_id, dev_server.clone()),
+            Some(dev_server) => {
+                let (installation, actions) = (self.store.installation().org_id, Actions::new(self.store.clone()));
+                Engine::start_at(&identity, installation, actions, dev_server.clone())
+            }
             None => serve::connect(&identity, &self.store)?,
         };
         let edge = serve::edge(&self.config, self.store.clone(), engine.clone(), self.pages(&engine))?;

@@ -12,7 +12,6 @@ import java.io.RandomAccessFile;
 import java.net.HttpURLConnection;
 import java.net.MalformedURLException;
 import java.net.URL;
-import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
 import java.security.SecureRandom;
@@ -20,20 +19,28 @@ import java.text.ParseException;
 import java.text.SimpleDateFormat;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.Date;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
 import java.util.TimeZone;
 import java.util.UUID;
+import java.util.concurrent.CancellationException;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.RejectedExecutionException;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import java.util.logging.Level;
 import java.util.logging.Logger;
 
@@ -52,15 +59,20 @@ public final class SettleClient implements Closeable {
     private static final int MAX_BODY_BYTES = 1024 * 1024;
     private static final int MAX_EVENT_BYTES = 16 * 1024;
     private static final int MAX_RECEIPTS = 50;
+    /** More than a session's start has without its receipts. */
+    private static final int SESSION_START_BYTES = 512;
     private static final int MAX_ANSWER_BYTES = 1024 * 1024;
     /** A session without an event for this time has ended, here as in settle. */
     private static final long SESSION_TIMEOUT_MS = 30 * 60 * 1000;
     /** Events of this time are sent together. */
     private static final long GATHER_MS = 1000;
-    private static final int REQUEST_TIMEOUT_MS = 15 * 1000;
+    /** Nothing of a request goes on for this time; its whole duration is {@link Options#requestTimeout}. */
+    private static final int MAX_SILENCE_MS = 15 * 1000;
     private static final long FIRST_BACKOFF_MS = 1000;
     private static final long MAX_BACKOFF_MS = 5 * 60 * 1000;
     private static final int MAX_RETRY_AFTER_S = 3600;
+    /** Maximum size of what waits, as it is sent. On the disk it may take three times as much. */
+    private static final int MAX_QUEUED_BYTES = 4 * 1024 * 1024;
     private static final String EVENTS = "/v1/device/events";
     private static final String SESSION_START = "device.session.start";
     private static final String SESSION_END = "device.session.end";
@@ -70,17 +82,20 @@ public final class SettleClient implements Closeable {
     private final Options options;
     private final String url;
     private final Files files;
-    private final Map<String, Object> device;
-    /** In each request, and in none of the bodies. */
-    private final String secret;
     private final ScheduledExecutorService worker;
+    /** A thread for each request, which its caller leaves behind at the time limit. */
+    private final ExecutorService network = Executors.newCachedThreadPool(work -> daemon(work, "settle-request"));
     private final Random jitter = new Random();
 
-    /** One request at a time. Taken before {@link #lock}, never while that is held. */
+    /** One report, login or logout at a time. Taken before {@link #lock}, never while that is held. */
     private final Object turn = new Object();
     /** Guards everything below. */
     private final Object lock = new Object();
     private final Queue queue;
+    /** Nullable: its file could not be read yet. Until then nothing is sent. */
+    private volatile Map<String, Object> device;
+    /** In each request, and in none of the bodies. Known with the device. */
+    private volatile String secret;
     /** The device as text while its file cannot be written; nullable. */
     private String unsavedDevice;
     /** Nullable: no session goes on. */
@@ -98,6 +113,10 @@ public final class SettleClient implements Closeable {
     /** Until then no report is sent: settle named the time, and takes everything else. */
     private long reportsClosedUntil;
     private int maxEvents = MAX_EVENTS;
+    /** The requests under way. */
+    private final Set<Exchange> exchanges = new HashSet<>();
+    /** Number of changes of the stored entitlements: a late answer does not replace a later one. */
+    private long entitlementsVersion;
     private boolean isClosed;
 
     /**
@@ -113,26 +132,55 @@ public final class SettleClient implements Closeable {
         this.options = options;
         this.url = options.url.replaceAll("/+$", "");
         this.files = new Files(options.folder);
-        Map<String, Object> known = identify();
-        this.secret = (String) known.get("secret");
-        this.device = describeDevice(known);
         this.queue = new Queue(files, options.maxQueued);
-        this.worker = Executors.newSingleThreadScheduledExecutor(work -> {
-            Thread thread = new Thread(work, "settle");
-            thread.setDaemon(true);
-            return thread;
-        });
+        this.worker = Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "settle"));
         synchronized (lock) {
             long now = monotonic();
             backoffUntil = now;
             closedUntil = now;
             reportsClosedUntil = now;
+            try {
+                load();
+            } catch (IOException unread) {
+                files.failed(unread);
+            }
             schedule(0);
         }
     }
 
-    /** The device of this installation. An id without a secret may never log in, so it gives way to another one. */
-    private Map<String, Object> identify() {
+    private static Thread daemon(Runnable work, String name) {
+        Thread thread = new Thread(work, name);
+        thread.setDaemon(true);
+        return thread;
+    }
+
+    /** Reads the device and the queue, unless both were read before. */
+    private void load() throws IOException {
+        synchronized (lock) {
+            loadDevice();
+            queue.load();
+        }
+    }
+
+    private void loadDevice() throws IOException {
+        synchronized (lock) {
+            if (device == null && isClosed) {
+                throw new IOException("the client is closed");
+            }
+            if (device == null) {
+                Map<String, Object> known = identify();
+                secret = (String) known.get("secret");
+                device = describeDevice(known);
+            }
+        }
+    }
+
+    /**
+     * The device of this installation. An id without a secret may never log in, so it gives way to another one.
+     *
+     * @throws IOException when its file cannot be read: it may be one that is in use for years.
+     */
+    private Map<String, Object> identify() throws IOException {
         Map<String, Object> known = Json.object(files.read("device"));
         boolean isWhole = known != null;
         for (String name : new String[] {"id", "secret", "first_launch"}) {
@@ -229,12 +277,16 @@ public final class SettleClient implements Closeable {
         }
     }
 
+    /** The app's receipts, as many as an event has room for. */
     private List<Object> receipts() {
         List<Object> shown = new ArrayList<>();
+        int left = MAX_EVENT_BYTES - SESSION_START_BYTES;
         try {
             for (Receipt receipt : options.receipts.get()) {
-                if (shown.size() < MAX_RECEIPTS) {
+                int size = bytes(Json.text(receipt.fields)).length + 1;
+                if (shown.size() < MAX_RECEIPTS && size <= left) {
                     shown.add(receipt.fields);
+                    left -= size;
                 }
             }
         } catch (RuntimeException mistake) {
@@ -277,10 +329,13 @@ public final class SettleClient implements Closeable {
     /** Sends what waits now, unless settle named a time to wait for. Returns after the attempt, successful or not. */
     public void flush() {
         synchronized (turn) {
+            long last;
             synchronized (lock) {
                 backoffUntil = monotonic();
+                // Reading the queue numbers its events.
+                last = queue.isLoaded ? queue.next - 1 : Long.MAX_VALUE;
             }
-            drain();
+            drain(last);
         }
     }
 
@@ -292,10 +347,10 @@ public final class SettleClient implements Closeable {
      */
     public Login login(String externalId, String token) throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
-        body.put("device", device);
+        body.put("device", knownDevice());
         body.put("external_id", externalId);
         put(body, "token", token);
-        Map<String, Object> answer = changeUser("login", body);
+        Map<String, Object> answer = changeUser("login", body, Shape.LOGIN);
         return new Login(string(answer, "device_user_id"), string(answer, "external_id"));
     }
 
@@ -306,15 +361,19 @@ public final class SettleClient implements Closeable {
      */
     public String logout() throws RequestError {
         Map<String, Object> body = new LinkedHashMap<>();
-        body.put("device", device);
         synchronized (turn) {
             // Also without an answer: nobody else sees them.
-            files.remove("entitlements");
-            return string(changeUser("logout", body), "device_user_id");
+            forgetEntitlements();
+            try {
+                body.put("device", knownDevice());
+                return string(changeUser("logout", body, Shape.LOGOUT), "device_user_id");
+            } finally {
+                forgetEntitlements();
+            }
         }
     }
 
-    private Map<String, Object> changeUser(String action, Map<String, Object> body) throws RequestError {
+    private Map<String, Object> changeUser(String action, Map<String, Object> body, Shape shape) throws RequestError {
         synchronized (turn) {
             // What was reported before belongs to the user of before: settle takes it for the one who is logged in when
             // it arrives.
@@ -327,9 +386,16 @@ public final class SettleClient implements Closeable {
             if (refused != null && isTransient(refused.status) && !refused.isOfReports()) {
                 throw new RequestError(refused);
             }
-            Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null);
-            files.remove("entitlements");
+            Answer answer = call("POST", "/v1/device/" + action, Json.text(body), null, shape);
+            forgetEntitlements();
             return answer.body;
+        }
+    }
+
+    private void forgetEntitlements() {
+        synchronized (lock) {
+            entitlementsVersion += 1;
+            files.remove("entitlements");
         }
     }
 
@@ -339,54 +405,94 @@ public final class SettleClient implements Closeable {
      * @throws RequestError without a connection and an earlier answer.
      */
     public Entitlements entitlements() throws RequestError {
-        synchronized (turn) {
-            Map<String, Object> known = Json.object(files.read("entitlements"));
-            Map<String, Object> body = known == null ? null : Json.asObject(known.get("body"));
-            boolean isKnown = body != null && device.get("id").equals(known.get("device_id"));
-            try {
-                String path = "/v1/device/entitlements?device_id=" + device.get("id");
-                Answer answer = call("GET", path, null, isKnown ? string(known, "etag") : null);
-                if (answer.status == 200) {
-                    Map<String, Object> latest = new LinkedHashMap<>();
-                    latest.put("device_id", device.get("id"));
-                    latest.put("etag", answer.etag);
-                    latest.put("body", answer.body);
-                    files.write("entitlements", Json.text(latest));
-                    return new Entitlements(answer.body, true);
-                }
-                if (!isKnown) {
-                    throw new RequestError(answer);
-                }
-                return new Entitlements(body, true);
-            } catch (RequestError error) {
-                if (!isKnown || !isTransient(error.status)) {
-                    throw error;
-                }
-                return new Entitlements(body, false);
+        String id = string(knownDevice(), "id");
+        Map<String, Object> known;
+        long version;
+        synchronized (lock) {
+            known = knownEntitlements(id);
+            version = entitlementsVersion;
+        }
+        try {
+            String path = "/v1/device/entitlements?device_id=" + id;
+            Answer answer = call("GET", path, null, string(known, "etag"), Shape.ENTITLEMENTS);
+            if (answer.status == 200) {
+                storeEntitlements(id, answer, version);
+                return new Entitlements(answer.body, true);
             }
+            if (known == null) {
+                throw new RequestError(answer);
+            }
+            return new Entitlements(Json.asObject(known.get("body")), true);
+        } catch (RequestError error) {
+            Map<String, Object> last = knownEntitlements(id);
+            if (last == null || !isTransient(error.status)) {
+                throw error;
+            }
+            return new Entitlements(Json.asObject(last.get("body")), false);
+        }
+    }
+
+    /** Stores an answer for times without a connection, unless a login, a logout or another answer came before it. */
+    private void storeEntitlements(String id, Answer answer, long version) {
+        Map<String, Object> latest = new LinkedHashMap<>();
+        latest.put("device_id", id);
+        latest.put("etag", answer.etag);
+        latest.put("body", answer.body);
+        synchronized (lock) {
+            if (!isClosed && version == entitlementsVersion) {
+                entitlementsVersion += 1;
+                files.write("entitlements", Json.text(latest));
+            }
+        }
+    }
+
+    /** The device whose user the app changes or queries. */
+    private Map<String, Object> knownDevice() throws RequestError {
+        try {
+            loadDevice();
+            return device;
+        } catch (IOException unread) {
+            throw new RequestError(Answer.none(unread));
+        }
+    }
+
+    /** The last answer for this device, as its {@code body} with its {@code etag}; nullable. */
+    private Map<String, Object> knownEntitlements(String id) {
+        try {
+            Map<String, Object> known = Json.object(files.read("entitlements"));
+            boolean isOwn = id.equals(string(known, "device_id"));
+            return isOwn && Shape.ENTITLEMENTS.fits(Json.asObject(known.get("body"))) ? known : null;
+        } catch (IOException unread) {
+            return null;
         }
     }
 
     /** What the client holds. */
     public State state() {
         synchronized (lock) {
-            boolean isPersistent = unsavedDevice == null && queue.isPersistent();
+            boolean isPersistent = device != null && unsavedDevice == null && queue.isPersistent();
             return new State(string(device, "id"), sessionId, queue.size(), queue.dropped, isPersistent);
         }
     }
 
-    /** Stops sending and closes the folder. What waits stays there for the next start; the session goes on. */
+    /**
+     * Ends the requests under way and closes the folder. What waits stays there for the next start; the session goes
+     * on. Waits for the disk at most.
+     */
     @Override
     public void close() {
         synchronized (lock) {
-            isClosed = true;
-        }
-        worker.shutdownNow();
-        synchronized (turn) {
-            synchronized (lock) {
-                queue.close();
-                files.close();
+            if (isClosed) {
+                return;
             }
+            isClosed = true;
+            for (Exchange exchange : exchanges) {
+                exchange.end();
+            }
+            worker.shutdownNow();
+            network.shutdown();
+            queue.close();
+            files.close();
         }
     }
 
@@ -407,39 +513,49 @@ public final class SettleClient implements Closeable {
                 synchronized (lock) {
                     timer = null;
                 }
-                drain();
+                drain(Long.MAX_VALUE);
             }, delay, TimeUnit.MILLISECONDS);
         }
     }
 
-    /** Sends batch after batch, until nothing waits or one fails. */
-    private void drain() {
+    /** Sends batch after batch, until no event up to this number waits or one fails. */
+    private void drain(long last) {
         boolean isSent = true;
         while (isSent) {
             synchronized (turn) {
-                isSent = sendBatch();
+                isSent = sendBatch(last);
             }
         }
     }
 
-    /** Sends one batch. Returns whether another one may follow. */
-    private boolean sendBatch() {
+    /** Sends one batch, if an event up to this number waits. Returns whether another one may follow. */
+    private boolean sendBatch(long last) {
         List<Entry> batch;
         String body;
         synchronized (lock) {
-            int envelope = bytes(report(Collections.<Entry>emptyList())).length;
-            batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
-            long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
-            if (isClosed || batch.isEmpty()) {
+            boolean isLoaded = device != null && queue.isLoaded;
+            if (isClosed || (isLoaded && !queue.hasThrough(last))) {
                 return false;
             }
+            long wait = Math.max(reportsOpenAt(), backoffUntil) - monotonic();
             if (wait > 0) {
                 schedule(wait);
                 return false;
             }
+            try {
+                load();
+            } catch (IOException unread) {
+                putOff(Answer.none(unread));
+                return false;
+            }
+            int envelope = bytes(report(Collections.<Entry>emptyList())).length;
+            batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
+            if (batch.isEmpty()) {
+                return false;
+            }
             body = report(batch);
         }
-        Answer answer = request("POST", EVENTS, body, null);
+        Answer answer = request("POST", EVENTS, body, null, Shape.REPORT);
         List<Object> rejected = answer.status == 200 ? Json.asList(answer.body.get("rejected")) : null;
         synchronized (lock) {
             if (isClosed) {
@@ -518,27 +634,25 @@ public final class SettleClient implements Closeable {
     }
 
     /** A request whose result the app waits for. */
-    private Answer call(String method, String path, String body, String etag) throws RequestError {
+    private Answer call(String method, String path, String body, String etag, Shape shape) throws RequestError {
         synchronized (lock) {
             long wait = (closedUntil - monotonic() + 999) / 1000;
             if (wait > 0) {
                 throw new RequestError(new Answer(429, null, null, (int) wait));
             }
         }
-        Answer answer = request(method, path, body, etag);
+        Answer answer = request(method, path, body, etag, shape);
         if (answer.status != 200 && answer.status != 304) {
             throw new RequestError(answer);
         }
         return answer;
     }
 
-    /** Sends a request; never fails. Only in a turn. */
-    private Answer request(String method, String path, String body, String etag) {
-        Answer answer;
-        try {
-            answer = exchange(method, path, body, etag);
-        } catch (IOException | RuntimeException failure) {
-            return Answer.none(failure);
+    /** Sends a request; never fails, and ends within the time limit. Without {@link #lock}. */
+    private Answer request(String method, String path, String body, String etag, Shape shape) {
+        Answer answer = answer(new Exchange(method, path, body, etag));
+        if (answer.status == 200 && !shape.fits(answer.body)) {
+            return Answer.notOfSettle(200);
         }
         if (answer.retryAfter != null && (answer.status == 429 || answer.status == 503)) {
             synchronized (lock) {
@@ -553,34 +667,30 @@ public final class SettleClient implements Closeable {
         return answer;
     }
 
-    private Answer exchange(String method, String path, String body, String etag) throws IOException {
-        HttpURLConnection connection = (HttpURLConnection) new URL(url + path).openConnection();
-        try {
-            connection.setRequestMethod(method);
-            connection.setConnectTimeout(REQUEST_TIMEOUT_MS);
-            connection.setReadTimeout(REQUEST_TIMEOUT_MS);
-            // The secret goes to settle alone.
-            connection.setInstanceFollowRedirects(false);
-            connection.setUseCaches(false);
-            connection.setRequestProperty("Authorization", "Bearer " + options.key);
-            connection.setRequestProperty("Settle-Device-Secret", secret);
-            connection.setRequestProperty("Accept", "application/json");
-            if (etag != null) {
-                connection.setRequestProperty("If-None-Match", etag);
+    private Answer answer(Exchange exchange) {
+        synchronized (lock) {
+            if (isClosed) {
+                return Answer.none(new IOException("the client is closed"));
             }
-            if (body != null) {
-                byte[] bytes = bytes(body);
-                connection.setDoOutput(true);
-                connection.setRequestProperty("Content-Type", "application/json");
-                // With a fixed length the platform repeats no request by itself.
-                connection.setFixedLengthStreamingMode(bytes.length);
-                try (OutputStream out = connection.getOutputStream()) {
-                    out.write(bytes);
+            exchanges.add(exchange);
+            network.execute(exchange.result);
+        }
+        try {
+            return exchange.result.get(options.requestTimeout, TimeUnit.MILLISECONDS);
+        } catch (ExecutionException failure) {
+            return Answer.none(failure.getCause());
+        } catch (TimeoutException | CancellationException none) {
+            return Answer.none(none);
+        } catch (InterruptedException none) {
+            Thread.currentThread().interrupt();
+            return Answer.none(none);
+        } finally {
+            synchronized (lock) {
+                exchanges.remove(exchange);
+                if (!isClosed) {
+                    exchange.end();
                 }
             }
-            return answer(connection);
-        } finally {
-            connection.disconnect();
         }
     }
 
@@ -595,7 +705,7 @@ public final class SettleClient implements Closeable {
         }
         // The page of a hotel's network, for example, is a 200 or a redirect, and no answer.
         if ((status == 200 && body == null) || (status != 200 && status != 304 && status < 400)) {
-            throw new IOException("status " + status + ", not from settle");
+            return Answer.notOfSettle(status);
         }
         return new Answer(status, body, connection.getHeaderField("ETag"), retryAfter(connection));
     }
@@ -604,7 +714,7 @@ public final class SettleClient implements Closeable {
     private static String text(InputStream in) throws IOException {
         ByteArrayOutputStream all = new ByteArrayOutputStream();
         byte[] part = new byte[8192];
-        long late = monotonic() + REQUEST_TIMEOUT_MS;
+        long late = monotonic() + MAX_SILENCE_MS;
         for (int read = in.read(part); read >= 0; read = in.read(part)) {
             all.write(part, 0, read);
             if (all.size() > MAX_ANSWER_BYTES || monotonic() > late) {
@@ -701,6 +811,7 @@ public final class SettleClient implements Closeable {
         private String osVersion = System.getProperty("os.version", "unknown");
         private String analyticsDeviceId;
         private int maxQueued = 1000;
+        private int requestTimeout = 30 * 1000;
         private Receipts receipts = Collections::emptyList;
         private Listener listener = new Listener() {};
         private Clock clock = System::currentTimeMillis;
@@ -734,7 +845,10 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** The receipts on the device, at most 50: called for each session's start, on the thread that begins it. */
+        /**
+         * The receipts on the device, called for each session's start on the thread that begins it. At most 50 that fit
+         * into 15 KiB are reported, the first ones.
+         */
         public Options receipts(Receipts receipts) {
             this.receipts = receipts;
             return this;
@@ -752,12 +866,24 @@ public final class SettleClient implements Closeable {
             return this;
         }
 
-        /** Maximum number of events that wait; default 1000. Beyond it the oldest is dropped and counted. */
+        /**
+         * Maximum number of events that wait; default 1000, together four mebibytes. Beyond it the oldest are dropped
+         * and counted.
+         */
         public Options maxQueued(int events) {
             if (events < 1) {
                 throw new IllegalArgumentException("maxQueued is at least 1");
             }
             this.maxQueued = events;
+            return this;
+        }
+
+        /** Maximum duration of a request in milliseconds, default 30,000: a report may have a mebibyte. */
+        public Options requestTimeout(int millis) {
+            if (millis < 1) {
+                throw new IllegalArgumentException("requestTimeout is at least 1");
+            }
+            this.requestTimeout = millis;
             return this;
         }
 
@@ -996,6 +1122,7 @@ public final class SettleClient implements Closeable {
 
     /** What a client holds. */
     public static final class State {
+        /** Nullable: its file cannot be read. */
         public final String deviceId;
         /** Nullable: no session goes on. */
         public final String sessionId;
@@ -1017,19 +1144,119 @@ public final class SettleClient implements Closeable {
 
     // What is inside.
 
+    /** A request on a thread of its own. */
+    private final class Exchange {
+        final FutureTask<Answer> result = new FutureTask<>(this::send);
+        private final String method;
+        private final String path;
+        private final String body;
+        private final String etag;
+        /** Nullable: not yet, or no more. */
+        private volatile HttpURLConnection opened;
+
+        Exchange(String method, String path, String body, String etag) {
+            this.method = method;
+            this.path = path;
+            this.body = body;
+            this.etag = etag;
+        }
+
+        /** Ends it, if it is under way, without waiting for that. */
+        void end() {
+            result.cancel(true);
+            HttpURLConnection late = opened;
+            if (late != null) {
+                network.execute(late::disconnect);
+            }
+        }
+
+        private Answer send() throws IOException {
+            HttpURLConnection connection = (HttpURLConnection) new URL(url + path).openConnection();
+            opened = connection;
+            try {
+                connection.setRequestMethod(method);
+                connection.setConnectTimeout(MAX_SILENCE_MS);
+                connection.setReadTimeout(MAX_SILENCE_MS);
+                // The secret goes to settle alone.
+                connection.setInstanceFollowRedirects(false);
+                connection.setUseCaches(false);
+                connection.setRequestProperty("Authorization", "Bearer " + options.key);
+                connection.setRequestProperty("Settle-Device-Secret", secret);
+                connection.setRequestProperty("Accept", "application/json");
+                if (etag != null) {
+                    connection.setRequestProperty("If-None-Match", etag);
+                }
+                if (body != null) {
+                    byte[] bytes = bytes(body);
+                    connection.setDoOutput(true);
+                    connection.setRequestProperty("Content-Type", "application/json");
+                    // With a fixed length the platform repeats no request by itself.
+                    connection.setFixedLengthStreamingMode(bytes.length);
+                    try (OutputStream out = connection.getOutputStream()) {
+                        out.write(bytes);
+                    }
+                }
+                return answer(connection);
+            } finally {
+                connection.disconnect();
+                opened = null;
+            }
+        }
+    }
+
+    /** What a 200 of settle has. Something on the way may answer in its place, also in JSON. */
+    private enum Shape {
+        REPORT(null, "rejected"),
+        LOGIN(null, null, "device_user_id", "external_id"),
+        LOGOUT(null, null, "device_user_id"),
+        ENTITLEMENT(null, null, "entitlement_ref_id", "name", "purchase_platform"),
+        ENTITLEMENTS(ENTITLEMENT, "entitlements", "device_user_id");
+
+        /** Of each item in the list; nullable. */
+        private final Shape items;
+        /** The name of the list; nullable. */
+        private final String list;
+        private final String[] texts;
+
+        Shape(Shape items, String list, String... texts) {
+            this.items = items;
+            this.list = list;
+            this.texts = texts;
+        }
+
+        /** @param body nullable. */
+        boolean fits(Map<String, Object> body) {
+            if (body == null) {
+                return false;
+            }
+            for (String name : texts) {
+                if (!(body.get(name) instanceof String)) {
+                    return false;
+                }
+            }
+            List<Object> all = list == null ? Collections.emptyList() : Json.asList(body.get(list));
+            for (Object one : all == null || items == null ? Collections.emptyList() : all) {
+                if (!items.fits(Json.asObject(one))) {
+                    return false;
+                }
+            }
+            return all != null;
+        }
+    }
+
     private static final class Answer {
         final int status;
         final Map<String, Object> body;
         final String etag;
         final Integer retryAfter;
         /** Why there is none. */
-        final Exception failure;
+        final Throwable failure;
 
         Answer(int status, Map<String, Object> body, String etag, Integer retryAfter) {
             this(status, body, etag, retryAfter, null);
         }
 
-        private Answer(int status, Map<String, Object> body, String etag, Integer retryAfter, Exception failure) {
+        private Answer(int status, Map<String, Object> body, String etag, Integer retryAfter, Throwable failure) {
             this.status = status;
             this.body = body;
             this.etag = etag;
@@ -1038,8 +1265,12 @@ public final class SettleClient implements Closeable {
         }
 
         /** No answer, or one that is not settle's. */
-        static Answer none(Exception failure) {
+        static Answer none(Throwable failure) {
             return new Answer(0, null, null, null, failure);
+        }
+
+        static Answer notOfSettle(int status) {
+            return none(new IOException("status " + status + ", not from settle"));
         }
 
         /** Whether reports alone are refused: the quota of the day is used up, or the disk is full. */
@@ -1051,29 +1282,52 @@ public final class SettleClient implements Closeable {
 
     /** The client's folder. A file is replaced as a whole, so that it is the earlier or the later one after a crash. */
     private static final class Files {
+        /** The folders of the clients in this process. */
+        private static final Set<File> IN_USE = new HashSet<>();
         final File folder;
+        private final File canonical;
         private RandomAccessFile held;
         private boolean isWorking = true;
 
         Files(File folder) {
             this.folder = folder;
+            this.canonical = canonical(folder);
+            // First, because closing any descriptor of a file ends all locks that the process has on it (POSIX).
+            boolean isFirst;
+            synchronized (IN_USE) {
+                isFirst = IN_USE.add(canonical);
+            }
+            boolean isFree = isFirst && lock();
+            if (isFirst && !isFree) {
+                close();
+            }
+            if (!isFree) {
+                throw new IllegalStateException("another SettleClient uses " + folder);
+            }
+        }
+
+        private static File canonical(File folder) {
+            try {
+                return folder.getCanonicalFile();
+            } catch (IOException failure) {
+                return folder.getAbsoluteFile();
+            }
+        }
+
+        /** Makes the folder, and locks it against other processes. Returns false only if one of them uses it. */
+        private boolean lock() {
             if (!folder.isDirectory() && !folder.mkdirs()) {
                 failed(new IOException(folder + " cannot be created"));
-                return;
+                return true;
             }
-            FileLock taken = null;
             try {
                 held = new RandomAccessFile(new File(folder, "lock"), "rw");
-                taken = held.getChannel().tryLock();
+                return held.getChannel().tryLock() != null;
             } catch (OverlappingFileLockException mistake) {
-                taken = null;
+                return false;
             } catch (IOException failure) {
                 failed(failure);
-                return;
-            }
-            if (taken == null) {
-                close();
-                throw new IllegalStateException("another SettleClient uses " + folder);
+                return true;
             }
         }
 
@@ -1083,18 +1337,39 @@ public final class SettleClient implements Closeable {
             isWorking = false;
         }
 
-        /** The text of a file; nullable. */
-        String read(String name) {
-            try (FileInputStream in = new FileInputStream(new File(folder, name))) {
+        /**
+         * The text of a file; null if there is none.
+         *
+         * @throws IOException when there may be one, and it cannot be read.
+         */
+        String read(String name) throws IOException {
+            File file = new File(folder, name);
+            try (FileInputStream in = new FileInputStream(file)) {
                 ByteArrayOutputStream all = new ByteArrayOutputStream();
                 byte[] part = new byte[8192];
                 for (int read = in.read(part); read >= 0; read = in.read(part)) {
                     all.write(part, 0, read);
                 }
                 return new String(all.toByteArray(), StandardCharsets.UTF_8);
-            } catch (IOException missing) {
-                return null;
+            } catch (IOException failure) {
+                if (isMissing(file.getAbsoluteFile())) {
+                    return null;
+                }
+                throw failure;
             }
+        }
+
+        /** Whether there is no such file. Only a folder that can be listed proves it: {@code exists} may fail, too. */
+        private static boolean isMissing(File file) {
+            File parent = file.getParentFile();
+            if (parent == null) {
+                return false;
+            }
+            String[] names = parent.list();
+            if (names == null) {
+                return parent.isFile() || isMissing(parent);
+            }
+            return !Arrays.asList(names).contains(file.getName());
         }
 
         /** Replaces a file. Returns whether it is on the disk. */
@@ -1128,16 +1403,21 @@ public final class SettleClient implements Closeable {
             } catch (IOException failure) {
                 LOG.log(Level.FINE, "the lock", failure);
             }
+            synchronized (IN_USE) {
+                IN_USE.remove(canonical);
+            }
         }
     }
 
     private static final class Entry {
         final long number;
         final String text;
+        final int size;
 
         Entry(long number, String text) {
             this.number = number;
             this.text = text;
+            this.size = bytes(text).length;
         }
     }
 
@@ -1148,25 +1428,51 @@ public final class SettleClient implements Closeable {
      */
     private static final class Queue {
         private static final String NAME = "queue";
+        /** A log below this is not worth a shorter one. */
+        private static final int MIN_LOG_BYTES = 32 * 1024;
         private final Files files;
         private final int limit;
         private final ArrayDeque<Entry> entries = new ArrayDeque<>();
+        /** Number of bytes of the entries. */
+        private long size;
         private long next;
         private long dropped;
-        /** Number of lines that a shorter log would not have. */
-        private int superfluous;
         /** Nullable: only a new log can be written. */
         private RandomAccessFile log;
         /** Number of bytes of the log that are whole lines. */
         private long length;
         /** Lines for which the disk had no room. */
-        private final List<String> pending = new ArrayList<>();
+        private final StringBuilder pending = new StringBuilder();
+        /** Whether the log was read. Until then events wait in memory, and nothing is written over it. */
+        private boolean isLoaded;
 
         Queue(Files files, int limit) {
             this.files = files;
             this.limit = limit;
-            if (replay(files.read(NAME)) || !rewrite()) {
+        }
+
+        /** Reads the log, once. What was added before follows it. */
+        void load() throws IOException {
+            if (isLoaded) {
+                return;
+            }
+            String text = files.read(NAME);
+            List<Entry> early = new ArrayList<>(entries);
+            long droppedEarly = dropped;
+            entries.clear();
+            size = 0;
+            dropped = 0;
+            isLoaded = true;
+            if (replay(text) || !rewrite()) {
                 open();
+            }
+            for (Entry entry : early) {
+                put(entry.text);
+                pending.append('+').append(entry.text).append('\n');
+            }
+            dropped += droppedEarly;
+            if (!early.isEmpty()) {
+                append("=" + droppedEarly, true);
             }
             dropSurplus();
         }
@@ -1189,18 +1495,16 @@ public final class SettleClient implements Closeable {
             char kind = line.isEmpty() ? ' ' : line.charAt(0);
             String rest = line.isEmpty() ? "" : line.substring(1);
             if (kind == '+' && Json.object(rest) != null) {
-                entries.add(new Entry(next++, rest));
+                put(rest);
                 return true;
             }
             if ("-!=".indexOf(kind) < 0 || !rest.matches("\\d{1,18}")) {
                 return false;
             }
             long count = Long.parseLong(rest);
-            superfluous += 1;
             dropped += kind == '-' ? 0 : count;
             for (long at = 0; kind != '=' && at < count && !entries.isEmpty(); at += 1) {
-                entries.remove();
-                superfluous += 1;
+                take();
             }
             return true;
         }
@@ -1221,24 +1525,39 @@ public final class SettleClient implements Closeable {
         }
 
         boolean isPersistent() {
-            return log != null && pending.isEmpty();
+            return isLoaded && log != null && pending.length() == 0;
         }
 
         int size() {
             return entries.size();
         }
 
+        /** Whether an event up to this number waits. */
+        boolean hasThrough(long number) {
+            return !entries.isEmpty() && entries.peek().number <= number;
+        }
+
         void add(String text) {
-            entries.add(new Entry(next++, text));
+            put(text);
             append("+" + text, true);
             dropSurplus();
+        }
+
+        private void put(String text) {
+            Entry entry = new Entry(next++, text);
+            entries.add(entry);
+            size += entry.size;
+        }
+
+        private void take() {
+            size -= entries.remove().size;
         }
 
         /** Removes the events up to this one: settle has them. */
         void removeThrough(long number) {
             int count = 0;
-            while (!entries.isEmpty() && entries.peek().number <= number) {
-                entries.remove();
+            while (hasThrough(number)) {
+                take();
                 count += 1;
             }
             // Events that come back after a crash are stored once, so this does not wait for the disk.
@@ -1246,22 +1565,20 @@ public final class SettleClient implements Closeable {
         }
 
         private void dropSurplus() {
-            int surplus = entries.size() - limit;
-            if (surplus > 0) {
-                for (int at = 0; at < surplus; at += 1) {
-                    entries.remove();
-                }
-                dropped += surplus;
-                removed('!', surplus, true);
+            int surplus = 0;
+            while (entries.size() > limit || size > MAX_QUEUED_BYTES) {
+                take();
+                surplus += 1;
             }
+            dropped += surplus;
+            removed('!', surplus, true);
         }
 
         private void removed(char kind, int count, boolean isSynced) {
-            if (count == 0) {
+            if (count == 0 || !isLoaded) {
                 return;
             }
-            superfluous += count + 1;
-            boolean isLong = superfluous > Math.max(200, 2 * entries.size());
+            boolean isLong = length > 2 * size + MIN_LOG_BYTES;
             if (!isLong || !rewrite()) {
                 append(kind + Integer.toString(count), isSynced);
             }
@@ -1275,7 +1592,7 @@ public final class SettleClient implements Closeable {
             List<Entry> batch = new ArrayList<>();
             int left = room;
             for (Entry entry : entries) {
-                left -= bytes(entry.text).length + 1;
+                left -= entry.size + 1;
                 if (batch.size() == maxEvents || left < 0) {
                     break;
                 }
@@ -1286,27 +1603,28 @@ public final class SettleClient implements Closeable {
 
         /** Appends a line, and those before it for which the disk had no room. */
         private void append(String line, boolean isSynced) {
-            pending.add(line);
-            if (pending.size() > 2 * limit) {
+            if (!isLoaded) {
+                return;
+            }
+            pending.append(line).append('\n');
+            if (pending.length() > MAX_QUEUED_BYTES) {
                 close();
             }
             if (log == null) {
-                pending.clear();
+                pending.setLength(0);
                 rewrite();
                 return;
             }
-            StringBuilder lines = new StringBuilder();
-            for (String one : pending) {
-                lines.append(one).append('\n');
-            }
-            byte[] bytes = bytes(lines.toString());
+            byte[] bytes = bytes(pending.toString());
+            // Earlier lines may be events.
+            boolean isAlone = pending.length() == line.length() + 1;
             try {
                 log.write(bytes);
-                if (isSynced) {
+                if (isSynced || !isAlone) {
                     log.getFD().sync();
                 }
                 length += bytes.length;
-                pending.clear();
+                pending.setLength(0);
             } catch (IOException failure) {
                 files.failed(failure);
                 cut(length);
@@ -1335,8 +1653,7 @@ public final class SettleClient implements Closeable {
             }
             close();
             open();
-            pending.clear();
-            superfluous = 1;
+            pending.setLength(0);
             return log != null;
         }
 
@@ -1346,8 +1663,7 @@ public final class SettleClient implements Closeable {
                 return;
             }
             cut(0);
-            pending.clear();
-            superfluous = 0;
+            pending.setLength(0);
             append("=" + dropped, false);
         }
 

@@ -92,22 +92,27 @@ pub const fn kind(kind: EntryKind) -> &'static str {
         EntryKind::Renewal => "Renewal",
         EntryKind::TrialConversion => "First payment after the trial",
         EntryKind::Recovery => "Late payment",
-        EntryKind::PlanChange => "First payment after a plan change",
+        EntryKind::PlanChange => "First payment of a new plan",
         EntryKind::Refund => "Refund",
         EntryKind::Restored => "Refund reversed",
         EntryKind::Correction => "Price correction (no refund)",
     }
 }
 
-/// Where an amount is from.
-fn source(one: &PaymentView) -> &'static str {
-    match (one.source.as_str(), &one.transaction_id) {
-        ("report", _) => "Sales report",
-        ("device", _) => "Price on the device",
-        ("store", _) => "The store",
-        (_, Some(_)) => "List price (in a sales report)",
-        (_, None) => "List price (not confirmed by a sales report yet)",
-    }
+/// Where an amount is from, and what a sales report shows about it.
+fn source(one: &PaymentView) -> String {
+    let price = match one.source.as_str() {
+        "report" => return "Sales report".to_owned(),
+        "store" => return "The store".to_owned(),
+        "device" => "Price on the device",
+        _ => "List price",
+    };
+    let report = match one.transaction_id {
+        Some(_) if one.is_corrected => "corrected by a sales report",
+        Some(_) => "confirmed by a sales report",
+        None => "not confirmed by a sales report yet",
+    };
+    format!("{price} ({report})")
 }
 
 /// Why an amount is not known.
@@ -120,5 +125,60 @@ pub const fn unknown(why: UnknownPrice) -> &'static str {
         UnknownPrice::PlanChanged => "the plan changed immediately",
         UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
         UnknownPrice::Implausible => "the device reported an implausible price",
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::{kind, source};
+    use domain::payment::EntryKind;
+    use domain::{CollapseKey, Environment, EventId};
+    use storage::PaymentView;
+    use uuid::Uuid;
+
+    /// A payment in USD by the list, or a change of it.
+    pub fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
+        let price = kind.is_payment().then(|| usd.to_owned());
+        PaymentView {
+            event_id: EventId::new(Uuid::from_u128(1)),
+            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
+            number,
+            kind,
+            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+            sku: None,
+            currency: price.as_ref().map(|_| "USD".to_owned()),
+            price,
+            usd: Some(usd.to_owned()),
+            unknown_because: None,
+            source: "catalogue".to_owned(),
+            transaction_id: None,
+            is_corrected: false,
+            environment: Environment::Production,
+            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_new_plan_needs_no_change_of_the_former_one() {
+        // So is a purchase beside another one with a shared entitlement.
+        assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
+    }
+
+    #[test]
+    fn a_corrected_price_is_not_confirmed() {
+        let shown = |price_source: &str, transaction: Option<&str>, is_corrected| {
+            source(&PaymentView {
+                source: price_source.to_owned(),
+                transaction_id: transaction.map(str::to_owned),
+                is_corrected,
+                ..entry(1, EntryKind::Initial, "9.99")
+            })
+        };
+        let transaction = Some("T-1");
+        assert_eq!(shown("catalogue", None, false), "List price (not confirmed by a sales report yet)");
+        assert_eq!(shown("catalogue", transaction, false), "List price (confirmed by a sales report)");
+        assert_eq!(shown("catalogue", transaction, true), "List price (corrected by a sales report)");
+        assert_eq!(shown("device", transaction, true), "Price on the device (corrected by a sales report)");
+        assert_eq!(shown("report", transaction, false), "Sales report");
     }
 }

@@ -33,7 +33,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
-use domain::{AppId, UserId};
+use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
 use storage::{
     App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PendingDeliveries, PurchaseView,
@@ -154,7 +154,7 @@ pub struct Portrait {
     pub moved: Vec<PurchaseView>,
     /// The payments of those that belong to another customer now, the newest in front.
     pub moved_payments: Vec<PaymentView>,
-    /// Whether none of these purchases and payments is left out.
+    /// Whether no payment of a purchase that moved away is left out.
     pub has_all_moved: bool,
 }
 
@@ -169,12 +169,12 @@ impl Portrait {
         let query = Query(checked(Map::from_iter([("user_id".to_owned(), json!(user))]))?);
         let Json(transfers) = transfers::list(State(edge.clone()), caller.clone(), query).await?;
         let mut keys = moved::keys(&transfers.items);
-        let is_whole = keys.len() <= MOVED;
         keys.truncate(MOVED);
-        let moved = edge.store.purchases_of(keys.clone()).await?;
-        keys.retain(|key| !read.detail.purchases.iter().any(|one| one.collapse_key == *key));
+        let moved = edge.store.purchases_of(keys).await?;
+        let is_own = |key: &CollapseKey| read.detail.purchases.iter().any(|one| one.collapse_key == *key);
+        let (away, is_whole) = moved::away(&transfers.items, is_own, MOVED);
         let page = Page { cursor: None, limit: MOVED_PAYMENTS };
-        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(keys), page).await?;
+        let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(away), page).await?;
         let own = read.purchases.items.iter().map(|one| one.collapse_key).collect();
         Ok(Self {
             app: edge.store.app(app).await?,

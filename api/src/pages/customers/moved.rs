@@ -9,7 +9,7 @@ use crate::resources::standing::product;
 use crate::resources::transfers::{Transfer, TransferSide};
 use domain::{CollapseKey, Timestamp};
 use std::time::Duration;
-use storage::TransferCause;
+use storage::{MAX_TRANSFERS, TransferCause};
 
 /// What is left to do after the undo of a move by a login.
 pub const LOG_IN_AGAIN: &str = " The customer must log in again on the device, such as the TV.";
@@ -49,6 +49,16 @@ pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
         }
     }
     keys
+}
+
+/// At most so many purchases in these transfers that the customer does not have now, those of the latest transfer in
+/// front; and whether that is all of them.
+pub fn away(transfers: &[Transfer], is_own: impl Fn(&CollapseKey) -> bool, at_most: usize) -> (Vec<CollapseKey>, bool) {
+    let mut keys = keys(transfers);
+    keys.retain(|key| !is_own(key));
+    let is_whole = keys.len() <= at_most && transfers.len() < MAX_TRANSFERS;
+    keys.truncate(at_most);
+    (keys, is_whole)
 }
 
 /// The transfers of a customer, the newest in front.
@@ -159,10 +169,10 @@ fn why(one: &Transfer) -> String {
 
 #[cfg(test)]
 pub mod tests {
-    use super::{keys, next_move, undone, why};
+    use super::{away, keys, next_move, undone, why};
     use crate::resources::transfers::{Transfer, TransferSide};
     use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
-    use storage::TransferCause;
+    use storage::{MAX_TRANSFERS, TransferCause};
     use uuid::Uuid;
 
     /// A transfer to robin@example.com.
@@ -198,6 +208,23 @@ pub mod tests {
             ..transfer(TransferCause::Login, Some("quinn@example.com"))
         };
         assert_eq!(keys(&[of(&[key(7), key(9)]), of(&[key(1), key(7)])]), [key(7), key(9), key(1)]);
+    }
+
+    #[test]
+    fn only_purchases_of_others_take_a_place_among_those_that_moved_away() {
+        let of = |ids: std::ops::Range<u128>| Transfer {
+            announced: ids.map(|id| CollapseKey::new(Uuid::from_u128(id))).collect(),
+            ..transfer(TransferCause::Login, None)
+        };
+        let shown = |transfers: &[Transfer], own: u128| {
+            let is_own = |key: &CollapseKey| *key < CollapseKey::new(Uuid::from_u128(own));
+            away(transfers, is_own, 3)
+        };
+        let keys = |ids: [u128; 3]| ids.map(|id| CollapseKey::new(Uuid::from_u128(id))).to_vec();
+        assert_eq!(shown(&[of(0..9)], 6), (keys([6, 7, 8]), true), "own ones are left out first");
+        assert_eq!(shown(&[of(0..9)], 5), (keys([5, 6, 7]), false));
+        let many: Vec<Transfer> = (0..MAX_TRANSFERS).map(|_| of(0..1)).collect();
+        assert!(!shown(&many, 1).1, "there may be earlier transfers");
     }
 
     #[test]

@@ -249,33 +249,12 @@ pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::tests::entry;
     use super::{PaymentRow, rows, total, total_before};
     use crate::pages::parts::Code;
+    use domain::Environment;
     use domain::payment::EntryKind;
-    use domain::{CollapseKey, Environment, EventId};
     use storage::PaymentView;
-    use uuid::Uuid;
-
-    /// A payment of 9.99 USD by the list, or a change of it.
-    fn entry(number: i64, kind: EntryKind, usd: &str) -> PaymentView {
-        let price = kind.is_payment().then(|| usd.to_owned());
-        PaymentView {
-            event_id: EventId::new(Uuid::from_u128(1)),
-            collapse_key: CollapseKey::new(Uuid::from_u128(2)),
-            number,
-            kind,
-            occurred_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-            sku: None,
-            currency: price.as_ref().map(|_| "USD".to_owned()),
-            price,
-            usd: Some(usd.to_owned()),
-            unknown_because: None,
-            source: "catalogue".to_owned(),
-            transaction_id: None,
-            environment: Environment::Production,
-            created_at: "2026-11-03T16:20:01Z".parse().unwrap(),
-        }
-    }
 
     /// An entry of a sales report.
     fn reported(number: i64, kind: EntryKind, usd: &str, id: &str) -> PaymentView {

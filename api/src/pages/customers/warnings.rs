@@ -5,7 +5,7 @@ use super::Portrait;
 use crate::pages::parts::Sentence;
 use crate::pages::visit::Visit;
 use domain::Timestamp;
-use domain::health::State;
+use domain::health::{ALARM_AFTER, State};
 use std::collections::BTreeSet;
 use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries};
 
@@ -63,12 +63,13 @@ impl Missing<'_> {
         let events = self.events(pending);
         let mut sentences =
             vec![format!("{} does not have {events} of this customer, since {since}{why}", destination.name)];
-        let stands = match (destination.enabled, destination.state, pending) {
-            (false, ..) => "It is disabled: an operator must enable it",
-            (true, State::Healthy, None) => "It is healthy now",
-            _ => "The team that runs it must act",
+        let stands = match (destination.enabled, destination.state) {
+            (false, _) => Some("It is disabled: an operator must enable it"),
+            _ if self.needs_its_team(destination, pending, now) => Some("The team that runs it must act"),
+            (true, State::Healthy) => Some("It is healthy now"),
+            (true, _) => None,
         };
-        sentences.push(stands.to_owned());
+        sentences.extend(stands.map(str::to_owned));
         if let Some(pending) = pending.filter(|_| destination.enabled) {
             let next = match pending.next_due_at {
                 _ if destination.state == State::Open => "it is checked every 30 s".to_owned(),
@@ -83,6 +84,16 @@ impl Missing<'_> {
             sentences.push(format!("settle does not try {names} again: resend it once the cause is repaired"));
         }
         Some(format!("{}.", sentences.join(". ")))
+    }
+
+    /// Whether waiting does not help: the destination has failed for a while, or it would refuse the event again.
+    fn needs_its_team(&self, destination: &Destination, pending: Option<&PendingDeliveries>, now: Timestamp) -> bool {
+        let is_failing = match destination.state {
+            State::Healthy => false,
+            State::Failing => !self.failed.is_empty() || now.since(destination.since) >= ALARM_AFTER,
+            State::Open | State::Disabled => true,
+        };
+        is_failing || pending.is_some_and(|one| one.is_lasting)
     }
 
     /// How many events; at least so many where not all are counted.
@@ -121,6 +132,7 @@ mod tests {
             since: at(1),
             next_due_at: at(60),
             error: (failing > 0).then(|| "the endpoint answered 500".to_owned()),
+            is_lasting: false,
         }
     }
 
@@ -186,6 +198,29 @@ mod tests {
         let failing = text(State::Failing, None);
         assert!(failing.contains("The team that runs it must act") && !failing.contains("by itself"), "{failing}");
         let both = text(State::Healthy, Some(&waiting));
-        assert!(both.contains("at least 4 events") && both.contains("The team that runs it must act"), "{both}");
+        assert!(both.contains("at least 4 events") && both.contains("It is healthy now. settle retries"), "{both}");
+    }
+
+    #[test]
+    fn one_transient_failure_needs_no_team() {
+        let since = |state, seconds: i64| Destination { since: at(10 - seconds), ..backend(state) };
+        let text =
+            |destination: &Destination, pending: &PendingDeliveries| sentence(destination, Some(pending)).unwrap();
+        let (act, one) = ("The team that runs it must act", pending(1, 1));
+        let first = text(&since(State::Failing, 299), &one);
+        let end = format!("the endpoint answered 500. settle retries by itself; next attempt at {}.", at(60));
+        assert!(first.ends_with(&end), "{first}");
+        let lasting = PendingDeliveries { is_lasting: true, ..pending(1, 1) };
+        for (destination, pending) in [
+            (since(State::Failing, 300), &one),
+            (since(State::Open, 1), &one),
+            (since(State::Failing, 1), &lasting),
+            (since(State::Healthy, 1), &lasting),
+        ] {
+            let text = text(&destination, pending);
+            assert!(text.contains(act), "{text}");
+        }
+        let healthy = text(&since(State::Healthy, 1), &one);
+        assert!(healthy.contains("It is healthy now. settle retries by itself") && !healthy.contains(act), "{healthy}");
     }
 }

@@ -20,7 +20,7 @@ use axum::response::Response;
 use domain::AppId;
 use std::sync::Arc;
 use storage::{Alarm, AlarmFilter, Overview, Page, Role, SERIES, Series};
-use view::{Health, HomePage, Hour, Requests, Steps};
+use view::{EngineUse, Health, HomePage, Hour, Requests, Steps};
 
 /// Maximum number of alarms that are shown.
 const ALARMS: i64 = 5;
@@ -28,6 +28,8 @@ const ALARMS: i64 = 5;
 const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
+/// The time over which the actions of Temporal are counted.
+const DAY_MS: i64 = 24 * 3600 * 1000;
 
 pub const SCREEN: Screen = Screen { name: "Home", path: "/ui/", icon: "home", key: 'h', routes };
 
@@ -46,6 +48,8 @@ pub struct AppStatus {
     health: Health,
     steps: Option<Steps>,
     hour: Hour,
+    /// Only for who sees all apps.
+    engine_use: Option<EngineUse>,
 }
 
 /// The status of each app, and of all of them, for all visitors. The router passes it as an extension.
@@ -85,7 +89,20 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     };
     let steps = steps(edge, &found, app).await?;
     let hour = hour(edge, &found, app).await?;
-    Ok(AppStatus { found, alarms, health, steps, hour })
+    let engine_use = if app.is_none() { Some(engine_use(edge).await?) } else { None };
+    Ok(AppStatus { found, alarms, health, steps, hour, engine_use })
+}
+
+/// What was used of Temporal in the last day.
+async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
+    let series = [Series::Actions, Series::PurchaseActions, Series::Lag];
+    let totals = edge.store.totals(&series, (edge.clock)().plus_millis(-DAY_MS)).await?;
+    let total = |series| totals.get(&series).copied().unwrap_or_default();
+    Ok(EngineUse {
+        actions: total(Series::Actions),
+        of_purchases: total(Series::PurchaseActions),
+        settlings: total(Series::Lag),
+    })
 }
 
 /// What happened in the last hour.

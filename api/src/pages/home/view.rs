@@ -8,7 +8,7 @@ use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::destinations::{lasts_since, state};
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
-use crate::pages::text::amount;
+use crate::pages::text::{amount, exact};
 use crate::pages::visit::Visit;
 use crate::resources::series::SeriesPoints;
 use askama::Template;
@@ -19,6 +19,32 @@ pub struct Health {
     pub is_connected: bool,
     /// Whether no sweep finished for a while.
     pub is_sweep_late: bool,
+}
+
+/// The actions of Temporal in a day, which Temporal Cloud bills.
+#[derive(Debug, Clone, Copy)]
+pub struct EngineUse {
+    pub actions: i64,
+    /// Those of purchases' runs.
+    pub of_purchases: i64,
+    /// Number of settlings in the same time.
+    pub settlings: i64,
+}
+
+impl EngineUse {
+    fn tile(self) -> Tile {
+        // Rounded to a tenth.
+        let tenths = (self.of_purchases * 20 + self.settlings) / (self.settlings * 2).max(1);
+        let each = format!("last 24 hours, {}.{} per settled purchase", tenths / 10, tenths % 10);
+        Tile {
+            label: "Temporal actions",
+            figure: exact(self.actions),
+            tone: if self.actions == 0 { "zero" } else { Tone::Idle.as_str() },
+            note: Some(if self.settlings > 0 { each } else { "last 24 hours".to_owned() }),
+            moment: None,
+            path: None,
+        }
+    }
 }
 
 /// The requests to one destination or to all, minute by minute.
@@ -135,7 +161,7 @@ pub struct Tile {
     label: &'static str,
     figure: String,
     tone: &'static str,
-    note: Option<&'static str>,
+    note: Option<String>,
     moment: Option<Moment>,
     /// Where those that it counts are listed.
     path: Option<String>,
@@ -187,7 +213,7 @@ pub struct HomePage<'a> {
 
 impl<'a> HomePage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, status: &AppStatus) -> Self {
-        let AppStatus { found, alarms, health, steps, hour } = status;
+        let AppStatus { found, alarms, health, steps, hour, engine_use } = status;
         let (tone, sentence) = headline(found, *health, alarms.len());
         let label = match tone {
             Tone::Good => "All is well",
@@ -214,7 +240,7 @@ impl<'a> HomePage<'a> {
             tone: Badge::new(tone, label),
             sentence: Sentence::new(&sentence),
             second: waiting(found),
-            tiles: tiles(found, &query),
+            tiles: tiles(found, &query).into_iter().chain(engine_use.map(EngineUse::tile)).collect(),
             windows: found.next_windows.iter().map(window).collect(),
             // Before the first notification there is nothing to draw.
             charts: if found.last_accepted_at.is_some() { hour.charts().into() } else { Vec::new() },
@@ -256,7 +282,8 @@ fn tiles(found: &Overview, query: &str) -> Vec<Tile> {
         path: None,
     };
     let oldest = found.oldest_pending_at;
-    let pending = Tile { note: oldest.map(|_| "oldest"), ..tile("Pending deliveries", found.pending, Tone::Busy) };
+    let pending =
+        Tile { note: oldest.map(|_| "oldest".to_owned()), ..tile("Pending deliveries", found.pending, Tone::Busy) };
     vec![
         last,
         tile("Waiting to settle", found.windows, Tone::Busy),

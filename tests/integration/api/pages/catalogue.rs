@@ -178,7 +178,7 @@ async fn nobody_acknowledges_an_alarm_that_they_did_not_see() {
     raise().await;
     let refused = post(&text("last_at"), "I saw one").await;
     assert_eq!(refused.status, 409, "{}", refused.text);
-    for part in ["raised again", "value=\"I saw one\"", "role=\"alert\""] {
+    for part in ["raised again", "value=\"I saw one\"", "role=\"alert\"", "2 times since <time", "; latest: <time"] {
         assert!(refused.text.contains(part), "{part}: {}", refused.text);
     }
     assert_eq!(read().await["acknowledged_at"], Value::Null);

@@ -351,7 +351,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
         "<code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at";
     has(&shown, &[&format!("Billing: {pending}")]);
     let notice = "<p class=\"notice warn\">Billing does not have 2 events of this customer, since <time";
-    let who = "The team that runs it must act. settle retries by itself; next attempt soon.";
+    let who = "It is healthy now. settle retries by itself; next attempt soon.";
     has(&shown, &[notice, who, &format!(" <a href=\"/ui/destinations/{hook}\">Destination Billing</a>")]);
     has(
         &shown,

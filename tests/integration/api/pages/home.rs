@@ -5,7 +5,7 @@ use super::screens::{purchase, signed_in};
 use crate::api::edge::Service;
 use domain::{DestinationId, PlatformId, Timestamp};
 use serde_json::{Value, json};
-use storage::About;
+use storage::{About, Counted, Series};
 
 /// A service with a purchase whose only delivery, to `billing`, has this status, and was queued in the future.
 async fn with_delivery(name: &str, status: &str) -> (Service, String, DestinationId) {
@@ -100,6 +100,29 @@ async fn home_shows_the_largest_trouble_and_alarms_first() {
     let alarms = service.get("/v1/alarms?open=true").await.body["items"].clone();
     assert_eq!(alarms.as_array().map(Vec::len), Some(1), "{alarms}");
     assert_ne!(alarms[0]["about"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_actions_of_temporal_are_on_the_home_of_all_apps() {
+    let (service, app, _) = with_delivery("home-actions", "delivered").await;
+    let visitor = signed_in(&service).await;
+    let home = async |query: &str| visitor.get(&service, &format!("/ui/{query}")).await.text;
+    in_order(&home("").await, &["Temporal actions", "last 24 hours"]);
+    assert!(!home(&format!("?app_id={app}")).await.contains("Temporal actions"), "they belong to no app");
+
+    let (service, _, _) = with_delivery("home-metered", "delivered").await;
+    let visitor = signed_in(&service).await;
+    for _ in 0..13 {
+        service.store.count(Series::Actions, Counted::default());
+        service.store.count(Series::PurchaseActions, Counted::default());
+    }
+    (0..8640).for_each(|_| service.store.count(Series::Actions, Counted::default()));
+    (0..3).for_each(|_| service.store.count(Series::Lag, Counted::default()));
+    let text = visitor.get(&service, "/ui/").await.text;
+    in_order(&text, &["Temporal actions", ">8,653<", "last 24 hours, 4.3 per settled purchase"]);
+    let points = service.get("/v1/series?what=actions&step=86400").await.body["items"].clone();
+    let count: i64 = points.as_array().expect("points").iter().filter_map(|point| point["count"].as_i64()).sum();
+    assert_eq!(count, 8653, "{points}");
 }
 
 #[tokio::test]

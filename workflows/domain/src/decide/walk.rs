@@ -415,7 +415,12 @@ impl<'a> Walk<'a> {
             self.announce(TransitionKind::Expired, time);
             self.announced.unannounced.clear();
             self.stage = truth;
-        } else if self.stage.runs() || self.announced.unannounced.contains(&TransitionKind::Expired) {
+            return;
+        }
+        // The store may have shown the replacement meanwhile. No answer and no report leads out of it.
+        let is_unannounced =
+            self.stage.life != Life::Replaced && self.announced.unannounced.contains(&TransitionKind::Expired);
+        if self.stage.runs() || is_unannounced {
             self.expire(&truth, Some(time));
         }
     }

@@ -12,7 +12,8 @@ mod adjust;
 mod tests;
 
 pub use adjust::{
-    Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed, matches, newest,
+    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed, matches,
+    newest,
 };
 
 use crate::catalogue::PriceSource;
@@ -38,7 +39,8 @@ pub enum EntryKind {
     TrialConversion,
     /// A term whose payment had failed before.
     Recovery,
-    /// The first term of a receipt that an immediate change of plan made.
+    /// The first term of a new plan: of a receipt that an immediate change of plan made, or of a purchase beside another
+    /// one with a shared entitlement.
     PlanChange,
     /// All or a part of a payment is refunded.
     Refund,

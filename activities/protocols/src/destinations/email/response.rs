@@ -5,12 +5,13 @@
 //! * Any other 5xx (to the greeting, the login or the sender) and every 4xx, or no answer: retried until the schedule
 //!   ends. 421 also pauses the destination.
 //!
-//! Any other 4xx to a recipient shows nothing about the server: it answers, and takes the mails of other recipients.
+//! A 4xx to a recipient counts as a failure of the destination too, for a server may refuse all recipients. It does not if
+//! the server accepted another recipient of the mail, or if the recipient's mailbox is the reason.
 
 use super::Config;
 use crate::destinations::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::{CLOSING, COMMAND, Reply};
+use crate::http::{ACCEPTED, CLOSING, COMMAND, Reply};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
@@ -18,6 +19,8 @@ use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult
 const RECIPIENT: &str = "RCPT";
 /// The commands whose refusal concerns this mail alone.
 const OF_MAIL: [&str; 2] = [RECIPIENT, "DATA"];
+/// The beginning of the enhanced status codes of a mailbox, such as a full one (RFC 3463, section 3.3).
+const OF_MAILBOX: &str = "4.2.";
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
@@ -33,7 +36,7 @@ pub fn judge(config: &Config, exchange: Exchange<'_>) -> DeliveryResult {
         Reply::Answer { status: CLOSING, .. } => {
             EndpointSignal::Failure { pause: Some(duration(config.schedule.pause_ms(None))) }
         }
-        Reply::Answer { status: 400..=499, .. } if is_to(reply, &[RECIPIENT]) => EndpointSignal::Neutral,
+        Reply::Answer { status: 400..=499, .. } if is_about_recipient(reply) => EndpointSignal::Neutral,
         Reply::Answer { .. } | Reply::Failure { .. } => EndpointSignal::Failure { pause: None },
     };
     let events = events.iter().map(judge_event).collect();
@@ -71,6 +74,13 @@ fn event_verdict(reply: &Reply, event: &Attempt, wait_ms: Option<i64>) -> EventR
 fn is_final(reply: &Reply) -> bool {
     matches!(reply, Reply::Answer { status: status @ 500..=599, .. } if !LOGIN.contains(status))
         && is_to(reply, &OF_MAIL)
+}
+
+/// Whether the server postponed one recipient, and works otherwise.
+fn is_about_recipient(reply: &Reply) -> bool {
+    let Reply::Answer { headers, body, .. } = reply else { return false };
+    let accepts_others = headers.iter().any(|(name, value)| name == ACCEPTED && value != "0");
+    is_to(reply, &[RECIPIENT]) && (accepts_others || body.starts_with(OF_MAILBOX))
 }
 
 /// Whether the reply answers one of these commands.

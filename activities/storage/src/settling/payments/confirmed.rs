@@ -7,7 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::purchases::purchase;
 use domain::CollapseKey;
-use domain::payment::{self, LedgerEntry, Sale};
+use domain::payment::{self, LedgerEntry, PriceReport, Sale};
 use std::collections::{BTreeMap, BTreeSet};
 
 row! {
@@ -47,12 +47,12 @@ const ENTRIES: Sql = statement! {"
 "};
 const PURCHASES: Sql = statement!("SELECT collapse_key, purchase FROM purchases WHERE collapse_key IN (?*)");
 
-/// The transactions that confirm the prices of payments, by the purchase and the number of the payment. Without sales
-/// reports about the purchases, that is one statement.
+/// The lines of sales reports that confirm or correct the prices of payments, by the purchase and the number of the
+/// payment. Without sales reports about the purchases, that is one statement.
 pub fn confirmed(
     connection: &mut AnyConnection,
     keys: BTreeSet<CollapseKey>,
-) -> Result<BTreeMap<(CollapseKey, i64), String>, Error> {
+) -> Result<BTreeMap<(CollapseKey, i64), PriceReport>, Error> {
     let (mut sales, mut booked) = (BTreeMap::<_, Vec<Sale>>::new(), BTreeMap::<_, Vec<LedgerEntry>>::new());
     if !keys.is_empty() {
         for SaleOfKey { collapse_key, sale } in sql(SALES).uncached().bind_list(keys).all(connection)? {
@@ -71,7 +71,7 @@ pub fn confirmed(
     for PurchaseRow { collapse_key: key, purchase } in purchases {
         let Some((booked, sales)) = booked.get(&key).zip(sales.get(&key)) else { continue };
         let confirmed = payment::confirmed(booked, sales, payment::reach(&purchase::read(&purchase)?));
-        all.extend(confirmed.into_iter().map(|(number, transaction)| ((key, number), transaction)));
+        all.extend(confirmed.into_iter().map(|(number, report)| ((key, number), report)));
     }
     Ok(all)
 }

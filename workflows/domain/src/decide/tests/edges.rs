@@ -84,6 +84,19 @@ fn what_a_report_replaced_stays_replaced_in_any_snapshot() {
     assert_eq!(read(&reported, &[], monthly(day(3))).purchase.state(), State::Replaced);
 }
 
+#[test]
+fn what_the_store_showed_as_replaced_stays_so_if_it_shows_another_reason_later() {
+    let shown = |known: &Purchase, reports: &[Notification], reason, at| {
+        read(known, reports, Snapshot { end_reason: Some(reason), ..finished(day(10), day(at)) })
+    };
+    let first = shown(&Purchase::default(), &[], EndReason::Customer, 20).purchase;
+    let known = shown(&first, &[], EndReason::Replaced, 21).purchase;
+    assert_eq!((first.state(), known.state()), (State::Expired, State::Replaced));
+    let reports = [report(NotificationKind::Expired, day(10))];
+    let last = shown(&known, &reports, EndReason::Customer, 22);
+    assert_eq!((kinds(&last), last.purchase.state()), (vec![], State::Replaced));
+}
+
 /// Settles an unverified cancellation of day 2, with another report and a link.
 fn cut(known: &Purchase, other: &[Notification], is_replaced: bool) -> Decision {
     let since = Verification::Unreachable { since: day(1) };

@@ -89,6 +89,15 @@ pub struct Adjustment {
     pub transaction_id: Option<String>,
 }
 
+/// The line of a sales report that a payment's price agrees with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PriceReport {
+    /// The transaction of the line.
+    pub transaction_id: String,
+    /// Whether the line has another price than was recorded at first: a correction in the ledger adds the difference.
+    pub is_correction: bool,
+}
+
 /// One payment, with its entries and its lines of the report.
 struct KnownPayment<'a> {
     number: i64,
@@ -140,11 +149,11 @@ pub fn charges(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTree
     known.iter().filter_map(|one| Some((one.number, one.charge?.clone()))).collect()
 }
 
-/// The transactions of a sales report whose price is that of a payment in the ledger, by the number of the payment. A
-/// charge without an exchange rate confirms no price.
-pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, String> {
+/// The lines of a sales report whose price is that of a payment in the ledger, corrections included, by the number of
+/// the payment. A charge without an exchange rate confirms no price.
+pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, PriceReport> {
     let known = known(booked, sales, reach);
-    known.iter().filter_map(|one| Some((one.number, one.confirmed_by()?.transaction_id.clone()))).collect()
+    known.iter().filter_map(|one| Some((one.number, one.price_report()?))).collect()
 }
 
 /// The number of the newest payment.
@@ -203,10 +212,11 @@ impl<'a> KnownPayment<'a> {
     }
 
     /// The charge whose price is booked: by the payment itself, or by a correction that has the transaction.
-    fn confirmed_by(&self) -> Option<&'a Sale> {
+    fn price_report(&self) -> Option<PriceReport> {
         let charge = self.charge?;
-        let is_corrected = self.charge_ids.contains(charge.transaction_id.as_str());
-        (is_corrected || (charge.usd.is_some() && charge.usd == self.earned)).then_some(charge)
+        let is_same = charge.usd.is_some() && charge.usd == self.earned;
+        let is_booked = is_same || self.charge_ids.contains(charge.transaction_id.as_str());
+        is_booked.then(|| PriceReport { transaction_id: charge.transaction_id.clone(), is_correction: !is_same })
     }
 
     /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.

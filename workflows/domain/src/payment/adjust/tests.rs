@@ -1,6 +1,6 @@
 //! Which payment a line of a report changes, and by how much.
 
-use super::{Adjustment, LedgerEntry, RefundStatus, Sale, SaleKind, adjustments, confirmed, matches};
+use super::{Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, confirmed, matches};
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
@@ -204,9 +204,23 @@ fn a_charge_with_another_price_confirms_once_it_is_booked() {
     let sales = [sale("t1", Charge, 30, "9.990"), other, unrated];
     let transactions = |booked: &[LedgerEntry]| {
         let all = confirmed(booked, &sales, REACH).into_iter();
-        all.map(|(number, transaction)| format!("{number} {transaction}")).collect::<Vec<_>>()
+        let line = |(number, report): (i64, PriceReport)| {
+            let what = if report.is_correction { "corrects" } else { "confirms" };
+            format!("{} {what} {number}", report.transaction_id)
+        };
+        all.map(line).collect::<Vec<_>>()
     };
-    assert_eq!(transactions(&booked), ["1 t1"]);
+    assert_eq!(transactions(&booked), ["t1 confirms 1"]);
     let (_, corrected) = settled(&booked, &sales, VALID);
-    assert_eq!(transactions(&corrected), ["1 t1", "2 t2"]);
+    assert_eq!(transactions(&corrected), ["t1 confirms 1", "t2 corrects 2"]);
+}
+
+#[test]
+fn a_corrected_refund_leaves_the_price_confirmed() {
+    let (_, refunded) = settled(&[paid(1, Some("9.99"))], &[], RefundStatus::Refunded(day(31)));
+    let sales = [sale("t1", Charge, 30, "9.99"), sale("r1", Return, 31, "3.34")];
+    let (added, entries) = settled(&refunded, &sales, RefundStatus::Refunded(day(31)));
+    assert_eq!(added, one(1, "6.65"));
+    let report = PriceReport { transaction_id: "t1".to_owned(), is_correction: false };
+    assert_eq!(confirmed(&entries, &sales, REACH), [(1, report)].into());
 }

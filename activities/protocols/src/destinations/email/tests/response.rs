@@ -3,7 +3,7 @@
 use super::super::response::{describe_test, judge};
 use super::*;
 use crate::destinations::Exchange;
-use crate::http::{COMMAND, Failure, Reply};
+use crate::http::{ACCEPTED, COMMAND, Failure, Reply};
 use std::time::Duration;
 use storage::{AttemptClass, DeliveryResult, EndpointSignal, Verdict};
 
@@ -24,8 +24,8 @@ fn judged(reply: &Reply, number: i64) -> DeliveryResult {
 fn each_answer_has_its_verdict() {
     for (command, status, verdict, class, signal) in [
         ("DATA", 250, Verdict::Delivered, AttemptClass::Success, EndpointSignal::Success),
-        ("RCPT", 451, RETRY, AttemptClass::ServerError, EndpointSignal::Neutral),
-        ("RCPT", 452, RETRY, AttemptClass::ServerError, EndpointSignal::Neutral),
+        ("RCPT", 451, RETRY, AttemptClass::ServerError, FAILURE),
+        ("RCPT", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("MAIL", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("DATA", 452, RETRY, AttemptClass::ServerError, FAILURE),
         ("RCPT", 550, Verdict::Failed, AttemptClass::Refused, FAILURE),
@@ -43,6 +43,22 @@ fn each_answer_has_its_verdict() {
         let error = (verdict != Verdict::Delivered).then(|| format!("the mail server answered {status}"));
         assert_eq!(event.error, error);
     }
+}
+
+#[test]
+fn a_postponed_recipient_shows_nothing_about_a_server_that_works() {
+    let signal = |status, accepted: &str, text: &str| {
+        let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        let headers = vec![named(COMMAND, "RCPT"), named(ACCEPTED, accepted)];
+        let reply = Reply::Answer { status, retry_after: None, headers, body: text.to_owned() };
+        let result = judged(&reply, 1);
+        assert_eq!((result.events[0].verdict, result.events[0].class), (RETRY, AttemptClass::ServerError));
+        result.endpoint_signal
+    };
+    assert_eq!(signal(450, "0", "4.7.1 Service unavailable"), FAILURE, "it accepts nobody");
+    assert_eq!(signal(451, "0", "4.3.0 later, 4.2.2"), FAILURE);
+    assert_eq!(signal(452, "0", "4.2.2 mailbox full"), EndpointSignal::Neutral);
+    assert_eq!(signal(450, "1", "4.7.1 greylisted"), EndpointSignal::Neutral);
 }
 
 #[test]

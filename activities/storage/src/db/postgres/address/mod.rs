@@ -95,6 +95,12 @@ impl Address {
     /// What is wrong with the URL.
     pub fn parse(url: &str) -> Result<Self, Invalid> {
         let (base, query) = split(url);
+        // What follows the first one counts as host and database, which errors name: it may be the rest of a password.
+        if base.matches('@').nth(1).is_some() {
+            return Err(Invalid(
+                "it has a second `@`: percent-encode each one of a password or name as %40".to_owned(),
+            ));
+        }
         let mut parameters = Parameters::default();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             parameters.add(pair)?;

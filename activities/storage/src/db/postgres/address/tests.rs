@@ -113,8 +113,12 @@ fn a_password_that_is_not_encoded_is_in_no_error() {
         "postgres://u:12/cret?hunter2=x@h/db",
         "postgres://u:12/cret?hunter2=%ff@h/db",
         "postgres://u:12/?hunter2@h/db",
+        "postgres://u:p@hunter2@h/db",
+        "postgres://u:p@h/hunter2@h/db",
     ] {
         let shown = refused(url);
         assert!(!shown.contains("hunter2"), "{url}: {shown}");
     }
+    assert!(refused("postgres://u:p@ss@h/db").contains("%40"), "it shows the remedy");
+    assert_eq!(parsed("postgres://u:p%40ss@h/d%40b?options=a@b").hosts[0].get_dbname(), Some("d@b"));
 }

@@ -1,0 +1,97 @@
+//! A meter of Temporal's actions, which Temporal Cloud bills (<https://docs.temporal.io/cloud/actions>): as the metric
+//! `settle_temporal_actions_total`, and by minute for the page. The SDK's own metrics count requests and tasks, but no
+//! commands of workflows, such as timers.
+//!
+//! Each process counts what it causes: the calls of `engine`, the commands of its runs (`run`), and repeated attempts
+//! (`attempt`) and heartbeats of its activities. Not counted: what people do with Temporal's own tools, and heartbeats
+//! of workflow tasks, whose local activities take seconds. The commands of a lost workflow task count again in the next
+//! one.
+
+mod attempt;
+mod run;
+
+use attempt::AttemptMeter;
+use run::RunMeter;
+use storage::{Counted, Series, Store};
+use temporalio_sdk::WorkerOptions;
+use temporalio_sdk::workflow_interceptors::WorkflowInterceptorConstructor;
+use workflows::contract;
+
+/// What Temporal Cloud bills.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The start of a run by a client.
+    Start,
+    /// A signal, whether or not it starts a run.
+    Signal,
+    Query,
+    Timer,
+    /// An upsert of search attributes.
+    Upsert,
+    /// An activity that a run schedules.
+    Activity,
+    /// A repeated attempt of an activity.
+    Retry,
+    /// All local activities of a workflow task.
+    LocalActivities,
+    /// A heartbeat of an activity that the SDK does not hold back.
+    Heartbeat,
+    /// The start of the next run by the last one.
+    ContinueAsNew,
+}
+
+impl Action {
+    /// The value of the metric's label.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Signal => "signal",
+            Self::Query => "query",
+            Self::Timer => "timer",
+            Self::Upsert => "upsert",
+            Self::Activity => "activity",
+            Self::Retry => "retry",
+            Self::LocalActivities => "local_activities",
+            Self::Heartbeat => "heartbeat",
+            Self::ContinueAsNew => "continue_as_new",
+        }
+    }
+}
+
+/// The meter of a process. Clones share it.
+#[derive(Clone, Default)]
+pub struct Actions {
+    /// Where they are counted by minute.
+    store: Option<Store>,
+}
+
+impl Actions {
+    pub const fn new(store: Store) -> Self {
+        Self { store: Some(store) }
+    }
+
+    /// Counts an action of a workflow of this type.
+    pub fn count(&self, workflow: &str, action: Action) {
+        let workflow = workflow_label(workflow);
+        metrics::counter!("settle_temporal_actions_total", "workflow" => workflow, "action" => action.as_str())
+            .increment(1);
+        let Some(store) = &self.store else { return };
+        store.count(Series::Actions, Counted::default());
+        if workflow == contract::PURCHASE {
+            store.count(Series::PurchaseActions, Counted::default());
+        }
+    }
+
+    /// Counts what the runs and activities of a worker cause.
+    pub fn count_in(&self, options: &mut WorkerOptions) {
+        let actions = self.clone();
+        options.workflow_interceptor(WorkflowInterceptorConstructor::new(move |_| RunMeter::new(actions.clone())));
+        options.activity_inbound_interceptor(AttemptMeter::new(self.clone()));
+    }
+}
+
+/// The workflow's type, if it is one of settle's: the metric has no other values.
+fn workflow_label(workflow: &str) -> &'static str {
+    let known = [contract::PURCHASE, contract::DESTINATION, contract::STREAM, contract::CLAIMS, contract::SWEEP];
+    known.into_iter().find(|known| *known == workflow).unwrap_or("other")
+}

@@ -1,0 +1,95 @@
+//! The examples of the client's README are compiled, in Java and Kotlin, against what they use of Android.
+
+use super::app::classes;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use system_tests::folder::Folder;
+
+const README: &str = include_str!("../../api/src/devices/fire/README.md");
+
+/// What the examples use of Android and Kotlin, by package.
+const ANDROID: [(&str, &str); 6] = [
+    (
+        "android/app/Application.java",
+        "public class Application {
+            public static final String ACTIVITY_SERVICE = \"activity\";
+            public void onCreate() {}
+            public java.io.File getNoBackupFilesDir() { return null; }
+            public Object getSystemService(String name) { return null; }
+            public android.content.pm.ApplicationInfo getApplicationInfo() { return null; }
+        }",
+    ),
+    (
+        "android/app/ActivityManager.java",
+        "public class ActivityManager {
+            public java.util.List<RunningAppProcessInfo> getRunningAppProcesses() { return null; }
+            public static class RunningAppProcessInfo { public int pid; public String processName; }
+        }",
+    ),
+    ("android/content/pm/ApplicationInfo.java", "public class ApplicationInfo { public String processName; }"),
+    (
+        "android/os/Build.java",
+        "public class Build { public static class VERSION { public static final String RELEASE = null; } }",
+    ),
+    ("android/os/Process.java", "public class Process { public static int myPid() { return 1; } }"),
+    ("android/util/Log.java", "public class Log { public static int e(String tag, String message) { return 0; } }"),
+];
+const IMPORTS: &str =
+    "import android.app.*; import android.os.Build; import android.os.Process; import android.util.Log;
+    import java.io.File; import java.util.*; import settle.SettleClient;";
+const COROUTINES: &str = "import settle.SettleClient
+    object Dispatchers { val IO = Any() }
+    suspend fun <T> withContext(context: Any, block: suspend () -> T): T { check(context != block); return block() }";
+
+/// The examples in a language.
+fn examples(language: &str) -> Vec<&'static str> {
+    let parts = README.split("\n```").collect::<Vec<_>>();
+    parts.iter().filter_map(|part| part.strip_prefix(language)?.strip_prefix('\n')).collect()
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    std::fs::write(&path, text).expect("a file");
+    path
+}
+
+/// Compiles files by this compiler, with the client's classes.
+fn compile(compiler: &mut Command, folder: &Path, files: &[PathBuf]) {
+    let command = compiler.arg("-cp").arg(classes()).arg("-d").arg(folder.join("out")).args(files);
+    let compiled = command.output().expect("a compiler");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+}
+
+#[test]
+fn the_java_of_the_readme_compiles() {
+    let folder = Folder::new("java");
+    let [start, report] = examples("java").try_into().expect("two examples");
+    let use_of =
+        "class BuildConfig { static final String VERSION_NAME = null; } class Use { void run(SettleClient settle) {";
+    let mut files: Vec<PathBuf> = ANDROID
+        .iter()
+        .map(|(name, class)| {
+            let package = name.rsplit_once('/').expect("a folder").0.replace('/', ".");
+            write(folder.path(), name, &format!("package {package}; {class}"))
+        })
+        .collect();
+    files.push(write(folder.path(), "RadioApplication.java", &format!("{IMPORTS} {start}")));
+    files.push(write(folder.path(), "Use.java", &format!("{IMPORTS} {use_of} {report} }} }}")));
+    compile(
+        Command::new("javac").args(["--release", "8", "-Xlint:-options", "-encoding", "UTF-8"]),
+        folder.path(),
+        &files,
+    );
+}
+
+#[test]
+fn the_kotlin_of_the_readme_compiles() {
+    let folder = Folder::new("kotlin");
+    let [login] = examples("kotlin").try_into().expect("one example");
+    let text = format!(
+        "{COROUTINES}\nsuspend fun use(settle: SettleClient): Boolean {{\n{login}\nreturn entitlements.isCurrent }}"
+    );
+    let file = write(folder.path(), "Use.kt", &text);
+    compile(&mut Command::new("kotlinc"), folder.path(), &[file]);
+}
