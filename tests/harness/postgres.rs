@@ -15,7 +15,7 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{LazyLock, Mutex, OnceLock, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 use storage::Database;
 use tokio::runtime::Runtime;
@@ -96,8 +96,18 @@ struct Server {
     query: String,
     /// The name of the database with settle's tables, which new databases are copied from.
     template: OnceLock<String>,
+    /// What it runs on, if the tests started it.
+    own: Option<Own>,
+}
+
+/// The programs, the folder and the process of a server that the tests started.
+struct Own {
+    programs: PathBuf,
+    folder: PathBuf,
+    port: u16,
+    sync: Fsync,
     /// It is in a static, which is never dropped, so the reaper ends the process.
-    _process: Option<Watched>,
+    process: Mutex<Option<Watched>>,
 }
 
 /// Creates an empty database in the server of this test process, and returns its URL.
@@ -131,6 +141,38 @@ fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
     let place = &SERVERS[usize::from(sync == Fsync::On)];
     let server = place.get_or_init(|| server(sync).map_err(|error| format!("{error:#}")));
     server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
+}
+
+/// Kills the server of this test process (SIGKILL), as a power cut would: what it has not written is lost. Its sessions end
+/// by themselves.
+///
+/// # Errors
+/// When there is no server, or `SETTLE_TEST_POSTGRES` names it.
+pub fn crash(sync: Fsync) -> anyhow::Result<()> {
+    drop(own(sync)?.process().take());
+    Ok(())
+}
+
+/// Starts the server again after [`crash`], and waits until it has recovered.
+///
+/// # Errors
+/// As [`crash`]; when it does not recover.
+pub fn recover(sync: Fsync) -> anyhow::Result<()> {
+    own(sync)?.start()
+}
+
+/// The ids of the processes of the server, in no order.
+///
+/// # Errors
+/// As [`crash`].
+pub fn processes(sync: Fsync) -> anyhow::Result<Vec<u32>> {
+    let Some(first) = own(sync)?.process().as_ref().map(Watched::id) else { return Ok(Vec::new()) };
+    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+    Ok(children.split_whitespace().filter_map(|id| id.parse().ok()).chain([first]).collect())
+}
+
+fn own(sync: Fsync) -> anyhow::Result<&'static Own> {
+    running(sync)?.own.as_ref().context("SETTLE_TEST_POSTGRES names a server that the tests may not kill")
 }
 
 /// Executes a statement past settle, for a state that otherwise only time brings about.
@@ -250,7 +292,7 @@ fn server(sync: Fsync) -> anyhow::Result<Server> {
         url.set_query(None);
         url.set_path("");
         let base = url.as_str().trim_end_matches('/').to_owned();
-        return Ok(Server { base, query, template: OnceLock::new(), _process: None });
+        return Ok(Server { base, query, template: OnceLock::new(), own: None });
     }
     let home = api::tools::home(&std::env::temp_dir());
     start(&programs(&home)?, sync)
@@ -338,24 +380,49 @@ fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
     init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(&data);
     let init_output = init.output().context("initdb")?;
     anyhow::ensure!(init_output.status.success(), "initdb: {}", String::from_utf8_lossy(&init_output.stderr).trim());
-    let port = ports::free();
-    let log = folder.join("postgres.log");
-    let output = File::create(&log)?;
-    let mut postgres = unprivileged(&programs.join("postgres"));
-    postgres.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-p", &port.to_string(), "-h", "127.0.0.1"]);
-    let sync = if sync == Fsync::On { "on" } else { "off" };
-    postgres.args(["-c", &format!("fsync={sync}"), "-c", &format!("full_page_writes={sync}")]);
-    postgres.args(["-c", "synchronous_commit=on", "-c", "max_connections=300"]);
-    postgres.stdout(output.try_clone()?).stderr(output);
-    let mut process = Watched::spawn(&mut postgres).context("postgres")?;
-    let base = format!("postgres://settle@127.0.0.1:{port}");
-    wait::until_blocking(READY, "PostgreSQL", || {
-        let exit = process
-            .exit_status()
-            .map(|status| format!("it ended with {status}: {}", std::fs::read_to_string(&log).unwrap_or_default()));
-        PgConnection::establish(&format!("{base}/postgres"))
-            .map(drop)
-            .map_err(|error| exit.unwrap_or_else(|| error.to_string()))
-    })?;
-    Ok(Server { base, query: String::new(), template: OnceLock::new(), _process: Some(process) })
+    let own = Own { programs: programs.to_owned(), folder, port: ports::free(), sync, process: Mutex::new(None) };
+    own.start()?;
+    Ok(Server { base: own.base(), query: String::new(), template: OnceLock::new(), own: Some(own) })
+}
+
+impl Own {
+    fn base(&self) -> String {
+        format!("postgres://settle@127.0.0.1:{}", self.port)
+    }
+
+    fn process(&self) -> MutexGuard<'_, Option<Watched>> {
+        self.process.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts it and waits until it accepts connections. After a crash it does so once the last session of before is gone.
+    fn start(&self) -> anyhow::Result<()> {
+        let mut process = self.spawn()?;
+        let url = format!("{}/postgres", self.base());
+        wait::until_blocking(READY, "PostgreSQL", || {
+            if let Some(status) = process.exit_status() {
+                let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+                process = self.spawn().map_err(|error| format!("{error:#}"))?;
+                return Err(format!("it ended with {status}: {log}"));
+            }
+            PgConnection::establish(&url).map(drop).map_err(|error| error.to_string())
+        })?;
+        *self.process() = Some(process);
+        Ok(())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("postgres.log")
+    }
+
+    fn spawn(&self) -> anyhow::Result<Watched> {
+        let output = File::options().create(true).append(true).open(self.log())?;
+        let mut postgres = unprivileged(&self.programs.join("postgres"));
+        postgres.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+        postgres.args(["-p", &self.port.to_string(), "-h", "127.0.0.1"]);
+        let sync = if self.sync == Fsync::On { "on" } else { "off" };
+        postgres.args(["-c", &format!("fsync={sync}"), "-c", &format!("full_page_writes={sync}")]);
+        postgres.args(["-c", "synchronous_commit=on", "-c", "max_connections=300"]);
+        postgres.stdout(output.try_clone()?).stderr(output);
+        Watched::spawn(&mut postgres).context("postgres")
+    }
 }

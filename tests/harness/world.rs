@@ -449,7 +449,7 @@ async fn add_destination(api: &Api, app_id: &str, receiver: &Receiver, setting: 
 }
 
 /// Makes the receiver check every event against the schema that the service shows.
-async fn expect_schemas(api: &Api, receiver: &Receiver) {
+pub async fn expect_schemas(api: &Api, receiver: &Receiver) {
     let index = api.get("/api/v1/events/schema/").await.ok();
     for event in index["events"].as_array().into_iter().flatten() {
         let event_type = text(event, "type");

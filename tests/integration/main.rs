@@ -17,6 +17,7 @@ mod compose;
 mod corpora;
 mod faults;
 mod harness_amplitude;
+mod harness_chaos;
 mod harness_postgres;
 mod harness_processes;
 mod harness_receiver;

@@ -3,6 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::fault;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
@@ -152,9 +153,24 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
         )
 "};
 
+/// What a planted fault runs instead: it ends again what has ended.
+const SUPERSEDE_ENDED: Sql = statement! {"
+    UPDATE deliveries
+    SET status = 'superseded', finished_at = ?, {FREED}
+    WHERE collapse_key = ? AND destination_id = ? AND event_type = 'purchase.updated'
+        AND seq < (
+            SELECT MAX(seq)
+            FROM deliveries
+            WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
+        )
+"};
+
 /// Ends every pending `purchase.updated` of the lane except the newest as `superseded`.
 pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
-    sql(SUPERSEDE)
+    if fault::is_planted("lease.keep_outdated") {
+        return Ok(());
+    }
+    sql(if fault::is_planted("lease.supersede_ended") { SUPERSEDE_ENDED } else { SUPERSEDE })
         .bind(write.now()?)
         .bind(lease.key)
         .bind(lease.destination)

@@ -1,0 +1,111 @@
+//! The figures of all rounds: faults by kind, kills by place, what each promise was judged on, and lags.
+
+use crate::plan::Kind;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use system_tests::load::quantile;
+
+/// The invariants of the README.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Promise {
+    I1,
+    I2,
+    I3,
+    I4,
+    I5,
+    I6,
+    I7,
+    I8,
+}
+
+impl Promise {
+    pub const ALL: [Self; 8] = [Self::I1, Self::I2, Self::I3, Self::I4, Self::I5, Self::I6, Self::I7, Self::I8];
+
+    /// What is counted for it.
+    const fn unit(self) -> &'static str {
+        match self {
+            Self::I1 => "accepted messages with one outcome for each notification",
+            Self::I2 => "deliveries that ended, and stayed so",
+            Self::I3 => "acknowledged revisions",
+            Self::I4 => "requests",
+            Self::I5 => "quiet purchases",
+            Self::I6 => "redirects to a forbidden address; besides, every event of one app is queued for one",
+            Self::I7 => "requests, none beside another one about its purchase",
+            Self::I8 => "messages that were answered 200, and stayed",
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Figures {
+    pub rounds: usize,
+    judged: BTreeMap<Promise, usize>,
+    faults: BTreeMap<Kind, usize>,
+    kills: BTreeMap<String, usize>,
+    lags: BTreeMap<Kind, Vec<Duration>>,
+    undisturbed: Vec<Duration>,
+}
+
+impl Figures {
+    pub fn judged(&mut self, promise: Promise, count: usize) {
+        *self.judged.entry(promise).or_default() += count;
+    }
+
+    pub fn occurred(&mut self, kind: Kind) {
+        *self.faults.entry(kind).or_default() += 1;
+    }
+
+    pub fn killed(&mut self, place: &str, times: usize) {
+        *self.kills.entry(place.to_owned()).or_default() += times;
+    }
+
+    pub fn lagged(&mut self, kind: Kind, lags: Vec<Duration>) {
+        self.lags.entry(kind).or_default().extend(lags);
+    }
+
+    /// Notes the lag of an event after its window, whatever happened meanwhile.
+    pub fn undisturbed(&mut self, lag: Duration) {
+        self.undisturbed.push(lag);
+    }
+
+    /// Number of faults so far.
+    pub fn faults(&self) -> usize {
+        self.faults.values().sum()
+    }
+}
+
+/// The median and the longest of some times, in seconds.
+fn seconds(lags: &[Duration]) -> String {
+    let mut sorted = lags.to_vec();
+    sorted.sort_unstable();
+    let of = |part| quantile(&sorted, part).copied().unwrap_or_default().as_secs_f64();
+    format!("{} | {:.1} | {:.1}", lags.len(), of(0.5), of(1.0))
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(to, "| fault | times | events under way | median lag s | longest lag s |\n|---|---|---|---|---|")?;
+        for kind in Kind::ALL {
+            let lags = self.lags.get(&kind).map_or(&[][..], Vec::as_slice);
+            writeln!(
+                to,
+                "| {} | {} | {} |",
+                kind.to_string().trim(),
+                self.faults.get(&kind).unwrap_or(&0),
+                seconds(lags)
+            )?;
+        }
+        writeln!(to, "| all events, after their window | | {} |", seconds(&self.undisturbed))?;
+        writeln!(to, "\n| killed (SIGKILL or abort) | times |\n|---|---|")?;
+        for (place, times) in &self.kills {
+            writeln!(to, "| {place} | {times} |")?;
+        }
+        writeln!(to, "\n| promise | judged on | |\n|---|---|---|")?;
+        for promise in Promise::ALL {
+            let judged = self.judged.get(&promise).unwrap_or(&0);
+            writeln!(to, "| {promise:?} | {judged} | {} |", promise.unit())?;
+        }
+        Ok(())
+    }
+}

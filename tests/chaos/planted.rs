@@ -1,0 +1,82 @@
+//! Planted breaks of the promises, to show that the verdict finds them.
+
+use crate::figures::Figures;
+use crate::site::Planted;
+use crate::{Options, round};
+
+/// A break, by fail points or settings of the program under test.
+#[derive(Debug, Clone, Default)]
+pub struct Break {
+    name: &'static str,
+    /// The promise that it breaks.
+    promise: &'static str,
+    /// Number of rounds within which it is found.
+    rounds: u64,
+    pub planted: Planted,
+}
+
+impl Break {
+    fn new(promise: &'static str, rounds: u64, points: &'static str) -> Self {
+        let planted = Planted { points: points.to_owned(), variables: Vec::new() };
+        Self { name: points.split(['=', ';']).next().unwrap_or_default(), promise, rounds, planted }
+    }
+
+    pub const fn is_planted(&self) -> bool {
+        !self.name.is_empty()
+    }
+
+    /// How a round names it.
+    pub fn title(&self) -> String {
+        if self.is_planted() { format!(", with {} ({})", self.name, self.promise) } else { String::new() }
+    }
+}
+
+/// The known breaks, and the number of rounds within which each is found.
+fn all() -> Vec<Break> {
+    let allowed = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS".to_owned(), "127.0.0.0/8".to_owned());
+    let forbidden = Planted { points: String::new(), variables: vec![allowed] };
+    vec![
+        Break::new("I1", 2, "record.reuse_event_id=return"),
+        Break::new("I2", 4, "lease.supersede_ended=return"),
+        Break::new("I3", 4, "lease.keep_outdated=return"),
+        Break::new("I4", 2, "deliver.reuse_webhook_id=return"),
+        Break::new("I5", 2, "record.forget_lane=return;sweep.forget_lanes=return"),
+        Break { name: "networks.all", promise: "I6", rounds: 2, planted: forbidden },
+        Break::new("I7", 4, "lease.ignored=return;deliver.start_twice=return"),
+        Break::new("I8", 4, "accept.acknowledge_early=return"),
+        Break::new("I8", 6, "storage.durability_off=return"),
+    ]
+}
+
+/// Plants the breaks of this name, of this promise, or all; returns whether each was found in time.
+pub async fn all_found(options: &Options, name: &str, first: u64) -> bool {
+    let all = all();
+    let wanted: Vec<&Break> =
+        all.iter().filter(|one| name == "all" || one.name == name || one.promise.eq_ignore_ascii_case(name)).collect();
+    if wanted.is_empty() {
+        let known: Vec<_> = all.iter().map(|one| format!("{} ({})", one.name, one.promise)).collect();
+        eprintln!("no break {name}: one of all, {}", known.join(", "));
+        return false;
+    }
+    let mut lines = Vec::new();
+    for planted in wanted {
+        let found = found_in(options, planted, first).await;
+        let rounds = found.map_or_else(|| "not found".to_owned(), |rounds| rounds.to_string());
+        lines.push((found, format!("| {} | {} | {rounds} | {} |", planted.promise, planted.name, planted.rounds)));
+    }
+    println!("\n| promise | planted | found in round | at the latest |\n|---|---|---|---|");
+    lines.iter().for_each(|(_, line)| println!("{line}"));
+    lines.iter().all(|(found, _)| found.is_some())
+}
+
+/// The number of rounds after which a break was found.
+async fn found_in(options: &Options, planted: &Break, first: u64) -> Option<u64> {
+    for number in 0..planted.rounds {
+        let broken = round(options, first + number, planted, &mut Figures::default()).await;
+        broken.iter().for_each(|one| println!("found: {}", one.lines().next().unwrap_or_default()));
+        if broken.iter().any(|one| one.starts_with(planted.promise)) {
+            return Some(number + 1);
+        }
+    }
+    None
+}

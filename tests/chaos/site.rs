@@ -1,0 +1,458 @@
+//! The installation of a round: its processes, the services that they use, the endpoints that they deliver to, and how the
+//! faults of the plan happen to them.
+
+use crate::disk::Injected;
+use crate::endpoints::Endpoints;
+use crate::plan::{Database, Fault, Kind, Plan, place, random};
+use crate::store::Platform;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
+use std::sync::Arc;
+use std::time::Duration;
+use system_tests::clock::Clock;
+use system_tests::http::text;
+use system_tests::postgres::{self, Fsync};
+use system_tests::process::{Backend, Process};
+use system_tests::rvs::{self, Reply, Rvs};
+use system_tests::sns::TOPIC;
+use system_tests::temporal::Memory;
+use system_tests::world::{Setting, World};
+use system_tests::{ports, wait};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// The quiet window of every platform.
+pub const WINDOW: Duration = Duration::from_secs(2);
+/// Time between two checks for what is due.
+const TICK: Duration = Duration::from_millis(20);
+/// How long after an outage of the database or of Temporal a process may end because it found none at its start.
+const AFTER_OUTAGE: Duration = Duration::from_secs(60);
+/// The status of a process that ended at a fail point.
+const ABORTED: i32 = 6;
+
+/// A fault that occurred.
+#[derive(Debug, Clone)]
+pub struct Occurred {
+    pub kind: Kind,
+    pub began: Instant,
+    pub over: Instant,
+}
+
+/// What has happened to the processes.
+#[derive(Debug, Default)]
+pub struct Record {
+    pub faults: Vec<Occurred>,
+    /// Number of kills by the process, and by the fail point.
+    pub kills: BTreeMap<String, usize>,
+    /// What no fault explains.
+    pub findings: Vec<String>,
+}
+
+/// A place for a process, which is started again whenever it ends.
+struct Slot {
+    name: &'static str,
+    starts: usize,
+    /// The fail point at which it aborts.
+    point: Option<&'static str>,
+    /// When it is to be started again, while it is down.
+    back_at: Option<Instant>,
+}
+
+/// What ends a fault.
+enum End {
+    Resume {
+        process: usize,
+        id: u32,
+    },
+    Engine,
+    EngineResume,
+    Database,
+    Endpoints,
+    Store,
+    /// Ends when it is dropped.
+    Disk(#[expect(dead_code, reason = "dropped at the end of the fault")] Injected),
+}
+
+pub struct Site {
+    pub world: World,
+    pub rvs: Arc<Mutex<Rvs>>,
+    pub endpoints: Endpoints,
+    pub platforms: Vec<Platform>,
+    pub record: Record,
+    pub plan: Plan,
+    clock: Clock,
+    /// How far the clock was set forward.
+    ahead: Duration,
+    variables: Vec<(String, String)>,
+    planted: String,
+    /// The addresses of the second `serve`.
+    second: [String; 2],
+    slots: Vec<Slot>,
+    ends: Vec<(Instant, End)>,
+    is_engine_up: bool,
+    is_database_up: bool,
+    outage_over: Option<Instant>,
+    /// Whether processes are started with fail points of the plan.
+    is_armed: bool,
+}
+
+/// A planted break: more fail points, and more variables.
+#[derive(Debug, Clone, Default)]
+pub struct Planted {
+    pub points: String,
+    pub variables: Vec<(String, String)>,
+}
+
+impl Site {
+    /// Starts everything.
+    pub async fn start(plan: Plan, planted: &Planted) -> Self {
+        let rvs = Rvs::start().await;
+        let clock = Clock::new(api::clock::now());
+        let endpoints = Endpoints::start().await;
+        let mut variables = endpoints.variables();
+        variables.push(("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url()));
+        variables.push(("SETTLE_AMAZON_RVS_PER_SECOND".to_owned(), "1000".to_owned()));
+        variables.extend(planted.variables.iter().cloned());
+        let backend = match plan.database {
+            Database::Sqlite => Backend::Sqlite,
+            Database::Postgres => Backend::SyncedPostgres,
+        };
+        let mut of_world = variables.clone();
+        of_world.push(("FAILPOINTS".to_owned(), clock.fail_point()));
+        let setting = Setting {
+            backend,
+            memory: Memory::File,
+            window_seconds: WINDOW.as_secs(),
+            events: vec!["*".to_owned()],
+            variables: of_world,
+            ..Setting::default()
+        };
+        let mut world = World::start(setting).await;
+        world.let_sweep_help("processes, the database and Temporal are killed and suspended");
+        let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
+        let slot = |name: &&'static str| Slot { name, starts: 0, point: None, back_at: None };
+        let mut site = Self {
+            slots: plan.database.processes().iter().map(slot).collect(),
+            world,
+            rvs: Arc::new(Mutex::new(rvs)),
+            endpoints,
+            platforms: Vec::new(),
+            record: Record::default(),
+            plan,
+            clock,
+            ahead: Duration::ZERO,
+            variables,
+            planted: planted.points.clone(),
+            second,
+            ends: Vec::new(),
+            is_engine_up: true,
+            is_database_up: true,
+            outage_over: None,
+            is_armed: false,
+        };
+        site.fill().await;
+        if site.plan.database == Database::Postgres {
+            postgres::set_ahead(site.world.installation.database(), Duration::ZERO).expect("a clock that can be moved");
+        }
+        site.restart_all().await;
+        site
+    }
+
+    /// Adds the apps with their platforms and destinations.
+    async fn fill(&mut self) {
+        let first = self.world.app_id.clone();
+        self.endpoints.join(&mut self.world, 0, &first).await;
+        let api = self.world.api.clone();
+        let own = (self.world.platform_id, self.world.notification_url.clone());
+        self.add_platform(0, own.0, own.1, "com.example.settle", false);
+        for app in 1..=2_usize {
+            let id = text(&api.post("/v1/apps", &json!({ "name": format!("chaos-{app}") })).await.ok(), "id");
+            self.endpoints.join(&mut self.world, app, &id).await;
+            for is_verified in if app == 1 { vec![true] } else { vec![true, false] } {
+                let package_name = format!("com.example.chaos{app}{}", if is_verified { "v" } else { "" });
+                let mut platform = json!({
+                    "store": "amazon", "name": package_name, "package_name": package_name, "environment": "sandbox",
+                    "topic_arn": TOPIC, "window_seconds": WINDOW.as_secs(),
+                });
+                if is_verified {
+                    platform["shared_secret"] = json!(rvs::SECRET);
+                }
+                let added = api.post(&format!("/v1/apps/{id}/platforms"), &platform).await.ok();
+                let platform_id = text(&added, "id").parse().expect("a platform id");
+                let url = text(&added, "notification_url");
+                self.add_platform(app, platform_id, url, &package_name, is_verified);
+            }
+        }
+    }
+
+    fn add_platform(&mut self, app: usize, id: domain::PlatformId, url: String, package: &str, is_verified: bool) {
+        let mut urls = vec![url.clone()];
+        if self.plan.database == Database::Postgres {
+            let first = self.world.installation.public_url();
+            urls.push(url.replace(&first, &format!("http://{}", self.second[0])));
+        }
+        self.platforms.push(Platform { id, app, package_name: package.to_owned(), urls, is_verified });
+    }
+
+    /// Lets the faults of the plan happen for this time.
+    pub async fn run(&mut self, time: Duration) {
+        self.is_armed = true;
+        let (began, faults) = (Instant::now(), self.plan.faults.clone());
+        let mut faults = faults.iter().peekable();
+        while began.elapsed() < time {
+            while let Some(fault) = faults.next_if(|fault| fault.at <= began.elapsed()) {
+                self.begin(fault).await;
+            }
+            self.tick().await;
+            wait::pass(TICK).await;
+        }
+    }
+
+    /// Ends every fault, and starts all processes without fail points.
+    pub async fn heal(&mut self) {
+        self.is_armed = false;
+        for (_, end) in std::mem::take(&mut self.ends) {
+            self.end(end).await;
+        }
+        self.rvs.lock().await.answer_truly();
+        self.endpoints.heal(&self.world);
+        self.restart_all().await;
+    }
+
+    /// Keeps the processes running.
+    pub async fn tick(&mut self) {
+        let now = Instant::now();
+        let (due, later) = std::mem::take(&mut self.ends).into_iter().partition(|(at, _)| *at <= now);
+        self.ends = later;
+        let due: Vec<(Instant, End)> = due;
+        for (_, end) in due {
+            self.end(end).await;
+        }
+        for process in 0..self.slots.len() {
+            self.supervise(process);
+        }
+    }
+
+    async fn begin(&mut self, fault: &Fault) {
+        let (began, mut random) = (Instant::now(), random(fault.seed, 3));
+        let over = began + fault.time;
+        let is_possible = match fault.kind {
+            Kind::Kill => self.kill(fault.process, over),
+            Kind::Suspended => self.suspend(fault.process, over),
+            Kind::EngineKilled | Kind::EngineSuspended if !self.is_engine_up => false,
+            Kind::EngineKilled => {
+                self.is_engine_up = false;
+                self.world.temporal.kill9();
+                self.ends.push((over, End::Engine));
+                true
+            }
+            Kind::EngineSuspended => {
+                self.is_engine_up = false;
+                self.world.temporal.freeze();
+                self.ends.push((over, End::EngineResume));
+                true
+            }
+            Kind::DatabaseKilled => self.kill_database(over),
+            Kind::Closed => {
+                self.endpoints.refuse(&mut self.world).await;
+                self.ends.push((over, End::Endpoints));
+                true
+            }
+            Kind::Broken => self.endpoints.disturb(&self.world, &mut random),
+            Kind::Hostile => self.endpoints.attack(&mut random),
+            Kind::Analytics => self.endpoints.disturb_analytics(&mut random),
+            Kind::StoreClosed => {
+                self.rvs.lock().await.refuse().await;
+                self.ends.push((over, End::Store));
+                true
+            }
+            Kind::StoreBroken => {
+                let rvs = self.rvs.lock().await;
+                for _ in 0..2 + random.below(6) {
+                    rvs.answer_next(1, &store_reply(&mut random));
+                }
+                true
+            }
+            Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over),
+            Kind::Clock => self.step(fault.time),
+            Kind::Point => false,
+        };
+        if is_possible {
+            self.record.faults.push(Occurred { kind: fault.kind, began, over });
+        }
+    }
+
+    async fn end(&mut self, end: End) {
+        match end {
+            End::Resume { process, id } => {
+                let process = &mut self.world.processes()[process];
+                if process.id() == id && process.exit_status().is_none() {
+                    process.thaw();
+                }
+            }
+            End::Engine => {
+                self.world.temporal.restart().await;
+                (self.is_engine_up, self.outage_over) = (true, Some(Instant::now()));
+            }
+            End::EngineResume => {
+                self.world.temporal.thaw();
+                (self.is_engine_up, self.outage_over) = (true, Some(Instant::now()));
+            }
+            End::Database => {
+                tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
+                (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
+            }
+            End::Endpoints => self.endpoints.accept(&mut self.world).await,
+            End::Store => self.rvs.lock().await.accept().await,
+            End::Disk(_) => {}
+        }
+    }
+
+    fn kill(&mut self, process: usize, back_at: Instant) -> bool {
+        let (slot, running) = (&mut self.slots[process], &mut self.world.processes()[process]);
+        if slot.back_at.is_some() || running.exit_status().is_some() {
+            return false;
+        }
+        running.kill9();
+        slot.back_at = Some(back_at);
+        *self.record.kills.entry(format!("{} at any time", slot.name)).or_default() += 1;
+        true
+    }
+
+    fn suspend(&mut self, process: usize, over: Instant) -> bool {
+        let running = &mut self.world.processes()[process];
+        let is_suspended =
+            self.ends.iter().any(|(_, end)| matches!(end, End::Resume { id, .. } if *id == running.id()));
+        if running.exit_status().is_some() || is_suspended {
+            return false;
+        }
+        running.freeze();
+        let id = running.id();
+        self.ends.push((over, End::Resume { process, id }));
+        true
+    }
+
+    fn kill_database(&mut self, over: Instant) -> bool {
+        if !self.is_database_up {
+            return false;
+        }
+        postgres::crash(Fsync::On).expect("a PostgreSQL of the tests");
+        self.is_database_up = false;
+        self.ends.push((over, End::Database));
+        true
+    }
+
+    fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
+        let processes = match self.plan.database {
+            Database::Sqlite => vec![self.world.serve().id()],
+            Database::Postgres => postgres::processes(Fsync::On).unwrap_or_default(),
+        };
+        let file = std::path::PathBuf::from(self.world.installation.database());
+        let injected = match kind {
+            Kind::SlowDisk => Injected::slow(&processes),
+            _ => Injected::full(&processes, &file),
+        };
+        let Some(injected) = injected else { return false };
+        self.ends.push((over, End::Disk(injected)));
+        true
+    }
+
+    /// Sets the clock of the processes and of PostgreSQL forward.
+    fn step(&mut self, time: Duration) -> bool {
+        if self.plan.database == Database::Postgres {
+            let database = self.world.installation.database().to_owned();
+            let moved = tokio::task::block_in_place(|| postgres::set_ahead(&database, self.ahead + time));
+            if moved.is_err() {
+                return false;
+            }
+        }
+        self.ahead += time;
+        self.clock.set(api::clock::now().plus(self.ahead));
+        true
+    }
+
+    /// Starts a process that is down and due, and finds out why another one is down.
+    fn supervise(&mut self, process: usize) {
+        let now = Instant::now();
+        let Some(status) = self.world.processes()[process].exit_status() else { return };
+        if let Some(back_at) = self.slots[process].back_at {
+            if back_at <= now {
+                self.start_one(process);
+            }
+            return;
+        }
+        let slot = &mut self.slots[process];
+        let has_outage = !self.is_engine_up || !self.is_database_up;
+        let was_outage = self.outage_over.is_some_and(|over| now.duration_since(over) < AFTER_OUTAGE);
+        match slot.point.take() {
+            Some(point) if status.signal() == Some(ABORTED) => {
+                *self.record.kills.entry(format!("{} at {point}", slot.name)).or_default() += 1;
+                let over = now + Duration::from_millis(300);
+                self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
+                slot.back_at = Some(over);
+            }
+            _ => {
+                let is_explained = status.code().is_some() && (has_outage || was_outage);
+                let name = slot.name;
+                slot.back_at = Some(now + Duration::from_secs(1));
+                if !is_explained {
+                    let log = self.world.processes()[process].log();
+                    let end: Vec<&str> = log.lines().rev().take(12).collect();
+                    let end: Vec<&str> = end.into_iter().rev().collect();
+                    self.record.findings.push(format!("{name} ended by itself with {status}:\n{}", end.join("\n")));
+                }
+            }
+        }
+    }
+
+    fn start_one(&mut self, process: usize) {
+        let started = self.process(process);
+        self.world.processes()[process] = started;
+    }
+
+    fn process(&mut self, process: usize) -> Process {
+        let slot = &mut self.slots[process];
+        let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
+        slot.starts += 1;
+        slot.back_at = None;
+        slot.point = armed.as_ref().map(|armed| armed.point);
+        let mut points = vec![self.clock.fail_point()];
+        points.extend(armed.map(|armed| armed.setting()));
+        points.extend((!self.planted.is_empty()).then(|| self.planted.clone()));
+        let points = points.join(";");
+        let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables: Vec<_> = own.chain([("FAILPOINTS", points.as_str())]).collect();
+        let installation = &self.world.installation;
+        match slot.name {
+            "serve-b" => installation.serve_at(self.second.clone(), &variables),
+            name => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
+        }
+    }
+
+    /// Kills all processes at once, starts them again, and waits for those that serve HTTP.
+    async fn restart_all(&mut self) {
+        self.world.kill9();
+        for process in 0..self.slots.len() {
+            let started = self.process(process);
+            self.world.join(started);
+        }
+        for process in 0..self.slots.len() {
+            if !self.slots[process].name.starts_with("worker") {
+                self.world.processes()[process].wait_connected().await;
+            }
+        }
+    }
+}
+
+fn store_reply(random: &mut system_tests::random::Random) -> Reply {
+    let all = [
+        Reply::Status(500),
+        Reply::Status(503),
+        Reply::RetryAfter(1),
+        Reply::Body("<html>".to_owned()),
+        Reply::Late(Duration::from_millis(random.below(3000))),
+        Reply::Hang,
+    ];
+    all[place(random, all.len())].clone()
+}

@@ -1,0 +1,206 @@
+//! The store: it shows and sends the steps of lives, late, repeated and out of order, and repeats each message until it is
+//! accepted, as SNS does.
+
+use crate::life::{Life, Lived, Step};
+use crate::plan::random;
+use domain::PlatformId;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex as Lock, PoisonError};
+use std::time::Duration;
+use system_tests::http::post_as_sns;
+use system_tests::random::Random;
+use system_tests::rvs::{Receipt, Rvs};
+use system_tests::sns::{Message, Rtn, Sns};
+use system_tests::wait;
+use tokio::sync::Mutex;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::Instant;
+
+/// How long a sender waits for an answer, as SNS does.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The pause before a message is repeated; SNS pauses longer.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long a message is repeated; more means that it is not accepted at all.
+const ACCEPTED: Duration = Duration::from_secs(300);
+/// Maximum delay of a late notification, in milliseconds.
+const LATE_MS: u64 = 4000;
+
+/// A platform, as the store sees it.
+#[derive(Debug, Clone)]
+pub struct Platform {
+    pub id: PlatformId,
+    /// The index of its app.
+    pub app: usize,
+    pub package_name: String,
+    /// Where notifications are sent, once for each process that takes them.
+    pub urls: Vec<String>,
+    /// Whether purchases are verified: then a notification may be lost, if a later one comes.
+    pub is_verified: bool,
+}
+
+/// A message that was answered with 200.
+#[derive(Debug, Clone)]
+pub struct Accepted {
+    pub message_id: String,
+    pub platform_id: PlatformId,
+    pub receipt_id: String,
+    pub at: Instant,
+}
+
+/// What came of one customer: the index of the platform, and the receipts.
+pub type LivedAt = (usize, BTreeMap<String, Lived>);
+
+struct Shared {
+    platforms: Vec<Platform>,
+    sns: Sns,
+    rvs: Arc<Mutex<Rvs>>,
+    accepted: Lock<Vec<Accepted>>,
+    /// Messages that were not accepted in time.
+    refused: Lock<Vec<String>>,
+    is_over: AtomicBool,
+}
+
+/// The running store.
+pub struct Store {
+    shared: Arc<Shared>,
+    lives: Vec<JoinHandle<LivedAt>>,
+}
+
+impl Store {
+    /// Begins this number of lives, in turn on each platform.
+    pub fn start(seed: u64, lives: usize, platforms: Vec<Platform>, sns: Sns, rvs: Arc<Mutex<Rvs>>) -> Self {
+        let (accepted, refused, is_over) = (Lock::default(), Lock::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { platforms, sns, rvs, accepted, refused, is_over });
+        let live = |number: usize| {
+            let own = random(seed, 100_000 + u64::try_from(number).unwrap_or(0));
+            let platform = number % shared.platforms.len();
+            let is_verified = shared.platforms[platform].is_verified;
+            let life = Life::new(format!("life-{seed}-{number}"), own.clone(), is_verified);
+            tokio::spawn(live(shared.clone(), life, platform, own))
+        };
+        let lives = (0..lives).map(live).collect();
+        Self { shared, lives }
+    }
+
+    pub fn accepted(&self) -> Vec<Accepted> {
+        self.shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Lets every life take its last step. They are over once [`Self::are_over`].
+    pub fn conclude(&self) {
+        self.shared.is_over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything that was sent is accepted.
+    pub fn are_over(&self) -> bool {
+        self.lives.iter().all(JoinHandle::is_finished)
+    }
+
+    /// The lives, once they are over.
+    ///
+    /// # Errors
+    /// The messages that were not accepted.
+    pub async fn lived(&mut self) -> Result<Vec<LivedAt>, String> {
+        let mut all = Vec::new();
+        for life in self.lives.drain(..) {
+            all.push(life.await.map_err(|error| format!("a life: {error}"))?);
+        }
+        let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if refused.is_empty() { Ok(all) } else { Err(format!("not accepted: {refused:?}")) }
+    }
+}
+
+/// Lives until the store concludes.
+async fn live(shared: Arc<Shared>, mut life: Life, platform: usize, mut random: Random) -> LivedAt {
+    let (mut sending, mut begun) = (JoinSet::new(), Vec::new());
+    let mut send = |step: Step, is_last: bool| {
+        for rtn in step.notifications {
+            let is_first = !begun.contains(&rtn.receipt_id);
+            begun.push(rtn.receipt_id.clone());
+            // What ends a receipt is followed by nothing.
+            let may_be_lost = shared.platforms[platform].is_verified && !rtn.kind.ends_with("ED");
+            let (times, late_ms) = match random.below(100) {
+                _ if is_first || is_last => (1, 0),
+                0..8 if may_be_lost => (0, 0),
+                8..20 => (1, random.below(LATE_MS)),
+                20..32 => (2, 0),
+                _ => (1, 0),
+            };
+            for _ in 0..times {
+                let late = Duration::from_millis(late_ms);
+                let first = usize::try_from(random.below(2)).unwrap_or(0);
+                sending.spawn(deliver(shared.clone(), rtn.clone(), Sending { platform, late, first }));
+            }
+        }
+    };
+    loop {
+        let is_last = shared.is_over.load(Ordering::Relaxed);
+        let now = api::clock::now();
+        let step = if is_last { life.conclude(now) } else { life.go_on(now) };
+        show(&shared, &step).await;
+        send(step, is_last);
+        if is_last {
+            break;
+        }
+        pause(&shared, life.pause_ms()).await;
+    }
+    sending.join_all().await;
+    (platform, life.lived)
+}
+
+async fn pause(shared: &Shared, millis: u64) {
+    let until = Instant::now() + Duration::from_millis(millis);
+    while Instant::now() < until && !shared.is_over.load(Ordering::Relaxed) {
+        wait::pass(Duration::from_millis(50)).await;
+    }
+}
+
+async fn show(shared: &Shared, step: &Step) {
+    let rvs = shared.rvs.lock().await;
+    for one in &step.shown {
+        let environment = "sandbox".parse().expect("an environment");
+        let receipt = Receipt { environment, app_user_id: one.app_user_id.clone(), fields: one.shown.clone() };
+        rvs.know(&one.receipt_id, receipt);
+    }
+}
+
+/// How a notification is sent.
+struct Sending {
+    platform: usize,
+    late: Duration,
+    /// The process that gets it first.
+    first: usize,
+}
+
+async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
+    wait::pass(how.late).await;
+    let platform = &shared.platforms[how.platform];
+    let rtn = Rtn { package_name: platform.package_name.clone(), ..rtn };
+    let message: Message = shared.sns.notification(&rtn);
+    let due = Instant::now();
+    let mut failures = 0;
+    loop {
+        let url = &platform.urls[(how.first + failures) % platform.urls.len()];
+        let status = match tokio::time::timeout(TIMEOUT, post_as_sns(url, &message.body)).await {
+            Ok(Ok(answer)) => Ok(answer.status),
+            Ok(Err(_)) => Err("no connection"),
+            Err(_) => Err("no answer"),
+        };
+        if status == Ok(200) {
+            break;
+        }
+        // A 4xx loses the notification for good.
+        let is_refused = status.is_ok_and(|status| (400..500).contains(&status) && status != 429);
+        if is_refused || due.elapsed() > ACCEPTED {
+            let refused = format!("{} of {}: {status:?}", rtn.kind, rtn.receipt_id);
+            shared.refused.lock().unwrap_or_else(PoisonError::into_inner).push(refused);
+            return;
+        }
+        failures += 1;
+        wait::pass(PAUSE).await;
+    }
+    let one =
+        Accepted { message_id: message.id, platform_id: platform.id, receipt_id: rtn.receipt_id, at: Instant::now() };
+    shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(one);
+}

@@ -1,0 +1,290 @@
+//! Judges a round by I1 to I8, from outside only: by the HTTP API, what the endpoints received, `settle check` and the
+//! histories in Temporal.
+
+use crate::endpoints::KEY;
+use crate::figures::{Figures, Promise};
+use crate::life::Lived;
+use crate::site::{Site, WINDOW};
+use crate::store::{Accepted, LivedAt, Platform};
+use crate::watch::{Watch, list};
+use domain::CollapseKey;
+use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
+use domain::user::TRANSFERS;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use system_tests::receiver::Receiver;
+use system_tests::wait;
+use tokio::time::Instant;
+
+/// What a round is judged by.
+pub struct Evidence {
+    pub accepted: Vec<Accepted>,
+    pub lived: Result<Vec<LivedAt>, String>,
+    pub watch: Watch,
+    /// What has not come by then counts as lost.
+    pub timeout: Duration,
+}
+
+/// Judges a healed round; returns everything that is broken.
+pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -> Vec<String> {
+    let Evidence { accepted, lived, watch, timeout } = evidence;
+    site.record.faults.iter().for_each(|fault| figures.occurred(fault.kind));
+    site.record.kills.iter().for_each(|(place, count)| figures.killed(place, *count));
+    let mut broken = std::mem::take(&mut site.record.findings);
+    let lived = lived.unwrap_or_else(|refused| {
+        broken.push(format!("I1: {refused}"));
+        Vec::new()
+    });
+    match outcomes(site, &accepted, timeout).await {
+        Ok(settled) => {
+            figures.judged(Promise::I1, accepted.len());
+            figures.judged(Promise::I8, accepted.len());
+            note_lags(site, &accepted, &settled, figures);
+        }
+        Err(lost) => broken.push(lost),
+    }
+    watch.enable(&site.endpoints.ids).await;
+    if let Err(lost) = newest(site, timeout, figures).await {
+        broken.push(format!("I5: {lost}"));
+    }
+    broken.extend(requests(site, figures));
+    broken.extend(lives(site, &lived, timeout).await);
+    broken.extend(analytics(site, timeout).await);
+    match watch.finish().await {
+        Ok(seen) => {
+            figures.judged(Promise::I2, seen.ended.len());
+            broken.extend(seen.broken);
+        }
+        Err(why) => broken.push(format!("I2: {why}")),
+    }
+    let connections = site.endpoints.forbidden.connections();
+    if connections > 0 {
+        broken.push(format!("I6: {connections} connections to a forbidden address"));
+    }
+    // Also when something is broken: the world is then checked.
+    let timeout = if broken.is_empty() { timeout } else { Duration::ZERO };
+    let last = site.world.verdict(timeout).await;
+    // A broken promise usually leaves something pending.
+    broken.extend(last.err().filter(|_| broken.is_empty()));
+    broken
+}
+
+/// A notification's revision, by its purchase.
+type Settled = BTreeMap<String, (String, Option<i64>)>;
+
+/// I1 and I8: each accepted message is there, with one outcome for each of its notifications. Returns the purchase and
+/// revision of each message.
+async fn outcomes(site: &Site, accepted: &[Accepted], timeout: Duration) -> Result<Settled, String> {
+    let api = &site.world.api;
+    let open = wait::within(timeout, "the outcomes of all notifications", async || {
+        let open = api.try_get("/v1/notifications?outcome=open&limit=1").await?;
+        let first = open.body["items"].as_array().ok_or_else(|| format!("{open:?}"))?.first().cloned();
+        first.map_or(Ok(()), |first| Err(first.to_string()))
+    });
+    open.await.map_err(|late| format!("I1: {late}"))?;
+    let mut found = BTreeMap::<String, Vec<Value>>::new();
+    for one in list(api, "/v1/notifications?limit=500").await? {
+        found.entry(one["message_id"].as_str().unwrap_or_default().to_owned()).or_default().push(one);
+    }
+    let mut settled = Settled::new();
+    for message in accepted {
+        let Some(all) = found.get(&message.message_id) else {
+            return Err(format!("I8: {message:?} was answered 200, and is lost"));
+        };
+        let purchases: BTreeSet<String> = all.iter().map(|one| one["collapse_key"].to_string()).collect();
+        if purchases.len() != all.len() {
+            return Err(format!("I1: a message has several outcomes: {all:?}"));
+        }
+        let key = CollapseKey::of(message.platform_id, &message.receipt_id).to_string();
+        let own = all.iter().find(|one| one["collapse_key"] == *key);
+        let revision = own.and_then(|one| one["revision"].as_i64());
+        settled.insert(message.message_id.clone(), (key, revision));
+    }
+    Ok(settled)
+}
+
+/// I5: the last acknowledged revision of each purchase is its newest one.
+async fn newest(site: &Site, timeout: Duration, figures: &mut Figures) -> Result<(), String> {
+    for platform in &site.platforms {
+        let receiver = receiver(site, platform);
+        let path = format!("/v1/purchases?platform_id={}&limit=500", platform.id);
+        let count = wait::within(timeout, "the newest revision of each purchase at its endpoint", async || {
+            let acked = receiver.revisions_by_key();
+            let purchases = list(&site.world.api, &path).await?;
+            let is_late = |one: &&Value| {
+                let last = one["collapse_key"].as_str().and_then(|key| acked.get(key)?.last().copied());
+                last.unwrap_or_default() != one["revision"].as_i64().unwrap_or_default()
+            };
+            match purchases.iter().find(is_late) {
+                Some(late) => Err(format!("{:?} of {late}", late["collapse_key"].as_str().map(|key| acked.get(key)))),
+                None => Ok(purchases.len()),
+            }
+        });
+        figures.judged(Promise::I5, count.await?);
+    }
+    Ok(())
+}
+
+fn receiver<'a>(site: &'a Site, platform: &Platform) -> &'a Receiver {
+    site.endpoints.own[platform.app].receiver(&site.world)
+}
+
+/// I3, I4 and I7, signatures and schemas: by what the endpoints received.
+fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
+    let mut broken = Vec::new();
+    for endpoint in &site.endpoints.own {
+        let receiver = endpoint.receiver(&site.world);
+        figures.judged(Promise::I3, receiver.revisions_by_key().values().map(Vec::len).sum());
+        figures.judged(Promise::I4, receiver.count());
+        figures.judged(Promise::I7, receiver.count());
+        broken.extend(receiver.verdict().err());
+        broken.extend(receiver.check_no_duplicates().err());
+    }
+    let mut bodies = BTreeMap::<String, Vec<u8>>::new();
+    let attacked = site.endpoints.hostile.requests();
+    figures.judged(Promise::I4, attacked.len());
+    for request in attacked {
+        let id = request.header("webhook-id").to_owned();
+        if *bodies.entry(id.clone()).or_insert_with(|| request.body.clone()) != request.body {
+            broken.push(format!("I4: one webhook-id, two bodies: {id} at the hostile endpoint"));
+        }
+    }
+    let redirects = |one: &system_tests::receiver::Received| one.status == Some(307);
+    let all = site.endpoints.own.iter().flat_map(|endpoint| endpoint.receiver(&site.world).all());
+    figures.judged(Promise::I6, all.filter(redirects).count());
+    broken
+}
+
+/// The last announced state is the one that the store shows, and nothing was announced more often than it happened.
+async fn lives(site: &Site, lived: &[LivedAt], timeout: Duration) -> Vec<String> {
+    let mut broken = Vec::new();
+    for (place, receipts) in lived {
+        let platform = &site.platforms[*place];
+        for (receipt_id, lived) in receipts {
+            broken.extend(life(site, platform, receipt_id, lived, timeout).await.err());
+        }
+    }
+    broken
+}
+
+async fn life(
+    site: &Site,
+    platform: &Platform,
+    receipt_id: &str,
+    lived: &Lived,
+    timeout: Duration,
+) -> Result<(), String> {
+    let receiver = receiver(site, platform);
+    let key = CollapseKey::of(platform.id, receipt_id).to_string();
+    let is_active = lived.is_active(api::clock::now());
+    wait::within(timeout, &format!("is_active {is_active} of {receipt_id}"), async || {
+        let newest = receiver.about(&key).into_iter().filter(|one| one.is_acked()).max_by_key(|one| one.revision());
+        let newest = newest.ok_or_else(|| "nothing".to_owned())?.body;
+        if newest["data"]["is_active"] == is_active { Ok(()) } else { Err(newest.to_string()) }
+    })
+    .await?;
+    // A repeated request is the same event.
+    let mut ids = BTreeSet::new();
+    let received = receiver.all();
+    let own = received.iter().filter(|one| one.is_acked() && one.receipt_id() == receipt_id);
+    let once = own.filter(|one| one.collapse_key().is_empty() && ids.insert(one.event_id()));
+    let announced: Vec<String> = once.map(|one| one.event_type().to_owned()).collect();
+    match lived.too_often(&announced).filter(|_| platform.is_verified) {
+        Some(event) => {
+            let sent = notifications(site, &key).await;
+            let events = &lived.events;
+            Err(format!("{receipt_id}: {event} is too much in {announced:?} of {events:?}: {sent}"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The notifications of a purchase and what came of them, for a message.
+async fn notifications(site: &Site, key: &str) -> String {
+    let all = list(&site.world.api, "/v1/notifications?limit=500").await.unwrap_or_default();
+    let own = all.iter().rev().filter(|one| one["collapse_key"] == *key);
+    let line = |one: &Value| {
+        let [accepted_at, kind, outcome, revision] =
+            ["accepted_at", "type", "outcome", "revision"].map(|field| one[field].to_string());
+        format!("\n  {accepted_at} {kind} {outcome} {revision}")
+    };
+    own.map(line).collect()
+}
+
+/// Amplitude counts each event of a user that the webhook of the same app has acknowledged, once.
+async fn analytics(site: &Site, timeout: Duration) -> Vec<String> {
+    let fake = &site.endpoints.analytics;
+    let mut broken: Vec<String> = fake.verdict();
+    let is_of_user = |event_type: &str| event_type.starts_with("user.") && !TRANSFERS.contains(&event_type);
+    let arrived = wait::within(timeout, "the same events in Amplitude", async || {
+        let received = site.endpoints.own[1].receiver(&site.world).all();
+        let sent = received.iter().filter(|one| one.is_acked() && is_of_user(one.event_type()));
+        let sent: BTreeSet<String> = sent.map(|one| one.event_id().to_owned()).collect();
+        let counted = fake
+            .events(KEY)
+            .into_iter()
+            .map(|one| one.event)
+            .filter(|event| event["event_type"] != PURCHASE_UPDATED && event["event_type"] != REVENUE_ADJUSTED);
+        let counted: Vec<String> =
+            counted.map(|event| event["insert_id"].as_str().unwrap_or_default().to_owned()).collect();
+        let once: BTreeSet<String> = counted.iter().cloned().collect();
+        let odd: Vec<&String> = sent.symmetric_difference(&once).collect();
+        match odd.first() {
+            Some(first) => {
+                let one = received.iter().find(|one| one.event_id() == **first).map(|one| &one.body);
+                Err(format!("{} of {} are not in both, such as {first}: {one:?}", odd.len(), sent.len()))
+            }
+            None => Ok(counted.len() - once.len()),
+        }
+    });
+    match arrived.await {
+        Ok(0) => {}
+        Ok(doubled) => broken.push(format!("Amplitude counted {doubled} events twice")),
+        Err(late) => broken.push(late),
+    }
+    broken
+}
+
+/// What is known of the events of one revision.
+struct Way {
+    first: Instant,
+    last: Instant,
+    arrived: Instant,
+}
+
+/// For each fault: how late what was under way during it arrived. An event is under way from its first notification until
+/// its endpoint has acknowledged it; it is late from the end of its window or, if that is later, from the fault.
+fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mut Figures) {
+    let arrivals: Vec<_> = site.endpoints.own.iter().map(|one| arrivals(one.receiver(&site.world))).collect();
+    let mut ways = BTreeMap::<(&str, i64), Way>::new();
+    for message in accepted {
+        let Some((key, Some(revision))) = settled.get(&message.message_id) else { continue };
+        let arrived = arrivals.iter().filter_map(|of_app| of_app.get(key.as_str())?.range(revision..).next());
+        let Some((_, arrived)) = arrived.min_by_key(|(_, at)| **at) else { continue };
+        let new = Way { first: message.at, last: message.at, arrived: *arrived };
+        let way = ways.entry((key, *revision)).or_insert(new);
+        way.first = way.first.min(message.at);
+        way.last = way.last.max(message.at);
+    }
+    // One that arrived before its last message brought nothing new.
+    let ways: Vec<Way> = ways.into_values().filter(|way| way.arrived > way.last).collect();
+    for way in &ways {
+        figures.undisturbed(way.arrived.saturating_duration_since(way.last + WINDOW));
+    }
+    for fault in &site.record.faults {
+        let under_way = ways.iter().filter(|way| way.first < fault.over && way.arrived > fault.began);
+        let lag = |way: &Way| way.arrived.saturating_duration_since(fault.began.max(way.last + WINDOW));
+        figures.lagged(fault.kind, under_way.map(lag).collect());
+    }
+}
+
+/// When each revision was first acknowledged, by its purchase.
+fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
+    let mut arrivals = BTreeMap::<String, BTreeMap<i64, Instant>>::new();
+    for one in receiver.all().iter().filter(|one| one.is_acked() && !one.collapse_key().is_empty()) {
+        let of_purchase = arrivals.entry(one.collapse_key().to_owned()).or_default();
+        of_purchase.entry(one.revision()).or_insert(one.finished_at.unwrap_or(one.began));
+    }
+    arrivals
+}

@@ -1,0 +1,120 @@
+//! Watches an installation during its faults, as an operator would: a delivery that has ended stays so (I2), and a
+//! destination that its answers disabled is enabled again.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use system_tests::http::{self, Api};
+use system_tests::wait;
+use tokio::task::JoinHandle;
+
+/// Time between two observations.
+const EVERY: Duration = Duration::from_secs(5);
+/// Time limit of one page: the process may be suspended.
+const PAGE: Duration = Duration::from_secs(20);
+
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// The final status of each delivery that has ended, by its id.
+    pub ended: BTreeMap<String, String>,
+    /// Number of times that a delivery was observed after its end.
+    pub observed: usize,
+    pub broken: Vec<String>,
+}
+
+pub struct Watch {
+    api: Api,
+    token: String,
+    seen: Arc<Mutex<Seen>>,
+    is_over: Arc<AtomicBool>,
+    task: JoinHandle<()>,
+}
+
+impl Watch {
+    /// Begins to observe all deliveries, and these destinations.
+    pub fn start(api: &Api, token: &str, destinations: Vec<String>) -> Self {
+        let (seen, is_over) = (Arc::<Mutex<Seen>>::default(), Arc::<AtomicBool>::default());
+        let (own, noted, over, secret) = (api.clone(), seen.clone(), is_over.clone(), token.to_owned());
+        let task = tokio::spawn(async move {
+            while !over.load(Ordering::Relaxed) {
+                for id in &destinations {
+                    enable(&own, &secret, id).await;
+                }
+                // Nothing is learned from an installation that does not answer.
+                if let Ok(all) = list(&own, "/v1/deliveries?limit=500").await {
+                    observe(&noted, &all);
+                }
+                wait::pass(EVERY).await;
+            }
+        });
+        Self { api: api.clone(), token: token.to_owned(), seen, is_over, task }
+    }
+
+    /// Observes once more, and returns everything that was seen.
+    ///
+    /// # Errors
+    /// When the deliveries cannot be listed.
+    pub async fn finish(self) -> Result<Seen, String> {
+        self.is_over.store(true, Ordering::Relaxed);
+        self.task.await.map_err(|error| format!("the watch: {error}"))?;
+        observe(&self.seen, &list(&self.api, "/v1/deliveries?limit=500").await?);
+        Ok(std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Enables these destinations.
+    pub async fn enable(&self, destinations: &[String]) {
+        for id in destinations {
+            enable(&self.api, &self.token, id).await;
+        }
+    }
+}
+
+fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
+    let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+    let seen = &mut *seen;
+    for delivery in deliveries {
+        let [id, status] = ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
+        match seen.ended.get(id) {
+            Some(end) => {
+                seen.observed += 1;
+                if end != status {
+                    seen.broken.push(format!("I2: a delivery ended as {end} and then became {status}: {delivery}"));
+                }
+            }
+            None if ["pending", "waiting"].contains(&status) => {}
+            None => drop(seen.ended.insert(id.to_owned(), status.to_owned())),
+        }
+    }
+}
+
+/// Enables a destination if its answers disabled it. What does not succeed is tried again at the next observation.
+async fn enable(api: &Api, token: &str, id: &str) {
+    let path = format!("/v1/destinations/{id}");
+    let Ok(Ok(shown)) = tokio::time::timeout(PAGE, api.try_get(&path)).await else { return };
+    if shown.body["state"] == "disabled" {
+        let headers = [("content-type", "application/json".to_owned()), ("authorization", format!("Bearer {token}"))];
+        let body = json!({ "enabled": true }).to_string().into_bytes();
+        let url = format!("{}{path}", api.url());
+        drop(tokio::time::timeout(PAGE, http::send_raw(Method::PATCH, &url, &headers, body)).await);
+    }
+}
+
+/// All items of a list.
+///
+/// # Errors
+/// When a page does not come.
+pub async fn list(api: &Api, path: &str) -> Result<Vec<Value>, String> {
+    let (mut items, mut next) = (Vec::new(), path.to_owned());
+    loop {
+        let page = tokio::time::timeout(PAGE, api.try_get(&next)).await.map_err(|_| "no answer".to_owned())??;
+        let own = page.body["items"].as_array().ok_or_else(|| format!("{page:?}"))?;
+        items.extend(own.iter().cloned());
+        match page.body["next_cursor"].as_str() {
+            Some(cursor) => next = format!("{path}&cursor={cursor}"),
+            None => return Ok(items),
+        }
+    }
+}
