@@ -170,8 +170,8 @@ async fn what_waits_for_the_disk_is_synced_once_there_is_room() {
     let state = app.run("state");
     assert_eq!((&state["queued"], &state["is_persistent"]), (&json!(0), &json!(true)), "{state}");
     app.kill();
-    let ended = || std::fs::read_to_string(&trace).ok().filter(|trace| trace.contains("+++ killed by SIGKILL"));
-    let trace = wait::until(SOON, "the trace", async || ended().ok_or_else(|| "no end".to_owned())).await;
+    let killed = || std::fs::read_to_string(&trace).ok().filter(|trace| trace.contains("+++ killed by SIGKILL"));
+    let trace = wait::until(SOON, "the trace", async || killed().ok_or_else(|| "no end".to_owned())).await;
     let calls: Vec<&str> = trace.lines().filter(|line| line.contains("/queue>")).collect();
     let added = calls.iter().rposition(|line| line.contains("write(") && line.contains("\"+{")).expect("an event");
     assert!(calls.get(added + 1).is_some_and(|next| next.contains("fsync(")), "{:?}", calls.get(added..));

@@ -25,7 +25,7 @@ async fn wait_seen(gate: &Gate, path: &str, number: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_without_an_answer_delays_neither_entitlements_nor_the_end() {
+async fn entitlements_and_close_wait_for_no_report() {
     let (gate, folder) = (Gate::start("http://127.0.0.1:9").await, Folder::new("silent"));
     gate.hold(EVENTS);
     let mut app = App::start(&gate.url(), "pk_test", folder.path());
@@ -58,12 +58,12 @@ async fn a_request_ends_at_its_limit_while_the_answer_still_comes() {
     app.send("flush");
     let (mut connection, _) = listener.accept().await.expect("a request");
     connection.write_all(b"HTTP/1.1 200 OK\r\nX-Long: ").await.expect("the answer's begin");
-    let ended = wait::until(SOON, "the end of the request", async || {
-        // A letter at each look: no read of the client waits long.
+    let flushed = wait::until(SOON, "the end of the request", async || {
+        // A letter at each check: no read of the client waits long.
         drop(connection.write_all(b"x").await);
         app.answered().ok_or_else(|| "still waiting".to_owned())
     });
-    assert_eq!(ended.await, json!(null));
+    assert_eq!(flushed.await, json!(null));
     assert_eq!(queued(&mut app), 2, "the session's start, too");
 }
 
