@@ -1,5 +1,6 @@
-//! `freeze-release VERSION FOLDER` writes `tests/released/VERSION`: the JSON Schemas of all events, samples of each JSON
-//! column from what tests collected in a folder, and the hashes of all files that stay as they are.
+//! `freeze-release VERSION [FOLDER]` writes `tests/released/VERSION`: the JSON Schemas of all events and of what the tables
+//! hold, samples of each JSON column from what tests collected in a folder, and the hashes of all files that stay as they
+//! are. Without a folder, the samples stay.
 //!
 //! ```sh
 //! SETTLE_TEST_SAMPLES=target/samples cargo test -p system-tests --test e2e
@@ -12,10 +13,14 @@ use system_tests::released;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [version, collected] = arguments.as_slice() else { bail!("usage: freeze-release VERSION FOLDER") };
+    let (version, collected) = match arguments.as_slice() {
+        [version] => (version, None),
+        [version, collected] => (version, Some(Path::new(collected))),
+        _ => bail!("usage: freeze-release VERSION [FOLDER]"),
+    };
     if version.split('.').count() != 3 || !version.split('.').all(|part| part.parse::<u32>().is_ok()) {
         bail!("expected a version such as 0.1.0, got {version}");
     }
-    println!("{}", released::freeze(version, Path::new(collected))?.display());
+    println!("{}", released::freeze(version, collected)?.display());
     Ok(())
 }

@@ -32,6 +32,14 @@ pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the work tree")
 }
 
+/// The changelog.
+///
+/// # Panics
+/// When it cannot be read.
+pub fn changelog() -> String {
+    std::fs::read_to_string(root().join("CHANGELOG.md")).expect("the changelog")
+}
+
 /// All documents, in the order of their paths.
 ///
 /// # Panics

@@ -5,6 +5,7 @@
 
 use super::rvs::Rvs;
 use super::samples;
+use super::stored;
 use super::wait;
 use super::world::{SOON, World};
 use serde_json::Value;
@@ -14,7 +15,8 @@ use std::time::Duration;
 impl World {
     /// Waits until every accepted message has its outcome, the newest revision of each purchase is acknowledged and
     /// nothing is pending for any destination, and checks what must hold at the end of every test: the invariants, the
-    /// check, that the sweep had to help nobody, and that the newest runs replay.
+    /// check, that the sweep had to help nobody, that the newest runs replay, and that the latest release reads the stored
+    /// JSON.
     ///
     /// # Panics
     /// With the invariant that does not hold.
@@ -22,6 +24,7 @@ impl World {
         if let Err(broken) = self.verdict(SOON).await {
             panic!("{broken}");
         }
+        stored::check(&self.installation.stored_in()).unwrap_or_else(|broken| panic!("{broken}"));
         if let Some(folder) = samples::folder() {
             samples::collect(&self.installation.stored_in(), &folder);
         }

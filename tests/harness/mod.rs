@@ -47,6 +47,7 @@ pub mod script;
 pub mod shared;
 pub mod signature;
 pub mod sns;
+pub mod stored;
 pub mod subscription;
 pub mod tally;
 pub mod template;

@@ -1,14 +1,16 @@
-//! What each release published and stored, in `tests/released/VERSION`: the JSON Schemas of its events, samples of its
-//! JSON columns, and the hashes of these files, its migrations and its histories. `freeze-release` writes it.
+//! What each release published and stored, in `tests/released/VERSION`: the JSON Schemas of its events and of what its
+//! tables hold, samples of its JSON columns, and the hashes of these files, its migrations and its histories.
+//! `freeze-release` writes it.
 //!
 //! Until the changelog has the date of a release, its folder may be written again.
 
-use super::{documents, histories, samples};
+use super::{documents, histories, samples, stored};
 use anyhow::{Context, bail};
 use jsonschema::Validator;
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use storage::{JSON_COLUMNS, JsonColumn};
@@ -45,6 +47,18 @@ pub fn published(changelog: &str) -> Vec<&str> {
 }
 
 impl Release {
+    /// The release before this version, or if there is none, this version's own folder.
+    ///
+    /// # Panics
+    /// Without any release.
+    pub fn latest() -> Self {
+        let (mut releases, own) = (all(), stored::number(env!("CARGO_PKG_VERSION")));
+        releases.sort_by_cached_key(|release| stored::number(&release.version));
+        let before = releases.iter().rposition(|release| stored::number(&release.version) < own);
+        let index = before.unwrap_or_else(|| releases.len().saturating_sub(1));
+        releases.into_iter().nth(index).expect("a release")
+    }
+
     /// The file with the hashes, in the format of `sha256sum`.
     ///
     /// # Panics
@@ -59,12 +73,15 @@ impl Release {
     /// # Panics
     /// When one is not readable.
     pub fn schemas(&self) -> BTreeMap<String, Value> {
-        let read = |file: &PathBuf| {
-            let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = std::fs::read_to_string(file).expect("a schema");
-            (name, serde_json::from_str(&text).expect("a schema in JSON"))
-        };
-        files(&self.folder.join("schemas")).iter().map(read).collect()
+        schemas(&self.folder.join("schemas"))
+    }
+
+    /// The schema of what each JSON column with a type held.
+    ///
+    /// # Panics
+    /// When one is not readable.
+    pub fn stored(&self) -> BTreeMap<String, Value> {
+        schemas(&self.folder.join("stored"))
     }
 
     /// What a column held, one text a line; empty without samples.
@@ -94,47 +111,87 @@ pub fn validators(event_type: &str) -> impl Iterator<Item = &'static Validator> 
     ALL.iter().filter_map(move |of_release| of_release.get(event_type))
 }
 
-/// Writes the folder of a release, with samples from what tests collected in a folder. Returns its path.
+/// Writes the folder of a release, with samples from what tests collected in a folder; without one, its samples stay.
+/// Returns its path.
 ///
 /// # Errors
-/// When the changelog has its date, there are no samples, or a column with JSON is not known.
-pub fn freeze(version: &str, collected: &Path) -> anyhow::Result<PathBuf> {
-    let changelog = std::fs::read_to_string(documents::root().join("CHANGELOG.md"))?;
+/// When the changelog has its date, a column has no samples, or a column with JSON is not known.
+pub fn freeze(version: &str, collected: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let changelog = documents::changelog();
     let own = folder().join(version);
     if own.exists() && published(&changelog).contains(&version) {
         bail!("{version} is released: {} stays as it is", own.display());
     }
-    let unlisted = std::fs::read_to_string(collected.join(samples::UNLISTED))?;
-    if let Some(place) = unlisted.lines().next() {
-        bail!("{place} holds JSON: add it to JSON_COLUMNS, or to those that nothing reads (harness/samples.rs)");
+    let [of_schemas, of_stored, of_samples] = ["schemas", "stored", "samples"].map(|part| own.join(part));
+    if let Some(collected) = collected {
+        write_samples(&of_samples, collected)?;
     }
-    drop(std::fs::remove_dir_all(&own));
-    let [of_schemas, of_samples] = ["schemas", "samples"].map(|part| own.join(part));
-    std::fs::create_dir_all(&of_schemas)?;
-    std::fs::create_dir_all(&of_samples)?;
-    for (event_type, _, schema) in domain::schemas::all() {
-        std::fs::write(of_schemas.join(format!("{event_type}.json")), format!("{schema:#}\n"))?;
+    for folder in [&of_schemas, &of_stored] {
+        drop(std::fs::remove_dir_all(folder));
     }
-    for column in &JSON_COLUMNS {
-        let name = samples::file_name(column);
-        let texts = std::fs::read_to_string(collected.join(&name)).with_context(|| format!("samples {name}"))?;
-        let chosen = samples::representative(&texts);
-        println!("{:>4} samples of {}.{}", chosen.len(), column.table, column.column);
-        if !chosen.is_empty() {
-            std::fs::write(of_samples.join(&name), chosen.join("\n") + "\n")?;
-        }
-    }
+    write(&of_schemas, domain::schemas::all().into_iter().map(|(event_type, _, schema)| (event_type, schema)))?;
+    write(&of_stored, stored::schemas())?;
     let root = documents::root();
     let of_histories = histories::names(&histories::folder()).into_iter().filter(|name| name.contains('/'));
     let of_histories = of_histories.map(|name| histories::folder().join(format!("{name}.json")));
     let frozen = files(&root.join(MIGRATIONS)).into_iter().chain(of_histories);
     let mut sums = String::new();
-    for file in frozen.chain(files(&of_schemas)).chain(files(&of_samples)) {
+    for file in frozen.chain([of_schemas, of_stored, of_samples].iter().flat_map(|folder| files(folder))) {
         let path = file.strip_prefix(root)?.display();
         sums.push_str(&format!("{}  {path}\n", hash(&std::fs::read(&file)?)));
     }
     std::fs::write(own.join(SUMS), sums)?;
     Ok(own)
+}
+
+/// Replaces a folder of samples by those from what tests collected in another one.
+///
+/// # Errors
+/// When a column has none, or a column with JSON is not known.
+fn write_samples(folder: &Path, collected: &Path) -> anyhow::Result<()> {
+    let unlisted = std::fs::read_to_string(collected.join(samples::UNLISTED))?;
+    if let Some(place) = unlisted.lines().next() {
+        bail!("{place} holds JSON: add it to JSON_COLUMNS, or to those that nothing reads (harness/samples.rs)");
+    }
+    let mut files = Vec::new();
+    for column in &JSON_COLUMNS {
+        let name = samples::file_name(column);
+        let texts = std::fs::read_to_string(collected.join(&name)).with_context(|| format!("samples {name}"))?;
+        let chosen = samples::representative(&texts);
+        println!("{:>4} samples of {}", chosen.len(), stored::name(column));
+        if chosen.is_empty() {
+            bail!("{name} is empty: no test left a value in that column");
+        }
+        files.push((name, chosen.join("\n") + "\n"));
+    }
+    drop(std::fs::remove_dir_all(folder));
+    std::fs::create_dir_all(folder)?;
+    for (name, texts) in files {
+        std::fs::write(folder.join(name), texts)?;
+    }
+    Ok(())
+}
+
+/// Writes schemas with these names to a folder.
+///
+/// # Errors
+/// When one cannot be written.
+pub fn write(folder: &Path, schemas: impl IntoIterator<Item = (impl Display, Value)>) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    for (name, schema) in schemas {
+        std::fs::write(folder.join(format!("{name}.json")), format!("{schema:#}\n"))?;
+    }
+    Ok(())
+}
+
+/// The schemas of a folder, by name.
+fn schemas(folder: &Path) -> BTreeMap<String, Value> {
+    let read = |file: &PathBuf| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(file).expect("a schema");
+        (name, serde_json::from_str(&text).expect("a schema in JSON"))
+    };
+    files(folder).iter().map(read).collect()
 }
 
 /// The files of a folder, by name; none without the folder.

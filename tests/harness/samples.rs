@@ -1,6 +1,7 @@
 //! Samples of what the JSON columns of databases hold, taken at the end of worlds, for `freeze-release`.
 
 use super::raw::Raw;
+use super::stored;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs::OpenOptions;
@@ -15,6 +16,9 @@ const PER_COLUMN: usize = 200;
 /// Maximum length of a text that may be a variant of an enum.
 const VARIANT: usize = 40;
 
+/// The body of a settled notification, which nothing reads.
+pub const EMPTIED: &str = "{}";
+
 /// The folder that `SETTLE_TEST_SAMPLES` names. Without that variable nothing is stored.
 pub fn folder() -> Option<PathBuf> {
     #[expect(clippy::disallowed_methods, reason = "where the tests put what databases hold")]
@@ -24,7 +28,7 @@ pub fn folder() -> Option<PathBuf> {
 
 /// The name of the file with the texts of a column, one a line.
 pub fn file_name(column: &JsonColumn) -> String {
-    format!("{}.{}.jsonl", column.table, column.column)
+    format!("{}.jsonl", stored::name(column))
 }
 
 /// Appends what a database holds to the files of a folder.
@@ -38,15 +42,19 @@ pub fn collect(database: &Database, folder: &Path) {
         append(folder, UNLISTED, unlisted(&mut raw));
     }
     for column in JSON_COLUMNS {
-        let JsonColumn { table, column: name, .. } = column;
-        // A message that nobody could read is stored as it came.
-        let of = if table == "notifications" { "collapse_key IS NOT NULL" } else { "1 = 1" };
-        let texts = raw.texts(&format!(
-            "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
-                LIMIT {PER_WORLD}"
-        ));
-        append(folder, &file_name(&column), texts);
+        append(folder, &file_name(&column), of_column(&mut raw, &column));
     }
+}
+
+/// Some of the texts of a column.
+pub fn of_column(raw: &mut Raw, column: &JsonColumn) -> Vec<String> {
+    let JsonColumn { table, column: name, .. } = column;
+    // A message that nobody could read is stored as it came.
+    let of = if *table == "notifications" { "collapse_key IS NOT NULL" } else { "1 = 1" };
+    raw.texts(&format!(
+        "SELECT DISTINCT {name} AS value FROM {table} WHERE {name} IS NOT NULL AND {name} <> '' AND {of}
+            LIMIT {PER_WORLD}"
+    ))
 }
 
 /// Adds the texts that have one line to a file.

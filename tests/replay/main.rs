@@ -6,6 +6,7 @@
 
 mod imitation;
 mod released;
+mod stored;
 
 use imitation::{Changed, Faithful};
 use std::collections::BTreeSet;

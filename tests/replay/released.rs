@@ -13,13 +13,9 @@ const BODIES: &str = "activities/protocols/src/destinations/webhook/README.md";
 /// Columns of which each release has samples.
 const SAMPLED: [&str; 4] = ["purchases.purchase", "notifications.body", "events.body", "events.views"];
 
-fn changelog() -> String {
-    std::fs::read_to_string(documents::root().join("CHANGELOG.md")).expect("the changelog")
-}
-
 #[test]
 fn no_file_of_a_release_changes() {
-    let (releases, changelog) = (released::all(), changelog());
+    let (releases, changelog) = (released::all(), documents::changelog());
     for version in released::published(&changelog) {
         let release = releases.iter().find(|release| release.version == version);
         let release = release.unwrap_or_else(|| panic!("freeze-release was not run for {version}"));
@@ -133,10 +129,21 @@ fn is_within(old: &Value, new: &Value) -> bool {
 }
 
 /// Adds what an event of the new schema may lack or have that the old one does not allow.
-fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
+pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     let optional = &entries(old, "required") - &entries(new, "required");
     broken.extend(optional.iter().map(|name| format!("{place}: {name} is not required any more")));
-    for limit in ["type", "enum", "const", "$ref", "format", "pattern", "minimum", "maximum", "additionalProperties"] {
+    for limit in [
+        "type",
+        "enum",
+        "const",
+        "$ref",
+        "format",
+        "pattern",
+        "minimum",
+        "maximum",
+        "additionalProperties",
+        "prefixItems",
+    ] {
         let (allowed, possible) = (entries(old, limit), entries(new, limit));
         if !allowed.is_empty() && (possible.is_empty() || !possible.is_subset(&allowed)) {
             broken.push(format!("{place}: {limit} was {allowed:?}, and is {possible:?}"));

@@ -35,6 +35,7 @@ pub use admin::rekey::{Left, TurnCursor, Turned};
 pub use admin::reviews::Answered;
 pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::sign_ins::{FoundSignIn, Link, LinkEnd, NewLink, Person, SignIn};
+pub use admin::stored_enums::stored_enums;
 pub use admin::stored_json::{JSON_COLUMNS, JsonColumn};
 pub use admin::transfers::CustomerMove;
 pub use db::alarm::About;

@@ -95,7 +95,7 @@ pub struct ProfileScope<'a> {
 }
 
 /// A device of a platform.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct DevicePlace {
     /// The platform whose publishable key it uses.
     pub platform: PlatformId,

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One fact about one purchase, reported by a store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Notification {
     /// The id that the store gave to the message; several notifications can come from one message.
     pub message_id: String,
@@ -36,7 +36,7 @@ pub fn is_sample_receipt(receipt_id: &str) -> bool {
 }
 
 /// What happened. Notifications with equal store times are read in the order of these variants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum NotificationKind {
     /// An admin imported a purchase that was made before notifications were received.

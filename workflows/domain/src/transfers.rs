@@ -17,6 +17,8 @@ pub enum TransferPolicy {
 }
 
 impl TransferPolicy {
+    pub const ALL: &[Self] = &[Self::Immediate, Self::Review, Self::Never];
+
     /// Where nobody chose one: signed logins say who a customer is, so a receipt is no reason to believe otherwise.
     pub const fn usual(signs_logins: bool) -> Self {
         if signs_logins { Self::Review } else { Self::Immediate }

@@ -1,6 +1,7 @@
 //! Named changes of a purchase's state, and the type of the event that announces each.
 
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Something that happened to a purchase.
@@ -17,7 +18,7 @@ pub struct Transition {
 macro_rules! transition_kinds {
     ($($(#[$doc:meta])* $name:ident = $event_type:literal;)*) => {
         /// What can happen to a purchase. The order of the variants is the order of events of one transition.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "snake_case")]
         pub enum TransitionKind { $($(#[$doc])* $name,)* }
 

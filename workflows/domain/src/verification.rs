@@ -78,6 +78,8 @@ pub enum UnknownReceipts {
 }
 
 impl UnknownReceipts {
+    pub const ALL: &[Self] = &[Self::GiveUp, Self::Believe];
+
     /// The name used in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -100,7 +102,7 @@ impl std::str::FromStr for UnknownReceipts {
 }
 
 /// A receipt as the store showed it at one moment. What it did not show is `None`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Snapshot {
     /// When the store was queried, by our clock.
@@ -157,7 +159,7 @@ pub enum Offer {
 }
 
 /// What kind of thing a receipt is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Product {
     /// The store does not show it, or shows an unknown type.
@@ -168,7 +170,7 @@ pub enum Product {
     Entitlement,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EndReason {
     /// The store does not show it yet, and will show it later.
@@ -184,7 +186,7 @@ pub enum EndReason {
     Other(i64),
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct Term {
     /// The number of units, at least 1.
     pub count: u16,
@@ -193,7 +195,7 @@ pub struct Term {
 }
 
 /// The unit of a term.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
     /// Days.

@@ -21,5 +21,6 @@ pub mod retention;
 pub mod reviews;
 pub mod sales;
 pub mod sign_ins;
+pub mod stored_enums;
 pub mod stored_json;
 pub mod transfers;

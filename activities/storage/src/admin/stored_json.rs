@@ -1,5 +1,6 @@
-//! The columns that hold JSON, and whether the types of this version read a stored text. Tests check the samples of each
-//! release with it.
+//! The columns that hold JSON, whether the types of this version read a stored text, and the JSON Schemas of the types.
+//! With it, tests check that this version reads what each release stored, and that the latest release reads what this
+//! version stores.
 
 use crate::admin::erasure::DeletionState;
 use crate::inbox::acceptances::Entry;
@@ -10,6 +11,7 @@ use crate::settling::views::View;
 use domain::catalogue::Price;
 use domain::device::Device;
 use domain::{Notification, Purchase};
+use schemars::{JsonSchema, schema_for};
 use serde::de::DeserializeOwned;
 use serde_json::{Result, Value, from_str};
 use std::collections::BTreeMap;
@@ -20,6 +22,7 @@ pub struct JsonColumn {
     pub table: &'static str,
     pub column: &'static str,
     parse: fn(&str) -> Result<()>,
+    schema: fn() -> Value,
 }
 
 /// All of them, without encrypted ones.
@@ -41,7 +44,7 @@ pub const JSON_COLUMNS: [JsonColumn; 24] = [
     of::<Value>("events", "profile"),
     of::<Value>("events", "state_apart"),
     of::<Vec<View>>("events", "views"),
-    JsonColumn { table: "notifications", column: "body", parse: parse_notification },
+    JsonColumn { parse: parse_notification, ..of::<Notification>("notifications", "body") },
     of::<Value>("pages", "answer"),
     of::<Vec<Price>>("products", "prices"),
     of::<RevisionCauses>("purchases", "causes"),
@@ -58,10 +61,19 @@ impl JsonColumn {
     pub fn check(&self, stored: &str) -> Result<()> {
         (self.parse)(stored)
     }
+
+    /// The JSON Schema of the column's type.
+    pub fn schema(&self) -> Value {
+        (self.schema)()
+    }
 }
 
-const fn of<T: DeserializeOwned>(table: &'static str, column: &'static str) -> JsonColumn {
-    JsonColumn { table, column, parse: parse::<T> }
+const fn of<T: DeserializeOwned + JsonSchema>(table: &'static str, column: &'static str) -> JsonColumn {
+    JsonColumn { table, column, parse: parse::<T>, schema: schema::<T> }
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    schema_for!(T).to_value()
 }
 
 fn parse<T: DeserializeOwned>(stored: &str) -> Result<()> {

@@ -176,6 +176,28 @@ macro_rules! text_column {
     };
 }
 
+/// An enum that is stored as text.
+pub trait TextEnum {
+    /// The name of the type.
+    const NAME: &'static str;
+
+    /// The text of each variant.
+    fn texts() -> Vec<&'static str>;
+}
+
+/// Lists the texts of an enum.
+macro_rules! text_enum {
+    ($name:ident, $texts:expr) => {
+        impl $crate::db::column::TextEnum for $name {
+            const NAME: &'static str = stringify!($name);
+
+            fn texts() -> Vec<&'static str> {
+                $texts
+            }
+        }
+    };
+}
+
 /// Implements both for an enum of `domain`, with the text that is stored for each variant.
 macro_rules! domain_enum {
     ($name:ident { $($variant:ident = $text:literal),* }) => {
@@ -187,6 +209,7 @@ macro_rules! domain_enum {
             },
             |value| match value { $($name::$variant => $text,)* }
         );
+        text_enum!($name, vec![$($text),*]);
     };
 }
 
@@ -204,10 +227,13 @@ macro_rules! parsed_columns {
     };
 }
 
-/// Implements both for types that are written with `as_str` and read with `FromStr`.
+/// Implements both for enums that are written with `as_str` and read with `FromStr`.
 macro_rules! named_columns {
     ($($name:ident),*) => {
-        $(text_column!($name, |text| text.parse()?, |value| value.as_str());)*
+        $(
+            text_column!($name, |text| text.parse()?, |value| value.as_str());
+            text_enum!($name, $name::ALL.iter().map(|one| one.as_str()).collect());
+        )*
     };
 }
 
@@ -263,6 +289,7 @@ macro_rules! stored {
         }
 
         $crate::db::column::text_column!($name, |text| text.parse()?, |value| value.as_str());
+        $crate::db::column::text_enum!($name, vec![$($text),*]);
     };
 }
 
@@ -324,4 +351,4 @@ macro_rules! written_row {
     };
 }
 
-pub(crate) use {json_columns, read_column, row, stored, text_column, written_column, written_row};
+pub(crate) use {json_columns, read_column, row, stored, text_column, text_enum, written_column, written_row};

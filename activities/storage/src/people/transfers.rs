@@ -9,6 +9,7 @@ use crate::db::writer::Write;
 use crate::people::moves::{self, Author, Cause, Move};
 use crate::purchases::users::{RECEIPT_PREFIX, StoreCustomer};
 use domain::{AppId, CollapseKey, DevicePlace, Timestamp, TransferId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const MAX_TRANSFERS: usize = 100;
 
 /// What moved, as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MovedRows {
     pub customers: BTreeSet<StoreCustomer>,
     /// The purchases that were announced, in the order of their keys.

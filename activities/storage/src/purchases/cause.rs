@@ -8,13 +8,14 @@ use crate::db::statement::{Value, json_columns, sql, stored};
 use crate::db::writer::Write;
 use const_format::formatcp;
 use domain::CollapseKey;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Maximum length of the noted causes of a purchase in characters; further ones are not noted.
 const MAX_CHARS: usize = 4000;
 
 stored! {
-    #[derive(Serialize, Deserialize)]
+    #[derive(Serialize, Deserialize, JsonSchema)]
     #[serde(rename_all = "snake_case")]
     pub enum CauseKind {
         /// The time of its next check had come.
@@ -54,7 +55,7 @@ stored! {
 }
 
 /// One reason why a purchase was settled, with the person, key or script that made the change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevisionCause {
     pub kind: CauseKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -62,7 +63,7 @@ pub struct RevisionCause {
 }
 
 /// The causes of a revision beside its notifications. Stored as JSON.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RevisionCauses(pub Vec<RevisionCause>);
 
 json_columns!(RevisionCauses);

@@ -10,6 +10,7 @@ use crate::db::statement::{Ahead, Single, Statement, row, sql};
 use crate::db::writer::Write;
 use crate::purchases::purchase::{Origin, PurchaseRow};
 use domain::{AppId, UserId};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 row! {
@@ -31,7 +32,7 @@ pub struct StoreUser {
     pub app_user_id: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct StoreCustomer {
     /// The store, such as `amazon`.
     pub store: String,

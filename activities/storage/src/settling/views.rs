@@ -10,12 +10,13 @@ use crate::settings::destinations::Destination;
 use crate::settling::profiles;
 use domain::PlatformId;
 use domain::user::{self, Attributes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The user's state in an event, over some platforms.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct View {
     platforms: Vec<PlatformId>,
     /// The state over both environments, with the field names of the body.

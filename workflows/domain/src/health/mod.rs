@@ -52,6 +52,8 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: &[Self] = &[Self::Healthy, Self::Failing, Self::Open, Self::Disabled];
+
     /// The name in storage and the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -72,8 +74,8 @@ impl FromStr for State {
     type Err = InvalidState;
 
     fn from_str(text: &str) -> Result<Self, InvalidState> {
-        let all = [Self::Healthy, Self::Failing, Self::Open, Self::Disabled];
-        all.into_iter().find(|state| state.as_str() == text).ok_or_else(|| InvalidState(text.to_owned()))
+        let named = Self::ALL.iter().find(|state| state.as_str() == text);
+        named.copied().ok_or_else(|| InvalidState(text.to_owned()))
     }
 }
 

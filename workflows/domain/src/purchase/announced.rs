@@ -3,10 +3,11 @@
 use super::reports::Moment;
 use crate::time::Timestamp;
 use crate::transition::TransitionKind;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Announced {
     /// The time up to which each transition is covered: that of the report that announced it, or of the snapshot that

@@ -30,6 +30,7 @@ use crate::verification::{LAG, Product, SAME, Snapshot};
 use anchor::Sight;
 use plan::PreviousPlan;
 use reports::{NewestText, ReportTimes};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,7 +40,7 @@ use terms::TRIALS;
 ///
 /// The same set of reports gives the same value, in any order and over any number of settlings. Its size is bounded. It
 /// holds no customer identifier, since Temporal's histories contain it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Purchase {
     reports: BTreeMap<NotificationKind, ReportTimes>,
@@ -74,7 +75,7 @@ pub struct Purchase {
 }
 
 /// A notification or an incomplete change that the store's answer contradicts, so that the purchase is rechecked soon.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Behind {
     /// When it happened, by the store's clock; for an incomplete change, when it was first seen.
     pub since: Timestamp,
@@ -102,7 +103,7 @@ pub(crate) struct Answer {
 }
 
 /// What was known after the store's last answer.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(crate) struct Verified {
     pub stage: Stage,
@@ -112,7 +113,7 @@ pub(crate) struct Verified {
 }
 
 /// What snapshots showed over time. The last snapshot may not show it any more.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 struct Seen {
     trial_ends_at: Option<Timestamp>,

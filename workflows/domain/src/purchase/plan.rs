@@ -3,10 +3,11 @@
 use super::{Purchase, Stage};
 use crate::catalogue::ProductRef;
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The plan that a receipt had before its last change of plan.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub(super) struct PreviousPlan {
     term_sku: Option<String>,

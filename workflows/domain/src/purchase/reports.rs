@@ -5,6 +5,7 @@
 
 use crate::notification::{Notification, NotificationKind};
 use crate::time::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ const MAX_TIMES: usize = 16;
 pub type Moment = (Timestamp, NotificationKind);
 
 /// The times of the reports of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ReportTimes {
     first: Option<Timestamp>,
@@ -56,7 +57,7 @@ impl ReportTimes {
 }
 
 /// A text from the newest report that has one. The order of the fields decides which report is newest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct NewestText {
     at: Timestamp,
     kind: NotificationKind,

@@ -1,6 +1,7 @@
 //! The states of a purchase, and the stage that is stored of it.
 
 use crate::names::names;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -49,7 +50,7 @@ names!(State, "a state of a purchase" {
 });
 
 /// Whether a purchase runs, and how it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Life {
     #[default]
@@ -64,7 +65,7 @@ pub enum Life {
 }
 
 /// Where a purchase stands: the parts of its state, its number of terms and its plan.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Stage {
     pub life: Life,

@@ -3,11 +3,12 @@
 
 use crate::time::{HOUR, Timestamp};
 use crate::verification::{Term, Unit};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// A row: consecutive terms of equal length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Terms {
     /// When the first of them began.
     pub anchor: Timestamp,
@@ -20,7 +21,7 @@ pub struct Terms {
 }
 
 /// From what the anchor of a row is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
     /// The beginning, the end of the trial or a change of the length was seen.

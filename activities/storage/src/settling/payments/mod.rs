@@ -57,7 +57,7 @@ struct Unconfirmed {
 }
 
 stored! {
-    enum Source {
+    pub enum Source {
         Catalogue = "catalogue",
         /// The device on which it was bought.
         Device = "device",

@@ -14,7 +14,7 @@
 //! few. If a delivery failed, its purchase is rechecked, at most three times for one state; if it was skipped or
 //! refused, the profile is queued by another state or by a backfill.
 
-mod queued;
+pub mod queued;
 
 pub use queued::{Failure, Trigger, note_all_lost, note_failure};
 

@@ -56,7 +56,7 @@ row! {
 
 stored! {
     /// Whether the profile that was queued last arrived.
-    enum Arrival {
+    pub enum Arrival {
         /// It is on its way, or arrived.
         NotLost = "pending",
         /// It did not arrive, and the next settling of the user queues it again.

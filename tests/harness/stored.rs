@@ -1,0 +1,162 @@
+//! The JSON Schemas of what the JSON columns of a database hold, and of its enums. With them, tests check that the latest
+//! release reads what this version stores, so that an installation can go back to it.
+//!
+//! A version may read values that it does not store yet: then the changelog lists them with the release that stores
+//! them first, and the schemas here lack them.
+
+use super::documents;
+use super::raw::Raw;
+use super::released::Release;
+use super::samples;
+use jsonschema::Validator;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+use storage::{Database, JSON_COLUMNS, JsonColumn};
+
+/// What a schema has for people.
+const ANNOTATIONS: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
+/// The parts of a schema that hold a schema for each name.
+const NAMED: [&str; 3] = ["properties", "$defs", "patternProperties"];
+
+/// The name of the schema with the enums that are stored as text.
+pub const ENUMS: &str = "enums";
+
+/// The name of a column in the changelog and in the names of files.
+pub fn name(column: &JsonColumn) -> String {
+    format!("{}.{}", column.table, column.column)
+}
+
+/// The schema of what this version stores in each JSON column that has a type, and of the enums that it stores as text.
+///
+/// # Panics
+/// When the changelog names a value that no type has.
+pub fn schemas() -> BTreeMap<String, Value> {
+    let mut schemas: BTreeMap<_, _> =
+        JSON_COLUMNS.iter().map(|column| (name(column), normal(&column.schema()))).collect();
+    let enums: Map<_, _> = storage::stored_enums().into_iter().map(texts).collect();
+    schemas.insert(ENUMS.to_owned(), json!({ "$defs": enums }));
+    schemas.retain(|_, schema| schema.as_object().is_some_and(|limits| !limits.is_empty()));
+    for value in unwritten(&documents::changelog(), env!("CARGO_PKG_VERSION")) {
+        let path: Vec<&str> = value.split('/').collect();
+        let is_known = path
+            .split_first()
+            .is_some_and(|(column, path)| schemas.get_mut(*column).is_some_and(|schema| remove(schema, path)));
+        assert!(is_known, "the changelog says when {value} is written, and no type has it");
+    }
+    schemas
+}
+
+fn texts((name, texts): (&str, Vec<&str>)) -> (String, Value) {
+    (name.to_owned(), json!({ "type": "string", "enum": texts }))
+}
+
+/// The values that a changelog names with a release that is later than this version: `column/place/value`.
+///
+/// # Panics
+/// When one of the two has no numbers.
+pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
+    let lines = changelog.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: written from "));
+    let later = lines.filter(|(_, from)| number(from.trim_end_matches('.')) > number(version));
+    later.map(|(value, _)| value).collect()
+}
+
+/// The parts of a version, for comparisons.
+///
+/// # Panics
+/// When it is no version.
+pub fn number(version: &str) -> Vec<u32> {
+    version.split('.').map(|part| part.parse().unwrap_or_else(|_| panic!("{version} is no version"))).collect()
+}
+
+/// A schema without annotations, in which an enum is one list of values, whether its variants have documentation or not.
+pub fn normal(schema: &Value) -> Value {
+    let Value::Object(fields) = schema else { return schema.clone() };
+    let mut own = Map::new();
+    for (name, field) in fields.iter().filter(|(name, _)| !ANNOTATIONS.contains(&name.as_str())) {
+        let field = match field {
+            Value::Object(parts) if NAMED.contains(&name.as_str()) => {
+                parts.iter().map(|(name, part)| (name.clone(), normal(part))).collect()
+            }
+            Value::Array(parts) => parts.iter().map(normal).collect(),
+            one => normal(one),
+        };
+        own.insert(name.clone(), field);
+    }
+    if let Some(value) = own.remove("const") {
+        own.insert("enum".to_owned(), json!([value]));
+    }
+    if let Some(Value::Array(choices)) = own.remove("oneOf") {
+        let (enums, mut others): (Vec<_>, Vec<_>) = choices.into_iter().partition(|choice| choice["enum"].is_array());
+        let values: Vec<Value> = enums.iter().filter_map(|one| one["enum"].as_array()).flatten().cloned().collect();
+        let joined = json!({ "type": "string", "enum": values });
+        match joined {
+            Value::Object(joined) if others.is_empty() => own.extend(joined),
+            joined => {
+                if !values.is_empty() {
+                    others.insert(0, joined);
+                }
+                own.insert("oneOf".to_owned(), others.into());
+            }
+        }
+    }
+    Value::Object(own)
+}
+
+/// Removes a value of an enum, whose path has the names of fields and types; returns whether it was there.
+pub fn remove(schema: &mut Value, path: &[&str]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return false };
+    if !rest.is_empty() {
+        let inner = match *first {
+            "*" => schema.get_mut("items"),
+            first => {
+                let part = NAMED.into_iter().find(|part| schema[*part].get(first).is_some());
+                part.and_then(|part| schema[part].get_mut(first))
+            }
+        };
+        return inner.is_some_and(|inner| remove(inner, rest));
+    }
+    let mut is_removed = false;
+    if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+        let before = values.len();
+        values.retain(|value| value != first);
+        is_removed |= values.len() < before;
+    }
+    if let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) {
+        let before = choices.len();
+        choices.retain(|choice| choice["properties"].get(first).is_none());
+        is_removed |= choices.len() < before || choices.iter_mut().any(|choice| remove(choice, path));
+    }
+    is_removed
+}
+
+/// A validator of stored JSON.
+///
+/// # Panics
+/// When that is no JSON Schema.
+pub fn validator(schema: &Value) -> Validator {
+    jsonschema::options().should_validate_formats(true).build(schema).expect("a JSON Schema")
+}
+
+/// Checks that the latest release reads what this database holds, as far as this version does.
+///
+/// # Errors
+/// The first text that it does not read.
+pub fn check(database: &Database) -> Result<(), String> {
+    static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
+        Release::latest().stored().iter().map(|(name, schema)| (name.clone(), validator(schema))).collect()
+    });
+    let mut raw = Raw::of(database);
+    for column in JSON_COLUMNS {
+        let Some(validator) = VALIDATORS.get(&name(&column)) else { continue };
+        for text in samples::of_column(&mut raw, &column) {
+            let is_own = column.check(&text).is_ok() && text != samples::EMPTIED;
+            let value: Value = serde_json::from_str(&text).unwrap_or_default();
+            if let Some(error) = validator.iter_errors(&value).next().filter(|_| is_own) {
+                let (name, place) = (name(&column), &error.instance_path);
+                return Err(format!("the latest release does not read {name}{place}: {error}: {text}"));
+            }
+        }
+    }
+    Ok(())
+}

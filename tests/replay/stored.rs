@@ -1,0 +1,127 @@
+//! The latest release reads the JSON that this version stores, so that an installation can go back to it.
+
+use crate::released::compare;
+use serde_json::{Value, json};
+use storage::JSON_COLUMNS;
+use system_tests::released::Release;
+use system_tests::{documents, released, stored};
+
+/// What a release does not read of the JSON that a version stores. It ignores what it does not know of an object, and a
+/// field that is gone was optional or is reported as required.
+fn unreadable(of_release: &Value, of_version: &Value, column: &str) -> Vec<String> {
+    let mut broken = Vec::new();
+    compare(of_release, of_version, column, &mut broken);
+    broken.retain(|one| !one.ends_with(" is gone"));
+    broken
+}
+
+#[test]
+fn the_latest_release_reads_the_json_of_this_version() {
+    let (latest, today) = (Release::latest(), stored::schemas());
+    let of_release = latest.stored();
+    let is_published = released::published(&documents::changelog()).contains(&latest.version.as_str());
+    let is_frozen = of_release.contains_key("purchases.purchase") && of_release.contains_key(stored::ENUMS);
+    assert!(is_frozen || !is_published, "freeze-release was not run for {}", latest.version);
+    for (column, old) in of_release {
+        let broken = today.get(&column).map(|new| unreadable(&old, new, &column)).unwrap_or_default();
+        assert!(
+            broken.is_empty(),
+            "{} does not read (see `Going back` in VERSIONS.md):\n{}",
+            latest.version,
+            broken.join("\n")
+        );
+    }
+}
+
+/// Enums that statements compute and no table holds.
+const COMPUTED: [&str; 3] = ["FoundKind", "ShownState", "WaitingFor"];
+
+/// The names of the enums that a source declares as stored: after `stored! {`, or in the list of a macro.
+fn declared(source: &str) -> Vec<&str> {
+    let after = |text: &'static str| source.split(text).skip(1);
+    let stored = after("stored! {").filter_map(|rest| rest.split_once("enum ")?.1.split_whitespace().next());
+    let of_domain = after("\ndomain_enum!(").filter_map(|rest| rest.split_whitespace().next());
+    let named =
+        after("\nnamed_columns!(").filter_map(|rest| rest.split_once(')')).flat_map(|(list, _)| list.split(", "));
+    stored.chain(of_domain).chain(named).collect()
+}
+
+#[test]
+fn every_enum_that_is_stored_as_text_is_listed() {
+    let mut found: Vec<String> = Vec::new();
+    let mut folders = vec![documents::root().join("activities/storage/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if let Ok(source) = std::fs::read_to_string(&entry) {
+                found.extend(declared(&source).into_iter().map(str::to_owned));
+            }
+        }
+    }
+    found.retain(|name| !COMPUTED.contains(&name.as_str()));
+    found.sort();
+    let listed: Vec<&str> = storage::stored_enums().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(found, listed);
+}
+
+#[test]
+fn a_value_that_the_latest_release_does_not_read_is_noticed() {
+    let life = |values: &[&str]| json!({ "$defs": { "Life": { "type": "string", "enum": values } } });
+    let old = life(&["running", "over"]);
+    let check = |new: &Value, expected: &str| {
+        let broken = unreadable(&old, new, "purchases.purchase");
+        assert!(broken.len() == 1 && broken[0].starts_with(expected), "{broken:?}");
+    };
+    check(&life(&["running", "over", "halted"]), "purchases.purchase/Life: enum was");
+    let other = json!({ "$defs": { "Life": { "type": "object", "enum": ["running"] } } });
+    check(&other, "purchases.purchase/Life: type was");
+    assert!(unreadable(&old, &life(&["running"]), "purchases.purchase").is_empty());
+    let (required, optional) = (json!({ "required": ["at"], "properties": { "at": {} } }), json!({ "properties": {} }));
+    assert_eq!(unreadable(&required, &optional, "a.b"), ["a.b: \"at\" is not required any more"]);
+    assert!(unreadable(&optional, &required, "a.b").is_empty(), "it ignores a field that it does not know");
+}
+
+#[test]
+fn a_value_may_be_read_a_release_before_it_is_written() {
+    let changelog = "## [0.2.0] - unreleased\n### Stored values\n- `a.b/Life/halted`: written from 0.3.0.\n";
+    assert_eq!(stored::unwritten(changelog, "0.2.0"), ["a.b/Life/halted"]);
+    assert!(stored::unwritten(changelog, "0.3.0").is_empty());
+    assert!(stored::unwritten(changelog, "0.10.0").is_empty());
+    let life = json!({ "oneOf": [{ "enum": ["running"] }, { "properties": { "ended": {} } }] });
+    let schema =
+        json!({ "properties": { "lives": { "items": { "$ref": "#/$defs/Life" } } }, "$defs": { "Life": life } });
+    for (value, expected) in [("running", true), ("ended", true), ("halted", false)] {
+        let mut schema = schema.clone();
+        assert_eq!(stored::remove(&mut schema, &["Life", value]), expected, "{value}");
+        assert!(!schema.to_string().contains(value), "{value}: {schema}");
+    }
+}
+
+#[test]
+fn documentation_of_a_variant_is_no_change() {
+    let plain = json!({ "type": "string", "enum": ["running", "over"] });
+    let documented = json!({ "title": "Life", "oneOf": [
+        { "type": "string", "enum": ["running"] },
+        { "description": "It ended.", "type": "string", "const": "over" },
+    ] });
+    assert_eq!(stored::normal(&documented), plain);
+    let named = json!({ "properties": { "title": { "description": "Of a field." } } });
+    assert_eq!(stored::normal(&named), json!({ "properties": { "title": {} } }));
+}
+
+#[test]
+fn the_samples_of_a_release_are_valid_for_its_schemas() {
+    for release in released::all() {
+        let schemas = release.stored();
+        for column in &JSON_COLUMNS {
+            let Some(schema) = schemas.get(&stored::name(column)) else { continue };
+            let validator = stored::validator(schema);
+            for sample in release.samples(column).lines().filter(|sample| *sample != "{}") {
+                let value = serde_json::from_str(sample).expect("JSON");
+                let error = validator.iter_errors(&value).next().map(|error| error.to_string());
+                assert_eq!(error, None, "{} of {}: {sample}", stored::name(column), release.version);
+            }
+        }
+    }
+}
