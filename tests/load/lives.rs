@@ -66,16 +66,18 @@ async fn main() -> anyhow::Result<()> {
     let store = purchase::open(database.clone()).await?;
     let (platform, webhooks) = purchase::installation(&store, 1).await?;
     let webhook = webhooks[0];
-    let life = Life { purchases: options.lives, settlings: options.settlings, notifications: 1 };
+    anyhow::ensure!(options.lives > MEASURED, "at least {} purchases must live", MEASURED + 1);
+    // Those that are measured live, too.
+    let purchases = options.lives - MEASURED;
+    let life = Life { purchases, settlings: options.settlings, notifications: 1 };
     life.live(&store, platform, webhook).await?;
+    let before = measure(&store, platform, webhook, purchases).await?;
     life::prune_all(&store).await?;
-    let mut raw = Raw::of(&database);
-    let before = measure(&store, platform, webhook, options.lives).await?;
-    let began = Instant::now();
+    let (mut raw, began) = (Raw::of(&database), Instant::now());
     let copies = options.purchases.div_ceil(options.lives);
     let counts = multiplied::multiply(&mut raw, copies)?;
     println!("{} purchases after {:.0?}: {counts}", copies * options.lives, began.elapsed());
-    let after = measure(&store, platform, webhook, options.lives + MEASURED).await?;
+    let after = measure(&store, platform, webhook, options.lives).await?;
     let [purchase, idle] = [(before.purchase, after.purchase), (before.idle, after.idle)]
         .map(|(before, after)| format!("{before:.1?} before, {after:.1?} after, {:.2} times", ratio(before, after)));
     println!("a purchase, accepted, settled and delivered: {purchase}");

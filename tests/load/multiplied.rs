@@ -32,9 +32,11 @@ const LATER: i64 = 4_102_444_800_000_000;
 /// There are too many rows for the distance of two copies.
 pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
     raw.run(&format!("UPDATE purchases SET next_wake_at = {LATER}"));
-    if matches!(raw, Raw::Sqlite(_)) {
-        raw.run("PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY");
-    }
+    raw.run(match raw {
+        Raw::Sqlite(_) => "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY",
+        // Without the triggers of foreign keys.
+        Raw::Postgres(_) => "SET session_replication_role = 'replica'",
+    });
     let indexes = indexes(raw);
     for name in indexes.keys() {
         raw.run(&format!("DROP INDEX {name}"));
