@@ -4,6 +4,8 @@
 use crate::endpoints::KEY;
 use crate::figures::{Figures, Promise};
 use crate::life::Lived;
+use crate::plan::{Database, Kind};
+use crate::restored;
 use crate::site::{Site, WINDOW};
 use crate::store::{Accepted, LivedAt, Platform};
 use crate::watch::{Watch, list};
@@ -48,12 +50,16 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     if let Err(lost) = newest(site, timeout, figures).await {
         broken.push(format!("I5: {lost}"));
     }
+    if site.plan.database == Database::Sqlite && broken.is_empty() {
+        broken.extend(restored::restore(site, &lived, timeout).await.err());
+        figures.occurred(Kind::Restored);
+    }
     broken.extend(requests(site, figures));
     broken.extend(lives(site, &lived, timeout).await);
     broken.extend(analytics(site, timeout).await);
     match watch.finish().await {
         Ok(seen) => {
-            figures.judged(Promise::I2, seen.ended.len());
+            figures.judged(Promise::I2, seen.finals.len());
             broken.extend(seen.broken);
         }
         Err(why) => broken.push(format!("I2: {why}")),
