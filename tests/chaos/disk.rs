@@ -51,9 +51,9 @@ impl Drop for Injected {
         if self.0.exit_status().is_none() {
             self.0.signal("TERM");
         }
-        let ended = wait::until_blocking(RELEASED, "the end of strace", || {
+        let end = wait::until_blocking(RELEASED, "the end of strace", || {
             self.0.exit_status().map(drop).ok_or_else(|| "it runs".to_owned())
         });
-        drop(ended);
+        drop(end);
     }
 }

@@ -1,5 +1,5 @@
-//! Everything that settle delivers to: an endpoint for each app, a hostile one, one at a forbidden address and a fake of
-//! Amplitude.
+//! Everything that settle delivers to: an endpoint for each app, a hostile one, one at a forbidden address and a fake
+//! of Amplitude.
 
 use crate::plan::place;
 use serde_json::{Value, json};
@@ -10,6 +10,7 @@ use system_tests::http::text;
 use system_tests::random::Random;
 use system_tests::raw::Raw;
 use system_tests::receiver::{Receiver, Reply};
+use system_tests::rvs;
 use system_tests::world::{World, expect_schemas};
 
 /// The address that settle may not deliver to. Everything else listens on 127.0.0.1.
@@ -143,36 +144,35 @@ impl Endpoints {
     }
 
     /// Lets the endpoints answer their next requests with errors.
-    pub fn disturb(&self, world: &World, random: &mut Random) -> bool {
+    pub fn disturb(&self, world: &World, random: &mut Random) {
         let elsewhere = self.forbidden.scripted_url();
         for endpoint in &self.own {
             for _ in 0..2 + random.below(8) {
                 endpoint.receiver(world).answer_next(1, &reply(random, &elsewhere));
             }
         }
-        true
     }
 
     /// Lets the hostile endpoint attack its next requests.
-    pub fn attack(&self, random: &mut Random) -> bool {
+    pub fn attack(&self, random: &mut Random) {
         for _ in 0..2 + random.below(5) {
             self.hostile.answer_next(1, &attack(random, &self.forbidden.scripted_url()));
         }
-        true
     }
 
     /// Lets Amplitude answer its next requests with errors.
-    pub fn disturb_analytics(&self, random: &mut Random) -> bool {
+    pub fn disturb_analytics(&self, random: &mut Random) {
         let faults: Vec<_> = (0..2 + random.below(5)).map(|_| analytics_fault(random)).collect();
         self.analytics.script(faults);
-        true
     }
 
-    /// From now on all answer as they should.
-    pub fn heal(&self, world: &World) {
+    /// From now on all that listen answer as they should.
+    pub fn calm(&self, world: &World) {
         self.analytics.answer_truly();
         self.analytics.release();
+        self.hostile.answer_truly();
         for endpoint in &self.own {
+            endpoint.receiver(world).answer_truly();
             endpoint.receiver(world).release();
         }
     }
@@ -222,6 +222,19 @@ fn analytics_fault(random: &mut Random) -> amplitude::Fault {
         Fault::Dropped,
         Fault::Late(Duration::from_millis(random.below(3000))),
         Fault::Mute,
+    ];
+    all[place(random, all.len())].clone()
+}
+
+/// An answer of RVS with which settle must try again.
+pub fn store_reply(random: &mut Random) -> rvs::Reply {
+    let all = [
+        rvs::Reply::Status(500),
+        rvs::Reply::Status(503),
+        rvs::Reply::RetryAfter(1),
+        rvs::Reply::Body("<html>".to_owned()),
+        rvs::Reply::Late(Duration::from_millis(random.below(3000))),
+        rvs::Reply::Hang,
     ];
     all[place(random, all.len())].clone()
 }

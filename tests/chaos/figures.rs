@@ -44,7 +44,8 @@ pub struct Figures {
     faults: BTreeMap<Kind, usize>,
     kills: BTreeMap<String, usize>,
     lags: BTreeMap<Kind, Vec<Duration>>,
-    undisturbed: Vec<Duration>,
+    /// The lag of each event after its window.
+    all: Vec<Duration>,
 }
 
 impl Figures {
@@ -64,9 +65,9 @@ impl Figures {
         self.lags.entry(kind).or_default().extend(lags);
     }
 
-    /// Notes the lag of an event after its window, whatever happened meanwhile.
-    pub fn undisturbed(&mut self, lag: Duration) {
-        self.undisturbed.push(lag);
+    /// Notes how long after its window an event arrived.
+    pub fn arrived(&mut self, lag: Duration) {
+        self.all.push(lag);
     }
 
     /// Number of faults so far.
@@ -85,7 +86,7 @@ fn seconds(lags: &[Duration]) -> String {
 
 impl fmt::Display for Figures {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(to, "| fault | times | events under way | median lag s | longest lag s |\n|---|---|---|---|---|")?;
+        writeln!(to, "| fault | times | events due | median lag s | longest lag s |\n|---|---|---|---|---|")?;
         for kind in Kind::ALL {
             let lags = self.lags.get(&kind).map_or(&[][..], Vec::as_slice);
             writeln!(
@@ -96,7 +97,7 @@ impl fmt::Display for Figures {
                 seconds(lags)
             )?;
         }
-        writeln!(to, "| all events, after their window | | {} |", seconds(&self.undisturbed))?;
+        writeln!(to, "| all events, after their window | | {} |", seconds(&self.all))?;
         writeln!(to, "\n| killed (SIGKILL or abort) | times |\n|---|---|")?;
         for (place, times) in &self.kills {
             writeln!(to, "| {place} | {times} |")?;

@@ -2,8 +2,8 @@
 //! renews, fails to pay and comes back. Each step returns what the store shows and sends, and is noted with the events
 //! that it may cause.
 //!
-//! A month does not pass in a round. Where purchases are verified, the dates of the store would contradict a renewal, a failed
-//! payment or an end, so that these happen only where notifications alone count.
+//! A month does not pass in a round. Where purchases are verified, the dates of the store would contradict a renewal, a
+//! failed payment or an end, so that these happen only where notifications alone count.
 
 use domain::Timestamp;
 use std::collections::BTreeMap;

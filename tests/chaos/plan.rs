@@ -1,5 +1,5 @@
-//! The plan of a round: which fault comes when and where. It is a function of the seed alone, so that a seed repeats it.
-//! When exactly a process is at which statement is the system's affair, so that a repetition may take another course.
+//! The plan of a round: which fault comes when and where. It is a function of the seed alone, so that a seed repeats
+//! it. Which statement a process executes then is up to the system, so that a repetition may take another course.
 
 use std::fmt;
 use std::time::Duration;
@@ -23,10 +23,12 @@ pub enum Kind {
     SlowDisk,
     FullDisk,
     Clock,
+    Upgraded,
+    Restored,
 }
 
 impl Kind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Kill,
         Self::Point,
         Self::Suspended,
@@ -42,6 +44,8 @@ impl Kind {
         Self::SlowDisk,
         Self::FullDisk,
         Self::Clock,
+        Self::Upgraded,
+        Self::Restored,
     ];
 
     const fn name(self) -> &'static str {
@@ -61,14 +65,18 @@ impl Kind {
             Self::SlowDisk => "slow disk",
             Self::FullDisk => "full disk",
             Self::Clock => "clock set forward",
+            Self::Upgraded => "upgraded, process by process",
+            Self::Restored => "backup restored",
         }
     }
 
     /// How often it occurs among [`BLOCK`] faults.
     const fn share(self, of: Database) -> usize {
         match (self, of) {
-            // Planned when a process starts: see `Plan::armed`.
-            (Self::Point, _) | (Self::DatabaseKilled, Database::Sqlite) | (Self::FullDisk, Database::Postgres) => 0,
+            // `Plan::armed` plans the kills at fail points; a backup is restored at the end of a round.
+            (Self::Point | Self::Restored, _)
+            | (Self::DatabaseKilled, Database::Sqlite)
+            | (Self::FullDisk, Database::Postgres) => 0,
             (Self::Kill, _) => 4,
             (Self::Suspended | Self::Broken | Self::DatabaseKilled, _) => 2,
             _ => 1,
@@ -83,7 +91,6 @@ impl Kind {
             Self::Clock => 9000,
             Self::EngineKilled | Self::DatabaseKilled => 4000,
             Self::Kill | Self::Point => 2000,
-            Self::Broken | Self::Hostile | Self::StoreBroken | Self::Analytics => 1,
             _ => 6000,
         }
     }
@@ -227,7 +234,7 @@ impl fmt::Display for Plan {
         for Fault { at, kind, process, time, .. } in &self.faults {
             let of_process = matches!(kind, Kind::Kill | Kind::Suspended);
             let name = if of_process { self.database.processes()[*process] } else { "" };
-            writeln!(to, "{:>7.1} s  {kind:<27} {name:<9} {:>5.1} s", at.as_secs_f64(), time.as_secs_f64())?;
+            writeln!(to, "{:>7.1} s  {kind:<28} {name:<9} {:>5.1} s", at.as_secs_f64(), time.as_secs_f64())?;
         }
         Ok(())
     }

@@ -1,8 +1,14 @@
 //! Planted breaks of the promises, to show that the verdict finds them.
 
 use crate::figures::Figures;
-use crate::site::Planted;
 use crate::{Options, round};
+
+/// What is planted: more fail points, and more variables.
+#[derive(Debug, Clone, Default)]
+pub struct Planted {
+    pub points: String,
+    pub variables: Vec<(String, String)>,
+}
 
 /// A break, by fail points or settings of the program under test.
 #[derive(Debug, Clone, Default)]

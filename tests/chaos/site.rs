@@ -2,8 +2,9 @@
 //! faults of the plan happen to them.
 
 use crate::disk::Injected;
-use crate::endpoints::Endpoints;
-use crate::plan::{Database, Fault, Kind, Plan, place, random};
+use crate::endpoints::{Endpoints, store_reply};
+use crate::plan::{Database, Fault, Kind, Plan, random};
+use crate::planted::Planted;
 use crate::store::Platform;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -14,7 +15,8 @@ use system_tests::clock::Clock;
 use system_tests::http::text;
 use system_tests::postgres::{self, Fsync};
 use system_tests::process::{Backend, Process};
-use system_tests::rvs::{self, Reply, Rvs};
+use system_tests::random::Random;
+use system_tests::rvs::{self, Rvs};
 use system_tests::sns::TOPIC;
 use system_tests::temporal::Memory;
 use system_tests::world::{Setting, World};
@@ -28,8 +30,15 @@ pub const WINDOW: Duration = Duration::from_secs(2);
 const TICK: Duration = Duration::from_millis(20);
 /// How long after an outage of the database or of Temporal a process may end because it found none at its start.
 const AFTER_OUTAGE: Duration = Duration::from_secs(60);
+/// Time between two processes that are replaced.
+const REPLACED_EVERY: Duration = Duration::from_millis(1500);
 /// The status of a process that ended at a fail point.
 const ABORTED: i32 = 6;
+/// The status of a process that SIGTERM ended.
+const TERMINATED: i32 = 15;
+
+/// What makes a build a later one.
+pub const LATER: &str = "run.planted_change=return";
 
 /// A fault that occurred.
 #[derive(Debug, Clone)]
@@ -57,6 +66,8 @@ struct Slot {
     point: Option<&'static str>,
     /// When it is to be started again, while it is down.
     back_at: Option<Instant>,
+    /// Whether it ends because it is replaced by a later build.
+    is_replaced: bool,
 }
 
 /// What ends a fault.
@@ -68,8 +79,13 @@ enum End {
     Engine,
     EngineResume,
     Database,
+    Calm,
     Endpoints,
     Store,
+    /// Ends a process as an operator does; it is started as a later build.
+    Replace {
+        process: usize,
+    },
     /// Ends when it is dropped.
     Disk(#[expect(dead_code, reason = "dropped at the end of the fault")] Injected),
 }
@@ -95,13 +111,8 @@ pub struct Site {
     outage_over: Option<Instant>,
     /// Whether processes are started with fail points of the plan.
     is_armed: bool,
-}
-
-/// A planted break: more fail points, and more variables.
-#[derive(Debug, Clone, Default)]
-pub struct Planted {
-    pub points: String,
-    pub variables: Vec<(String, String)>,
+    /// Whether processes are started as a later build: with a planted change of a workflow.
+    is_later: bool,
 }
 
 impl Site {
@@ -131,7 +142,7 @@ impl Site {
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes, the database and Temporal are killed and suspended");
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
-        let slot = |name: &&'static str| Slot { name, starts: 0, point: None, back_at: None };
+        let slot = |name: &&'static str| Slot { name, starts: 0, point: None, back_at: None, is_replaced: false };
         let mut site = Self {
             slots: plan.database.processes().iter().map(slot).collect(),
             world,
@@ -150,6 +161,7 @@ impl Site {
             is_database_up: true,
             outage_over: None,
             is_armed: false,
+            is_later: false,
         };
         site.fill().await;
         if site.plan.database == Database::Postgres {
@@ -215,8 +227,7 @@ impl Site {
         for (_, end) in std::mem::take(&mut self.ends) {
             self.end(end).await;
         }
-        self.rvs.lock().await.answer_truly();
-        self.endpoints.heal(&self.world);
+        self.calm().await;
         self.restart_all().await;
     }
 
@@ -259,28 +270,47 @@ impl Site {
                 self.ends.push((over, End::Endpoints));
                 true
             }
-            Kind::Broken => self.endpoints.disturb(&self.world, &mut random),
-            Kind::Hostile => self.endpoints.attack(&mut random),
-            Kind::Analytics => self.endpoints.disturb_analytics(&mut random),
+            Kind::Broken | Kind::Hostile | Kind::Analytics | Kind::StoreBroken => {
+                self.disturb(fault.kind, &mut random).await;
+                self.ends.push((over, End::Calm));
+                true
+            }
             Kind::StoreClosed => {
                 self.rvs.lock().await.refuse().await;
                 self.ends.push((over, End::Store));
                 true
             }
-            Kind::StoreBroken => {
-                let rvs = self.rvs.lock().await;
-                for _ in 0..2 + random.below(6) {
-                    rvs.answer_next(1, &store_reply(&mut random));
-                }
-                true
-            }
             Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over),
             Kind::Clock => self.step(fault.time),
-            Kind::Point => false,
+            Kind::Upgraded => self.upgrade(began),
+            Kind::Point | Kind::Restored => false,
         };
         if is_possible {
             self.record.faults.push(Occurred { kind: fault.kind, began, over });
         }
+    }
+
+    /// Scripts errors of what settle talks to.
+    async fn disturb(&mut self, kind: Kind, random: &mut Random) {
+        match kind {
+            Kind::Broken => self.endpoints.disturb(&self.world, random),
+            Kind::Hostile => self.endpoints.attack(random),
+            Kind::Analytics => self.endpoints.disturb_analytics(random),
+            _ => {
+                let rvs = self.rvs.lock().await;
+                for _ in 0..2 + random.below(6) {
+                    rvs.answer_next(1, &store_reply(random));
+                }
+            }
+        }
+    }
+
+    /// Ends all scripted errors.
+    async fn calm(&mut self) {
+        let rvs = self.rvs.lock().await;
+        rvs.answer_truly();
+        rvs.release();
+        self.endpoints.calm(&self.world);
     }
 
     async fn end(&mut self, end: End) {
@@ -303,8 +333,16 @@ impl Site {
                 tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
                 (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
             }
+            End::Calm => self.calm().await,
             End::Endpoints => self.endpoints.accept(&mut self.world).await,
             End::Store => self.rvs.lock().await.accept().await,
+            End::Replace { process } => {
+                let running = &mut self.world.processes()[process];
+                if running.exit_status().is_none() {
+                    running.terminate();
+                    self.slots[process].is_replaced = true;
+                }
+            }
             End::Disk(_) => {}
         }
     }
@@ -330,6 +368,15 @@ impl Site {
         running.freeze();
         let id = running.id();
         self.ends.push((over, End::Resume { process, id }));
+        true
+    }
+
+    /// Replaces all processes by those of a later build, one after the other.
+    fn upgrade(&mut self, began: Instant) -> bool {
+        self.is_later = true;
+        for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
+            self.ends.push((at, End::Replace { process }));
+        }
         true
     }
 
@@ -392,6 +439,10 @@ impl Site {
                 self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
                 slot.back_at = Some(over);
             }
+            // SIGTERM ends one that has just been started.
+            _ if slot.is_replaced && (status.success() || status.signal() == Some(TERMINATED)) => {
+                slot.back_at = Some(now);
+            }
             _ => {
                 let is_explained = status.code().is_some() && (has_outage || was_outage);
                 let name = slot.name;
@@ -415,11 +466,12 @@ impl Site {
         let slot = &mut self.slots[process];
         let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
         slot.starts += 1;
-        slot.back_at = None;
+        (slot.back_at, slot.is_replaced) = (None, false);
         slot.point = armed.as_ref().map(|armed| armed.point);
         let mut points = vec![self.clock.fail_point()];
         points.extend(armed.map(|armed| armed.setting()));
         points.extend((!self.planted.is_empty()).then(|| self.planted.clone()));
+        points.extend(self.is_later.then(|| LATER.to_owned()));
         let points = points.join(";");
         let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let variables: Vec<_> = own.chain([("FAILPOINTS", points.as_str())]).collect();
@@ -431,7 +483,7 @@ impl Site {
     }
 
     /// Kills all processes at once, starts them again, and waits for those that serve HTTP.
-    async fn restart_all(&mut self) {
+    pub async fn restart_all(&mut self) {
         self.world.kill9();
         for process in 0..self.slots.len() {
             let started = self.process(process);
@@ -443,16 +495,4 @@ impl Site {
             }
         }
     }
-}
-
-fn store_reply(random: &mut system_tests::random::Random) -> Reply {
-    let all = [
-        Reply::Status(500),
-        Reply::Status(503),
-        Reply::RetryAfter(1),
-        Reply::Body("<html>".to_owned()),
-        Reply::Late(Duration::from_millis(random.below(3000))),
-        Reply::Hang,
-    ];
-    all[place(random, all.len())].clone()
 }

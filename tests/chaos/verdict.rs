@@ -4,7 +4,9 @@
 use crate::endpoints::KEY;
 use crate::figures::{Figures, Promise};
 use crate::life::Lived;
-use crate::site::{Site, WINDOW};
+use crate::plan::{Database, Kind};
+use crate::restored;
+use crate::site::{Occurred, Site, WINDOW};
 use crate::store::{Accepted, LivedAt, Platform};
 use crate::watch::{Watch, list};
 use domain::CollapseKey;
@@ -16,6 +18,9 @@ use std::time::Duration;
 use system_tests::receiver::Receiver;
 use system_tests::wait;
 use tokio::time::Instant;
+
+/// An event that is later than this was late before a fault came.
+const LATE: Duration = Duration::from_secs(5);
 
 /// What a round is judged by.
 pub struct Evidence {
@@ -48,12 +53,16 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     if let Err(lost) = newest(site, timeout, figures).await {
         broken.push(format!("I5: {lost}"));
     }
+    if site.plan.database == Database::Sqlite && broken.is_empty() {
+        broken.extend(restored::restore(site, &lived, timeout).await.err());
+        figures.occurred(Kind::Restored);
+    }
     broken.extend(requests(site, figures));
     broken.extend(lives(site, &lived, timeout).await);
     broken.extend(analytics(site, timeout).await);
     match watch.finish().await {
         Ok(seen) => {
-            figures.judged(Promise::I2, seen.ended.len());
+            figures.judged(Promise::I2, seen.finals.len());
             broken.extend(seen.broken);
         }
         Err(why) => broken.push(format!("I2: {why}")),
@@ -248,13 +257,26 @@ async fn analytics(site: &Site, timeout: Duration) -> Vec<String> {
 
 /// What is known of the events of one revision.
 struct Way {
-    first: Instant,
+    /// When its last notification was accepted.
     last: Instant,
     arrived: Instant,
 }
 
-/// For each fault: how late what was under way during it arrived. An event is under way from its first notification until
-/// its endpoint has acknowledged it; it is late from the end of its window or, if that is later, from the fault.
+impl Way {
+    /// The end of its window.
+    fn due(&self) -> Instant {
+        self.last + WINDOW
+    }
+
+    /// How late it arrived because of a fault: from the end of its window or, if that is later, from the fault. `None` if
+    /// it was not due then, or was late already because of another one.
+    fn lag(&self, fault: &Occurred) -> Option<Duration> {
+        let is_concerned = self.due() < fault.over && self.due() + LATE > fault.began && self.arrived > fault.began;
+        is_concerned.then(|| self.arrived.saturating_duration_since(fault.began.max(self.due())))
+    }
+}
+
+/// Notes for each fault how late what was due during it arrived.
 fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mut Figures) {
     let arrivals: Vec<_> = site.endpoints.own.iter().map(|one| arrivals(one.receiver(&site.world))).collect();
     let mut ways = BTreeMap::<(&str, i64), Way>::new();
@@ -262,20 +284,14 @@ fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mu
         let Some((key, Some(revision))) = settled.get(&message.message_id) else { continue };
         let arrived = arrivals.iter().filter_map(|of_app| of_app.get(key.as_str())?.range(revision..).next());
         let Some((_, arrived)) = arrived.min_by_key(|(_, at)| **at) else { continue };
-        let new = Way { first: message.at, last: message.at, arrived: *arrived };
-        let way = ways.entry((key, *revision)).or_insert(new);
-        way.first = way.first.min(message.at);
+        let way = ways.entry((key, *revision)).or_insert(Way { last: message.at, arrived: *arrived });
         way.last = way.last.max(message.at);
     }
     // One that arrived before its last message brought nothing new.
     let ways: Vec<Way> = ways.into_values().filter(|way| way.arrived > way.last).collect();
-    for way in &ways {
-        figures.undisturbed(way.arrived.saturating_duration_since(way.last + WINDOW));
-    }
+    ways.iter().for_each(|way| figures.arrived(way.arrived.saturating_duration_since(way.due())));
     for fault in &site.record.faults {
-        let under_way = ways.iter().filter(|way| way.first < fault.over && way.arrived > fault.began);
-        let lag = |way: &Way| way.arrived.saturating_duration_since(fault.began.max(way.last + WINDOW));
-        figures.lagged(fault.kind, under_way.map(lag).collect());
+        figures.lagged(fault.kind, ways.iter().filter_map(|way| way.lag(fault)).collect());
     }
 }
 

@@ -19,7 +19,7 @@ const PAGE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The final status of each delivery that has ended, by its id.
-    pub ended: BTreeMap<String, String>,
+    pub finals: BTreeMap<String, String>,
     /// Number of times that a delivery was observed after its end.
     pub observed: usize,
     pub broken: Vec<String>,
@@ -77,7 +77,7 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
     let seen = &mut *seen;
     for delivery in deliveries {
         let [id, status] = ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
-        match seen.ended.get(id) {
+        match seen.finals.get(id) {
             Some(end) => {
                 seen.observed += 1;
                 if end != status {
@@ -85,7 +85,7 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
                 }
             }
             None if ["pending", "waiting"].contains(&status) => {}
-            None => drop(seen.ended.insert(id.to_owned(), status.to_owned())),
+            None => drop(seen.finals.insert(id.to_owned(), status.to_owned())),
         }
     }
 }

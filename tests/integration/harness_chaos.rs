@@ -34,9 +34,9 @@ fn a_plan_has_every_fault_that_its_database_allows() {
         let plan = Plan::new(seed, TIME, GAP);
         assert_eq!(plan.database, database);
         let kinds: BTreeSet<Kind> = plan.faults.iter().map(|fault| fault.kind).collect();
-        // A kill at a fail point comes with the start of a process.
+        // A kill at a fail point comes with the start of a process, a restored backup at the end.
         let wanted: BTreeSet<Kind> =
-            Kind::ALL.into_iter().filter(|kind| ![without, Kind::Point].contains(kind)).collect();
+            Kind::ALL.into_iter().filter(|kind| ![without, Kind::Point, Kind::Restored].contains(kind)).collect();
         assert_eq!(kinds, wanted);
         // I7 excepts a process suspended for longer than a lease, and a step of the clock of that length.
         let steps = plan.faults.iter().filter(|fault| [Kind::Clock, Kind::Suspended].contains(&fault.kind));

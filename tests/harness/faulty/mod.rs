@@ -125,6 +125,11 @@ impl Faulty {
         self.shared.seen().next.extend(std::iter::repeat_n(fault.clone(), times));
     }
 
+    /// Removes the scripted faults that have not happened.
+    pub fn answer_truly(&self) {
+        self.shared.seen().next.clear();
+    }
+
     /// Every request so far, in the order of arrival.
     #[must_use]
     pub fn requests(&self) -> Vec<Received> {

@@ -232,6 +232,13 @@ impl Receiver {
         self.seen().about = reply.map(|reply| (receipts.to_owned(), reply));
     }
 
+    /// Removes all scripted replies: from now on every request is answered 200.
+    pub fn answer_truly(&self) {
+        let mut seen = self.seen();
+        (seen.first, seen.about, seen.always) = (None, None, None);
+        seen.next.clear();
+    }
+
     pub fn release(&self) {
         self.shared.released.send_modify(|times| *times += 1);
     }

@@ -1,0 +1,73 @@
+//! A quiet installation on SQLite is restored from a backup, which lacks the last change of some purchases. The store sends
+//! these again: they are announced under other ids, and no id gets another body (I4).
+
+use crate::site::Site;
+use crate::store::LivedAt;
+use std::path::PathBuf;
+use std::time::Duration;
+use system_tests::sns::{Message, Rtn};
+use system_tests::wait;
+
+/// Maximum number of purchases that change after the backup.
+const CHANGED: usize = 4;
+
+/// The files of the database: itself, its log, and the index of the log.
+fn files(site: &Site) -> [PathBuf; 3] {
+    ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
+}
+
+/// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again.
+///
+/// # Errors
+/// What does not arrive, or is refused.
+pub async fn restore(site: &mut Site, lived: &[LivedAt], timeout: Duration) -> Result<(), String> {
+    site.world.kill9();
+    let backup = files(site).map(|file| std::fs::read(file).ok());
+    site.restart_all().await;
+    let mut lost = Vec::new();
+    let now = api::clock::now();
+    let receipts = lived.iter().filter(|(platform, _)| *platform == 0).flat_map(|(_, receipts)| receipts.values());
+    for lived in receipts.filter(|lived| lived.is_active(now)).take(CHANGED) {
+        let kind = if lived.shown.renews() { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
+        let rtn = Rtn::new(kind, &lived.shown.receipt_id);
+        lost.push(site.world.sns.notification(&Rtn { app_user_id: lived.shown.app_user_id.clone(), ..rtn }));
+    }
+    settle_all(site, &lost, timeout).await?;
+    site.world.kill9();
+    for (file, content) in files(site).iter().zip(backup) {
+        match content {
+            Some(content) => std::fs::write(file, content).map_err(|error| error.to_string())?,
+            None => drop(std::fs::remove_file(file)),
+        }
+    }
+    let raised = tokio::task::block_in_place(|| site.world.installation.call(&["migrate", "--raise-epoch"]));
+    if !raised.status.success() {
+        return Err(format!("the epoch is not raised: {raised:?}"));
+    }
+    site.restart_all().await;
+    settle_all(site, &lost, timeout).await
+}
+
+/// Sends messages, and waits until each has its outcome and nothing is pending at the endpoint of the first app.
+async fn settle_all(site: &mut Site, messages: &[Message], timeout: Duration) -> Result<(), String> {
+    for message in messages {
+        let answer = site.world.post(message).await?;
+        if answer.status != 200 {
+            return Err(format!("I1: refused after a backup: {answer:?}"));
+        }
+    }
+    for message in messages {
+        wait::within(timeout, &format!("I1: the outcome of {} around a backup", message.id), async || {
+            let answer = site.world.api.try_get(&format!("/v1/notifications/{}", message.id)).await?;
+            if answer.body["notifications"][0]["outcome"].is_string() { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await?;
+    }
+    let id = &site.endpoints.own[0].destination_id;
+    wait::within(timeout, "I5: the deliveries around a backup", async || {
+        let pending = site.world.api.try_get(&format!("/v1/deliveries?status=pending&destination_id={id}")).await?;
+        let first = pending.body["items"].as_array().ok_or_else(|| format!("{pending:?}"))?.first().cloned();
+        first.map_or(Ok(()), |first| Err(first.to_string()))
+    })
+    .await
+}
