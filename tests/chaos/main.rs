@@ -74,7 +74,7 @@ struct Options {
     /// Milliseconds from a fault to the next, on average.
     #[arg(long, default_value_t = 2000)]
     gap: u64,
-    /// Number of customers, each of whom has a subscription after another.
+    /// Number of customers, each with one subscription after another.
     #[arg(long, default_value_t = 16)]
     lives: usize,
     /// Seconds after which what has not come counts as lost.

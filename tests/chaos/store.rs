@@ -48,7 +48,7 @@ pub struct Accepted {
     pub at: Instant,
 }
 
-/// What came of one customer: the index of the platform, and the receipts.
+/// The life of one customer: the index of the platform, and the receipts.
 pub type LivedAt = (usize, BTreeMap<String, Lived>);
 
 struct Shared {

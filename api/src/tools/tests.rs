@@ -64,7 +64,7 @@ fn a_cli_that_an_earlier_release_named_is_accepted() {
 }
 
 #[test]
-fn the_clis_of_released_versions_stay_and_that_of_each_system_is_known() {
+fn released_clis_stay_and_each_system_has_one() {
     // Added with each release that names another version, and never removed within a series.
     const RELEASED: [(&str, &str); 4] = [
         ("1.9.1", "712217694cac9f786a72d4b6c876cd15f3dcf1bf31434d9fed6af25242a327a0"),

@@ -211,7 +211,7 @@ pub mod tests {
     }
 
     #[test]
-    fn only_purchases_of_others_take_a_place_among_those_that_moved_away() {
+    fn only_purchases_of_others_count_as_moved_away() {
         let of = |ids: std::ops::Range<u128>| Transfer {
             announced: ids.map(|id| CollapseKey::new(Uuid::from_u128(id))).collect(),
             ..transfer(TransferCause::Login, None)

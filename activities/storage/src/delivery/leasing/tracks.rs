@@ -154,7 +154,7 @@ const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
 "};
 
 /// What a planted fault runs instead: it ends again what has ended.
-const SUPERSEDE_ENDED: Sql = statement! {"
+const SUPERSEDE_FINAL: Sql = statement! {"
     UPDATE deliveries
     SET status = 'superseded', finished_at = ?, {FREED}
     WHERE collapse_key = ? AND destination_id = ? AND event_type = 'purchase.updated'
@@ -170,7 +170,7 @@ pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
     if fault::is_planted("lease.keep_outdated") {
         return Ok(());
     }
-    sql(if fault::is_planted("lease.supersede_ended") { SUPERSEDE_ENDED } else { SUPERSEDE })
+    sql(if fault::is_planted("lease.supersede_ended") { SUPERSEDE_FINAL } else { SUPERSEDE })
         .bind(write.now()?)
         .bind(lease.key)
         .bind(lease.destination)

@@ -85,7 +85,7 @@ fn what_a_report_replaced_stays_replaced_in_any_snapshot() {
 }
 
 #[test]
-fn what_the_store_showed_as_replaced_stays_so_if_it_shows_another_reason_later() {
+fn a_replaced_purchase_keeps_its_end_reason() {
     let shown = |known: &Purchase, reports: &[Notification], reason, at| {
         read(known, reports, Snapshot { end_reason: Some(reason), ..finished(day(10), day(at)) })
     };

@@ -46,7 +46,7 @@ fn each_answer_has_its_verdict() {
 }
 
 #[test]
-fn a_postponed_recipient_shows_nothing_about_a_server_that_works() {
+fn a_postponed_recipient_is_neutral_of_a_working_server() {
     let signal = |status, accepted: &str, text: &str| {
         let named = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         let headers = vec![named(COMMAND, "RCPT"), named(ACCEPTED, accepted)];
