@@ -93,16 +93,10 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     Ok(AppStatus { found, alarms, health, steps, hour, engine_use })
 }
 
-/// What was used of Temporal in the last day.
+/// What was used of Temporal in the last day: a row for each minute, since actions belong to no app.
 async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
-    let series = [Series::Actions, Series::PurchaseActions, Series::Lag];
-    let totals = edge.store.totals(&series, (edge.clock)().plus_millis(-DAY_MS)).await?;
-    let total = |series| totals.get(&series).copied().unwrap_or_default();
-    Ok(EngineUse {
-        actions: total(Series::Actions),
-        of_purchases: total(Series::PurchaseActions),
-        settlings: total(Series::Lag),
-    })
+    let totals = edge.store.totals(&[Series::Actions], (edge.clock)().plus_millis(-DAY_MS)).await?;
+    Ok(EngineUse { actions: totals.get(&Series::Actions).copied().unwrap_or_default() })
 }
 
 /// What happened in the last hour.

@@ -25,22 +25,15 @@ pub struct Health {
 #[derive(Debug, Clone, Copy)]
 pub struct EngineUse {
     pub actions: i64,
-    /// Those of purchases' runs.
-    pub of_purchases: i64,
-    /// Number of settlings in the same time.
-    pub settlings: i64,
 }
 
 impl EngineUse {
     fn tile(self) -> Tile {
-        // Rounded to a tenth.
-        let tenths = (self.of_purchases * 20 + self.settlings) / (self.settlings * 2).max(1);
-        let each = format!("last 24 hours, {}.{} per settled purchase", tenths / 10, tenths % 10);
         Tile {
             label: "Temporal actions",
             figure: exact(self.actions),
             tone: if self.actions == 0 { "zero" } else { Tone::Idle.as_str() },
-            note: Some(if self.settlings > 0 { each } else { "last 24 hours".to_owned() }),
+            note: Some("last 24 hours".to_owned()),
             moment: None,
             path: None,
         }
