@@ -19,7 +19,7 @@ use axum::extract::State;
 use axum::response::Response;
 use domain::AppId;
 use std::sync::Arc;
-use storage::{Alarm, AlarmFilter, Overview, Page, Role, SERIES, Series};
+use storage::{Alarm, AlarmFilter, Overview, Page, Role, Series};
 use view::{EngineUse, Health, HomePage, Hour, Requests, Steps};
 
 /// Maximum number of alarms that are shown.
@@ -28,6 +28,9 @@ const ALARMS: i64 = 5;
 const BARS: usize = 12;
 /// Maximum number of apps whose platforms are looked for.
 const APPS: i64 = 20;
+/// What the charts of the last hour show.
+const CHARTED: [Series; 6] =
+    [Series::Accepted, Series::Refused, Series::Lag, Series::Delivered, Series::Failed, Series::Latency];
 /// The time over which the actions of Temporal are counted.
 const DAY_MS: i64 = 24 * 3600 * 1000;
 
@@ -102,8 +105,8 @@ async fn engine_use(edge: &Edge) -> Result<EngineUse, Error> {
 /// What happened in the last hour.
 async fn hour(edge: &Edge, found: &Overview, app: Option<AppId>) -> Result<Hour, Error> {
     let ids: Vec<_> = found.destinations.iter().take(BARS).map(|one| one.destination.id).collect();
-    let all = LastHour::of(edge, &SERIES, app, Vec::new()).await?;
-    let each = LastHour::of(edge, &SERIES, app, ids.clone()).await?;
+    let all = LastHour::of(edge, &CHARTED, app, Vec::new()).await?;
+    let each = LastHour::of(edge, &CHARTED, app, ids.clone()).await?;
     let requests = |hour: &LastHour, id| Requests {
         delivered: hour.points(Series::Delivered, id),
         failed: hour.points(Series::Failed, id),
