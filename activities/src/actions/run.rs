@@ -1,4 +1,5 @@
-//! Counts the commands of a run. A replay repeats commands that were counted before, so it counts none.
+//! Counts the commands of a run. A replay repeats commands that were counted before, so it counts none. Upserts of
+//! search attributes show only by their effect after each poll of the run, so several in one poll count once.
 
 use super::{Action, Actions};
 use std::cell::Cell;
