@@ -1,6 +1,7 @@
-//! `lives-load` measures settle's storage beside millions of sleeping purchases: a thousand purchases live through it
-//! as in production, their bodies are removed as after the retention, and their rows are multiplied in SQL under other
-//! ids. It fails if the check finds a violation afterwards, or if a sweep's step that finds nothing takes over 250 ms.
+//! `lives-load` measures settle's storage beside millions of sleeping purchases: a thousand purchases are accepted,
+//! settled and delivered, their bodies are removed as after the retention, and their rows are multiplied in SQL under
+//! other ids. It fails if the check finds a violation afterwards, or if a sweep's step that finds nothing takes over
+//! 250 ms.
 //!
 //! ```sh
 //! cargo build --release --workspace && target/release/lives-load

@@ -51,7 +51,7 @@ pub struct AppStatus {
     health: Health,
     steps: Option<Steps>,
     hour: Hour,
-    /// Only for who sees all apps.
+    /// Only for visitors who see all apps.
     engine_use: Option<EngineUse>,
 }
 
