@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use system_tests::runs;
+use system_tests::rvs::Receipt;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 use temporalio_common::protos::temporal::api::enums::v1::EventType;
@@ -13,6 +14,13 @@ use temporalio_common::protos::temporal::api::history::v1::history_event::Attrib
 const MAX_OF_ONE: usize = 14;
 /// Maximum number of history events for 10 or 100 notifications whose window ends with the first notification's timer.
 const MAX_OF_BURST: usize = 22;
+
+/// Number of actions of a purchase with one notification whose store is queried: signal, timer, local activities, the
+/// query, local activities, search attributes.
+const QUERIED: usize = 6;
+/// Their maximum number: where the first timer fires before the end, a second one, with local activities and search
+/// attributes of its own, waits for the rest of the window; and the query may be attempted again.
+const MAX_QUERIED: usize = 10;
 
 /// Maximum number of purchases that are begun until one was attempted within its task: after an answer that took a
 /// second, as on a machine that stands still, the next attempt is an activity of its own.
@@ -58,6 +66,24 @@ async fn metered(world: &World) -> Result<usize, String> {
         lines.filter(|line| line.contains("workflow=\"purchase\"") && !line.contains("action=\"query\""));
     let number = |line: &str| line.rsplit(' ').next().unwrap_or_default().parse::<usize>();
     of_purchases.map(|line| number(line).map_err(|error| format!("{line}: {error}"))).sum()
+}
+
+/// Whether a workflow task was lost: its commands count again in the next one.
+fn has_lost_tasks(history: &[HistoryEvent]) -> bool {
+    let lost = [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed];
+    lost.into_iter().any(|kind| count(history, kind) > 0)
+}
+
+/// Waits until the process counted the actions of a history, beyond those of before.
+async fn wait_metered(world: &World, before: usize, history: &[HistoryEvent]) {
+    wait::until(SOON, "the actions of the history", async || {
+        let metered = metered(world).await? - before;
+        if metered == actions(history) {
+            return Ok(());
+        }
+        Err(format!("{metered} metered, {} in the history: {:#?}", actions(history), runs::summary(history)))
+    })
+    .await;
 }
 
 /// The number of events, without those of moving the time forward, which only tests do, and of workflow tasks that
@@ -142,19 +168,10 @@ async fn the_meter_counts_the_actions_of_a_purchases_history() {
         // The first attempt at a new destination is an activity, later ones are within the workflow task.
         let notifications = if number % 2 == 0 { 1 } else { 10 };
         let history = burst(&mut world, &format!("metered-{number}"), notifications).await;
-        let lost = [EventType::WorkflowTaskTimedOut, EventType::WorkflowTaskFailed];
-        if lost.into_iter().any(|kind| count(&history, kind) > 0) {
-            // The commands of a lost task count again in the next one.
+        if has_lost_tasks(&history) {
             continue;
         }
-        wait::until(SOON, "the actions of the history", async || {
-            let metered = metered(&world).await? - before;
-            if metered == actions(&history) {
-                return Ok(());
-            }
-            Err(format!("{metered} metered, {} in the history: {:#?}", actions(&history), runs::summary(&history)))
-        })
-        .await;
+        wait_metered(&world, before, &history).await;
         compared.insert((count(&history, EventType::ActivityTaskScheduled) > 0, notifications));
         if compared.len() > 2 {
             break;
@@ -162,5 +179,34 @@ async fn the_meter_counts_the_actions_of_a_purchases_history() {
     }
     assert!(compared.iter().any(|(has_activity, _)| *has_activity), "one with an activity was compared: {compared:?}");
     assert!(compared.iter().any(|(_, notifications)| *notifications == 10), "a burst was compared: {compared:?}");
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_of_the_store_costs_at_least_two_more_actions() {
+    let mut world = World::start(Setting { window_seconds: 1, rvs: true, ..Setting::default() }).await;
+    let mut queried = None;
+    for number in 0..PURCHASES {
+        let before = metered(&world).await.expect("the metrics");
+        let receipt_id = format!("queried-{number}");
+        world.rvs().know(&receipt_id, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+        world.send("SUBSCRIPTION_PURCHASED", &receipt_id).await;
+        world.wait_received(&receipt_id, 1).await;
+        world.wait_asleep(&receipt_id).await;
+        let history = world.temporal.history(&world.workflow(&receipt_id)).await;
+        if has_lost_tasks(&history) {
+            continue;
+        }
+        wait_metered(&world, before, &history).await;
+        // The query is its only activity: the first attempt was within the workflow task.
+        if count(&history, EventType::ActivityTaskScheduled) == 1 {
+            queried = Some(history);
+            break;
+        }
+    }
+    let history = queried.expect("a purchase that was attempted within its task");
+    let billed = actions(&history);
+    println!("one notification, with a query of the store: {billed} actions");
+    assert!((QUERIED..=MAX_QUERIED).contains(&billed), "{billed} actions: {:#?}", runs::summary(&history));
     world.finish().await;
 }
