@@ -121,7 +121,11 @@ async fn the_actions_of_temporal_are_on_the_home_of_all_apps() {
     let text = visitor.get(&service, "/ui/").await.text;
     in_order(&text, &["Temporal actions", ">8,653<", "last 24 hours"]);
     assert!(!text.contains("per settled purchase"), "wakes cost actions, too, and are no settlings: {text}");
-    let points = service.get("/v1/series?what=actions&step=86400").await.body["items"].clone();
+    let now: Timestamp =
+        service.get("/v1/overview").await.body["now"].as_str().expect("a time").parse().expect("a time");
+    let path = format!("/v1/series?what=actions&step=86400&from={}", now.plus_millis(-7 * 86_400_000));
+    let points = service.get(&path).await.body["items"].clone();
+    assert!(points.as_array().is_some_and(|days| days.len() >= 8), "a week and today: {points}");
     let count: i64 = points.as_array().expect("points").iter().filter_map(|point| point["count"].as_i64()).sum();
     assert_eq!(count, 8653, "{points}");
 }
