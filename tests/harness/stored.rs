@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use storage::{Database, JSON_COLUMNS, JsonColumn};
 
-/// What a schema has for people.
+/// Annotations, which limit nothing.
 const ANNOTATIONS: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
 /// The parts of a schema that hold a schema for each name.
 const NAMED: [&str; 3] = ["properties", "$defs", "patternProperties"];

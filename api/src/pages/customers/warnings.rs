@@ -96,7 +96,7 @@ impl Missing<'_> {
         is_failing || pending.is_some_and(|one| one.is_lasting)
     }
 
-    /// How many events; at least so many where not all are counted.
+    /// How many events; a lower bound where not all are counted.
     fn events(&self, pending: Option<&PendingDeliveries>) -> String {
         let pending = pending.and_then(|one| usize::try_from(one.events).ok()).unwrap_or_default();
         let least = if self.is_all && self.failed.is_empty() { "" } else { "at least " };
