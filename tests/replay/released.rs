@@ -142,7 +142,8 @@ pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) 
         "minimum",
         "maximum",
         "additionalProperties",
-        "prefixItems",
+        "minItems",
+        "maxItems",
     ] {
         let (allowed, possible) = (entries(old, limit), entries(new, limit));
         if !allowed.is_empty() && (possible.is_empty() || !possible.is_subset(&allowed)) {
@@ -168,8 +169,21 @@ pub fn compare(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) 
             }
         }
     }
+    compare_items(old, new, place, broken);
+}
+
+/// [`compare`] for the items of a list, and for those of a tuple in their order.
+fn compare_items(old: &Value, new: &Value, place: &str, broken: &mut Vec<String>) {
     if old["items"].is_object() {
         compare(&old["items"], &new["items"], &format!("{place}/*"), broken);
+    }
+    let Some(tuple) = old["prefixItems"].as_array() else { return };
+    let items = new["prefixItems"].as_array().map(Vec::as_slice).unwrap_or_default();
+    if items.len() != tuple.len() {
+        return broken.push(format!("{place}: a tuple had {} items, and has {}", tuple.len(), items.len()));
+    }
+    for (index, (old, new)) in tuple.iter().zip(items).enumerate() {
+        compare(old, new, &format!("{place}/{index}"), broken);
     }
 }
 
@@ -213,6 +227,10 @@ fn a_changed_limit_or_alternative_is_noticed() {
         (&json!({ "oneOf": [one] }), &json!({ "oneOf": [one, nothing] }), "oneOf did not allow"),
         (&json!({ "anyOf": [one, nothing] }), &open, "anyOf did not allow"),
         (&json!({ "allOf": [one, time] }), &json!({ "allOf": [one] }), "allOf had"),
+        (&json!({ "prefixItems": [time, open] }), &json!({ "prefixItems": [open, time] }), "event/0: format was"),
+        (&json!({ "prefixItems": [time, open] }), &json!({ "prefixItems": [time] }), "a tuple had 2 items, and has 1"),
+        (&json!({ "minItems": 2 }), &json!({ "minItems": 1 }), "minItems was"),
+        (&json!({ "maxItems": 2 }), &open, "maxItems was"),
     ] {
         let mut broken = Vec::new();
         compare(old, new, "event", &mut broken);
