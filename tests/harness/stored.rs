@@ -2,7 +2,7 @@
 //! release reads what this version stores, so that an installation can go back to it.
 //!
 //! A version may read values that it does not store yet: then the changelog lists them with the release that stores
-//! them first, and the schemas here lack them.
+//! them first, and the schemas here lack them. It lists the fields that are no longer stored, too.
 
 use super::documents;
 use super::raw::Raw;
@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use storage::{Database, JSON_COLUMNS, JsonColumn};
 
-/// What a schema has for people.
+/// Annotations, which limit nothing.
 const ANNOTATIONS: [&str; 5] = ["$schema", "title", "description", "default", "examples"];
 /// The parts of a schema that hold a schema for each name.
 const NAMED: [&str; 3] = ["properties", "$defs", "patternProperties"];
@@ -59,6 +59,20 @@ pub fn unwritten<'a>(changelog: &'a str, version: &str) -> Vec<&'a str> {
     let lines = changelog.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: written from "));
     let later = lines.filter(|(_, from)| number(from.trim_end_matches('.')) > number(version));
     later.map(|(value, _)| value).collect()
+}
+
+/// The fields that the changelog names as no longer stored: `column/place/field`.
+pub fn unstored(changelog: &str) -> Vec<&str> {
+    let lines = changelog.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: no longer stored"));
+    lines.map(|(field, _)| field).collect()
+}
+
+/// Whether a place in the JSON of a column is that of one of these fields, or within it.
+pub fn is_unstored(place: &str, unstored: &[&str]) -> bool {
+    let (column, path) = place.split_once('/').unwrap_or((place, ""));
+    let mut names =
+        unstored.iter().filter_map(|field| field.strip_prefix(column)?.strip_prefix('/')?.rsplit('/').next());
+    names.any(|name| path.split('/').any(|part| part == name))
 }
 
 /// The parts of a version, for comparisons.

@@ -124,10 +124,19 @@ async fn a_server_that_postpones_everybody_is_a_failing_destination() {
     let mailbox = Mailbox::start(Protection::None);
     let desk = Desk::plain(&mailbox);
     let failure = EndpointSignal::Failure { pause: None };
-    for (line, expected) in [("450 4.7.1 try later", failure), ("452 4.2.2 mailbox full", EndpointSignal::Neutral)] {
+    for (line, expected) in
+        [("450 4.7.1 try later", failure.clone()), ("452 4.2.2 mailbox full", EndpointSignal::Neutral)]
+    {
         (0..2).for_each(|_| mailbox.answer_next("RCPT", line));
         let (event, signal, _) = desk.attempt(1, 0).await;
         assert_eq!((event.verdict, signal), (RETRY, expected), "{line}");
+    }
+    for [of_mailbox, of_server] in [["ops", "cto"], ["cto", "ops"]] {
+        mailbox.answer_next(&format!("RCPT TO:<{of_mailbox}@"), "452 4.2.2 mailbox full");
+        mailbox.answer_next(&format!("RCPT TO:<{of_server}@"), "451 4.7.1 try later");
+        let (event, signal, reply) = desk.attempt(1, 0).await;
+        assert_eq!((event.verdict, &signal), (RETRY, &failure), "{of_mailbox}");
+        assert!(body(&reply).starts_with("4.7.1 try later\n"), "{reply:?}");
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! A mail goes to the recipients that the server accepts, and the answer is that to the mail. It goes to nobody if none
 //! is accepted, or if one may be accepted later and the envelope awaits all: then the answer is that to a recipient, the
-//! first that may be accepted later. The body of the answer names the refused recipients.
+//! first that may be accepted later. An answer about a mailbox comes after the others, for it does not concern the
+//! server. The body of the answer names the refused recipients.
 
 use super::failure::is_tls;
 use lettre::transport::smtp::Error;
@@ -14,7 +15,7 @@ use lettre::transport::smtp::client::{
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use protocols::http::{ACCEPTED, CLOSING, COMMAND, Envelope, Failure, Reply, Security};
+use protocols::http::{ACCEPTED, CLOSING, COMMAND, Envelope, Failure, OF_MAILBOX, Reply, Security};
 use rustls::pki_types::CertificateDer;
 use secrecy::ExposeSecret as _;
 use std::error::Error as _;
@@ -154,7 +155,8 @@ async fn transfer(connection: &mut AsyncSmtpConnection, envelope: &Envelope, mes
     // A single recipient is the one that the answer is about.
     let named = refused.iter().filter(|_| envelope.to.len() > 1);
     let names: String = named.map(|(address, code, text)| format!("\nnot to {address}: {code} {text}")).collect();
-    let later = refused.iter().position(|(_, code, _)| *code < 500);
+    let postponed = refused.iter().enumerate().filter(|(_, (_, code, _))| *code < 500);
+    let later = postponed.min_by_key(|(_, (_, _, text))| text.starts_with(OF_MAILBOX)).map(|(index, _)| index);
     if refused.len() == envelope.to.len() || (envelope.awaits_all && later.is_some()) {
         let accepted = envelope.to.len().saturating_sub(refused.len()).to_string();
         let (_, code, text) = refused.swap_remove(later.unwrap_or(0));

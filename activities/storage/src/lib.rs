@@ -54,7 +54,7 @@ pub use db::secrets::{hex, key_id};
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::startup::{create_tables, migrate, planned};
 pub use db::store::Store;
-pub use delivery::class::AttemptClass;
+pub use delivery::class::{AttemptClass, Repair};
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;
 pub use delivery::lanes::{

@@ -4,7 +4,7 @@ use super::sending::{RETRY, Sent, finish};
 use super::world::{LEASE_MS, World, story};
 use domain::TransitionKind;
 use domain::time::duration;
-use storage::{AttemptClass, DeliveryFilter, LaneState, LeaseResult, Mode, Page, Verdict};
+use storage::{AttemptClass, DeliveryFilter, EndpointSignal, LaneState, LeaseResult, Mode, Page, Repair, Verdict};
 
 /// Delivers until nothing is pending, and returns the types and revisions of what was sent.
 async fn drain(world: &World, receipt: &str, to: domain::DestinationId) -> Vec<(String, i64)> {
@@ -79,14 +79,21 @@ story! {
         assert_eq!((shown.destination_id, shown.events, shown.failing), (hook.id, 2, 1));
         assert_eq!(Some(shown.next_due_at), head.next_due_at, "the event behind it is not sent before");
         let error = Some("the endpoint answered 500".to_owned());
-        assert_eq!((shown.error, shown.is_lasting), (error, false));
-        world.pass(60_001);
-        let again = world.attempt(key, hook.id, "b").await;
-        let mut end = finish(&again, RETRY);
-        (end.result.events[0].class, end.result.events[0].error) = (AttemptClass::Refused, Some("no".to_owned()));
-        world.end(end).await;
-        let refused = pending().await;
-        assert_eq!((refused.error.as_deref(), refused.is_lasting), (Some("no"), true));
+        assert_eq!((shown.error, shown.repair), (error, None));
+        for (class, expected) in [
+            (AttemptClass::Refused, Some(Repair::AtDestination)),
+            (AttemptClass::ForbiddenAddress, Some(Repair::InSettle)),
+            (AttemptClass::Dns, None),
+        ] {
+            world.pass(60_001);
+            let again = world.attempt(key, hook.id, class.as_str()).await;
+            let mut end = finish(&again, RETRY);
+            end.result.endpoint_signal = EndpointSignal::Neutral;
+            (end.result.events[0].class, end.result.events[0].error) = (class, Some("no".to_owned()));
+            world.end(end).await;
+            let shown = pending().await;
+            assert_eq!((shown.error.as_deref(), shown.repair), (Some("no"), expected), "{class:?}");
+        }
         assert_eq!(world.store.pending_deliveries(vec![world.key("not bought")]).await.unwrap(), []);
     }
 }

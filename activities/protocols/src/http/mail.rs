@@ -11,6 +11,8 @@ pub const COMMAND: &str = "smtp-command";
 pub const ACCEPTED: &str = "smtp-accepted";
 /// The status of a server that closes the connection, in answer to any command (RFC 5321, section 3.8).
 pub const CLOSING: u16 = 421;
+/// The beginning of the enhanced status codes of a mailbox, such as a full one (RFC 3463, section 3.3).
+pub const OF_MAILBOX: &str = "4.2.";
 
 /// How the connection to an SMTP server is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod mail;
 mod rules;
 
 pub use failure::Failure;
-pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, Security};
+pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, OF_MAILBOX, Security};
 pub use rules::{check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost};
 
 use domain::AppId;

@@ -12,8 +12,9 @@ use domain::catalogue::Price;
 use domain::device::Device;
 use domain::{Notification, Purchase};
 use schemars::{JsonSchema, schema_for};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Result, Value, from_str};
+use serde_json::{Result, Value, from_str, json, to_value};
 use std::collections::BTreeMap;
 
 /// A column that holds JSON.
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 pub struct JsonColumn {
     pub table: &'static str,
     pub column: &'static str,
-    parse: fn(&str) -> Result<()>,
+    parse: fn(&str) -> Result<Value>,
     schema: fn() -> Value,
 }
 
@@ -59,6 +60,14 @@ impl JsonColumn {
     /// # Errors
     /// Why the column's type cannot read it.
     pub fn check(&self, stored: &str) -> Result<()> {
+        self.read_back(stored).map(drop)
+    }
+
+    /// Reads a stored text, and returns what this version would store of it.
+    ///
+    /// # Errors
+    /// Why the column's type cannot read it.
+    pub fn read_back(&self, stored: &str) -> Result<Value> {
         (self.parse)(stored)
     }
 
@@ -68,7 +77,7 @@ impl JsonColumn {
     }
 }
 
-const fn of<T: DeserializeOwned + JsonSchema>(table: &'static str, column: &'static str) -> JsonColumn {
+const fn of<T: DeserializeOwned + Serialize + JsonSchema>(table: &'static str, column: &'static str) -> JsonColumn {
     JsonColumn { table, column, parse: parse::<T>, schema: schema::<T> }
 }
 
@@ -76,11 +85,11 @@ fn schema<T: JsonSchema>() -> Value {
     schema_for!(T).to_value()
 }
 
-fn parse<T: DeserializeOwned>(stored: &str) -> Result<()> {
-    from_str::<T>(stored).map(drop)
+fn parse<T: DeserializeOwned + Serialize>(stored: &str) -> Result<Value> {
+    to_value(from_str::<T>(stored)?)
 }
 
 /// A settled one is `{}`, and never read.
-fn parse_notification(stored: &str) -> Result<()> {
-    if stored == "{}" { Ok(()) } else { parse::<Notification>(stored) }
+fn parse_notification(stored: &str) -> Result<Value> {
+    if stored == "{}" { Ok(json!({})) } else { parse::<Notification>(stored) }
 }

@@ -60,25 +60,33 @@ stored! {
     }
 }
 
+/// Where a person can repair what makes a pending delivery fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// At the destination, by the team that runs it.
+    AtDestination,
+    /// In the settings of the destination or of settle, by whoever runs settle.
+    InSettle,
+}
+
 impl AttemptClass {
-    /// Whether the same request would fail again, until a person changes the destination, its settings or the event. A
-    /// destination that is unreachable or busy is no such case.
-    pub const fn is_lasting(self) -> bool {
+    /// Where to repair what would make the same request fail again. `None` where waiting can help, as for a destination
+    /// that is unreachable or busy, and for the classes that end a delivery.
+    pub const fn repair(self) -> Option<Repair> {
         match self {
-            Self::Redirect
-            | Self::Gone
-            | Self::InvalidApiKey
+            Self::Redirect | Self::Gone | Self::Refused => Some(Repair::AtDestination),
+            Self::InvalidApiKey
             | Self::Misdirected
-            | Self::Defect
-            | Self::Refused
             | Self::Forbidden
-            | Self::TooLarge
             | Self::InvalidUrl
             | Self::ForbiddenAddress
-            | Self::InvalidSettings
+            | Self::InvalidSettings => Some(Repair::InSettle),
+            // Each of the first four ends the delivery; a large request with several events is sent in halves.
+            Self::Defect
             | Self::TooLate
-            | Self::NoKey => true,
-            Self::Success
+            | Self::NoKey
+            | Self::TooLarge
+            | Self::Success
             | Self::ClientError
             | Self::ServerError
             | Self::UnexpectedStatus
@@ -94,7 +102,7 @@ impl AttemptClass {
             | Self::Tls
             | Self::Timeout
             | Self::Reset
-            | Self::Late => false,
+            | Self::Late => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::delivery::class::AttemptClass;
+use crate::delivery::class::{AttemptClass, Repair};
 use crate::delivery::health;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
@@ -24,8 +24,8 @@ pub struct PendingDeliveries {
     pub next_due_at: Timestamp,
     /// Why the last attempt at the first delivery of a track failed, or why none was made.
     pub error: Option<String>,
-    /// Whether repeating that attempt cannot succeed; see [`AttemptClass::is_lasting`].
-    pub is_lasting: bool,
+    /// Where to repair what would make that attempt fail again; see [`AttemptClass::repair`].
+    pub repair: Option<Repair>,
 }
 
 row! {
@@ -108,7 +108,7 @@ impl PendingRow {
     fn with(self, heads: &[&HeadRow], health: &Health) -> Option<PendingDeliveries> {
         let next_due_at = heads.iter().map(|head| health.due_at(head.next_due_at, head.tried_at)).min()?;
         let failed = heads.iter().filter(|head| head.last_error.is_some());
-        let shown = failed.max_by_key(|head| (head.is_lasting(), head.tried_at, head.seq));
+        let shown = failed.max_by_key(|head| (head.repair().is_some(), head.tried_at, head.seq));
         Some(PendingDeliveries {
             destination_id: self.destination_id,
             events: self.events,
@@ -116,13 +116,13 @@ impl PendingRow {
             since: self.since,
             next_due_at: health.paused_until.map_or(next_due_at, |until| next_due_at.max(until)),
             error: shown.and_then(|head| head.last_error.clone()),
-            is_lasting: shown.is_some_and(|head| head.is_lasting()),
+            repair: shown.and_then(|head| head.repair()),
         })
     }
 }
 
 impl HeadRow {
-    fn is_lasting(&self) -> bool {
-        self.class.is_some_and(AttemptClass::is_lasting)
+    fn repair(&self) -> Option<Repair> {
+        self.class.and_then(AttemptClass::repair)
     }
 }

@@ -51,7 +51,7 @@ pub fn keys(transfers: &[Transfer]) -> Vec<CollapseKey> {
     keys
 }
 
-/// At most so many purchases in these transfers that the customer does not have now, those of the latest transfer in
+/// At most `at_most` purchases in these transfers that the customer does not have now, those of the latest transfer in
 /// front; and whether that is all of them.
 pub fn away(transfers: &[Transfer], is_own: impl Fn(&CollapseKey) -> bool, at_most: usize) -> (Vec<CollapseKey>, bool) {
     let mut keys = keys(transfers);

@@ -7,7 +7,7 @@ use crate::pages::visit::Visit;
 use domain::Timestamp;
 use domain::health::{ALARM_AFTER, State};
 use std::collections::BTreeSet;
-use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries};
+use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries, Repair};
 
 /// What to know before all else.
 pub struct Warning {
@@ -63,11 +63,11 @@ impl Missing<'_> {
         let events = self.events(pending);
         let mut sentences =
             vec![format!("{} does not have {events} of this customer, since {since}{why}", destination.name)];
-        let stands = match (destination.enabled, destination.state) {
-            (false, _) => Some("It is disabled: an operator must enable it"),
-            _ if self.needs_its_team(destination, pending, now) => Some("The team that runs it must act"),
-            (true, State::Healthy) => Some("It is healthy now"),
-            (true, _) => None,
+        let stands = match self.repair(destination, pending, now) {
+            _ if !destination.enabled => Some("It is disabled: an operator must enable it"),
+            Some(Repair::InSettle) => Some("An operator must check the settings"),
+            Some(Repair::AtDestination) => Some("The team that runs it must act"),
+            None => (destination.state == State::Healthy).then_some("It is healthy now"),
         };
         sentences.extend(stands.map(str::to_owned));
         if let Some(pending) = pending.filter(|_| destination.enabled) {
@@ -86,17 +86,18 @@ impl Missing<'_> {
         Some(format!("{}.", sentences.join(". ")))
     }
 
-    /// Whether waiting does not help: the destination has failed for a while, or it would refuse the event again.
-    fn needs_its_team(&self, destination: &Destination, pending: Option<&PendingDeliveries>, now: Timestamp) -> bool {
+    /// Who must act because waiting does not help: the same attempt would fail again, or the destination has failed for
+    /// a while.
+    fn repair(&self, destination: &Destination, pending: Option<&PendingDeliveries>, now: Timestamp) -> Option<Repair> {
         let is_failing = match destination.state {
             State::Healthy => false,
             State::Failing => !self.failed.is_empty() || now.since(destination.since) >= ALARM_AFTER,
             State::Open | State::Disabled => true,
         };
-        is_failing || pending.is_some_and(|one| one.is_lasting)
+        pending.and_then(|one| one.repair).or(is_failing.then_some(Repair::AtDestination))
     }
 
-    /// How many events; at least so many where not all are counted.
+    /// How many events; a lower bound where not all are counted.
     fn events(&self, pending: Option<&PendingDeliveries>) -> String {
         let pending = pending.and_then(|one| usize::try_from(one.events).ok()).unwrap_or_default();
         let least = if self.is_all && self.failed.is_empty() { "" } else { "at least " };
@@ -112,7 +113,9 @@ mod tests {
     use super::Missing;
     use domain::health::State;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
-    use storage::{DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries, fixtures};
+    use storage::{
+        DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries, Repair, fixtures,
+    };
     use uuid::Uuid;
 
     fn at(second: i64) -> Timestamp {
@@ -132,7 +135,7 @@ mod tests {
             since: at(1),
             next_due_at: at(60),
             error: (failing > 0).then(|| "the endpoint answered 500".to_owned()),
-            is_lasting: false,
+            repair: None,
         }
     }
 
@@ -210,7 +213,7 @@ mod tests {
         let first = text(&since(State::Failing, 299), &one);
         let end = format!("the endpoint answered 500. settle retries by itself; next attempt at {}.", at(60));
         assert!(first.ends_with(&end), "{first}");
-        let lasting = PendingDeliveries { is_lasting: true, ..pending(1, 1) };
+        let lasting = PendingDeliveries { repair: Some(Repair::AtDestination), ..pending(1, 1) };
         for (destination, pending) in [
             (since(State::Failing, 300), &one),
             (since(State::Open, 1), &one),
@@ -222,5 +225,15 @@ mod tests {
         }
         let healthy = text(&since(State::Healthy, 1), &one);
         assert!(healthy.contains("It is healthy now. settle retries by itself") && !healthy.contains(act), "{healthy}");
+    }
+
+    #[test]
+    fn a_wrong_setting_is_for_an_operator_and_not_for_the_team_of_the_destination() {
+        let wrong = PendingDeliveries { repair: Some(Repair::InSettle), ..pending(1, 1) };
+        for state in [State::Healthy, State::Failing, State::Open] {
+            let text = sentence(&backend(state), Some(&wrong)).unwrap();
+            let is_for_operator = text.contains(". An operator must check the settings. settle retries");
+            assert!(is_for_operator && !text.contains("team") && !text.contains("healthy"), "{text}");
+        }
     }
 }

@@ -11,7 +11,7 @@
 use super::Config;
 use crate::destinations::Exchange;
 use crate::destinations::schedule::Step;
-use crate::http::{ACCEPTED, CLOSING, COMMAND, Reply};
+use crate::http::{ACCEPTED, CLOSING, COMMAND, OF_MAILBOX, Reply};
 use domain::time::duration;
 use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult, Verdict};
 
@@ -19,8 +19,6 @@ use storage::{Attempt, AttemptClass, DeliveryResult, EndpointSignal, EventResult
 const RECIPIENT: &str = "RCPT";
 /// The commands whose refusal concerns this mail alone.
 const OF_MAIL: [&str; 2] = [RECIPIENT, "DATA"];
-/// The beginning of the enhanced status codes of a mailbox, such as a full one (RFC 3463, section 3.3).
-const OF_MAILBOX: &str = "4.2.";
 /// The server wants a login, or refused it.
 const LOGIN: [u16; 4] = [530, 534, 535, 538];
 
