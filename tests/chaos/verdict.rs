@@ -53,13 +53,6 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     if let Err(lost) = newest(site, timeout, figures).await {
         broken.push(format!("I5: {lost}"));
     }
-    if site.plan.database == Database::Sqlite && broken.is_empty() {
-        broken.extend(restored::restore(site, &lived, timeout).await.err());
-        figures.occurred(Kind::Restored);
-    }
-    broken.extend(requests(site, figures));
-    broken.extend(lives(site, &lived, timeout).await);
-    broken.extend(analytics(site, timeout).await);
     match watch.finish().await {
         Ok(seen) => {
             figures.judged(Promise::I2, seen.finals.len());
@@ -67,6 +60,13 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         }
         Err(why) => broken.push(format!("I2: {why}")),
     }
+    if site.plan.database == Database::Sqlite && broken.is_empty() {
+        broken.extend(restored::restore(site, &lived, timeout).await.err());
+        figures.occurred(Kind::Restored);
+    }
+    broken.extend(requests(site, figures));
+    broken.extend(lives(site, &lived, timeout).await);
+    broken.extend(analytics(site, timeout).await);
     let connections = site.endpoints.forbidden.connections();
     if connections > 0 {
         broken.push(format!("I6: {connections} connections to a forbidden address"));
