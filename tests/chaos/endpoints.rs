@@ -39,6 +39,8 @@ pub struct Endpoints {
     /// By the index of the app.
     pub own: Vec<Endpoint>,
     pub forbidden: Faulty,
+    /// The id of its destination.
+    pub forbidden_id: String,
     pub hostile: Faulty,
     pub analytics: Amplitude,
     /// The destination id of the integration with Amplitude.
@@ -56,6 +58,7 @@ impl Endpoints {
         Self {
             own: Vec::new(),
             forbidden: Faulty::at((FORBIDDEN, 0).into()),
+            forbidden_id: String::new(),
             hostile: Faulty::start(),
             analytics,
             analytics_id: String::new(),
@@ -95,6 +98,7 @@ impl Endpoints {
             let database = world.installation.stored_in();
             tokio::task::block_in_place(|| Raw::of(&database).run(&statement));
             world.let_be_pending(&id, "no attempt may leave for its address");
+            self.forbidden_id = id;
         } else {
             let receiver = Receiver::start().await;
             let (id, added) = add(world, webhook("own", &receiver.url())).await;

@@ -234,9 +234,7 @@ impl Site {
     /// Keeps the processes running.
     pub async fn tick(&mut self) {
         let now = Instant::now();
-        let (due, later) = std::mem::take(&mut self.ends).into_iter().partition(|(at, _)| *at <= now);
-        self.ends = later;
-        let due: Vec<(Instant, End)> = due;
+        let due: Vec<(Instant, End)> = self.ends.extract_if(.., |(at, _)| *at <= now).collect();
         for (_, end) in due {
             self.end(end).await;
         }

@@ -50,16 +50,11 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         Err(lost) => broken.push(lost),
     }
     watch.enable(&site.endpoints.ids).await;
-    if let Err(lost) = newest(site, timeout, figures).await {
+    // Where something is broken, much is lost, and one cause is enough.
+    let rest = |broken: &[String]| if broken.is_empty() { timeout } else { Duration::ZERO };
+    if let Err(lost) = newest(site, rest(&broken), figures).await {
         broken.push(format!("I5: {lost}"));
     }
-    if site.plan.database == Database::Sqlite && broken.is_empty() {
-        broken.extend(restored::restore(site, &lived, timeout).await.err());
-        figures.occurred(Kind::Restored);
-    }
-    broken.extend(requests(site, figures));
-    broken.extend(lives(site, &lived, timeout).await);
-    broken.extend(analytics(site, timeout).await);
     match watch.finish().await {
         Ok(seen) => {
             figures.judged(Promise::I2, seen.finals.len());
@@ -67,13 +62,19 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         }
         Err(why) => broken.push(format!("I2: {why}")),
     }
+    if site.plan.database == Database::Sqlite && broken.is_empty() {
+        broken.extend(restored::restore(site, &lived, timeout).await.err());
+        figures.occurred(Kind::Restored);
+    }
+    broken.extend(requests(site, figures));
+    broken.extend(lives(site, &lived, rest(&broken)).await);
+    broken.extend(analytics(site, rest(&broken)).await);
     let connections = site.endpoints.forbidden.connections();
     if connections > 0 {
         broken.push(format!("I6: {connections} connections to a forbidden address"));
     }
     // Also when something is broken: the world is then checked.
-    let timeout = if broken.is_empty() { timeout } else { Duration::ZERO };
-    let last = site.world.verdict(timeout).await;
+    let last = site.world.verdict(rest(&broken)).await;
     // A broken promise usually leaves something pending.
     broken.extend(last.err().filter(|_| broken.is_empty()));
     broken
@@ -171,6 +172,7 @@ async fn lives(site: &Site, lived: &[LivedAt], timeout: Duration) -> Vec<String>
     for (place, receipts) in lived {
         let platform = &site.platforms[*place];
         for (receipt_id, lived) in receipts {
+            let timeout = if broken.is_empty() { timeout } else { Duration::ZERO };
             broken.extend(life(site, platform, receipt_id, lived, timeout).await.err());
         }
     }
