@@ -100,6 +100,28 @@ async fn a_200_that_is_not_of_settle_is_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_succeeds_once_the_files_can_be_read_again() {
+    for name in ["device", "queue"] {
+        let (gate, folder) = (taking().await, Folder::new("readable"));
+        gate.answer(LOGIN, [ok(logged_in()), ok(logged_in())]);
+        let start = || App::start(&gate.url(), "pk_test", folder.path());
+        start().kill();
+        // Nobody reads a link to itself, not even root.
+        let (file, aside) = (folder.path().join(name), folder.path().join("aside"));
+        std::fs::rename(&file, &aside).expect("a file aside");
+        std::os::unix::fs::symlink(&file, &file).expect("a link in its place");
+        let mut app = start();
+        app.run("flush");
+        assert_eq!(app.run("login anna")["status"], 0, "{name}");
+        std::fs::rename(&aside, &file).expect("the file is back");
+        for _ in 0..2 {
+            assert_eq!(app.run("login anna"), logged_in(), "{name}: nothing waits that could be refused");
+        }
+        assert!(reports(&gate).is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_happened_before_a_login_is_reported_before_it() {
     let (gate, folder) = (taking().await, Folder::new("logins"));
     gate.answer(LOGIN, [ok(logged_in())]);

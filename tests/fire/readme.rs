@@ -1,4 +1,5 @@
-//! The examples of the client's README are compiled, in Java and Kotlin, against what they use of Android.
+//! The examples of the client's README are compiled, in Java and Kotlin, against what they use of Android, and the app
+//! in the first one is started.
 
 use super::app::classes;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ const ANDROID: [(&str, &str); 6] = [
             public static final String ACTIVITY_SERVICE = \"activity\";
             public void onCreate() {}
             public java.io.File getNoBackupFilesDir() { return null; }
-            public Object getSystemService(String name) { return null; }
+            public Object getSystemService(String name) { return new ActivityManager(); }
             public android.content.pm.ApplicationInfo getApplicationInfo() { return null; }
         }",
     ),
@@ -37,6 +38,13 @@ const ANDROID: [(&str, &str); 6] = [
 const IMPORTS: &str =
     "import android.app.*; import android.os.Build; import android.os.Process; import android.util.Log;
     import java.io.File; import java.util.*; import settle.SettleClient;";
+/// An app in which Android returns no list of processes.
+const MAIN: &str = "class Main {
+    public static void main(String[] none) {
+        new RadioApplication().onCreate();
+        if (RadioApplication.settle != null) { throw new AssertionError(\"a client in an unknown process\"); }
+    }
+}";
 const COROUTINES: &str = "import settle.SettleClient
     object Dispatchers { val IO = Any() }
     suspend fun <T> withContext(context: Any, block: suspend () -> T): T { check(context != block); return block() }";
@@ -75,12 +83,16 @@ fn the_java_of_the_readme_compiles() {
         })
         .collect();
     files.push(write(folder.path(), "RadioApplication.java", &format!("{IMPORTS} {start}")));
+    files.push(write(folder.path(), "Main.java", MAIN));
     files.push(write(folder.path(), "Use.java", &format!("{IMPORTS} {use_of} {report} }} }}")));
     compile(
         Command::new("javac").args(["--release", "8", "-Xlint:-options", "-encoding", "UTF-8"]),
         folder.path(),
         &files,
     );
+    let all = format!("{}:{}", classes().display(), folder.path().join("out").display());
+    let ran = Command::new("java").args(["-cp", &all, "Main"]).output().expect("java");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use crate::clock;
 use anyhow::{Context, bail};
 use secrecy::SecretString;
-use std::fs::{DirBuilder, OpenOptions, Permissions};
-use std::io::Write;
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -81,10 +81,16 @@ pub fn foreign_owner(directory: &Path) -> anyhow::Result<Option<u32>> {
 
 /// The user of this process, from a file that it creates in a directory and removes.
 fn process_user(directory: &Path) -> std::io::Result<u32> {
-    let probe = directory.join(".writable");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).open(&probe)?;
+    let probe = directory.join(format!(".writable-{}", clock::random_uuid()));
+    let file = create(&probe)?;
     std::fs::remove_file(&probe)?;
     Ok(file.metadata()?.uid())
+}
+
+/// Creates a file, readable by its owner only. It fails if there is one, or a link: if root runs this, the owner of the
+/// directory could name any file by a link.
+fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)
 }
 
 /// The admin token of this directory.
@@ -109,7 +115,7 @@ fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
             bail!("{} is empty: delete it, and settle creates it again", path.display())
         }
         Ok(text) => Ok(text.trim_end().into()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
             let text = storage::hex(&clock::random_bytes::<N>());
             write(path, format!("{text}\n").as_bytes())?;
             Ok(text.into())
@@ -122,12 +128,42 @@ fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
 pub fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
     let failed = || format!("cannot write {}", path.display());
     let partial = path.with_extension("partial");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&partial).with_context(failed)?;
     // The file of an earlier, interrupted write may be open to others.
-    file.set_permissions(Permissions::from_mode(0o600)).with_context(failed)?;
+    match std::fs::remove_file(&partial) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error).with_context(failed),
+        _ => {}
+    }
+    let mut file = create(&partial).with_context(failed)?;
     file.write_all(content).and_then(|()| file.sync_all()).with_context(failed)?;
     std::fs::rename(&partial, path).with_context(failed)?;
     let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+    File::open(directory).and_then(|directory| directory.sync_all()).with_context(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{create, directory, write};
+    use std::io::ErrorKind;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn planted_links_lead_nowhere() {
+        let folder = std::env::temp_dir().join(format!("settle-links-{}", crate::clock::random_uuid()));
+        let (data, other) = (folder.join("data"), folder.join("other"));
+        std::fs::create_dir_all(&data).expect("a directory");
+        std::fs::write(&other, "text").expect("a file");
+        let links = ["key.partial", ".writable"].map(|name| data.join(name));
+        for link in &links {
+            symlink(&other, link).expect("a link");
+            assert_eq!(create(link).map_err(|error| error.kind()).err(), Some(ErrorKind::AlreadyExists));
+        }
+        directory(&data).expect("a directory that can be written");
+        write(&data.join("key"), b"secret").expect("a file");
+        let found = |name| std::fs::read_to_string(folder.join(name)).expect("a file");
+        let texts = ["other", "data/key", "data/.writable"].map(found);
+        let names = std::fs::read_dir(&data).expect("a directory").count();
+        std::fs::remove_dir_all(&folder).expect("it is removed");
+        assert_eq!(texts, ["text", "secret", "text"]);
+        assert_eq!(names, 2, "the probe and the partial file are gone");
+    }
 }

@@ -3,7 +3,7 @@
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use futures::future::join_all;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
 use system_tests::wait;
@@ -119,6 +119,23 @@ async fn root_leaves_the_lock_to_the_owner_of_the_file() {
     let _ = chown(&path, Some(12345), Some(12345));
     drop(Store::open(config).await.unwrap());
     assert_eq!(lock.metadata().unwrap().uid(), path.metadata().unwrap().uid());
+}
+
+#[tokio::test]
+async fn root_gives_no_file_away_to_which_the_lock_is_a_link() {
+    let folder = Folder::new("storage");
+    let path = folder.path().join("settle.db");
+    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    drop(Store::open(config.clone()).await.unwrap());
+    let (lock, other) = (folder.path().join("settle.db.lock"), folder.path().join("other"));
+    std::fs::write(&other, "").unwrap();
+    let owner = other.metadata().unwrap().uid();
+    std::fs::remove_file(&lock).unwrap();
+    symlink(&other, &lock).unwrap();
+    // Only root can do this, and only root could give the other file away.
+    let _ = chown(&path, Some(12345), Some(12345));
+    drop(Store::open(config).await);
+    assert_eq!(other.metadata().unwrap().uid(), owner);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -18,6 +18,7 @@ use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,12 +130,20 @@ fn lock(database: &Path) -> Result<File, Error> {
     name.push(".lock");
     let path = PathBuf::from(name);
     let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
-    let file =
-        OpenOptions::new().create(true).truncate(false).write(true).mode(OWNER_ONLY).open(&path).map_err(cannot)?;
-    // SQLite gives its own files to the owner of the database when root runs it. Nobody else may give files away.
-    if let Ok(found) = database.metadata() {
-        let _ = fchown(&file, Some(found.uid()), Some(found.gid()));
-    }
+    let file = match OpenOptions::new().create_new(true).write(true).mode(OWNER_ONLY).open(&path) {
+        Ok(file) => {
+            // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files
+            // away. An existing lock stays as it is: it may be a link of that owner to a file of root.
+            if let Ok(found) = database.metadata() {
+                let _ = fchown(&file, Some(found.uid()), Some(found.gid()));
+            }
+            file
+        }
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            OpenOptions::new().write(true).open(&path).map_err(cannot)?
+        }
+        Err(error) => return Err(cannot(error)),
+    };
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(database.to_owned())),

@@ -551,6 +551,9 @@ public final class SettleClient implements Closeable {
             int envelope = bytes(report(Collections.<Entry>emptyList())).length;
             batch = queue.batch(maxEvents, MAX_BODY_BYTES - envelope);
             if (batch.isEmpty()) {
+                // What failed before was reading the files: no request is to come that could succeed.
+                failures = 0;
+                refusal = null;
                 return false;
             }
             body = report(batch);
