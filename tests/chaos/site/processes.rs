@@ -1,0 +1,132 @@
+//! The processes of an installation: how they are killed, suspended and replaced, and how they are started again.
+
+use super::{End, Occurred, Site};
+use crate::plan::Kind;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+use system_tests::process::Process;
+use tokio::time::Instant;
+
+/// How long after an outage of the database or of Temporal a process may end because it found none at its start.
+const AFTER_OUTAGE: Duration = Duration::from_secs(60);
+/// Time between two processes that are replaced.
+const REPLACED_EVERY: Duration = Duration::from_millis(1500);
+/// The status of a process that ended at a fail point.
+const ABORTED: i32 = 6;
+/// The status of a process that SIGTERM ended.
+const TERMINATED: i32 = 15;
+
+/// What makes a build a later one.
+const LATER: &str = "run.planted_change=return";
+
+impl Site {
+    pub(super) fn kill(&mut self, process: usize, back_at: Instant) -> bool {
+        let (slot, running) = (&mut self.slots[process], &mut self.world.processes()[process]);
+        if slot.back_at.is_some() || running.exit_status().is_some() {
+            return false;
+        }
+        running.kill9();
+        slot.back_at = Some(back_at);
+        *self.record.kills.entry(format!("{} at any time", slot.name)).or_default() += 1;
+        true
+    }
+
+    pub(super) fn suspend(&mut self, process: usize, over: Instant) -> bool {
+        let running = &mut self.world.processes()[process];
+        let is_suspended =
+            self.ends.iter().any(|(_, end)| matches!(end, End::Resume { id, .. } if *id == running.id()));
+        if running.exit_status().is_some() || is_suspended {
+            return false;
+        }
+        running.freeze();
+        let id = running.id();
+        self.ends.push((over, End::Resume { process, id }));
+        true
+    }
+
+    /// Replaces all processes by those of a later build, one after the other.
+    pub(super) fn upgrade(&mut self, began: Instant) -> bool {
+        self.is_later = true;
+        for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
+            self.ends.push((at, End::Replace { process }));
+        }
+        true
+    }
+
+    /// Starts a process that is down and due, and finds out why another one is down.
+    pub(super) fn supervise(&mut self, process: usize) {
+        let now = Instant::now();
+        let Some(status) = self.world.processes()[process].exit_status() else { return };
+        if let Some(back_at) = self.slots[process].back_at {
+            if back_at <= now {
+                self.start_one(process);
+            }
+            return;
+        }
+        let slot = &mut self.slots[process];
+        let has_outage = !self.is_engine_up || !self.is_database_up;
+        let was_outage = self.outage_over.is_some_and(|over| now.duration_since(over) < AFTER_OUTAGE);
+        match slot.point.take() {
+            Some(point) if status.signal() == Some(ABORTED) => {
+                *self.record.kills.entry(format!("{} at {point}", slot.name)).or_default() += 1;
+                let over = now + Duration::from_millis(300);
+                self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
+                slot.back_at = Some(over);
+            }
+            // SIGTERM ends one that has just been started.
+            _ if slot.is_replaced && (status.success() || status.signal() == Some(TERMINATED)) => {
+                slot.back_at = Some(now);
+            }
+            _ => {
+                let is_explained = status.code().is_some() && (has_outage || was_outage);
+                let name = slot.name;
+                slot.back_at = Some(now + Duration::from_secs(1));
+                if !is_explained {
+                    let log = self.world.processes()[process].log();
+                    let end: Vec<&str> = log.lines().rev().take(12).collect();
+                    let end: Vec<&str> = end.into_iter().rev().collect();
+                    self.record.findings.push(format!("{name} ended by itself with {status}:\n{}", end.join("\n")));
+                }
+            }
+        }
+    }
+
+    fn start_one(&mut self, process: usize) {
+        let started = self.process(process);
+        self.world.processes()[process] = started;
+    }
+
+    fn process(&mut self, process: usize) -> Process {
+        let slot = &mut self.slots[process];
+        let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
+        slot.starts += 1;
+        (slot.back_at, slot.is_replaced) = (None, false);
+        slot.point = armed.as_ref().map(|armed| armed.point);
+        let mut points = vec![self.clock.fail_point()];
+        points.extend(armed.map(|armed| armed.setting()));
+        points.extend((!self.planted.is_empty()).then(|| self.planted.clone()));
+        points.extend(self.is_later.then(|| LATER.to_owned()));
+        let points = points.join(";");
+        let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let variables: Vec<_> = own.chain([("FAILPOINTS", points.as_str())]).collect();
+        let installation = &self.world.installation;
+        match slot.name {
+            "serve-b" => installation.serve_at(self.second.clone(), &variables),
+            name => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
+        }
+    }
+
+    /// Kills all processes at once, starts them again, and waits for those that serve HTTP.
+    pub async fn restart_all(&mut self) {
+        self.world.kill9();
+        for process in 0..self.slots.len() {
+            let started = self.process(process);
+            self.world.join(started);
+        }
+        for process in 0..self.slots.len() {
+            if !self.slots[process].name.starts_with("worker") {
+                self.world.processes()[process].wait_connected().await;
+            }
+        }
+    }
+}
