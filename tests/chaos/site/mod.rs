@@ -80,6 +80,14 @@ enum End {
     Disk(#[expect(dead_code, reason = "dropped at the end of the fault")] Injected),
 }
 
+/// An end that comes at its time.
+struct Queued {
+    at: Instant,
+    /// The kind of the fault that it ends.
+    kind: Kind,
+    end: End,
+}
+
 pub struct Site {
     pub world: World,
     pub rvs: Arc<Mutex<Rvs>>,
@@ -95,7 +103,7 @@ pub struct Site {
     /// The addresses of the second `serve`.
     second: [String; 2],
     slots: Vec<Slot>,
-    ends: Vec<(Instant, End)>,
+    ends: Vec<Queued>,
     is_engine_up: bool,
     is_database_up: bool,
     outage_over: Option<Instant>,
@@ -214,8 +222,8 @@ impl Site {
     /// Ends every fault, and starts all processes without fail points.
     pub async fn heal(&mut self) {
         self.is_armed = false;
-        for (_, end) in std::mem::take(&mut self.ends) {
-            self.end(end).await;
+        for queued in std::mem::take(&mut self.ends) {
+            self.end(queued.end).await;
         }
         self.calm().await;
         self.restart_all().await;
@@ -224,9 +232,9 @@ impl Site {
     /// Keeps the processes running.
     pub async fn tick(&mut self) {
         let now = Instant::now();
-        let due: Vec<(Instant, End)> = self.ends.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, end) in due {
-            self.end(end).await;
+        let due: Vec<Queued> = self.ends.extract_if(.., |queued| queued.at <= now).collect();
+        for queued in due {
+            self.end(queued.end).await;
         }
         for process in 0..self.slots.len() {
             self.supervise(process);
@@ -237,35 +245,36 @@ impl Site {
         let (began, mut random) = (Instant::now(), random(fault.seed, 3));
         let over = began + fault.time;
         let is_possible = match fault.kind {
+            kind if self.is_under_way(kind) => false,
             Kind::Kill => self.kill(fault.process, over),
             Kind::Suspended => self.suspend(fault.process, over),
             Kind::EngineKilled | Kind::EngineSuspended if !self.is_engine_up => false,
             Kind::EngineKilled => {
                 self.is_engine_up = false;
                 self.world.temporal.kill9();
-                self.ends.push((over, End::Engine));
+                self.queue(over, fault.kind, End::Engine);
                 true
             }
             Kind::EngineSuspended => {
                 self.is_engine_up = false;
                 self.world.temporal.freeze();
-                self.ends.push((over, End::EngineResume));
+                self.queue(over, fault.kind, End::EngineResume);
                 true
             }
             Kind::DatabaseKilled => self.kill_database(over),
             Kind::Closed => {
                 self.endpoints.refuse(&mut self.world).await;
-                self.ends.push((over, End::Endpoints));
+                self.queue(over, fault.kind, End::Endpoints);
                 true
             }
             Kind::Broken | Kind::Hostile | Kind::Analytics | Kind::StoreBroken => {
                 self.disturb(fault.kind, &mut random).await;
-                self.ends.push((over, End::Calm));
+                self.queue(over, fault.kind, End::Calm);
                 true
             }
             Kind::StoreClosed => {
                 self.rvs.lock().await.refuse().await;
-                self.ends.push((over, End::Store));
+                self.queue(over, fault.kind, End::Store);
                 true
             }
             Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over),
@@ -276,6 +285,18 @@ impl Site {
         if is_possible {
             self.record.faults.push(Occurred { kind: fault.kind, began, over });
         }
+    }
+
+    /// Whether a fault of this kind has not ended yet, so that another one would begin what is there and be ended with
+    /// it. Several processes may be suspended; a process has one tracer.
+    fn is_under_way(&self, kind: Kind) -> bool {
+        let of_disk = [Kind::SlowDisk, Kind::FullDisk];
+        let is_alike = |other: Kind| other == kind || (of_disk.contains(&other) && of_disk.contains(&kind));
+        kind != Kind::Suspended && self.ends.iter().any(|queued| is_alike(queued.kind))
+    }
+
+    fn queue(&mut self, at: Instant, kind: Kind, end: End) {
+        self.ends.push(Queued { at, kind, end });
     }
 
     /// Scripts errors of what settle talks to.
@@ -341,7 +362,7 @@ impl Site {
         }
         postgres::crash(Fsync::On).expect("a PostgreSQL of the tests");
         self.is_database_up = false;
-        self.ends.push((over, End::Database));
+        self.queue(over, Kind::DatabaseKilled, End::Database);
         true
     }
 
@@ -356,7 +377,7 @@ impl Site {
             _ => Injected::full(&processes, &file),
         };
         let Some(injected) = injected else { return false };
-        self.ends.push((over, End::Disk(injected)));
+        self.queue(over, kind, End::Disk(injected));
         true
     }
 

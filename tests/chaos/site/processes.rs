@@ -34,13 +34,13 @@ impl Site {
     pub(super) fn suspend(&mut self, process: usize, over: Instant) -> bool {
         let running = &mut self.world.processes()[process];
         let is_suspended =
-            self.ends.iter().any(|(_, end)| matches!(end, End::Resume { id, .. } if *id == running.id()));
+            self.ends.iter().any(|queued| matches!(queued.end, End::Resume { id, .. } if id == running.id()));
         if running.exit_status().is_some() || is_suspended {
             return false;
         }
         running.freeze();
         let id = running.id();
-        self.ends.push((over, End::Resume { process, id }));
+        self.queue(over, Kind::Suspended, End::Resume { process, id });
         true
     }
 
@@ -48,7 +48,7 @@ impl Site {
     pub(super) fn upgrade(&mut self, began: Instant) -> bool {
         self.is_later = true;
         for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
-            self.ends.push((at, End::Replace { process }));
+            self.queue(at, Kind::Upgraded, End::Replace { process });
         }
         true
     }
