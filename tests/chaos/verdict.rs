@@ -75,6 +75,8 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     }
     // Also when something is broken: the world is then checked.
     let last = site.world.verdict(rest(&broken)).await;
+    // Nothing has started them again since the end of the load.
+    broken.extend(site.exits());
     // A broken promise usually leaves something pending.
     broken.extend(last.err().filter(|_| broken.is_empty()));
     broken

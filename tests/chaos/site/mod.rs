@@ -52,6 +52,9 @@ pub struct Record {
 struct Slot {
     name: &'static str,
     starts: usize,
+    started_at: Instant,
+    /// Whether the database or Temporal was away while it started, so that it may end with an error.
+    is_excused: bool,
     /// The fail point at which it aborts.
     point: Option<&'static str>,
     /// When it is to be started again, while it is down.
@@ -140,7 +143,16 @@ impl Site {
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes, the database and Temporal are killed and suspended");
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
-        let slot = |name: &&'static str| Slot { name, starts: 0, point: None, back_at: None, is_replaced: false };
+        let started_at = Instant::now();
+        let slot = |name: &&'static str| Slot {
+            name,
+            starts: 0,
+            started_at,
+            is_excused: false,
+            point: None,
+            back_at: None,
+            is_replaced: false,
+        };
         let mut site = Self {
             slots: plan.database.processes().iter().map(slot).collect(),
             world,

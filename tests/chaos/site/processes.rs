@@ -3,18 +3,31 @@
 use super::{End, Occurred, Site};
 use crate::plan::Kind;
 use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
 use std::time::Duration;
 use system_tests::process::Process;
 use tokio::time::Instant;
 
-/// How long after an outage of the database or of Temporal a process may end because it found none at its start.
-const AFTER_OUTAGE: Duration = Duration::from_secs(60);
+/// How long after an outage of the database or of Temporal a start may fail because of it.
+const RECOVERING: Duration = Duration::from_secs(5);
+/// How long a start takes at most, on a busy machine: what is away meanwhile may end the process.
+const STARTING: Duration = Duration::from_secs(10);
+/// How long a process tries before it ends because of what was away when it started.
+const TRYING: Duration = Duration::from_secs(60);
+/// How long after an outage a process that SIGTERM ends may report an error because of it.
+const STOPPING: Duration = Duration::from_secs(40);
 /// Time between two processes that are replaced.
 const REPLACED_EVERY: Duration = Duration::from_millis(1500);
 /// The status of a process that ended at a fail point.
 const ABORTED: i32 = 6;
 /// The status of a process that SIGTERM ended.
 const TERMINATED: i32 = 15;
+/// The exit code of a process that a panic ended.
+const PANICKED: i32 = 101;
+/// What the log has if a process aborted by itself, and not at a fail point.
+const CRASHED: [&str; 3] = ["panicked at", "overflowed its stack", "memory allocation of"];
+/// Number of lines of a log in a finding.
+const LINES: usize = 12;
 
 /// What makes a build a later one.
 const LATER: &str = "run.planted_change=return";
@@ -53,21 +66,28 @@ impl Site {
         true
     }
 
+    /// Whether the database or Temporal is away, or was so up to this time ago.
+    fn has_outage(&self, ago: Duration) -> bool {
+        !self.is_engine_up || !self.is_database_up || self.outage_over.is_some_and(|over| over.elapsed() < ago)
+    }
+
     /// Starts a process that is down and due, and finds out why another one is down.
     pub(super) fn supervise(&mut self, process: usize) {
         let now = Instant::now();
-        let Some(status) = self.world.processes()[process].exit_status() else { return };
-        if let Some(back_at) = self.slots[process].back_at {
+        let (is_away, was_away) = (self.has_outage(RECOVERING), self.has_outage(STOPPING));
+        let slot = &mut self.slots[process];
+        slot.is_excused |= is_away && slot.started_at.elapsed() < STARTING;
+        let running = &mut self.world.processes()[process];
+        let Some(status) = running.exit_status() else { return };
+        if let Some(back_at) = slot.back_at {
             if back_at <= now {
                 self.start_one(process);
             }
             return;
         }
-        let slot = &mut self.slots[process];
-        let has_outage = !self.is_engine_up || !self.is_database_up;
-        let was_outage = self.outage_over.is_some_and(|over| now.duration_since(over) < AFTER_OUTAGE);
+        let log = running.log();
         match slot.point.take() {
-            Some(point) if status.signal() == Some(ABORTED) => {
+            Some(point) if status.signal() == Some(ABORTED) && !CRASHED.iter().any(|what| log.contains(what)) => {
                 *self.record.kills.entry(format!("{} at {point}", slot.name)).or_default() += 1;
                 let over = now + Duration::from_millis(300);
                 self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
@@ -78,17 +98,20 @@ impl Site {
                 slot.back_at = Some(now);
             }
             _ => {
-                let is_explained = status.code().is_some() && (has_outage || was_outage);
-                let name = slot.name;
-                slot.back_at = Some(now + Duration::from_secs(1));
-                if !is_explained {
-                    let log = self.world.processes()[process].log();
-                    let end: Vec<&str> = log.lines().rev().take(12).collect();
-                    let end: Vec<&str> = end.into_iter().rev().collect();
-                    self.record.findings.push(format!("{name} ended by itself with {status}:\n{}", end.join("\n")));
+                let is_by_start = slot.is_excused && slot.started_at.elapsed() < TRYING;
+                let is_error = status.code().is_some_and(|code| code != PANICKED);
+                if !(is_error && (is_by_start || (slot.is_replaced && was_away))) {
+                    self.record.findings.push(exit_of(slot.name, status, &log));
                 }
+                slot.back_at = Some(now + Duration::from_secs(1));
             }
         }
+    }
+
+    /// The processes that do not run.
+    pub fn exits(&mut self) -> Vec<String> {
+        let all = self.world.processes().iter_mut().zip(&self.slots);
+        all.filter_map(|(one, slot)| Some(exit_of(slot.name, one.exit_status()?, &one.log()))).collect()
     }
 
     fn start_one(&mut self, process: usize) {
@@ -100,7 +123,8 @@ impl Site {
         let slot = &mut self.slots[process];
         let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
         slot.starts += 1;
-        (slot.back_at, slot.is_replaced) = (None, false);
+        (slot.back_at, slot.is_replaced, slot.is_excused) = (None, false, false);
+        slot.started_at = Instant::now();
         slot.point = armed.as_ref().map(|armed| armed.point);
         let mut points = vec![self.clock.fail_point()];
         points.extend(armed.map(|armed| armed.setting()));
@@ -129,4 +153,10 @@ impl Site {
             }
         }
     }
+}
+
+/// The finding about a process that ended, with the end of its log.
+fn exit_of(name: &str, status: ExitStatus, log: &str) -> String {
+    let lines: Vec<&str> = log.lines().collect();
+    format!("{name} ended by itself with {status}:\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n"))
 }
