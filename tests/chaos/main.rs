@@ -102,7 +102,7 @@ async fn main() -> ExitCode {
         print!("{}", options.plan_of(first));
         return ExitCode::SUCCESS;
     }
-    if let Err(missing) = prerequisites() {
+    if let Err(missing) = prerequisites().await {
         eprintln!("{missing}");
         return ExitCode::FAILURE;
     }
@@ -116,7 +116,7 @@ async fn main() -> ExitCode {
 }
 
 /// Checks that the program under test has its fail points, and says what is missing besides.
-fn prerequisites() -> Result<(), String> {
+async fn prerequisites() -> Result<(), String> {
     let program = process::program();
     let bytes = std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     // The name of a fail point that nothing else mentions.
@@ -125,8 +125,8 @@ fn prerequisites() -> Result<(), String> {
         let build = "cargo test --release --workspace --no-run --bins";
         return Err(format!("{} has no fail points: build it with `{build}`", program.display()));
     }
-    if !disk::is_possible() {
-        println!("strace is missing: no disk is slow or full");
+    if !disk::is_possible().await {
+        println!("strace is missing or may not trace: no disk is slow or full");
     }
     Ok(())
 }

@@ -289,7 +289,7 @@ impl Site {
                 self.queue(over, fault.kind, End::Store);
                 true
             }
-            Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over),
+            Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over).await,
             Kind::Clock => self.step(fault.time),
             Kind::Upgraded => self.upgrade(began),
             Kind::Point | Kind::Restored => false,
@@ -378,15 +378,15 @@ impl Site {
         true
     }
 
-    fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
+    async fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
         let processes = match self.plan.database {
             Database::Sqlite => vec![self.world.serve().id()],
             Database::Postgres => postgres::processes(Fsync::On).unwrap_or_default(),
         };
         let file = std::path::PathBuf::from(self.world.installation.database());
         let injected = match kind {
-            Kind::SlowDisk => Injected::slow(&processes),
-            _ => Injected::full(&processes, &file),
+            Kind::SlowDisk => Injected::slow(&processes).await,
+            _ => Injected::full(&processes, &file).await,
         };
         let Some(injected) = injected else { return false };
         self.queue(over, kind, End::Disk(injected));
