@@ -110,8 +110,10 @@ async fn outcomes(site: &Site, accepted: &[Accepted], timeout: Duration) -> Resu
         }
         let key = CollapseKey::of(message.platform_id, &message.receipt_id).to_string();
         let own = all.iter().find(|one| one["collapse_key"] == *key);
-        let revision = own.and_then(|one| one["revision"].as_i64());
-        settled.insert(message.message_id.clone(), (key, revision));
+        let (Some(own), true) = (own, all.iter().all(|one| one["outcome"].is_string())) else {
+            return Err(format!("I1: {message:?} has no outcome: {all:?}"));
+        };
+        settled.insert(message.message_id.clone(), (key, own["revision"].as_i64()));
     }
     Ok(settled)
 }
