@@ -57,7 +57,9 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     }
     match watch.finish().await {
         Ok(seen) => {
-            figures.judged(Promise::I2, seen.finals.len());
+            figures.judged(Promise::I2, seen.watched());
+            let is_idle = seen.watched() == 0;
+            broken.extend(is_idle.then(|| "no delivery was observed twice since its end".to_owned()));
             broken.extend(seen.broken);
         }
         Err(why) => broken.push(format!("I2: {why}")),

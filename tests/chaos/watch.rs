@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +19,17 @@ const PAGE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The final status of each delivery that has ended, by its id.
-    pub finals: BTreeMap<String, String>,
-    /// Number of times that a delivery was observed after its end.
-    pub observed: usize,
+    finals: BTreeMap<String, String>,
+    /// The deliveries that were observed again after their end.
+    again: BTreeSet<String>,
     pub broken: Vec<String>,
+}
+
+impl Seen {
+    /// Number of deliveries that were observed at least twice since their end.
+    pub fn watched(&self) -> usize {
+        self.again.len()
+    }
 }
 
 pub struct Watch {
@@ -79,7 +86,7 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
         let [id, status] = ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
         match seen.finals.get(id) {
             Some(end) => {
-                seen.observed += 1;
+                seen.again.insert(id.to_owned());
                 if end != status {
                     seen.broken.push(format!("I2: a delivery ended as {end} and then became {status}: {delivery}"));
                 }
