@@ -88,6 +88,8 @@ struct Queued {
     at: Instant,
     /// The kind of the fault that it ends.
     kind: Kind,
+    /// Its index in [`Record::faults`].
+    fault: usize,
     end: End,
 }
 
@@ -235,7 +237,7 @@ impl Site {
     pub async fn heal(&mut self) {
         self.is_armed = false;
         for queued in std::mem::take(&mut self.ends) {
-            self.end(queued.end).await;
+            self.end(queued).await;
         }
         self.calm().await;
         self.restart_all().await;
@@ -246,7 +248,7 @@ impl Site {
         let now = Instant::now();
         let due: Vec<Queued> = self.ends.extract_if(.., |queued| queued.at <= now).collect();
         for queued in due {
-            self.end(queued.end).await;
+            self.end(queued).await;
         }
         for process in 0..self.slots.len() {
             self.supervise(process);
@@ -308,7 +310,8 @@ impl Site {
     }
 
     fn queue(&mut self, at: Instant, kind: Kind, end: End) {
-        self.ends.push(Queued { at, kind, end });
+        // The fault that begins now is recorded next.
+        self.ends.push(Queued { at, kind, fault: self.record.faults.len(), end });
     }
 
     /// Scripts errors of what settle talks to.
@@ -334,7 +337,15 @@ impl Site {
         self.endpoints.calm(&self.world);
     }
 
-    async fn end(&mut self, end: End) {
+    /// Ends a fault, and notes when it was over: what takes seconds, such as a recovery, delays the ends after it.
+    async fn end(&mut self, Queued { fault, end, .. }: Queued) {
+        self.conclude(end).await;
+        if let Some(fault) = self.record.faults.get_mut(fault) {
+            fault.over = Instant::now();
+        }
+    }
+
+    async fn conclude(&mut self, end: End) {
         match end {
             End::Resume { process, id } => {
                 let process = &mut self.world.processes()[process];

@@ -3,9 +3,10 @@
 use super::{End, Occurred, Site};
 use crate::plan::Kind;
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 use system_tests::process::Process;
+use system_tests::wait;
 use tokio::time::Instant;
 
 /// How long after an outage of the database or of Temporal a start may fail because of it.
@@ -53,6 +54,12 @@ impl Site {
         }
         running.freeze();
         let id = running.id();
+        // In time also while a recovery of the database or of Temporal delays all that is queued: I7 excepts a process
+        // that is suspended longer.
+        tokio::spawn(async move {
+            wait::pass(over.saturating_duration_since(Instant::now())).await;
+            drop(Command::new("kill").args(["-s", "CONT", &id.to_string()]).stderr(Stdio::null()).status());
+        });
         self.queue(over, Kind::Suspended, End::Resume { process, id });
         true
     }
