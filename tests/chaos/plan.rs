@@ -155,6 +155,8 @@ impl Armed {
     }
 }
 
+/// Shortest time that a fault lasts, in milliseconds: less may be over before anything happens.
+const SHORTEST_MS: u64 = 500;
 /// Time from a step of the clock to the next one, at least.
 const STEPS_APART: Duration = Duration::from_secs(30);
 
@@ -202,7 +204,7 @@ impl Plan {
             }
             let kind = deck.swap_remove(place(&mut random, deck.len()));
             let process = place(&mut random, database.processes().len());
-            let time = Duration::from_millis(random.below(kind.longest_ms()));
+            let time = Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
             let fault = Fault { at, kind, process, time, seed: random.below(u64::MAX) };
             if kind == Kind::Clock {
                 if last_step.is_some_and(|last| at < last + STEPS_APART) {

@@ -18,11 +18,11 @@ fn files(site: &Site) -> [PathBuf; 3] {
 }
 
 /// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Each change
-/// is noted in `lived`.
+/// is noted in `lived`. Returns how many there are.
 ///
 /// # Errors
 /// What does not arrive, or is refused.
-pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) -> Result<(), String> {
+pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) -> Result<usize, String> {
     wait_quiet(site, timeout).await?;
     site.world.kill9();
     let backup = files(site).map(|file| std::fs::read(file).ok());
@@ -51,7 +51,8 @@ pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) 
         return Err(format!("the epoch is not raised: {raised:?}"));
     }
     site.restart_all().await;
-    settle_all(site, &lost, timeout).await
+    settle_all(site, &lost, timeout).await?;
+    Ok(lost.len())
 }
 
 /// Sends messages, and waits until each has its outcome and is delivered.

@@ -65,8 +65,11 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         Err(why) => broken.push(format!("I2: {why}")),
     }
     if site.plan.database == Database::Sqlite && broken.is_empty() {
-        broken.extend(restored::restore(site, &mut lived, timeout).await.err());
-        figures.occurred(Kind::Restored);
+        match restored::restore(site, &mut lived, timeout).await {
+            Ok(0) => {}
+            Ok(_) => figures.occurred(Kind::Restored),
+            Err(why) => broken.push(why),
+        }
     }
     broken.extend(requests(site, figures));
     broken.extend(lives(site, &lived, &accepted, rest(&broken)).await);

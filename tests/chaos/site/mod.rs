@@ -72,7 +72,8 @@ enum End {
     Engine,
     EngineResume,
     Database,
-    Calm,
+    /// Ends the scripted errors of this kind.
+    Calm(Kind),
     Endpoints,
     Store,
     /// Ends a process as an operator does; it is started as a later build.
@@ -239,7 +240,6 @@ impl Site {
         for queued in std::mem::take(&mut self.ends) {
             self.end(queued).await;
         }
-        self.calm().await;
         self.restart_all().await;
     }
 
@@ -283,7 +283,7 @@ impl Site {
             }
             Kind::Broken | Kind::Hostile | Kind::Analytics | Kind::StoreBroken => {
                 self.disturb(fault.kind, &mut random).await;
-                self.queue(over, fault.kind, End::Calm);
+                self.queue(over, fault.kind, End::Calm(fault.kind));
                 true
             }
             Kind::StoreClosed => {
@@ -329,12 +329,21 @@ impl Site {
         }
     }
 
-    /// Ends all scripted errors.
-    async fn calm(&mut self) {
-        let rvs = self.rvs.lock().await;
-        rvs.answer_truly();
-        rvs.release();
-        self.endpoints.calm(&self.world);
+    /// Ends the scripted errors of a kind.
+    async fn calm(&mut self, kind: Kind) {
+        match kind {
+            Kind::Broken => self.endpoints.calm(&self.world),
+            Kind::Hostile => self.endpoints.hostile.answer_truly(),
+            Kind::Analytics => {
+                self.endpoints.analytics.answer_truly();
+                self.endpoints.analytics.release();
+            }
+            _ => {
+                let rvs = self.rvs.lock().await;
+                rvs.answer_truly();
+                rvs.release();
+            }
+        }
     }
 
     /// Ends a fault, and notes when it was over: what takes seconds, such as a recovery, delays the ends after it.
@@ -365,7 +374,7 @@ impl Site {
                 tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
                 (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
             }
-            End::Calm => self.calm().await,
+            End::Calm(kind) => self.calm(kind).await,
             End::Endpoints => self.endpoints.accept(&mut self.world).await,
             End::Store => self.rvs.lock().await.accept().await,
             End::Replace { process } => {

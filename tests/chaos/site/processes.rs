@@ -64,9 +64,11 @@ impl Site {
         true
     }
 
-    /// Replaces all processes by those of a later build, one after the other.
+    /// Replaces all processes by those of a later build, one after the other, once in a round.
     pub(super) fn upgrade(&mut self, began: Instant) -> bool {
-        self.is_later = true;
+        if std::mem::replace(&mut self.is_later, true) {
+            return false;
+        }
         for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
             self.queue(at, Kind::Upgraded, End::Replace { process });
         }
