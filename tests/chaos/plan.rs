@@ -112,6 +112,11 @@ pub enum Database {
 }
 
 impl Database {
+    /// That of a seed: PostgreSQL for an even one, SQLite for an odd one.
+    pub fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Self::Postgres } else { Self::Sqlite }
+    }
+
     /// The names of the processes; the first one has the URL of the API.
     pub const fn processes(self) -> &'static [&'static str] {
         match self {
@@ -187,9 +192,9 @@ pub fn random(seed: u64, purpose: u64) -> Random {
 }
 
 impl Plan {
-    /// The plan of a seed: an even one is of PostgreSQL, an odd one of SQLite. About one fault comes every `gap`.
+    /// The plan of a seed. About one fault comes every `gap`.
     pub fn new(seed: u64, time: Duration, gap: Duration) -> Self {
-        let database = if seed.is_multiple_of(2) { Database::Postgres } else { Database::Sqlite };
+        let database = Database::of(seed);
         let mut random = random(seed, 1);
         let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
         let mut last_step: Option<Duration> = None;
@@ -217,8 +222,9 @@ impl Plan {
         Self { seed, database, faults }
     }
 
-    /// The fail point of a process at its `start`th start, if it has one.
-    pub fn armed(&self, process: usize, start: usize) -> Option<Armed> {
+    /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
+    /// passes it, else a random one.
+    pub fn armed(&self, process: usize, start: usize, wanted: Option<&'static str>) -> Option<Armed> {
         let number = u64::try_from(process * 1000 + start).unwrap_or(0);
         let mut random = random(self.seed, 2 + number);
         let is_armed = random.percent(ARMED);
@@ -227,11 +233,13 @@ impl Plan {
             name if name.starts_with("serve") => ACCEPTING.to_vec(),
             _ => WORKING.to_vec(),
         };
-        let point = points[place(&mut random, points.len())];
+        let any = points[place(&mut random, points.len())];
+        let wanted = wanted.filter(|wanted| points.contains(wanted));
+        let point = wanted.unwrap_or(any);
         // What is rare in a round is not to be passed.
         let is_rare = ["drain.before_hand_back", "supervise.after_probe"].contains(&point);
         let passes = random.below(if is_rare { 1 } else { PASSES });
-        is_armed.then_some(Armed { point, passes })
+        (is_armed || wanted.is_some()).then_some(Armed { point, passes })
     }
 }
 

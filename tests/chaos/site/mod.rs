@@ -105,7 +105,7 @@ pub struct Site {
     /// How far the clock was set forward.
     ahead: Duration,
     variables: Vec<(String, String)>,
-    planted: String,
+    planted: Planted,
     /// The addresses of the second `serve`.
     second: [String; 2],
     slots: Vec<Slot>,
@@ -167,7 +167,7 @@ impl Site {
             clock,
             ahead: Duration::ZERO,
             variables,
-            planted: planted.points.clone(),
+            planted: planted.clone(),
             second,
             ends: Vec::new(),
             is_engine_up: true,

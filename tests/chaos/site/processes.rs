@@ -130,14 +130,15 @@ impl Site {
 
     fn process(&mut self, process: usize) -> Process {
         let slot = &mut self.slots[process];
-        let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
+        let armed = if self.is_armed { self.plan.armed(process, slot.starts, self.planted.armed) } else { None };
         slot.starts += 1;
         (slot.back_at, slot.is_replaced, slot.is_excused) = (None, false, false);
         slot.started_at = Instant::now();
         slot.point = armed.as_ref().map(|armed| armed.point);
         let mut points = vec![self.clock.fail_point()];
         points.extend(armed.map(|armed| armed.setting()));
-        points.extend((!self.planted.is_empty()).then(|| self.planted.clone()));
+        let planted = &self.planted.points;
+        points.extend((!planted.is_empty()).then(|| planted.clone()));
         points.extend(self.is_later.then(|| LATER.to_owned()));
         let points = points.join(";");
         let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
