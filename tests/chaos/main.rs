@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use system_tests::process;
+use system_tests::{postgres, process};
 use tokio::time::Instant;
 use verdict::{Evidence, judge};
 use watch::Watch;
@@ -124,6 +124,9 @@ async fn prerequisites() -> Result<(), String> {
     if !bytes.windows(point.len()).any(|window| window == point) {
         let build = "cargo test --release --workspace --no-run --bins";
         return Err(format!("{} has no fail points: build it with `{build}`", program.display()));
+    }
+    if postgres::configured().is_some() {
+        return Err("SETTLE_TEST_POSTGRES names a server that may not be killed: unset it".to_owned());
     }
     if !disk::is_possible().await {
         println!("strace is missing or may not trace: no disk is slow or full");

@@ -115,6 +115,13 @@ impl Store {
     }
 }
 
+impl Drop for Store {
+    /// Ends the lives also where a round panics.
+    fn drop(&mut self) {
+        self.lives.iter().for_each(JoinHandle::abort);
+    }
+}
+
 /// Lives until the store concludes.
 async fn live(shared: Arc<Shared>, mut life: Life, platform: usize, mut random: Random) -> LivedAt {
     let (mut sending, mut begun) = (JoinSet::new(), Vec::new());

@@ -64,9 +64,9 @@ impl Watch {
     ///
     /// # Errors
     /// When the deliveries cannot be listed.
-    pub async fn finish(self) -> Result<Seen, String> {
+    pub async fn finish(mut self) -> Result<Seen, String> {
         self.is_over.store(true, Ordering::Relaxed);
-        self.task.await.map_err(|error| format!("the watch: {error}"))?;
+        (&mut self.task).await.map_err(|error| format!("the watch: {error}"))?;
         observe(&self.seen, &list(&self.api, "/v1/deliveries?limit=500").await?);
         Ok(std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -76,6 +76,13 @@ impl Watch {
         for id in destinations {
             enable(&self.api, &self.token, id).await;
         }
+    }
+}
+
+impl Drop for Watch {
+    /// Ends it also where a round panics.
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -63,6 +63,13 @@ struct Slot {
     is_replaced: bool,
 }
 
+impl Slot {
+    fn new(name: &'static str) -> Self {
+        let started_at = Instant::now();
+        Self { name, starts: 0, started_at, is_excused: false, point: None, back_at: None, is_replaced: false }
+    }
+}
+
 /// What ends a fault.
 enum End {
     Resume {
@@ -122,6 +129,10 @@ pub struct Site {
 impl Site {
     /// Starts everything.
     pub async fn start(plan: Plan, planted: &Planted) -> Self {
+        // A round that panicked may have left it killed.
+        if plan.database == Database::Postgres && postgres::processes(Fsync::On).is_ok_and(|all| all.is_empty()) {
+            tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
+        }
         let rvs = Rvs::start().await;
         let clock = Clock::new(api::clock::now());
         let endpoints = Endpoints::start().await;
@@ -146,18 +157,8 @@ impl Site {
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes, the database and Temporal are killed and suspended");
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
-        let started_at = Instant::now();
-        let slot = |name: &&'static str| Slot {
-            name,
-            starts: 0,
-            started_at,
-            is_excused: false,
-            point: None,
-            back_at: None,
-            is_replaced: false,
-        };
         let mut site = Self {
-            slots: plan.database.processes().iter().map(slot).collect(),
+            slots: plan.database.processes().iter().copied().map(Slot::new).collect(),
             world,
             rvs: Arc::new(Mutex::new(rvs)),
             endpoints,
