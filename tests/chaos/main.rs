@@ -60,25 +60,25 @@ Exit status: 0 if nothing is broken (with --planted: if the break was found), el
 )]
 struct Options {
     /// No round begins after this time.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// Maximum number of rounds.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
     /// The seed of the first round; each further round has the next number. Without it, a random one.
     #[arg(long)]
     seed: Option<u64>,
     /// Seconds of faults in a round. Healing and judging take about a minute more.
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Milliseconds from a fault to the next, on average.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     gap: u64,
     /// Number of customers, each of whom has a subscription after another.
     #[arg(long, default_value_t = 16)]
     lives: usize,
     /// Seconds after which what has not come counts as lost.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
     /// Prints the plan of the seed, and runs nothing.
     #[arg(long)]
@@ -146,9 +146,9 @@ async fn explore(options: &Options, first: u64) -> bool {
         let broken = round(options, seed, &Break::default(), &mut figures).await;
         broken.iter().for_each(|one| println!("BROKEN: {one}"));
         if !broken.is_empty() {
-            let Options { seconds, gap, lives, .. } = options;
-            let command = format!("--seed {seed} --rounds 1 --seconds {seconds} --gap {gap} --lives {lives}");
-            println!("to repeat it: settle-chaos {command}");
+            let Options { seconds, gap, lives, patience, .. } = options;
+            let of_round = format!("--seconds {seconds} --gap {gap} --lives {lives} --patience {patience}");
+            println!("to repeat it: settle-chaos --seed {seed} --rounds 1 {of_round}");
             is_well = false;
             break;
         }

@@ -78,6 +78,7 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     if connections > 0 {
         broken.push(format!("I6: {connections} connections to a forbidden address"));
     }
+    broken.extend(site.rvs.lock().await.verdict().err());
     // Also when something is broken: the world is then checked.
     let last = site.world.verdict(rest(&broken)).await;
     // Nothing has started them again since the end of the load.
