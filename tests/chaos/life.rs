@@ -169,3 +169,24 @@ impl Lived {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{BOUGHT, EXPIRED, Lived};
+    use system_tests::subscription::{Subscription, at};
+
+    #[test]
+    fn where_nothing_is_lost_a_beginning_and_an_end_must_come() {
+        let (shown, _) = Subscription::begin("receipt", "customer", at("2027-01-31T10:00"), None);
+        let lived = Lived { shown, events: [BOUGHT, EXPIRED].concat() };
+        let [bought, expired] = [BOUGHT[0], EXPIRED[0]];
+        let missing = |announced: &[&str], is_begun_first: bool| {
+            let announced: Vec<String> = announced.iter().map(|one| (*one).to_owned()).collect();
+            lived.missing(&announced, is_begun_first)
+        };
+        assert_eq!(missing(&[bought, expired], true), None);
+        assert_eq!(missing(&[expired], true), Some(bought));
+        assert_eq!(missing(&[expired], false), None);
+        assert_eq!(missing(&[bought], true), Some(expired));
+    }
+}

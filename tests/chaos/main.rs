@@ -205,3 +205,17 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
     let timeout = if planted.is_planted() { patience.min(LOST_WITH_A_BREAK) } else { patience };
     judge(&mut site, Evidence { accepted, lived, watch, timeout }, figures).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+    use clap::Parser;
+
+    #[test]
+    fn a_run_of_nothing_is_refused() {
+        for flag in ["--minutes", "--rounds", "--seconds", "--gap", "--patience"] {
+            assert!(Options::try_parse_from(["settle-chaos", flag, "0"]).is_err(), "{flag}");
+            assert!(Options::try_parse_from(["settle-chaos", flag, "1"]).is_ok(), "{flag}");
+        }
+    }
+}

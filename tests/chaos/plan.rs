@@ -260,3 +260,45 @@ impl fmt::Display for Plan {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Database, Kind, Plan, SHORTEST_MS, STEPS_APART};
+    use std::time::Duration;
+
+    fn plan(seed: u64) -> Plan {
+        Plan::new(seed, Duration::from_secs(600), Duration::from_millis(500))
+    }
+
+    #[test]
+    fn a_seed_repeats_its_faults_and_none_is_too_short() {
+        for seed in 0..20 {
+            let faults = plan(seed).faults;
+            assert_eq!(faults, plan(seed).faults);
+            assert!(faults.iter().all(|fault| fault.time >= Duration::from_millis(SHORTEST_MS)), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn steps_of_the_clock_are_apart() {
+        for seed in 0..20 {
+            let faults = plan(seed).faults;
+            let steps = faults.iter().filter(|fault| fault.kind == Kind::Clock);
+            let steps: Vec<Duration> = steps.map(|fault| fault.at).collect();
+            assert!(steps.len() > 1, "seed {seed}");
+            assert!(steps.windows(2).all(|pair| pair[1] - pair[0] >= STEPS_APART), "seed {seed}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_wanted_fail_point_arms_each_start_of_its_processes() {
+        const WANTED: &str = "accept.before_commit";
+        let plan = plan(2);
+        assert_eq!(plan.database, Database::Postgres);
+        for start in 0..50 {
+            let [serve, worker] = [0, 1].map(|process| plan.armed(process, start, Some(WANTED)));
+            assert_eq!(serve.map(|armed| armed.point), Some(WANTED));
+            assert_ne!(worker.map(|armed| armed.point), Some(WANTED));
+        }
+    }
+}

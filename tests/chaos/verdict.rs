@@ -345,3 +345,30 @@ fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
     }
     arrivals
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Accepted, Platform, is_begun_first};
+    use domain::PlatformId;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_beginning_is_first_if_accepted_before_all_else_was_sent() {
+        let (id, began) = (PlatformId::new(api::clock::random_uuid()), Instant::now());
+        let platform = Platform { id, app: 0, package_name: String::new(), urls: Vec::new(), is_verified: false };
+        let accepted = |kind: &str, from: u64, to: u64| Accepted {
+            message_id: String::new(),
+            platform_id: id,
+            receipt_id: "receipt".to_owned(),
+            kind: kind.to_owned(),
+            sent_at: began + Duration::from_secs(from),
+            at: began + Duration::from_secs(to),
+        };
+        let [bought, off] = ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF"];
+        let is_first = |all: &[Accepted]| is_begun_first(all, &platform, "receipt");
+        assert!(is_first(&[accepted(bought, 0, 1), accepted(off, 2, 3)]));
+        assert!(!is_first(&[accepted(bought, 0, 3), accepted(off, 2, 3)]));
+        assert!(!is_first(&[accepted(off, 2, 3)]));
+    }
+}

@@ -132,3 +132,21 @@ pub async fn list(api: &Api, path: &str) -> Result<Vec<Value>, String> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{Seen, observe};
+    use serde_json::json;
+    use std::sync::{Mutex, PoisonError};
+
+    #[test]
+    fn a_delivery_counts_once_it_was_observed_twice_since_its_end() {
+        let seen = Mutex::<Seen>::default();
+        let steps = [("pending", 0, 0), ("succeeded", 0, 0), ("succeeded", 1, 0), ("pending", 1, 1)];
+        for (status, watched, broken) in steps {
+            observe(&seen, &[json!({ "id": "delivery", "status": status })]);
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!((seen.watched(), seen.broken.len()), (watched, broken), "{status}: {seen:?}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 //! The processes of an installation: how they are killed, suspended and replaced, and how they are started again.
 
-use super::{End, Occurred, Site};
+use super::{End, Occurred, Site, Slot};
 use crate::plan::Kind;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -32,6 +32,16 @@ const LINES: usize = 12;
 
 /// What makes a build a later one.
 const LATER: &str = "run.planted_change=return";
+
+impl Slot {
+    /// Whether an exit is an error of what was away while the process started or, with `was_away`, while SIGTERM ended
+    /// it. A panic and a signal never are.
+    fn explains(&self, status: ExitStatus, was_away: bool) -> bool {
+        let is_by_start = self.is_excused && self.started_at.elapsed() < TRYING;
+        let is_error = status.code().is_some_and(|code| code != PANICKED);
+        is_error && (is_by_start || (self.is_replaced && was_away))
+    }
+}
 
 impl Site {
     pub(super) fn kill(&mut self, process: usize, back_at: Instant) -> bool {
@@ -107,9 +117,7 @@ impl Site {
                 slot.back_at = Some(now);
             }
             _ => {
-                let is_by_start = slot.is_excused && slot.started_at.elapsed() < TRYING;
-                let is_error = status.code().is_some_and(|code| code != PANICKED);
-                if !(is_error && (is_by_start || (slot.is_replaced && was_away))) {
+                if !slot.explains(status, was_away) {
                     self.record.findings.push(exit_of(slot.name, status, &log));
                 }
                 slot.back_at = Some(now + Duration::from_secs(1));
@@ -169,4 +177,22 @@ impl Site {
 fn exit_of(name: &str, status: ExitStatus, log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
     format!("{name} ended by itself with {status}:\n{}", lines[lines.len().saturating_sub(LINES)..].join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ABORTED, ExitStatus, ExitStatusExt, PANICKED, Slot};
+
+    #[test]
+    fn only_an_error_of_a_start_in_an_outage_is_explained() {
+        let exited = |code: i32| ExitStatus::from_raw(code << 8);
+        let mut slot = Slot::new("run");
+        assert!(!slot.explains(exited(1), true));
+        slot.is_excused = true;
+        assert!(slot.explains(exited(1), false));
+        assert!(!slot.explains(exited(PANICKED), true));
+        assert!(!slot.explains(ExitStatus::from_raw(ABORTED), true));
+        (slot.is_excused, slot.is_replaced) = (false, true);
+        assert!(slot.explains(exited(1), true) && !slot.explains(exited(1), false));
+    }
 }
