@@ -241,6 +241,10 @@ impl Site {
         for queued in std::mem::take(&mut self.ends) {
             self.end(queued).await;
         }
+        // One that has ended by itself is found before it is replaced.
+        for process in 0..self.slots.len() {
+            self.supervise(process);
+        }
         self.restart_all().await;
     }
 
