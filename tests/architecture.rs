@@ -379,7 +379,7 @@ fn tests_wait_for_conditions_and_never_just_sleep() {
 /// scale. All others may use a PostgreSQL that does not wait for the disk: what it has committed outlives a `kill -9` of
 /// settle all the same.
 const SYNCED: [&str; 10] = [
-    "tests/chaos/site.rs",
+    "tests/chaos/site/mod.rs",
     "tests/e2e/kills.rs",
     "tests/integration/harness_postgres.rs",
     "tests/integration/storage/epochs.rs",

@@ -8,40 +8,58 @@ use system_tests::wait;
 
 /// How long each sync takes on a slow disk.
 const SLOW_MICROS: u32 = 250_000;
+/// Time limit for `strace` to begin.
+const ATTACHED: Duration = Duration::from_secs(5);
 /// Time limit for `strace` to let go of the processes.
 const RELEASED: Duration = Duration::from_secs(10);
 
-/// Whether `strace` is installed.
-pub fn is_possible() -> bool {
-    Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success())
+/// Whether `strace` is there, and may trace a process that it has not started.
+pub async fn is_possible() -> bool {
+    let mut idle = Command::new("cat");
+    let Ok(idle) = Watched::spawn(idle.stdin(Stdio::piped()).stdout(Stdio::null())) else { return false };
+    Injected::slow(&[idle.id()]).await.is_some()
+}
+
+/// Whether another process traces this one; `None` if it is gone.
+fn is_traced(process: u32) -> Option<bool> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let tracer = status.lines().find_map(|line| line.strip_prefix("TracerPid:"))?;
+    Some(tracer.trim() != "0")
 }
 
 /// A running `strace`, which ends when it is dropped.
 pub struct Injected(Watched);
 
 impl Injected {
-    /// Makes every sync of these processes slow.
-    pub fn slow(processes: &[u32]) -> Option<Self> {
+    /// Makes every sync of these processes slow; `None` if they cannot be traced.
+    pub async fn slow(processes: &[u32]) -> Option<Self> {
         let inject = format!("inject=fsync,fdatasync:delay_enter={SLOW_MICROS}");
-        Self::begin(processes, &["-e", &inject])
+        Self::begin(processes, &["-e", &inject]).await
     }
 
-    /// Makes every write of these processes to the files of this database fail, as on a full disk.
-    pub fn full(processes: &[u32], file: &Path) -> Option<Self> {
+    /// Makes every write of these processes to the files of this database fail, as on a full disk; `None` if
+    /// they cannot be traced.
+    pub async fn full(processes: &[u32], file: &Path) -> Option<Self> {
         let file = file.display().to_string();
         let log = format!("{file}-wal");
         let inject = "inject=write,pwrite64,fallocate,ftruncate:error=ENOSPC";
-        Self::begin(processes, &["-P", &file, "-P", &log, "-e", inject])
+        Self::begin(processes, &["-P", &file, "-P", &log, "-e", inject]).await
     }
 
-    fn begin(processes: &[u32], what: &[&str]) -> Option<Self> {
+    async fn begin(processes: &[u32], what: &[&str]) -> Option<Self> {
         let mut strace = Command::new("strace");
         strace.args(["-f", "-qq", "-o", "/dev/null"]).args(what);
         for process in processes {
             strace.args(["-p", &process.to_string()]);
         }
         strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Watched::spawn(&mut strace).ok().map(Self)
+        let injected = Self(Watched::spawn(&mut strace).ok()?);
+        let traced = wait::within(ATTACHED, "strace", async || {
+            let running: Vec<bool> = processes.iter().filter_map(|process| is_traced(*process)).collect();
+            let is_begun = !running.is_empty() && running.iter().all(|is_traced| *is_traced);
+            if is_begun { Ok(()) } else { Err(format!("{running:?}")) }
+        });
+        traced.await.ok().map(|()| injected)
     }
 }
 

@@ -170,11 +170,8 @@ impl Endpoints {
         self.analytics.script(faults);
     }
 
-    /// From now on all that listen answer as they should.
+    /// From now on the endpoints of all apps answer as they should.
     pub fn calm(&self, world: &World) {
-        self.analytics.answer_truly();
-        self.analytics.release();
-        self.hostile.answer_truly();
         for endpoint in &self.own {
             endpoint.receiver(world).answer_truly();
             endpoint.receiver(world).release();

@@ -26,7 +26,7 @@ impl Promise {
     const fn unit(self) -> &'static str {
         match self {
             Self::I1 => "accepted messages with one outcome for each notification",
-            Self::I2 => "deliveries that ended, and stayed so",
+            Self::I2 => "deliveries that were observed at least twice since their end, and stayed so",
             Self::I3 => "acknowledged revisions",
             Self::I4 => "requests",
             Self::I5 => "quiet purchases",

@@ -150,6 +150,15 @@ impl Lived {
         self.shown.shown["cancelDate"].as_i64().is_none_or(|date| date > now.micros() / 1000)
     }
 
+    /// A beginning or an end that was not announced, where no notification is lost. `is_begun_first`: the beginning was
+    /// accepted before anything else about the receipt was sent; else settle may see the purchase later, and then does
+    /// not announce its beginning. A trial is announced only where purchases are verified.
+    pub fn missing(&self, announced: &[String], is_begun_first: bool) -> Option<&'static str> {
+        let due = [(BOUGHT[0], is_begun_first), (EXPIRED[0], true)];
+        let due = due.into_iter().filter(|(event, is_due)| *is_due && self.events.contains(event));
+        due.map(|(event, _)| event).find(|event| !announced.iter().any(|one| one == *event))
+    }
+
     /// An event that was announced more often than it happened. A recovery counts as a plain renewal too: the store
     /// sends RENEWED for both, and the grace period may have been shown to nobody.
     pub fn too_often<'a>(&self, announced: &'a [String]) -> Option<&'a str> {
@@ -158,5 +167,26 @@ impl Lived {
             let happened = self.events.iter().filter(|one| is_alike(one)).count();
             announced.iter().filter(|one| is_alike(one)).count() > happened
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BOUGHT, EXPIRED, Lived};
+    use system_tests::subscription::{Subscription, at};
+
+    #[test]
+    fn where_nothing_is_lost_a_beginning_and_an_end_must_come() {
+        let (shown, _) = Subscription::begin("receipt", "customer", at("2027-01-31T10:00"), None);
+        let lived = Lived { shown, events: [BOUGHT, EXPIRED].concat() };
+        let [bought, expired] = [BOUGHT[0], EXPIRED[0]];
+        let missing = |announced: &[&str], is_begun_first: bool| {
+            let announced: Vec<String> = announced.iter().map(|one| (*one).to_owned()).collect();
+            lived.missing(&announced, is_begun_first)
+        };
+        assert_eq!(missing(&[bought, expired], true), None);
+        assert_eq!(missing(&[expired], true), Some(bought));
+        assert_eq!(missing(&[expired], false), None);
+        assert_eq!(missing(&[bought], true), Some(expired));
     }
 }

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use store::Store;
-use system_tests::process;
+use system_tests::{postgres, process};
 use tokio::time::Instant;
 use verdict::{Evidence, judge};
 use watch::Watch;
@@ -60,25 +60,25 @@ Exit status: 0 if nothing is broken (with --planted: if the break was found), el
 )]
 struct Options {
     /// No round begins after this time.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
     /// Maximum number of rounds.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     rounds: Option<u64>,
     /// The seed of the first round; each further round has the next number. Without it, a random one.
     #[arg(long)]
     seed: Option<u64>,
     /// Seconds of faults in a round. Healing and judging take about a minute more.
-    #[arg(long, default_value_t = 90)]
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
     /// Milliseconds from a fault to the next, on average.
-    #[arg(long, default_value_t = 2000)]
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u64).range(1..))]
     gap: u64,
     /// Number of customers, each with one subscription after another.
     #[arg(long, default_value_t = 16)]
     lives: usize,
     /// Seconds after which what has not come counts as lost.
-    #[arg(long, default_value_t = 300)]
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     patience: u64,
     /// Prints the plan of the seed, and runs nothing.
     #[arg(long)]
@@ -102,7 +102,7 @@ async fn main() -> ExitCode {
         print!("{}", options.plan_of(first));
         return ExitCode::SUCCESS;
     }
-    if let Err(missing) = prerequisites() {
+    if let Err(missing) = prerequisites().await {
         eprintln!("{missing}");
         return ExitCode::FAILURE;
     }
@@ -116,7 +116,7 @@ async fn main() -> ExitCode {
 }
 
 /// Checks that the program under test has its fail points, and says what is missing besides.
-fn prerequisites() -> Result<(), String> {
+async fn prerequisites() -> Result<(), String> {
     let program = process::program();
     let bytes = std::fs::read(&program).map_err(|error| format!("{}: {error}", program.display()))?;
     // The name of a fail point that nothing else mentions.
@@ -125,8 +125,11 @@ fn prerequisites() -> Result<(), String> {
         let build = "cargo test --release --workspace --no-run --bins";
         return Err(format!("{} has no fail points: build it with `{build}`", program.display()));
     }
-    if !disk::is_possible() {
-        println!("strace is missing: no disk is slow or full");
+    if postgres::configured().is_some() {
+        return Err("SETTLE_TEST_POSTGRES names a server that may not be killed: unset it".to_owned());
+    }
+    if !disk::is_possible().await {
+        println!("strace is missing or may not trace: no disk is slow or full");
     }
     Ok(())
 }
@@ -143,9 +146,9 @@ async fn explore(options: &Options, first: u64) -> bool {
         let broken = round(options, seed, &Break::default(), &mut figures).await;
         broken.iter().for_each(|one| println!("BROKEN: {one}"));
         if !broken.is_empty() {
-            let Options { seconds, gap, lives, .. } = options;
-            let command = format!("--seed {seed} --rounds 1 --seconds {seconds} --gap {gap} --lives {lives}");
-            println!("to repeat it: settle-chaos {command}");
+            let Options { seconds, gap, lives, patience, .. } = options;
+            let of_round = format!("--seconds {seconds} --gap {gap} --lives {lives} --patience {patience}");
+            println!("to repeat it: settle-chaos --seed {seed} --rounds 1 {of_round}");
             is_well = false;
             break;
         }
@@ -201,4 +204,18 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
     let patience = Duration::from_secs(options.patience);
     let timeout = if planted.is_planted() { patience.min(LOST_WITH_A_BREAK) } else { patience };
     judge(&mut site, Evidence { accepted, lived, watch, timeout }, figures).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Options;
+    use clap::Parser;
+
+    #[test]
+    fn a_run_of_nothing_is_refused() {
+        for flag in ["--minutes", "--rounds", "--seconds", "--gap", "--patience"] {
+            assert!(Options::try_parse_from(["settle-chaos", flag, "0"]).is_err(), "{flag}");
+            assert!(Options::try_parse_from(["settle-chaos", flag, "1"]).is_ok(), "{flag}");
+        }
+    }
 }

@@ -84,7 +84,7 @@ impl Kind {
     }
 
     /// Longest time that it lasts, in milliseconds. A suspended process and a step of the clock together stay below the
-    /// 20 s of a lease: I7 excepts longer ones.
+    /// 20 s of a lease: I7 excepts longer ones. Two steps are [`STEPS_APART`].
     const fn longest_ms(self) -> u64 {
         match self {
             Self::Suspended => 8000,
@@ -112,6 +112,11 @@ pub enum Database {
 }
 
 impl Database {
+    /// That of a seed: PostgreSQL for an even one, SQLite for an odd one.
+    pub fn of(seed: u64) -> Self {
+        if seed.is_multiple_of(2) { Self::Postgres } else { Self::Sqlite }
+    }
+
     /// The names of the processes; the first one has the URL of the API.
     pub const fn processes(self) -> &'static [&'static str] {
         match self {
@@ -155,6 +160,11 @@ impl Armed {
     }
 }
 
+/// Shortest time that a fault lasts, in milliseconds: less may be over before anything happens.
+const SHORTEST_MS: u64 = 500;
+/// Time from a step of the clock to the next one, at least.
+const STEPS_APART: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub at: Duration,
@@ -182,11 +192,12 @@ pub fn random(seed: u64, purpose: u64) -> Random {
 }
 
 impl Plan {
-    /// The plan of a seed: an even one is of PostgreSQL, an odd one of SQLite. About one fault comes every `gap`.
+    /// The plan of a seed. About one fault comes every `gap`.
     pub fn new(seed: u64, time: Duration, gap: Duration) -> Self {
-        let database = if seed.is_multiple_of(2) { Database::Postgres } else { Database::Sqlite };
+        let database = Database::of(seed);
         let mut random = random(seed, 1);
         let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
+        let mut last_step: Option<Duration> = None;
         let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
         loop {
             at += gap / 2 + Duration::from_millis(random.below(gap_ms));
@@ -198,14 +209,22 @@ impl Plan {
             }
             let kind = deck.swap_remove(place(&mut random, deck.len()));
             let process = place(&mut random, database.processes().len());
-            let time = Duration::from_millis(random.below(kind.longest_ms()));
-            faults.push(Fault { at, kind, process, time, seed: random.below(u64::MAX) });
+            let time = Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
+            let fault = Fault { at, kind, process, time, seed: random.below(u64::MAX) };
+            if kind == Kind::Clock {
+                if last_step.is_some_and(|last| at < last + STEPS_APART) {
+                    continue;
+                }
+                last_step = Some(at);
+            }
+            faults.push(fault);
         }
         Self { seed, database, faults }
     }
 
-    /// The fail point of a process at its `start`th start, if it has one.
-    pub fn armed(&self, process: usize, start: usize) -> Option<Armed> {
+    /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
+    /// passes it, else a random one.
+    pub fn armed(&self, process: usize, start: usize, wanted: Option<&'static str>) -> Option<Armed> {
         let number = u64::try_from(process * 1000 + start).unwrap_or(0);
         let mut random = random(self.seed, 2 + number);
         let is_armed = random.percent(ARMED);
@@ -214,11 +233,13 @@ impl Plan {
             name if name.starts_with("serve") => ACCEPTING.to_vec(),
             _ => WORKING.to_vec(),
         };
-        let point = points[place(&mut random, points.len())];
+        let any = points[place(&mut random, points.len())];
+        let wanted = wanted.filter(|wanted| points.contains(wanted));
+        let point = wanted.unwrap_or(any);
         // What is rare in a round is not to be passed.
         let is_rare = ["drain.before_hand_back", "supervise.after_probe"].contains(&point);
         let passes = random.below(if is_rare { 1 } else { PASSES });
-        is_armed.then_some(Armed { point, passes })
+        (is_armed || wanted.is_some()).then_some(Armed { point, passes })
     }
 }
 
@@ -237,5 +258,47 @@ impl fmt::Display for Plan {
             writeln!(to, "{:>7.1} s  {kind:<28} {name:<9} {:>5.1} s", at.as_secs_f64(), time.as_secs_f64())?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Database, Kind, Plan, SHORTEST_MS, STEPS_APART};
+    use std::time::Duration;
+
+    fn plan(seed: u64) -> Plan {
+        Plan::new(seed, Duration::from_secs(600), Duration::from_millis(500))
+    }
+
+    #[test]
+    fn a_seed_repeats_its_faults_and_none_is_too_short() {
+        for seed in 0..20 {
+            let faults = plan(seed).faults;
+            assert_eq!(faults, plan(seed).faults);
+            assert!(faults.iter().all(|fault| fault.time >= Duration::from_millis(SHORTEST_MS)), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn steps_of_the_clock_are_apart() {
+        for seed in 0..20 {
+            let faults = plan(seed).faults;
+            let steps = faults.iter().filter(|fault| fault.kind == Kind::Clock);
+            let steps: Vec<Duration> = steps.map(|fault| fault.at).collect();
+            assert!(steps.len() > 1, "seed {seed}");
+            assert!(steps.windows(2).all(|pair| pair[1] - pair[0] >= STEPS_APART), "seed {seed}: {steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_wanted_fail_point_arms_each_start_of_its_processes() {
+        const WANTED: &str = "accept.before_commit";
+        let plan = plan(2);
+        assert_eq!(plan.database, Database::Postgres);
+        for start in 0..50 {
+            let [serve, worker] = [0, 1].map(|process| plan.armed(process, start, Some(WANTED)));
+            assert_eq!(serve.map(|armed| armed.point), Some(WANTED));
+            assert_ne!(worker.map(|armed| armed.point), Some(WANTED));
+        }
     }
 }

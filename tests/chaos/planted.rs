@@ -1,16 +1,19 @@
 //! Planted breaks of the promises, to show that the verdict finds them.
 
 use crate::figures::Figures;
+use crate::plan::Database;
 use crate::{Options, round};
 
 /// Maximum number of findings of a round that are printed.
 const SHOWN: usize = 3;
 
-/// What is planted: more fail points, and more variables.
+/// What is planted: more fail points, more variables, and a place at which processes abort.
 #[derive(Debug, Clone, Default)]
 pub struct Planted {
     pub points: String,
     pub variables: Vec<(String, String)>,
+    /// The fail point at which each process that passes it aborts, in place of random ones.
+    pub armed: Option<&'static str>,
 }
 
 /// A break, by fail points or settings of the program under test.
@@ -21,13 +24,24 @@ pub struct Break {
     promise: &'static str,
     /// Number of rounds within which it is found.
     rounds: u64,
+    /// The database of its rounds; `None` for both in turn.
+    database: Option<Database>,
     pub planted: Planted,
 }
 
 impl Break {
     fn new(promise: &'static str, rounds: u64, points: &'static str) -> Self {
-        let planted = Planted { points: points.to_owned(), variables: Vec::new() };
-        Self { name: points.split(['=', ';']).next().unwrap_or_default(), promise, rounds, planted }
+        let planted = Planted { points: points.to_owned(), ..Planted::default() };
+        let name = points.split(['=', ';']).next().unwrap_or_default();
+        Self { name, promise, rounds, database: None, planted }
+    }
+
+    fn on(self, database: Database) -> Self {
+        Self { database: Some(database), ..self }
+    }
+
+    fn armed(self, point: &'static str) -> Self {
+        Self { planted: Planted { armed: Some(point), ..self.planted }, ..self }
     }
 
     pub const fn is_planted(&self) -> bool {
@@ -43,18 +57,19 @@ impl Break {
 /// The known breaks, and the number of rounds within which each is found.
 fn all() -> Vec<Break> {
     let allowed = ("SETTLE_DESTINATIONS_ALLOWED_NETWORKS".to_owned(), "127.0.0.0/8".to_owned());
-    let forbidden = Planted { points: String::new(), variables: vec![allowed] };
+    let forbidden = Planted { variables: vec![allowed], ..Planted::default() };
     vec![
         Break::new("I1", 2, "record.reuse_event_id=return"),
         Break::new("I2", 4, "lease.supersede_ended=return"),
         Break::new("I3", 4, "lease.keep_outdated=return"),
         Break::new("I4", 2, "deliver.reuse_webhook_id=return"),
         Break::new("I5", 2, "record.forget_lane=return;sweep.forget_lanes=return"),
-        Break { name: "networks.all", promise: "I6", rounds: 2, planted: forbidden },
+        Break { name: "networks.all", promise: "I6", rounds: 2, planted: forbidden, ..Break::default() },
         Break::new("I7", 4, "lease.ignored=return;deliver.start_twice=return"),
-        // Lost if the process dies between the answer and a commit that takes long on a slow disk.
-        Break::new("I8", 8, "accept.acknowledge_early=return"),
-        Break::new("I8", 6, "storage.durability_off=return"),
+        // Lost if the process dies between the answer and the commit.
+        Break::new("I8", 4, "accept.acknowledge_early=return").on(Database::Postgres).armed("accept.before_commit"),
+        // Lost if PostgreSQL dies before it has written what it has committed. A killed process loses nothing.
+        Break::new("I8", 6, "storage.durability_off=return").on(Database::Postgres),
     ]
 }
 
@@ -81,12 +96,13 @@ pub async fn all_found(options: &Options, name: &str, first: u64) -> bool {
 
 /// The number of rounds after which a break was found.
 async fn found_in(options: &Options, planted: &Break, first: u64) -> Option<u64> {
-    for number in 0..planted.rounds {
-        let broken = round(options, first + number, planted, &mut Figures::default()).await;
+    let seeds = (first..).filter(|seed| planted.database.is_none_or(|database| Database::of(*seed) == database));
+    for (number, seed) in (1..=planted.rounds).zip(seeds) {
+        let broken = round(options, seed, planted, &mut Figures::default()).await;
         let lines = broken.iter().filter_map(|one| one.lines().next());
         lines.take(SHOWN).for_each(|line| println!("found: {line}"));
         if broken.iter().any(|one| one.starts_with(planted.promise)) {
-            return Some(number + 1);
+            return Some(number);
         }
     }
     None

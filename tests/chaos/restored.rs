@@ -17,22 +17,26 @@ fn files(site: &Site) -> [PathBuf; 3] {
     ["", "-wal", "-shm"].map(|end| PathBuf::from(format!("{}{end}", site.world.installation.database())))
 }
 
-/// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again.
+/// Changes purchases of the first platform after a backup, restores the backup, and sends the changes again. Each change
+/// is noted in `lived`. Returns how many there are.
 ///
 /// # Errors
 /// What does not arrive, or is refused.
-pub async fn restore(site: &mut Site, lived: &[LivedAt], timeout: Duration) -> Result<(), String> {
+pub async fn restore(site: &mut Site, lived: &mut [LivedAt], timeout: Duration) -> Result<usize, String> {
     wait_quiet(site, timeout).await?;
     site.world.kill9();
     let backup = files(site).map(|file| std::fs::read(file).ok());
     site.restart_all().await;
     let mut lost = Vec::new();
     let now = api::clock::now();
-    let receipts = lived.iter().filter(|(platform, _)| *platform == 0).flat_map(|(_, receipts)| receipts.values());
+    let receipts = lived.iter_mut().filter(|(platform, _)| *platform == 0);
+    let receipts = receipts.flat_map(|(_, receipts)| receipts.values_mut());
     for lived in receipts.filter(|lived| lived.is_active(now)).take(CHANGED) {
-        let kind = if lived.shown.renews() { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
+        let renews = lived.shown.renews();
+        let kind = if renews { "SUBSCRIPTION_AUTO_RENEWAL_OFF" } else { "SUBSCRIPTION_AUTO_RENEWAL_ON" };
         let rtn = Rtn::new(kind, &lived.shown.receipt_id);
         lost.push(site.world.sns.notification(&Rtn { app_user_id: lived.shown.app_user_id.clone(), ..rtn }));
+        lived.shown.shown["autoRenewing"] = (!renews).into();
     }
     settle_all(site, &lost, timeout).await?;
     site.world.kill9();
@@ -47,7 +51,8 @@ pub async fn restore(site: &mut Site, lived: &[LivedAt], timeout: Duration) -> R
         return Err(format!("the epoch is not raised: {raised:?}"));
     }
     site.restart_all().await;
-    settle_all(site, &lost, timeout).await
+    settle_all(site, &lost, timeout).await?;
+    Ok(lost.len())
 }
 
 /// Sends messages, and waits until each has its outcome and is delivered.

@@ -45,6 +45,10 @@ pub struct Accepted {
     pub message_id: String,
     pub platform_id: PlatformId,
     pub receipt_id: String,
+    /// `notificationType`
+    pub kind: String,
+    /// When it was sent for the first time.
+    pub sent_at: Instant,
     pub at: Instant,
 }
 
@@ -108,6 +112,13 @@ impl Store {
         }
         let refused = self.shared.refused.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if refused.is_empty() { Ok(all) } else { Err(format!("not accepted: {refused:?}")) }
+    }
+}
+
+impl Drop for Store {
+    /// Ends the lives also where a round panics.
+    fn drop(&mut self) {
+        self.lives.iter().for_each(JoinHandle::abort);
     }
 }
 
@@ -200,7 +211,13 @@ async fn deliver(shared: Arc<Shared>, rtn: Rtn, how: Sending) {
         failures += 1;
         wait::pass(PAUSE).await;
     }
-    let one =
-        Accepted { message_id: message.id, platform_id: platform.id, receipt_id: rtn.receipt_id, at: Instant::now() };
+    let one = Accepted {
+        message_id: message.id,
+        platform_id: platform.id,
+        receipt_id: rtn.receipt_id,
+        kind: rtn.kind,
+        sent_at: due,
+        at: Instant::now(),
+    };
     shared.accepted.lock().unwrap_or_else(PoisonError::into_inner).push(one);
 }

@@ -37,7 +37,7 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     site.record.faults.iter().for_each(|fault| figures.occurred(fault.kind));
     site.record.kills.iter().for_each(|(place, count)| figures.killed(place, *count));
     let mut broken = std::mem::take(&mut site.record.findings);
-    let lived = lived.unwrap_or_else(|refused| {
+    let mut lived = lived.unwrap_or_else(|refused| {
         broken.push(format!("I1: {refused}"));
         Vec::new()
     });
@@ -57,24 +57,32 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
     }
     match watch.finish().await {
         Ok(seen) => {
-            figures.judged(Promise::I2, seen.finals.len());
+            figures.judged(Promise::I2, seen.watched());
+            let is_idle = seen.watched() == 0;
+            broken.extend(is_idle.then(|| "no delivery was observed twice since its end".to_owned()));
             broken.extend(seen.broken);
         }
         Err(why) => broken.push(format!("I2: {why}")),
     }
     if site.plan.database == Database::Sqlite && broken.is_empty() {
-        broken.extend(restored::restore(site, &lived, timeout).await.err());
-        figures.occurred(Kind::Restored);
+        match restored::restore(site, &mut lived, timeout).await {
+            Ok(0) => {}
+            Ok(_) => figures.occurred(Kind::Restored),
+            Err(why) => broken.push(why),
+        }
     }
     broken.extend(requests(site, figures));
-    broken.extend(lives(site, &lived, rest(&broken)).await);
+    broken.extend(lives(site, &lived, &accepted, rest(&broken)).await);
     broken.extend(analytics(site, rest(&broken)).await);
     let connections = site.endpoints.forbidden.connections();
     if connections > 0 {
         broken.push(format!("I6: {connections} connections to a forbidden address"));
     }
+    broken.extend(site.rvs.lock().await.verdict().err());
     // Also when something is broken: the world is then checked.
     let last = site.world.verdict(rest(&broken)).await;
+    // Nothing has started them again since the end of the load.
+    broken.extend(site.exits());
     // A broken promise usually leaves something pending.
     broken.extend(last.err().filter(|_| broken.is_empty()));
     broken
@@ -108,8 +116,10 @@ async fn outcomes(site: &Site, accepted: &[Accepted], timeout: Duration) -> Resu
         }
         let key = CollapseKey::of(message.platform_id, &message.receipt_id).to_string();
         let own = all.iter().find(|one| one["collapse_key"] == *key);
-        let revision = own.and_then(|one| one["revision"].as_i64());
-        settled.insert(message.message_id.clone(), (key, revision));
+        let (Some(own), true) = (own, all.iter().all(|one| one["outcome"].is_string())) else {
+            return Err(format!("I1: {message:?} has no outcome: {all:?}"));
+        };
+        settled.insert(message.message_id.clone(), (key, own["revision"].as_i64()));
     }
     Ok(settled)
 }
@@ -166,14 +176,15 @@ fn requests(site: &Site, figures: &mut Figures) -> Vec<String> {
     broken
 }
 
-/// The last announced state is the one that the store shows, and nothing was announced more often than it happened.
-async fn lives(site: &Site, lived: &[LivedAt], timeout: Duration) -> Vec<String> {
+/// The last announced state is the one that the store shows, nothing was announced more often than it happened, and where
+/// no notification is lost, each beginning and each end was announced.
+async fn lives(site: &Site, lived: &[LivedAt], accepted: &[Accepted], timeout: Duration) -> Vec<String> {
     let mut broken = Vec::new();
     for (place, receipts) in lived {
         let platform = &site.platforms[*place];
         for (receipt_id, lived) in receipts {
             let timeout = if broken.is_empty() { timeout } else { Duration::ZERO };
-            broken.extend(life(site, platform, receipt_id, lived, timeout).await.err());
+            broken.extend(life(site, platform, receipt_id, lived, accepted, timeout).await.err());
         }
     }
     broken
@@ -184,23 +195,33 @@ async fn life(
     platform: &Platform,
     receipt_id: &str,
     lived: &Lived,
+    accepted: &[Accepted],
     timeout: Duration,
 ) -> Result<(), String> {
     let receiver = receiver(site, platform);
     let key = CollapseKey::of(platform.id, receipt_id).to_string();
-    let is_active = lived.is_active(api::clock::now());
-    wait::within(timeout, &format!("is_active {is_active} of {receipt_id}"), async || {
+    let (is_active, renews) = (lived.is_active(api::clock::now()), lived.shown.renews());
+    let what = format!("is_active {is_active} and is_auto_renewable {renews} of {receipt_id}");
+    wait::within(timeout, &what, async || {
         let newest = receiver.about(&key).into_iter().filter(|one| one.is_acked()).max_by_key(|one| one.revision());
         let newest = newest.ok_or_else(|| "nothing".to_owned())?.body;
-        if newest["data"]["is_active"] == is_active { Ok(()) } else { Err(newest.to_string()) }
+        let shown = &newest["data"]["is_auto_renewable"];
+        // Without an answer of the store, a beginning alone does not show whether it renews.
+        let is_unknown = !platform.is_verified && shown.is_null() && renews;
+        let is_right = newest["data"]["is_active"] == is_active && (*shown == renews || is_unknown);
+        if is_right { Ok(()) } else { Err(newest.to_string()) }
     })
     .await?;
-    // A repeated request is the same event.
-    let mut ids = BTreeSet::new();
-    let received = receiver.all();
-    let own = received.iter().filter(|one| one.is_acked() && one.receipt_id() == receipt_id);
-    let once = own.filter(|one| one.collapse_key().is_empty() && ids.insert(one.event_id()));
-    let announced: Vec<String> = once.map(|one| one.event_type().to_owned()).collect();
+    if !platform.is_verified {
+        let is_begun_first = is_begun_first(accepted, platform, receipt_id);
+        wait::within(timeout, &format!("the events of {receipt_id}, of {:?}", lived.events), async || {
+            let announced = announced(receiver, receipt_id);
+            let missing = lived.missing(&announced, is_begun_first);
+            missing.map_or(Ok(()), |event| Err(format!("{event} is not in {announced:?}")))
+        })
+        .await?;
+    }
+    let announced = announced(receiver, receipt_id);
     match lived.too_often(&announced).filter(|_| platform.is_verified) {
         Some(event) => {
             let sent = notifications(site, &key).await;
@@ -209,6 +230,24 @@ async fn life(
         }
         None => Ok(()),
     }
+}
+
+/// The types of the acknowledged events of a receipt, each event once.
+fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
+    let received = receiver.all();
+    let own = received.iter().filter(|one| one.is_acked() && one.receipt_id() == receipt_id);
+    // A repeated request is the same event.
+    let mut ids = BTreeSet::new();
+    let once = own.filter(|one| one.collapse_key().is_empty() && ids.insert(one.event_id()));
+    once.map(|one| one.event_type().to_owned()).collect()
+}
+
+/// Whether the first purchase of a receipt was accepted before any other notification about it was sent.
+fn is_begun_first(accepted: &[Accepted], platform: &Platform, receipt_id: &str) -> bool {
+    let own = accepted.iter().filter(|one| one.platform_id == platform.id && one.receipt_id == receipt_id);
+    let (begun, others): (Vec<_>, Vec<_>) = own.partition(|one| one.kind == "SUBSCRIPTION_PURCHASED");
+    let begun_at = begun.iter().map(|one| one.at).min();
+    begun_at.is_some_and(|begun_at| others.iter().all(|one| one.sent_at > begun_at))
 }
 
 /// The notifications of a purchase and what came of them, for a message.
@@ -305,4 +344,31 @@ fn arrivals(receiver: &Receiver) -> BTreeMap<String, BTreeMap<i64, Instant>> {
         of_purchase.entry(one.revision()).or_insert(one.finished_at.unwrap_or(one.began));
     }
     arrivals
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Accepted, Platform, is_begun_first};
+    use domain::PlatformId;
+    use std::time::Duration;
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_beginning_is_first_if_accepted_before_all_else_was_sent() {
+        let (id, began) = (PlatformId::new(api::clock::random_uuid()), Instant::now());
+        let platform = Platform { id, app: 0, package_name: String::new(), urls: Vec::new(), is_verified: false };
+        let accepted = |kind: &str, from: u64, to: u64| Accepted {
+            message_id: String::new(),
+            platform_id: id,
+            receipt_id: "receipt".to_owned(),
+            kind: kind.to_owned(),
+            sent_at: began + Duration::from_secs(from),
+            at: began + Duration::from_secs(to),
+        };
+        let [bought, off] = ["SUBSCRIPTION_PURCHASED", "SUBSCRIPTION_AUTO_RENEWAL_OFF"];
+        let is_first = |all: &[Accepted]| is_begun_first(all, &platform, "receipt");
+        assert!(is_first(&[accepted(bought, 0, 1), accepted(off, 2, 3)]));
+        assert!(!is_first(&[accepted(bought, 0, 3), accepted(off, 2, 3)]));
+        assert!(!is_first(&[accepted(off, 2, 3)]));
+    }
 }

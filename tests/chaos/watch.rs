@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -19,10 +19,17 @@ const PAGE: Duration = Duration::from_secs(20);
 #[derive(Debug, Default)]
 pub struct Seen {
     /// The final status of each delivery that has ended, by its id.
-    pub finals: BTreeMap<String, String>,
-    /// Number of times that a delivery was observed after its end.
-    pub observed: usize,
+    finals: BTreeMap<String, String>,
+    /// The deliveries that were observed again after their end.
+    again: BTreeSet<String>,
     pub broken: Vec<String>,
+}
+
+impl Seen {
+    /// Number of deliveries that were observed at least twice since their end.
+    pub fn watched(&self) -> usize {
+        self.again.len()
+    }
 }
 
 pub struct Watch {
@@ -57,9 +64,9 @@ impl Watch {
     ///
     /// # Errors
     /// When the deliveries cannot be listed.
-    pub async fn finish(self) -> Result<Seen, String> {
+    pub async fn finish(mut self) -> Result<Seen, String> {
         self.is_over.store(true, Ordering::Relaxed);
-        self.task.await.map_err(|error| format!("the watch: {error}"))?;
+        (&mut self.task).await.map_err(|error| format!("the watch: {error}"))?;
         observe(&self.seen, &list(&self.api, "/v1/deliveries?limit=500").await?);
         Ok(std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner)))
     }
@@ -72,6 +79,13 @@ impl Watch {
     }
 }
 
+impl Drop for Watch {
+    /// Ends it also where a round panics.
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     let seen = &mut *seen;
@@ -79,7 +93,7 @@ fn observe(seen: &Mutex<Seen>, deliveries: &[Value]) {
         let [id, status] = ["id", "status"].map(|field| delivery[field].as_str().unwrap_or_default());
         match seen.finals.get(id) {
             Some(end) => {
-                seen.observed += 1;
+                seen.again.insert(id.to_owned());
                 if end != status {
                     seen.broken.push(format!("I2: a delivery ended as {end} and then became {status}: {delivery}"));
                 }
@@ -115,6 +129,24 @@ pub async fn list(api: &Api, path: &str) -> Result<Vec<Value>, String> {
         match page.body["next_cursor"].as_str() {
             Some(cursor) => next = format!("{path}&cursor={cursor}"),
             None => return Ok(items),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seen, observe};
+    use serde_json::json;
+    use std::sync::{Mutex, PoisonError};
+
+    #[test]
+    fn a_delivery_counts_once_it_was_observed_twice_since_its_end() {
+        let seen = Mutex::<Seen>::default();
+        let steps = [("pending", 0, 0), ("succeeded", 0, 0), ("succeeded", 1, 0), ("pending", 1, 1)];
+        for (status, watched, broken) in steps {
+            observe(&seen, &[json!({ "id": "delivery", "status": status })]);
+            let seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
+            assert_eq!((seen.watched(), seen.broken.len()), (watched, broken), "{status}: {seen:?}");
         }
     }
 }

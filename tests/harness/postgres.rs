@@ -298,7 +298,8 @@ fn server(sync: Fsync) -> anyhow::Result<Server> {
     start(&programs(&home)?, sync)
 }
 
-fn configured() -> Option<String> {
+/// The URL in `SETTLE_TEST_POSTGRES`, of a server that the tests use and may not kill.
+pub fn configured() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "the one variable of the tests")]
     std::env::var("SETTLE_TEST_POSTGRES").ok()
 }

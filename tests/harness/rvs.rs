@@ -281,8 +281,17 @@ impl Rvs {
     /// # Panics
     /// When one was not, with all such requests.
     pub fn check(&self) {
+        self.verdict().unwrap_or_else(|strange| panic!("{strange}"));
+    }
+
+    /// Checks what [`Self::check`] checks, and returns the result.
+    ///
+    /// # Errors
+    /// The requests that Amazon's service does not have.
+    pub fn verdict(&self) -> Result<(), String> {
         let strange = &self.seen().strange;
-        assert!(strange.is_empty(), "requests that Amazon would not understand: {strange:#?}");
+        let is_well = strange.is_empty();
+        if is_well { Ok(()) } else { Err(format!("requests that Amazon would not understand: {strange:#?}")) }
     }
 
     fn seen(&self) -> MutexGuard<'_, Seen> {

@@ -1,6 +1,8 @@
 //! The installation of a round: its processes, the services that they use, the endpoints that they deliver to, and how the
 //! faults of the plan happen to them.
 
+mod processes;
+
 use crate::disk::Injected;
 use crate::endpoints::{Endpoints, store_reply};
 use crate::plan::{Database, Fault, Kind, Plan, random};
@@ -8,13 +10,12 @@ use crate::planted::Planted;
 use crate::store::Platform;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::os::unix::process::ExitStatusExt;
 use std::sync::Arc;
 use std::time::Duration;
 use system_tests::clock::Clock;
 use system_tests::http::text;
 use system_tests::postgres::{self, Fsync};
-use system_tests::process::{Backend, Process};
+use system_tests::process::Backend;
 use system_tests::random::Random;
 use system_tests::rvs::{self, Rvs};
 use system_tests::sns::TOPIC;
@@ -28,17 +29,6 @@ use tokio::time::Instant;
 pub const WINDOW: Duration = Duration::from_secs(2);
 /// Time between two checks for what is due.
 const TICK: Duration = Duration::from_millis(20);
-/// How long after an outage of the database or of Temporal a process may end because it found none at its start.
-const AFTER_OUTAGE: Duration = Duration::from_secs(60);
-/// Time between two processes that are replaced.
-const REPLACED_EVERY: Duration = Duration::from_millis(1500);
-/// The status of a process that ended at a fail point.
-const ABORTED: i32 = 6;
-/// The status of a process that SIGTERM ended.
-const TERMINATED: i32 = 15;
-
-/// What makes a build a later one.
-pub const LATER: &str = "run.planted_change=return";
 
 /// A fault that occurred.
 #[derive(Debug, Clone)]
@@ -62,12 +52,22 @@ pub struct Record {
 struct Slot {
     name: &'static str,
     starts: usize,
+    started_at: Instant,
+    /// Whether the database or Temporal was away while it started, so that it may end with an error.
+    is_excused: bool,
     /// The fail point at which it aborts.
     point: Option<&'static str>,
     /// When it is to be started again, while it is down.
     back_at: Option<Instant>,
     /// Whether it ends because it is replaced by a later build.
     is_replaced: bool,
+}
+
+impl Slot {
+    fn new(name: &'static str) -> Self {
+        let started_at = Instant::now();
+        Self { name, starts: 0, started_at, is_excused: false, point: None, back_at: None, is_replaced: false }
+    }
 }
 
 /// What ends a fault.
@@ -79,7 +79,8 @@ enum End {
     Engine,
     EngineResume,
     Database,
-    Calm,
+    /// Ends the scripted errors of this kind.
+    Calm(Kind),
     Endpoints,
     Store,
     /// Ends a process as an operator does; it is started as a later build.
@@ -88,6 +89,16 @@ enum End {
     },
     /// Ends when it is dropped.
     Disk(#[expect(dead_code, reason = "dropped at the end of the fault")] Injected),
+}
+
+/// An end that comes at its time.
+struct Queued {
+    at: Instant,
+    /// The kind of the fault that it ends.
+    kind: Kind,
+    /// Its index in [`Record::faults`].
+    fault: usize,
+    end: End,
 }
 
 pub struct Site {
@@ -101,11 +112,11 @@ pub struct Site {
     /// How far the clock was set forward.
     ahead: Duration,
     variables: Vec<(String, String)>,
-    planted: String,
+    planted: Planted,
     /// The addresses of the second `serve`.
     second: [String; 2],
     slots: Vec<Slot>,
-    ends: Vec<(Instant, End)>,
+    ends: Vec<Queued>,
     is_engine_up: bool,
     is_database_up: bool,
     outage_over: Option<Instant>,
@@ -118,6 +129,10 @@ pub struct Site {
 impl Site {
     /// Starts everything.
     pub async fn start(plan: Plan, planted: &Planted) -> Self {
+        // A round that panicked may have left it killed.
+        if plan.database == Database::Postgres && postgres::processes(Fsync::On).is_ok_and(|all| all.is_empty()) {
+            tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
+        }
         let rvs = Rvs::start().await;
         let clock = Clock::new(api::clock::now());
         let endpoints = Endpoints::start().await;
@@ -142,9 +157,8 @@ impl Site {
         let mut world = World::start(setting).await;
         world.let_sweep_help("processes, the database and Temporal are killed and suspended");
         let second = [(); 2].map(|()| format!("127.0.0.1:{}", ports::free()));
-        let slot = |name: &&'static str| Slot { name, starts: 0, point: None, back_at: None, is_replaced: false };
         let mut site = Self {
-            slots: plan.database.processes().iter().map(slot).collect(),
+            slots: plan.database.processes().iter().copied().map(Slot::new).collect(),
             world,
             rvs: Arc::new(Mutex::new(rvs)),
             endpoints,
@@ -154,7 +168,7 @@ impl Site {
             clock,
             ahead: Duration::ZERO,
             variables,
-            planted: planted.points.clone(),
+            planted: planted.clone(),
             second,
             ends: Vec::new(),
             is_engine_up: true,
@@ -224,19 +238,22 @@ impl Site {
     /// Ends every fault, and starts all processes without fail points.
     pub async fn heal(&mut self) {
         self.is_armed = false;
-        for (_, end) in std::mem::take(&mut self.ends) {
-            self.end(end).await;
+        for queued in std::mem::take(&mut self.ends) {
+            self.end(queued).await;
         }
-        self.calm().await;
+        // One that has ended by itself is found before it is replaced.
+        for process in 0..self.slots.len() {
+            self.supervise(process);
+        }
         self.restart_all().await;
     }
 
     /// Keeps the processes running.
     pub async fn tick(&mut self) {
         let now = Instant::now();
-        let due: Vec<(Instant, End)> = self.ends.extract_if(.., |(at, _)| *at <= now).collect();
-        for (_, end) in due {
-            self.end(end).await;
+        let due: Vec<Queued> = self.ends.extract_if(.., |queued| queued.at <= now).collect();
+        for queued in due {
+            self.end(queued).await;
         }
         for process in 0..self.slots.len() {
             self.supervise(process);
@@ -247,38 +264,39 @@ impl Site {
         let (began, mut random) = (Instant::now(), random(fault.seed, 3));
         let over = began + fault.time;
         let is_possible = match fault.kind {
+            kind if self.is_under_way(kind) => false,
             Kind::Kill => self.kill(fault.process, over),
             Kind::Suspended => self.suspend(fault.process, over),
             Kind::EngineKilled | Kind::EngineSuspended if !self.is_engine_up => false,
             Kind::EngineKilled => {
                 self.is_engine_up = false;
                 self.world.temporal.kill9();
-                self.ends.push((over, End::Engine));
+                self.queue(over, fault.kind, End::Engine);
                 true
             }
             Kind::EngineSuspended => {
                 self.is_engine_up = false;
                 self.world.temporal.freeze();
-                self.ends.push((over, End::EngineResume));
+                self.queue(over, fault.kind, End::EngineResume);
                 true
             }
             Kind::DatabaseKilled => self.kill_database(over),
             Kind::Closed => {
                 self.endpoints.refuse(&mut self.world).await;
-                self.ends.push((over, End::Endpoints));
+                self.queue(over, fault.kind, End::Endpoints);
                 true
             }
             Kind::Broken | Kind::Hostile | Kind::Analytics | Kind::StoreBroken => {
                 self.disturb(fault.kind, &mut random).await;
-                self.ends.push((over, End::Calm));
+                self.queue(over, fault.kind, End::Calm(fault.kind));
                 true
             }
             Kind::StoreClosed => {
                 self.rvs.lock().await.refuse().await;
-                self.ends.push((over, End::Store));
+                self.queue(over, fault.kind, End::Store);
                 true
             }
-            Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over),
+            Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over).await,
             Kind::Clock => self.step(fault.time),
             Kind::Upgraded => self.upgrade(began),
             Kind::Point | Kind::Restored => false,
@@ -286,6 +304,19 @@ impl Site {
         if is_possible {
             self.record.faults.push(Occurred { kind: fault.kind, began, over });
         }
+    }
+
+    /// Whether a fault of this kind has not ended yet, so that another one would begin what is there and be ended with
+    /// it. Several processes may be suspended; a process has one tracer.
+    fn is_under_way(&self, kind: Kind) -> bool {
+        let of_disk = [Kind::SlowDisk, Kind::FullDisk];
+        let is_alike = |other: Kind| other == kind || (of_disk.contains(&other) && of_disk.contains(&kind));
+        kind != Kind::Suspended && self.ends.iter().any(|queued| is_alike(queued.kind))
+    }
+
+    fn queue(&mut self, at: Instant, kind: Kind, end: End) {
+        // The fault that begins now is recorded next.
+        self.ends.push(Queued { at, kind, fault: self.record.faults.len(), end });
     }
 
     /// Scripts errors of what settle talks to.
@@ -303,15 +334,32 @@ impl Site {
         }
     }
 
-    /// Ends all scripted errors.
-    async fn calm(&mut self) {
-        let rvs = self.rvs.lock().await;
-        rvs.answer_truly();
-        rvs.release();
-        self.endpoints.calm(&self.world);
+    /// Ends the scripted errors of a kind.
+    async fn calm(&mut self, kind: Kind) {
+        match kind {
+            Kind::Broken => self.endpoints.calm(&self.world),
+            Kind::Hostile => self.endpoints.hostile.answer_truly(),
+            Kind::Analytics => {
+                self.endpoints.analytics.answer_truly();
+                self.endpoints.analytics.release();
+            }
+            _ => {
+                let rvs = self.rvs.lock().await;
+                rvs.answer_truly();
+                rvs.release();
+            }
+        }
     }
 
-    async fn end(&mut self, end: End) {
+    /// Ends a fault, and notes when it was over: what takes seconds, such as a recovery, delays the ends after it.
+    async fn end(&mut self, Queued { fault, end, .. }: Queued) {
+        self.conclude(end).await;
+        if let Some(fault) = self.record.faults.get_mut(fault) {
+            fault.over = Instant::now();
+        }
+    }
+
+    async fn conclude(&mut self, end: End) {
         match end {
             End::Resume { process, id } => {
                 let process = &mut self.world.processes()[process];
@@ -331,7 +379,7 @@ impl Site {
                 tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
                 (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
             }
-            End::Calm => self.calm().await,
+            End::Calm(kind) => self.calm(kind).await,
             End::Endpoints => self.endpoints.accept(&mut self.world).await,
             End::Store => self.rvs.lock().await.accept().await,
             End::Replace { process } => {
@@ -345,61 +393,28 @@ impl Site {
         }
     }
 
-    fn kill(&mut self, process: usize, back_at: Instant) -> bool {
-        let (slot, running) = (&mut self.slots[process], &mut self.world.processes()[process]);
-        if slot.back_at.is_some() || running.exit_status().is_some() {
-            return false;
-        }
-        running.kill9();
-        slot.back_at = Some(back_at);
-        *self.record.kills.entry(format!("{} at any time", slot.name)).or_default() += 1;
-        true
-    }
-
-    fn suspend(&mut self, process: usize, over: Instant) -> bool {
-        let running = &mut self.world.processes()[process];
-        let is_suspended =
-            self.ends.iter().any(|(_, end)| matches!(end, End::Resume { id, .. } if *id == running.id()));
-        if running.exit_status().is_some() || is_suspended {
-            return false;
-        }
-        running.freeze();
-        let id = running.id();
-        self.ends.push((over, End::Resume { process, id }));
-        true
-    }
-
-    /// Replaces all processes by those of a later build, one after the other.
-    fn upgrade(&mut self, began: Instant) -> bool {
-        self.is_later = true;
-        for (process, at) in (0..self.slots.len()).zip((0..).map(|step| began + REPLACED_EVERY * step)) {
-            self.ends.push((at, End::Replace { process }));
-        }
-        true
-    }
-
     fn kill_database(&mut self, over: Instant) -> bool {
         if !self.is_database_up {
             return false;
         }
         postgres::crash(Fsync::On).expect("a PostgreSQL of the tests");
         self.is_database_up = false;
-        self.ends.push((over, End::Database));
+        self.queue(over, Kind::DatabaseKilled, End::Database);
         true
     }
 
-    fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
+    async fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
         let processes = match self.plan.database {
             Database::Sqlite => vec![self.world.serve().id()],
             Database::Postgres => postgres::processes(Fsync::On).unwrap_or_default(),
         };
         let file = std::path::PathBuf::from(self.world.installation.database());
         let injected = match kind {
-            Kind::SlowDisk => Injected::slow(&processes),
-            _ => Injected::full(&processes, &file),
+            Kind::SlowDisk => Injected::slow(&processes).await,
+            _ => Injected::full(&processes, &file).await,
         };
         let Some(injected) = injected else { return false };
-        self.ends.push((over, End::Disk(injected)));
+        self.queue(over, kind, End::Disk(injected));
         true
     }
 
@@ -415,82 +430,5 @@ impl Site {
         self.ahead += time;
         self.clock.set(api::clock::now().plus(self.ahead));
         true
-    }
-
-    /// Starts a process that is down and due, and finds out why another one is down.
-    fn supervise(&mut self, process: usize) {
-        let now = Instant::now();
-        let Some(status) = self.world.processes()[process].exit_status() else { return };
-        if let Some(back_at) = self.slots[process].back_at {
-            if back_at <= now {
-                self.start_one(process);
-            }
-            return;
-        }
-        let slot = &mut self.slots[process];
-        let has_outage = !self.is_engine_up || !self.is_database_up;
-        let was_outage = self.outage_over.is_some_and(|over| now.duration_since(over) < AFTER_OUTAGE);
-        match slot.point.take() {
-            Some(point) if status.signal() == Some(ABORTED) => {
-                *self.record.kills.entry(format!("{} at {point}", slot.name)).or_default() += 1;
-                let over = now + Duration::from_millis(300);
-                self.record.faults.push(Occurred { kind: Kind::Point, began: now, over });
-                slot.back_at = Some(over);
-            }
-            // SIGTERM ends one that has just been started.
-            _ if slot.is_replaced && (status.success() || status.signal() == Some(TERMINATED)) => {
-                slot.back_at = Some(now);
-            }
-            _ => {
-                let is_explained = status.code().is_some() && (has_outage || was_outage);
-                let name = slot.name;
-                slot.back_at = Some(now + Duration::from_secs(1));
-                if !is_explained {
-                    let log = self.world.processes()[process].log();
-                    let end: Vec<&str> = log.lines().rev().take(12).collect();
-                    let end: Vec<&str> = end.into_iter().rev().collect();
-                    self.record.findings.push(format!("{name} ended by itself with {status}:\n{}", end.join("\n")));
-                }
-            }
-        }
-    }
-
-    fn start_one(&mut self, process: usize) {
-        let started = self.process(process);
-        self.world.processes()[process] = started;
-    }
-
-    fn process(&mut self, process: usize) -> Process {
-        let slot = &mut self.slots[process];
-        let armed = if self.is_armed { self.plan.armed(process, slot.starts) } else { None };
-        slot.starts += 1;
-        (slot.back_at, slot.is_replaced) = (None, false);
-        slot.point = armed.as_ref().map(|armed| armed.point);
-        let mut points = vec![self.clock.fail_point()];
-        points.extend(armed.map(|armed| armed.setting()));
-        points.extend((!self.planted.is_empty()).then(|| self.planted.clone()));
-        points.extend(self.is_later.then(|| LATER.to_owned()));
-        let points = points.join(";");
-        let own = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let variables: Vec<_> = own.chain([("FAILPOINTS", points.as_str())]).collect();
-        let installation = &self.world.installation;
-        match slot.name {
-            "serve-b" => installation.serve_at(self.second.clone(), &variables),
-            name => installation.start(&[name.trim_end_matches("-a").trim_end_matches("-b")], &variables),
-        }
-    }
-
-    /// Kills all processes at once, starts them again, and waits for those that serve HTTP.
-    pub async fn restart_all(&mut self) {
-        self.world.kill9();
-        for process in 0..self.slots.len() {
-            let started = self.process(process);
-            self.world.join(started);
-        }
-        for process in 0..self.slots.len() {
-            if !self.slots[process].name.starts_with("worker") {
-                self.world.processes()[process].wait_connected().await;
-            }
-        }
     }
 }
