@@ -184,11 +184,13 @@ pub struct Plan {
     pub faults: Vec<Fault>,
 }
 
-/// A generator of its own for each purpose; neighbouring numbers give unlike ones.
-pub fn random(seed: u64, purpose: u64) -> Random {
-    let mut random = Random::new(seed.wrapping_add(purpose << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    random.below(2);
-    random
+/// A generator of its own for each purpose: seed and purpose are mixed as in SplitMix64, so that each bit of a first state
+/// depends on both.
+pub const fn random(seed: u64, purpose: u64) -> Random {
+    let mut mixed = seed.wrapping_add(purpose.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    Random::new(mixed ^ (mixed >> 31))
 }
 
 impl Plan {
