@@ -150,7 +150,7 @@ async fn an_emptied_temporal_heals() {
 /// end before Temporal knows of the last ones: these are not among them.
 async fn many_windows() -> (World, Vec<String>) {
     let setting =
-        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 90, ..Setting::default() };
+        Setting { backend: Backend::Postgres, memory: Memory::File, window_seconds: 180, ..Setting::default() };
     let mut world = World::start(setting).await;
     let receipts: Vec<String> = (0..lost_windows(LOST_WINDOWS)).map(|number| format!("lost{number}")).collect();
     let messages: Vec<_> =
