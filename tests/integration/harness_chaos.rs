@@ -16,7 +16,7 @@ fn a_seed_gives_the_same_plan_each_time() {
     for plan in &plans {
         assert_eq!(*plan, Plan::new(plan.seed, TIME, GAP));
         assert_eq!(plan.to_string(), Plan::new(plan.seed, TIME, GAP).to_string());
-        let armed = |plan: &Plan| (0..40).map(|start| plan.armed(0, start)).collect::<Vec<_>>();
+        let armed = |plan: &Plan| (0..40).map(|start| plan.armed(0, start, None)).collect::<Vec<_>>();
         assert_eq!(armed(plan), armed(&Plan::new(plan.seed, TIME, GAP)));
         let settings: BTreeSet<String> = armed(plan).into_iter().flatten().map(|armed| armed.setting()).collect();
         assert!(settings.len() > 10, "the fail points of a process differ: {settings:?}");
