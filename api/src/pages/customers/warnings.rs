@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_setting_is_for_an_operator_and_not_for_the_team_of_the_destination() {
+    fn a_wrong_setting_is_for_an_operator() {
         let wrong = PendingDeliveries { repair: Some(Repair::InSettle), ..pending(1, 1) };
         for state in [State::Healthy, State::Failing, State::Open] {
             let text = sentence(&backend(state), Some(&wrong)).unwrap();
