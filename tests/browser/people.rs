@@ -190,3 +190,44 @@ async fn a_long_queue_drops_its_oldest_and_counts_them() {
     assert_eq!(sizes.collect::<Vec<_>>(), [Some(500), Some(200)]);
     browser.quit().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_answer_in_the_place_of_settle_is_none() {
+    let (browser, gate, _site) = page().await;
+    browser.run("return client.flush()").await;
+    let wrong = [json!({ "title": "Welcome to our network" }), json!([USER]), json!("welcome"), Value::Null];
+    for body in wrong {
+        let all = || [ok(body.clone())];
+        gate.answer(ENTITLEMENTS, all());
+        assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "{body}");
+        gate.answer(LOGIN, all());
+        assert_eq!(browser.run(&outcome("login('anna')")).await, 0, "{body}");
+        gate.answer(LOGOUT, all());
+        assert_eq!(browser.run(&outcome("logout()")).await, 0, "{body}");
+    }
+    let nameless = json!({ "device_user_id": USER, "entitlements": [{ "name": "Premium" }] });
+    gate.answer(ENTITLEMENTS, [ok(nameless)]);
+    assert_eq!(browser.run(&outcome("entitlements()")).await, 0, "an entitlement without its id");
+    assert_eq!(browser.run("return localStorage['settle.entitlements']").await, Value::Null, "nothing is stored");
+    browser.quit().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_shows_as_many_receipts_as_it_has_room_for() {
+    let (browser, gate, _site) = page().await;
+    let options = "{ url, key, appVersion: '2', name: 'full', receipts, onRejected: () => { window.refused = true } }";
+    let receipts =
+        "Array.from({ length: 40 }, (_, at) => ({ receipt_id: `${at}`.padEnd(500, 'r'), app_user_id: 'U' }))";
+    browser
+        .run(&format!("const receipts = {receipts}; window.full = Settle.start({options}); return full.flush()"))
+        .await;
+    let sent = gate.seen().pop().expect("a report").body;
+    let start = &sent["events"][0];
+    let shown = start["receipts"].as_array().map(Vec::len);
+    assert!(
+        start["type"] == super::START && shown.is_some_and(|shown| (20..40).contains(&shown)),
+        "{shown:?}: {start}"
+    );
+    assert!(start.to_string().len() <= 16 * 1024 && browser.run("return window.refused").await == Value::Null);
+    browser.quit().await;
+}

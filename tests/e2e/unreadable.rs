@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::postgres;
 use system_tests::process::Backend;
+use system_tests::rvs::Receipt;
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
@@ -41,9 +42,9 @@ fn make_readable(world: &World) {
 }
 
 /// Waits until the engine retries the settling, which failed within the workflow task.
-async fn wait_retried(world: &World) {
+async fn wait_retried(world: &World, receipt_id: &str) {
     wait::until(SOON, "the regular activity of the settling", async || {
-        let pending = world.temporal.pending_activities(&world.workflow("r1")).await;
+        let pending = world.temporal.pending_activities(&world.workflow(receipt_id)).await;
         if pending.is_empty() { Err("no activity is pending".to_owned()) } else { Ok(()) }
     })
     .await;
@@ -59,9 +60,28 @@ async fn a_settling_that_keeps_failing_raises_an_alarm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purchase_of_an_unknown_store_waits_for_a_later_version() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, rvs: true, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    // As a later version that connects such a platform would leave it: with a secret, then without one.
+    for (receipt_id, secret) in [("with", "shared_secret"), ("without", "NULL")] {
+        world.rvs().know(receipt_id, Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
+        world.worker().freeze();
+        let sent = world.send(BOUGHT, receipt_id).await;
+        change(&world, &format!("UPDATE platforms SET store = 'later', shared_secret = {secret}"));
+        world.worker().thaw();
+        wait_retried(&world, receipt_id).await;
+        assert_eq!(world.receiver.about(&world.key(receipt_id).to_string()).len(), 0, "nothing is announced");
+        change(&world, "UPDATE platforms SET store = 'amazon'");
+        world.wait_outcome(&sent).await;
+    }
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_discard_reaches_a_settling_that_keeps_failing() {
     let (world, second) = unreadable().await;
-    wait_retried(&world).await;
+    wait_retried(&world, "r1").await;
     world.act("r1", "discard", &json!({ "reason": "cannot be read" })).await;
     let discarded = world.wait_outcome(&second).await;
     assert_eq!(discarded[0]["outcome"], "discarded", "{discarded:?}");
@@ -73,7 +93,7 @@ async fn a_discard_reaches_a_settling_that_keeps_failing() {
 async fn a_cancelled_run_ends_while_its_settling_fails() {
     let (mut world, second) = unreadable().await;
     world.let_sweep_help("the run is cancelled");
-    wait_retried(&world).await;
+    wait_retried(&world, "r1").await;
     world.cancel("r1").await;
     world.wait_asleep("r1").await;
     make_readable(&world);

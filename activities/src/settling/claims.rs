@@ -169,10 +169,10 @@ impl Claim<'_> {
         Ok(())
     }
 
-    /// `None`: no request was sent, since this process sends too many, or the store cannot verify.
+    /// `None`: no request was sent, since this process sends too many, or does not know the store.
     async fn query_store(&self, known: &StoreQuery) -> Result<Option<Answer>, Error> {
         let settings = &self.context.verifier.settings;
-        let Some(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else { return Ok(None) };
+        let Ok(store) = settings.of(&known.store, known.platform_id, &known.receipt_id) else { return Ok(None) };
         let receipt = Receipt {
             environment: known.environment,
             app_user_id: known.app_user_id.clone(),

@@ -6,6 +6,7 @@ use crate::Context;
 use crate::spans::Settling;
 use domain::settling::Readiness;
 use domain::{CollapseKey, Verification};
+use protocols::stores::check_known;
 use storage::{Counted, Error, Series, Store, chain};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
 
@@ -96,6 +97,9 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
         Attempt::Repeated => store.load_after_record(key, through, MAX_PER_SETTLING).await?,
     };
     fail::fail_point!("load.after", |_| std::process::abort());
+    if let Some(store) = &loaded.store {
+        check_known(store).map_err(|cause| Error::Corrupt { what: cause.to_string(), source: None })?;
+    }
     if let Some(late) = loaded.late.filter(|_| loaded.held.is_none()) {
         metrics::histogram!("settle_settling_lag_seconds").record(late);
         store.count_timed(Series::Lag, Counted { app: loaded.app_id, destination: None }, late);

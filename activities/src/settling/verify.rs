@@ -29,10 +29,9 @@ pub async fn verify(context: &Context, key: CollapseKey) -> Result<Verified, Err
 
 async fn query(context: &Context, key: CollapseKey) -> Result<Verified, Error> {
     let Some(known) = context.store.store_query(key).await? else { return Ok(verified(Verification::Unverifiable)) };
-    match context.verifier.settings.of(&known.store, known.platform_id, &known.receipt_id) {
-        Some(store) => Query { context, key, known: &known, store }.run().await,
-        None => Ok(verified(Verification::Unverifiable)),
-    }
+    let store = context.verifier.settings.of(&known.store, known.platform_id, &known.receipt_id);
+    let store = store.map_err(|cause| Error::Corrupt { what: cause.to_string(), source: None })?;
+    Query { context, key, known: &known, store }.run().await
 }
 
 struct Query<'a> {

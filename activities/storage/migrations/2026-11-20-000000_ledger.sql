@@ -755,7 +755,7 @@ CREATE TABLE events (
     -- own.
     collapse_key TEXT NOT NULL,
     -- The app of its purchase, its destination, its alarm or its user.
-    app_id TEXT,
+    app_id TEXT NOT NULL,
     event_type TEXT NOT NULL,
     revision BIGINT NOT NULL,
     -- The user, and the revision of the user that the event carries; `purchase.updated` carries none.
@@ -983,7 +983,7 @@ CREATE INDEX alarms_unannounced ON alarms (seq) WHERE announced_open <> (acknowl
 
 -- What happened in each minute, as all processes counted it. Rows of some days ago are removed.
 CREATE TABLE minutes (
-    -- `accepted`, `refused`, `lag`, `delivered`, `failed` or `latency`.
+    -- `accepted`, `refused`, `lag`, `delivered`, `failed`, `latency`, `actions` or `purchase_actions`.
     series TEXT NOT NULL,
     -- The beginning of the minute.
     at BIGINT NOT NULL,

@@ -114,11 +114,14 @@ async fn root_leaves_the_lock_to_the_owner_of_the_file() {
     let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
     drop(Store::open(config.clone()).await.unwrap());
     let lock = folder.path().join("settle.db.lock");
-    std::fs::remove_file(&lock).unwrap();
     // Only root can give a file away; for other users the owner stays, and all of this holds.
     let _ = chown(&path, Some(12345), Some(12345));
+    drop(Store::open(config.clone()).await.unwrap());
+    let owner = path.metadata().unwrap().uid();
+    assert_eq!(lock.metadata().unwrap().uid(), owner, "one that a killed command of root left");
+    std::fs::remove_file(&lock).unwrap();
     drop(Store::open(config).await.unwrap());
-    assert_eq!(lock.metadata().unwrap().uid(), path.metadata().unwrap().uid());
+    assert_eq!(lock.metadata().unwrap().uid(), owner, "a new one");
 }
 
 #[tokio::test]
@@ -130,12 +133,16 @@ async fn root_gives_no_file_away_to_which_the_lock_is_a_link() {
     let (lock, other) = (folder.path().join("settle.db.lock"), folder.path().join("other"));
     std::fs::write(&other, "").unwrap();
     let owner = other.metadata().unwrap().uid();
-    std::fs::remove_file(&lock).unwrap();
-    symlink(&other, &lock).unwrap();
     // Only root can do this, and only root could give the other file away.
     let _ = chown(&path, Some(12345), Some(12345));
-    drop(Store::open(config).await);
-    assert_eq!(other.metadata().unwrap().uid(), owner);
+    std::fs::remove_file(&lock).unwrap();
+    symlink(&other, &lock).unwrap();
+    Store::open(config.clone()).await.unwrap_err();
+    assert_eq!(other.metadata().unwrap().uid(), owner, "a symbolic link");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::hard_link(&other, &lock).unwrap();
+    drop(Store::open(config).await.unwrap());
+    assert_eq!(other.metadata().unwrap().uid(), owner, "a hard link");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -74,6 +74,8 @@ pub enum PriceSource {
     Catalogue,
     /// The device on which the purchase was made, by a claim that the store confirmed.
     Device,
+    /// The store, which names the price of each payment. Amazon does not.
+    Store,
     /// The store's own report of sales.
     Report,
 }

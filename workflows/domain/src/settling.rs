@@ -63,6 +63,9 @@ pub struct Loaded {
     /// for a metric of the activity `settle`, so it is not serialized.
     #[serde(skip)]
     pub late: Option<Duration>,
+    /// Its store; absent when the purchase is not known. Only for the activity `settle`, so it is not serialized.
+    #[serde(skip)]
+    pub store: Option<String>,
     pub now: Timestamp,
 }
 

@@ -80,15 +80,31 @@ pub enum Store<'a> {
     Simulated(&'a amazon::Settings, PlatformId),
 }
 
+/// A store that this version does not know: a later one connected its platform, and settles its purchases.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the store `{0}` is not known to this version of settle")]
+pub struct UnknownStore(String);
+
+/// Checks that this version knows the store with this name.
+///
+/// # Errors
+/// [`UnknownStore`] if it does not.
+pub fn check_known(store: &str) -> Result<(), UnknownStore> {
+    if store == "amazon" { Ok(()) } else { Err(UnknownStore(store.to_owned())) }
+}
+
 impl Settings {
-    /// The store with this name that verifies a receipt of a platform; `None` for a store that cannot verify.
-    pub fn of(&self, store: &str, platform: PlatformId, receipt_id: &str) -> Option<Store<'_>> {
+    /// The store with this name that verifies a receipt of a platform.
+    ///
+    /// # Errors
+    /// As [`check_known`].
+    pub fn of(&self, store: &str, platform: PlatformId, receipt_id: &str) -> Result<Store<'_>, UnknownStore> {
+        check_known(store)?;
         let simulates = |one: &&Simulated| one.platform == platform || one.mint.is_minted(receipt_id);
-        match (store, self.simulated.as_ref().filter(simulates)) {
-            ("amazon", Some(simulated)) => Some(Store::Simulated(&simulated.amazon, platform)),
-            ("amazon", None) => Some(Store::Amazon(&self.amazon)),
-            _ => None,
-        }
+        Ok(match self.simulated.as_ref().filter(simulates) {
+            Some(simulated) => Store::Simulated(&simulated.amazon, platform),
+            None => Store::Amazon(&self.amazon),
+        })
     }
 
     /// Maximum number of queries a second per platform.
@@ -174,12 +190,12 @@ mod tests {
         let minted = Mint::new(b"own").receipt_id("r");
         let is_simulated = |number, id: &str| {
             let (with, without) = (with.of("amazon", platform(number), id), without.of("amazon", platform(number), id));
-            assert!(matches!(without, Some(Store::Amazon(_))), "there is none without it");
-            matches!(with, Some(Store::Simulated(..)))
+            assert!(matches!(without, Ok(Store::Amazon(_))), "there is none without it");
+            matches!(with, Ok(Store::Simulated(..)))
         };
         assert!(is_simulated(DEMO, "r") && is_simulated(OWN, &minted) && !is_simulated(OWN, "r"));
         assert!(!is_simulated(OWN, &Mint::new(b"other").receipt_id("r")));
-        assert!(with.of("other", platform(DEMO), &minted).is_none());
+        assert!(with.of("other", platform(DEMO), &minted).is_err());
     }
 
     #[test]

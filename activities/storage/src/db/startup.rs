@@ -17,6 +17,7 @@ use crate::db::watch;
 use crate::db::writer::Writer;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
+use rustix::fs::OFlags;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
@@ -130,20 +131,21 @@ fn lock(database: &Path) -> Result<File, Error> {
     name.push(".lock");
     let path = PathBuf::from(name);
     let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
-    let file = match OpenOptions::new().create_new(true).write(true).mode(OWNER_ONLY).open(&path) {
-        Ok(file) => {
-            // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files
-            // away. An existing lock stays as it is: it may be a link of that owner to a file of root.
-            if let Ok(found) = database.metadata() {
-                let _ = fchown(&file, Some(found.uid()), Some(found.gid()));
-            }
-            file
-        }
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-            OpenOptions::new().write(true).open(&path).map_err(cannot)?
-        }
-        Err(error) => return Err(cannot(error)),
-    };
+    let mut options = OpenOptions::new();
+    options.write(true).mode(OWNER_ONLY).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    let file = match options.clone().create_new(true).open(&path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(&path),
+        opened => opened,
+    }
+    .map_err(cannot)?;
+    // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files away. A lock
+    // that exists was perhaps left by a killed command of root; it is not a link of that owner to a file of root.
+    if let (Ok(owner), Ok(found)) = (database.metadata(), file.metadata())
+        && found.is_file()
+        && found.nlink() == 1
+    {
+        let _ = fchown(&file, Some(owner.uid()), Some(owner.gid()));
+    }
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::Locked(database.to_owned())),

@@ -99,6 +99,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
     Ok(Loaded {
         platform_id: origin.as_ref().map(|origin| origin.platform_id),
         app_id: origin.as_ref().map(|origin| origin.app_id),
+        store: origin.as_ref().map(|origin| origin.store.clone()),
         verify: match &origin {
             Some(origin) => origin.customer(connection, key, row.as_ref())?.is_some(),
             None => false,

@@ -18,7 +18,10 @@ export interface Options {
   appVersion: string;
   /** The operating system; without it, it is read from the user agent. */
   os?: { name: string; version: string };
-  /** The receipts on the device, at most 50: they are in each `device.session.start`. A function is called for each. */
+  /**
+   * The receipts on the device. Each `device.session.start` has the first 50, as far as its 16 KiB have room. A function
+   * is called for each.
+   */
   receipts?: Receipt[] | (() => Receipt[]);
   /** The app's own device id in Amplitude, if it uses Amplitude itself. */
   analyticsDeviceId?: string;

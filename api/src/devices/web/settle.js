@@ -7,7 +7,8 @@
 
   /** @typedef {Settle.Rejected["event"]} ReportedEvent */
   /** @typedef {{ names: string[], events: ReportedEvent[], texts: string[] }} Batch */
-  /** @typedef {{ method: "GET" | "POST", path: string, body?: string, etag?: string | null }} Call */
+  /** @typedef {(body: any) => boolean} Shape What a 200 of settle has. Something on the way may answer in its place. */
+  /** @typedef {{ method: "GET" | "POST", path: string, shape: Shape, body?: string, etag?: string | null }} Call */
   /** @typedef {{ status: number, body: any, etag: string | null, retryAfter: number | null }} Answer */
 
   const VERSION = "1.0.0";
@@ -16,6 +17,8 @@
   const MAX_BODY_BYTES = 1024 * 1024;
   const MAX_EVENT_BYTES = 16 * 1024;
   const MAX_RECEIPTS = 50;
+  /** More than a session's start has without its receipts. */
+  const SESSION_START_BYTES = 512;
   /** A browser sends 64 KiB at most while a page ends (https://fetch.spec.whatwg.org, `keepalive`). */
   const MAX_KEEPALIVE_BYTES = 60 * 1024;
   const DEFAULT_MAX_QUEUED = 1000;
@@ -30,6 +33,15 @@
   const EVENTS = "/v1/device/events";
   /** @type {Answer} */
   const NO_ANSWER = { status: 0, body: null, etag: null, retryAfter: null };
+  const isText = (/** @type {any} */ value) => typeof value === "string";
+  /** @type {Record<"report" | "login" | "logout" | "entitlements", Shape>} */
+  const SHAPES = {
+    report: (body) => Array.isArray(body.rejected),
+    login: (body) => isText(body.device_user_id) && isText(body.external_id),
+    logout: (body) => isText(body.device_user_id),
+    entitlements: ({ device_user_id: user, entitlements: all }) =>
+      isText(user) && Array.isArray(all) && all.every((one) => one && isText(one.entitlement_ref_id)),
+  };
   const START = "device.session.start";
   const END = "device.session.end";
 
@@ -315,9 +327,22 @@
     continueSession() {
       if (!this.isSessionOver()) return;
       this.session = { id: randomId(), lastEventAt: Date.now() };
+      const receipts = this.receipts();
+      this.report(START, receipts.length > 0 ? { receipts } : {});
+    }
+
+    /** The app's receipts, as many as an event has room for. */
+    receipts() {
       const { receipts } = this.options;
+      let room = MAX_EVENT_BYTES - SESSION_START_BYTES;
+      const fits = (/** @type {object} */ receipt) => {
+        const size = byteLength(JSON.stringify(receipt)) + 1;
+        if (size > room) return false;
+        room -= size;
+        return true;
+      };
       const list = typeof receipts === "function" ? this.guarded(receipts) : receipts;
-      this.report(START, list && list.length > 0 ? { receipts: list.slice(0, MAX_RECEIPTS) } : {});
+      return (list || []).slice(0, MAX_RECEIPTS).filter(fits);
     }
 
     /** Runs a function of the app, whose mistakes are shown and are none of ours. @template T @param {() => T} run */
@@ -411,7 +436,7 @@
       }
       const answer = await this.request(this.callOf(batch));
       const { status, body } = answer;
-      if (status === 200 && body && Array.isArray(body.rejected)) {
+      if (status === 200) {
         this.failures = 0;
         this.refusal = null;
         this.queue.remove(batch.names);
@@ -447,7 +472,7 @@
     callOf(batch) {
       const [device, sent] = [this.device, new Date(Date.now()).toISOString()].map((part) => JSON.stringify(part));
       const body = `{"device":${device},"sent_at":${sent},"events":[${batch.texts.join(",")}]}`;
-      return { method: /** @type {"POST"} */ ("POST"), path: EVENTS, body };
+      return { method: /** @type {"POST"} */ ("POST"), path: EVENTS, body, shape: SHAPES.report };
     }
 
     /** Runs requests one after the other. @template T @param {() => Promise<T>} work @returns {Promise<T>} */
@@ -475,6 +500,8 @@
       const late = new Promise((resolve) => setTimeout(() => resolve(NO_ANSWER), REQUEST_TIMEOUT_MS));
       try {
         const answer = await Promise.race([this.answerOf(fetch(this.url + call.path, request)), late]);
+        // The page of a hotel's network, for example, is 200 and no answer of settle's.
+        if (answer.status === 200 && !(answer.body instanceof Object && call.shape(answer.body))) return NO_ANSWER;
         if (answer.retryAfter !== null && (answer.status === 429 || answer.status === 503)) {
           const until = monotonic() + answer.retryAfter * 1000;
           if (!isOfReports(answer)) this.closedUntil = until;
@@ -495,8 +522,6 @@
       const response = await sent;
       const { status, headers } = response;
       const body = parsed(await response.text());
-      // The page of a hotel's network, for example, is 200 and no answer.
-      if (status === 200 && body === null) return NO_ANSWER;
       return { status, body, etag: headers.get("etag"), retryAfter: retryAfterOf(headers.get("retry-after")) };
     }
 
@@ -526,7 +551,7 @@
       return this.changeUser("logout", { device: this.device });
     }
 
-    /** @param {string} action @param {object} body */
+    /** @param {"login" | "logout"} action @param {object} body */
     async changeUser(action, body) {
       // What was reported before belongs to the user of before: settle takes it for the one who is logged in when it arrives.
       await this.flush();
@@ -534,7 +559,8 @@
       const { refusal } = this;
       if (refusal && isTransient(refusal.status) && !isOfReports(refusal)) throw new RequestError(refusal);
       return this.inTurn(async () => {
-        const answer = await this.call({ method: "POST", path: `/v1/device/${action}`, body: JSON.stringify(body) });
+        const path = `/v1/device/${action}`;
+        const answer = await this.call({ method: "POST", path, body: JSON.stringify(body), shape: SHAPES[action] });
         this.store.remove("entitlements");
         return answer.body;
       });
@@ -547,7 +573,8 @@
         const own = known && known.device_id === this.device.id ? known : null;
         try {
           const path = `/v1/device/entitlements?device_id=${this.device.id}`;
-          const answer = await this.call({ method: "GET", path, etag: own && own.etag });
+          const { entitlements: shape } = SHAPES;
+          const answer = await this.call({ method: "GET", path, shape, etag: own && own.etag });
           if (answer.status === 304 && own) return Object.assign({}, own.body, { is_current: true });
           const { etag, body } = answer;
           this.store.set("entitlements", JSON.stringify({ device_id: this.device.id, etag, body }));

@@ -60,6 +60,7 @@ fn nothing_waits() -> Loaded {
         settings_version: None,
         lanes: Vec::new(),
         late: None,
+        store: None,
         now: Timestamp::default(),
     }
 }
