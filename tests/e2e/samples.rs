@@ -114,6 +114,14 @@ async fn samples_are_verified_tests_on_every_platform() {
     let create = ["destination", "create", "--app", "Radio", "--name", "Backend", "--url", "http://127.0.0.1:9/"];
     assert!(own.installation.call(&create).status.success());
     assert!(printed().contains("as a test purchase\nIts events will go to: Backend.\n"), "{}", printed());
+    let switch = |action| assert!(own.installation.call(&["destination", action, "Backend"]).status.success());
+    switch("disable");
+    assert!(
+        printed().contains("Its events stay pending for Backend until `settle destination enable"),
+        "{}",
+        printed()
+    );
+    switch("enable");
     let (secret, _) = own.platform("secret", &json!({ "shared_secret": SECRET })).await;
     let (pinned, url) = own.platform("pinned", &json!({ "shared_secret": SECRET, "topic_arn": TOPIC })).await;
     let several = "the app has several platforms: choose one with --platform (`bare`, `secret`, `pinned`)";

@@ -33,6 +33,7 @@ pub fn purchases(platform: impl Display, app: impl Display) -> Rows {
 /// Events `purchase.updated` of revision 1. They lack an `id` and a `collapse_key`.
 pub fn events() -> Rows {
     let required = [
+        ("app_id", "COALESCE((SELECT MIN(id) FROM apps), '')"),
         ("event_type", "'purchase.updated'"),
         ("revision", "1"),
         ("environment", "'production'"),

@@ -60,6 +60,12 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     let platform = desk.answer(&["platform", "show", &desk.platform])["name"].as_str().expect("a name").to_owned();
     let named = desk.answer(&["destination", "update", id, "--platform", &platform]);
     assert_eq!(named["filter"]["platforms"], json!([desk.platform]), "a name stands for its id");
+    let cleared = desk.answer(&["destination", "update", id, "--clear", "platform"]);
+    assert_eq!(cleared["filter"]["platforms"], json!([]), "by the name of the flag");
+    for name in ["event", "events"] {
+        let refused = stderr_of(&desk.run(&["destination", "update", id, "--clear", name]));
+        assert!(refused.contains("`--event '*'` sends all"), "nobody widens a choice by accident: {refused}");
+    }
 }
 
 #[test]

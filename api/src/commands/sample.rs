@@ -141,20 +141,25 @@ async fn conclude(
     }
     table::line(&format!("purchase {key}  (receipt {})", target.receipt));
     table::line(&format!("settles in {}, at {}, as a test purchase", times::countdown(window), clock_time(due)));
-    let receivers = receivers(target).await?.join(", ");
-    if receivers.is_empty() {
+    let (receivers, disabled) = receivers(target).await?;
+    if !receivers.is_empty() {
+        table::line(&format!("Its events will go to: {}.", receivers.join(", ")));
+    }
+    if !disabled.is_empty() {
+        let enable = options.remote.command("destination enable");
+        table::line(&format!("Its events stay pending for {} until `{enable}`.", disabled.join(", ")));
+    }
+    if receivers.is_empty() && disabled.is_empty() {
         let create = options.remote.command(&format!("destination create --app {}", target.app));
         table::line(&format!("No destination will receive its events. `{create}` adds one."));
-    } else {
-        table::line(&format!("Its events will go to: {receivers}."));
     }
     table::line("Then:");
     table::line(&format!("  {}", options.remote.command(&format!("purchase explain {key}"))));
     Ok(std::io::stderr().is_terminal().then_some(due))
 }
 
-/// The names of the destinations that take events of a test purchase on the platform.
-async fn receivers(target: &Target) -> anyhow::Result<Vec<String>> {
+/// The names of the destinations that take events of a test purchase on the platform: the enabled and the disabled ones.
+async fn receivers(target: &Target) -> anyhow::Result<(Vec<String>, Vec<String>)> {
     let all = names::every(&target.client, &format!("/v1/apps/{}/destinations", segment(&target.app))).await?;
     let wants = |list: &Value, one: &str| {
         list.as_array().is_none_or(|list| list.is_empty() || list.iter().any(|wanted| *wanted == one))
@@ -163,12 +168,14 @@ async fn receivers(target: &Target) -> anyhow::Result<Vec<String>> {
     let takes = |one: &&Value| {
         let filter = &one["filter"];
         // Without that key, the destination skips test purchases.
-        let skips = one["enabled"] == false || one["has_sandbox_api_key"] == false;
-        !skips
+        one["has_sandbox_api_key"] != false
             && wants(&filter["platforms"], &platform)
             && wants(&filter["environments"], Environment::Sandbox.as_str())
     };
-    Ok(all.iter().filter(takes).map(|one| table::field(one, "name")).collect())
+    let (enabled, disabled): (Vec<&Value>, Vec<&Value>) =
+        all.iter().filter(takes).partition(|one| one["enabled"] != false);
+    let names = |all: Vec<&Value>| all.into_iter().map(|one| table::field(one, "name")).collect();
+    Ok((names(enabled), names(disabled)))
 }
 
 async fn send(target: &Target, options: &Options, store_type: &str, at: Timestamp) -> anyhow::Result<String> {

@@ -119,8 +119,9 @@ pub async fn planned(config: &Config) -> anyhow::Result<Vec<Planned>> {
 fn key(config: &Config) -> anyhow::Result<Key> {
     let Some(key) = &config.key else {
         bail!(
-            "no key to encrypt secrets with: set SETTLE_KEY to 32 random bytes in base64 \
-             (`openssl rand -base64 32` generates them); all processes on one database need the same key"
+            "no key to encrypt secrets with: set SETTLE_KEY. All processes on one database need the same key; that of \
+             `settle run` is in the file `key` of its data directory. A new database needs 32 random bytes in base64, which \
+             `openssl rand -base64 32` generates"
         );
     };
     Ok(Key::new(key.newest).after(key.older.clone()))

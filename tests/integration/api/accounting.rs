@@ -16,8 +16,8 @@ async fn with_purchases(name: &str, receipts: &[&str]) -> (Service, String, Dest
     }
     let keys = service.seed(receipts).await;
     service.raw(
-        "INSERT INTO events (id, collapse_key, event_type, revision, environment, body, created_at)
-             SELECT collapse_key, collapse_key, 'purchase.updated', 1, 'production',
+        "INSERT INTO events (id, collapse_key, app_id, event_type, revision, environment, body, created_at)
+             SELECT collapse_key, collapse_key, app_id, 'purchase.updated', 1, 'production',
              '{\"attributes\":{\"coalesced\":1,\"state_digest\":\"ab\"},\"data\":{}}', 1 FROM purchases;
          UPDATE notifications SET outcome = 'settled', revision = 1, finished_at = accepted_at;
          UPDATE purchases SET digest = 'ab'",

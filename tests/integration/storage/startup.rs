@@ -3,7 +3,8 @@
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use futures::future::join_all;
-use std::os::unix::fs::{MetadataExt, chown, symlink};
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
 use system_tests::wait;
@@ -105,6 +106,19 @@ async fn a_second_opener_of_one_file_is_refused() {
     assert!(matches!(&error, Error::Locked(locked) if *locked == path), "{error:?}");
     drop(first);
     Store::open(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_file_of_another_user_is_named_at_once() {
+    let folder = Folder::new("storage");
+    let path = folder.path().join("settle.db");
+    let config = Config { database: Database::Sqlite(path.clone()), key: key_of_all_ones(), clock: Timestamp::default };
+    drop(Store::open(config.clone()).await.unwrap());
+    std::fs::set_permissions(&path, Permissions::from_mode(0o400)).unwrap();
+    match Store::open(config).await {
+        Ok(_) => assert_eq!(path.metadata().unwrap().uid(), 0, "root writes to every file"),
+        Err(error) => assert!(error.to_string().contains("must belong to the user that runs settle"), "{error}"),
+    }
 }
 
 #[tokio::test]

@@ -115,9 +115,15 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
 /// does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
-        // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. A file that cannot
-        // be created is reported by the connection.
-        drop(OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path));
+        // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
+        // it cannot be opened is reported by the connection.
+        let opened = OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path);
+        if let Err(cause) = opened.map(drop)
+            && cause.kind() == ErrorKind::PermissionDenied
+        {
+            let what = format!("{} cannot be written: it must belong to the user that runs settle", path.display());
+            return Err(Error::corrupt_by(what, cause));
+        }
     }
     AnyConnection::to(database).map_err(|cause| match database {
         Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),

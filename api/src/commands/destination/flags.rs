@@ -161,6 +161,22 @@ impl Fields {
     }
 }
 
+/// Adds to a body the fields of these flags as null, which restores their defaults.
+pub fn clear(body: &mut Value, names: &[String]) -> anyhow::Result<()> {
+    for name in names {
+        let flag = format!("--{}", name.replace('_', "-"));
+        let known = FLAGS.iter().find(|one| one.argument.typed() == flag).map(|one| one.field);
+        match known.unwrap_or(&name.replace('-', "_")) {
+            "events" => bail!("--clear {name}: a destination has no default of its events; `--event '*'` sends all"),
+            field => match field.split_once('.') {
+                None => body[field] = Value::Null,
+                Some((outer, inner)) => body[outer][inner] = Value::Null,
+            },
+        }
+    }
+    Ok(())
+}
+
 /// A refusal in the words of the flags.
 pub fn in_flags(error: anyhow::Error) -> anyhow::Error {
     let flag = |field: &str| {

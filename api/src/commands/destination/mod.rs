@@ -64,8 +64,8 @@ struct Create {
 struct Update {
     /// The destination's id or name.
     id: String,
-    /// Reset a flag to its default: `rate`, `concurrency`, `schedule`, `filter`,
-    /// `headers`, `secret-key`, `sandbox-api-key`, …
+    /// Reset a flag to its default: `rate`, `concurrency`, `schedule`, `platform`,
+    /// `environment`, `headers`, `secret-key`, `sandbox-api-key`, …
     #[arg(long, value_name = "FLAG", value_delimiter = ',')]
     clear: Vec<String>,
     #[command(flatten)]
@@ -163,7 +163,7 @@ async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow
     let id = id_of(client, &id).await?;
     let app = client.get(&path(&id), &[]).await?["app_id"].as_str().map(str::to_owned);
     let mut body = fields.body(client, app.as_deref()).await?;
-    clear.iter().for_each(|name| body[name.replace('-', "_")] = Value::Null);
+    flags::clear(&mut body, &clear)?;
     let changed = client.patch(&path(&id), &body).await.map_err(flags::in_flags)?;
     Ok(show(client, &changed))
 }

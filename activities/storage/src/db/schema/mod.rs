@@ -162,7 +162,7 @@ fn refuse_if_newer(oldest: &str) -> Result<(), Error> {
     }
     Err(Error::corrupt(format!(
         "its tables are those of a newer settle, and this one, {own}, does not work with them: run {oldest} or later, or \
-         restore the backup from before it was installed"
+         restore the backup from before it was installed, and raise the epoch"
     )))
 }
 
