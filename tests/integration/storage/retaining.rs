@@ -221,8 +221,8 @@ story! {
             &format!("-i, '{platform}', 'm' || i, 'r', 'T', '{{}}', 1, 1, 'settled', 1, 2"),
         ));
         raw.run(&older(
-            "events (seq, id, collapse_key, event_type, revision, body, created_at, pruned_at)",
-            "-i, 'e' || i, 'k', 'purchase.updated', 1, '{}', 1, 2",
+            "events (seq, id, collapse_key, app_id, event_type, revision, body, created_at, pruned_at)",
+            "-i, 'e' || i, 'k', 'a', 'purchase.updated', 1, '{}', 1, 2",
         ));
         raw.run(&older(
             "deliveries (seq, id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts,
