@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use system_tests::raw::Raw;
 
 /// The tables with rows of purchases. The record of acceptances follows from the notifications.
-const TABLES: [&str; 8] =
-    ["users", "store_users", "purchases", "notifications", "events", "deliveries", "attempts", "lanes"];
+const TABLES: [&str; 9] =
+    ["users", "store_users", "purchases", "notifications", "events", "deliveries", "attempts", "lanes", "payments"];
 /// Their columns with ids. A copy's differ in the first eight letters.
-const IDS: [&str; 9] = [
+const IDS: [&str; 10] = [
     "id",
     "collapse_key",
     "event_id",
+    "other_event_id",
     "delivery_id",
     "user_id",
     "first_user_id",
@@ -33,8 +34,10 @@ const LATER: i64 = 4_102_444_800_000_000;
 pub fn multiply(raw: &mut Raw, copies: usize) -> anyhow::Result<String> {
     raw.run(&format!("UPDATE purchases SET next_wake_at = {LATER}"));
     raw.run(match raw {
-        Raw::Sqlite(_) => "PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY",
-        // Without the triggers of foreign keys.
+        // Without foreign keys, as they need the indexes.
+        Raw::Sqlite(_) => {
+            "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; PRAGMA temp_store = MEMORY"
+        }
         Raw::Postgres(_) => "SET session_replication_role = 'replica'",
     });
     let indexes = indexes(raw);
