@@ -33,7 +33,7 @@ const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS",
 const TELEMETRY: &str = "api/src/telemetry/README.md";
 const IMAGES: &[&str] = &[
     "postgres:17.6",
-    "settle:0.1.0",
+    "settle:0.1.1",
     "temporalio/admin-tools:1.31.0",
     "temporalio/server:1.31.0",
     "temporalio/ui:2.49.1",
