@@ -13,7 +13,7 @@ use storage::{
 const LONG: Verdict = Verdict::Retry { delay: HOUR.saturating_mul(10) };
 
 /// Settles purchases `r0`, `r1`, … and fails one request for each of them except the last.
-async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
+pub async fn all_fail(world: &World, to: DestinationId, purchases: usize) {
     for number in 0..purchases {
         world.revise(&format!("r{number}"), 1).await;
     }

@@ -67,6 +67,7 @@ mod sales;
 mod searching;
 mod seeded;
 mod sending;
+mod set_back;
 mod setting_changes;
 mod settings;
 mod settling;

@@ -9,6 +9,10 @@ pub const MINUTE: Duration = Duration::from_secs(60);
 pub const HOUR: Duration = Duration::from_secs(3_600);
 pub const DAY: Duration = Duration::from_secs(86_400);
 
+/// How far a time that was the present when it was stored may lie ahead of the present: a transaction has the time of its
+/// beginning, and may see what a later one stored.
+pub const OVERLAP: Duration = Duration::from_secs(20);
+
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);
@@ -68,6 +72,12 @@ impl Timestamp {
     /// The duration from `earlier` to this instant; zero when `earlier` is later.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_micros(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// A stored time; `None` if it lies further ahead of `now` than `longest`, the maximum when it was stored, and
+    /// [`OVERLAP`]. Then the clock was set back since, and the time says nothing: what waits for it is due now.
+    pub fn unless_ahead(self, longest: Duration, now: Self) -> Option<Self> {
+        (self.since(now) <= longest.saturating_add(OVERLAP)).then_some(self)
     }
 
     /// The duration between two instants, whichever is earlier.

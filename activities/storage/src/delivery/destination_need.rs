@@ -10,6 +10,7 @@ use crate::delivery::free_lanes::{DUE, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UN
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};
+use domain::time::OVERLAP;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
 use std::time::Duration;
@@ -63,10 +64,12 @@ const USER_TAKEN: Duration = Duration::from_secs(1);
 /// How soon to check again when the users of all due deliveries are paused.
 const USER_PAUSED: Duration = Duration::from_secs(30);
 
+const EARLIEST: i64 = Timestamp::EARLIEST.micros();
+
 const NOTE_CANCELLED: Sql = statement! {"
     UPDATE health
     SET backoff_cancelled_through = ?
-    WHERE destination_id = ? AND (backoff_cancelled_through IS NULL OR backoff_cancelled_through < ?)
+    WHERE destination_id = ? AND COALESCE(backoff_cancelled_through, {EARLIEST}) NOT BETWEEN ? AND ?
 "};
 
 const REQUEST_RETRY: Sql = statement! {"
@@ -105,7 +108,8 @@ impl Store {
     /// Notes that the back-off was cancelled for the deliveries that were tried until `through`.
     pub async fn backoff_cancelled(&self, id: DestinationId, through: Timestamp) -> Result<(), Error> {
         self.write(move |write| {
-            sql(NOTE_CANCELLED).bind(through).bind(id).bind(through).run(write.connection).map(drop)
+            let latest = write.now()?.plus(OVERLAP);
+            sql(NOTE_CANCELLED).bind(through).bind(id).bind(through).bind(latest).run(write.connection).map(drop)
         })
         .await
     }
@@ -136,10 +140,11 @@ fn lanes_in_backoff(
     limit: i64,
     now: Timestamp,
 ) -> Result<Option<LanesInBackoff>, Error> {
-    let row = health::find(connection, destination.id)?;
+    let row = health::find(connection, destination.id, now)?;
     let takes_nothing = !destination.enabled || row.health.opened_at.is_some();
     let Some(until) = (if takes_nothing { Some(now) } else { row.health.due_since() }) else { return Ok(None) };
-    let after = row.backoff_cancelled_through.unwrap_or(Timestamp::EARLIEST);
+    let through = row.backoff_cancelled_through.and_then(|through| through.unless_ahead(Duration::ZERO, now));
+    let after = through.unwrap_or(Timestamp::EARLIEST);
     let tried = Tried { destination: destination.id, after, until };
     let Some(through) = tried.end_of_page(connection, limit)? else { return Ok(None) };
     let keys: Vec<Key> =
@@ -177,7 +182,7 @@ fn need(
     limit: i64,
     now: Timestamp,
 ) -> Result<DestinationNeed, Error> {
-    let health = health::find(connection, destination.id)?.health;
+    let health = health::find(connection, destination.id, now)?.health;
     if let Some(wait) = health.paused_for(now) {
         let is_pending = deliveries::is_pending(connection, destination.id)?;
         return Ok(if is_pending { DestinationNeed::Pause { wait } } else { DestinationNeed::Rest });
@@ -205,7 +210,8 @@ fn need(
     Ok(if is_due { DestinationNeed::Pause { wait: USER_PAUSED } } else { DestinationNeed::Rest })
 }
 
-/// The free lanes of a destination with a due delivery, the one that has waited longest first.
+/// The free lanes of a destination with a due delivery, the one that has waited longest first; last those that were tried
+/// before the clock was set back.
 fn due_lanes(connection: &mut AnyConnection, free: Lanes, limit: i64) -> Result<Vec<CollapseKey>, Error> {
     let at_most = limit.saturating_mul(DELIVERIES_PER_LANE);
     let mut rows: Vec<Key> = free.matching(DUE).bind(free.now).bind_all(free.head()).bind(at_most).all(connection)?;
@@ -213,16 +219,20 @@ fn due_lanes(connection: &mut AnyConnection, free: Lanes, limit: i64) -> Result<
         let tried = free.matching(TRIED_BEFORE).bind(since).bind_all(free.head()).bind(at_most);
         rows.extend(tried.all::<Key>(connection)?);
     }
+    let tried = free.matching(TRIED_SINCE).bind(free.now.plus(OVERLAP)).bind(at_most);
+    rows.extend(tried.all::<Key>(connection)?);
     let mut seen = HashSet::new();
     let keys = rows.into_iter().map(|row| row.collapse_key).filter(|key| seen.insert(*key));
     Ok(keys.take(usize::try_from(limit).unwrap_or(0)).collect())
 }
 
 /// The lane to probe: the one with the newest delivery of those not tried since the breaker opened, so that one
-/// delivery that always fails cannot keep the breaker open. If all were tried, the one tried longest ago.
+/// delivery that always fails cannot keep the breaker open. If all were tried, the one tried longest ago: first those that
+/// were tried before the clock was set back.
 fn to_probe(connection: &mut AnyConnection, free: Lanes, opened_at: Timestamp) -> Result<Option<CollapseKey>, Error> {
-    for which in [UNTRIED_SINCE, TRIED_SINCE] {
-        let lane: Option<Key> = free.matching(which).bind(opened_at).bind(1).first(connection)?;
+    let ahead = free.now.plus(OVERLAP);
+    for (which, since) in [(UNTRIED_SINCE, opened_at), (TRIED_SINCE, ahead), (TRIED_SINCE, opened_at)] {
+        let lane: Option<Key> = free.matching(which).bind(since).bind(1).first(connection)?;
         if let Some(lane) = lane {
             return Ok(Some(lane.collapse_key));
         }

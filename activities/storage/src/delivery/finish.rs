@@ -27,7 +27,7 @@ use crate::settings::destinations;
 use crate::settling::profiles::{self, Failure};
 use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
-use domain::health::{PROBE_EVERY, Subject, wait_until};
+use domain::health::{LONGEST_PAUSE, PROBE_EVERY, Subject, wait_until};
 use domain::time::millis;
 
 row! {
@@ -89,7 +89,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     }
     if lease.is_some_and(|lease| lease.user_id.is_some()) {
         if let Some((pause, environment)) = finish.result.user_pause.zip(environment) {
-            let until = write.now()?.plus(pause);
+            let until = write.now()?.plus(pause.min(LONGEST_PAUSE));
             user_leases::pause(write, finish.destination, &finish.token, environment, until)?;
         }
         user_leases::end(write, finish.destination, &finish.token)?;
@@ -100,6 +100,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
     let operator_events = match began {
         Some(began) => {
             let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+            let health = health.as_of(write.now()?);
             update_health(write, finish, &Before { health, began, failed })?
         }
         None => OperatorEvents::default(),
@@ -339,19 +340,16 @@ fn lane_state(write: &mut Write<'_>, finish: &Finish, held_lease: bool) -> Resul
     let heads = tracks::heads(write.connection, finish.lane())?;
     let last_seq = last_seq.first(write.connection)?.map_or(0, |last| last.value);
     let is_enabled = found.first(write.connection)?.is_some_and(|found| found.enabled);
-    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?.health;
-    let next = heads.fetch(write.connection)?.next(&health).filter(|_| is_enabled);
+    let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    let now = write.now()?;
+    let health = health.as_of(now).health;
+    let next = heads.fetch(write.connection)?.next(&health, now).filter(|_| is_enabled);
     let Some(next) = next else { return Ok(LaneState::Closed { last_seq }) };
-    let due_at = due_at(&next, &health);
-    if health.pending_for(due_at, write.now()?).is_some() {
+    let due_at = due_at(&next, &health, now);
+    if health.pending_for(due_at, now).is_some() {
         return Ok(LaneState::Pending { last_seq });
     }
-    let now = write.now()?;
     let leased_until = if held_lease { None } else { places::live_until(write.connection, finish.lane(), now)? };
     let free_at = leased_until.map_or(due_at, |until| until.max(due_at));
-    Ok(if free_at > write.now()? {
-        LaneState::Wait { wait: wait_until(free_at, write.now()?) }
-    } else {
-        LaneState::More
-    })
+    Ok(if free_at > now { LaneState::Wait { wait: wait_until(free_at, now) } } else { LaneState::More })
 }

@@ -5,7 +5,7 @@
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
 use crate::delivery::leasing::limits::SENT_ENVIRONMENT;
-use crate::events::user_leases::LIVE;
+use crate::events::user_leases::{LIVE, PAUSED};
 use const_format::formatcp;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
@@ -54,7 +54,7 @@ const FREE_OF_USERS: Sql = statement! {"
     FROM deliveries d
     WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
         AND (
-            SELECT u.paused_until > ? OR EXISTS (
+            SELECT u.{PAUSED} OR EXISTS (
                 SELECT 1
                 FROM user_leases l
                 WHERE l.destination_id = d.destination_id AND l.user_id = p.user_id AND {LIVE})

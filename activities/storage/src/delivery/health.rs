@@ -34,7 +34,7 @@ pub struct HealthView {
     pub pending: i64,
 }
 
-/// The stored health of a destination.
+/// The health of a destination as of a time.
 pub struct HealthRow {
     pub health: Health,
     /// When the next request may be made under the destination's rate.
@@ -43,7 +43,18 @@ pub struct HealthRow {
     pub backoff_cancelled_through: Option<Timestamp>,
 }
 
-impl QueryableByName<MultiBackend> for HealthRow {
+/// The health of a destination as its row has it, also with times of a clock that was set back since.
+pub struct StoredHealth(HealthRow);
+
+impl StoredHealth {
+    /// The health that decisions are made from.
+    pub fn as_of(&self, now: Timestamp) -> HealthRow {
+        let Self(row) = self;
+        HealthRow { health: row.health.as_of(now), ..*row }
+    }
+}
+
+impl QueryableByName<MultiBackend> for StoredHealth {
     fn build<'a>(row: &impl NamedRow<'a, MultiBackend>) -> deserialize::Result<Self> {
         let at = |column: &str| NamedRow::get::<Nullable<BigInt>, Option<Timestamp>>(row, column);
         let health = Health {
@@ -63,7 +74,7 @@ impl QueryableByName<MultiBackend> for HealthRow {
             is_announced: NamedRow::get::<Bool, bool>(row, "is_announced")?,
         };
         let next_slot_at = NamedRow::get::<BigInt, Timestamp>(row, "next_slot_at")?;
-        Ok(Self { health, next_slot_at, backoff_cancelled_through: at("backoff_cancelled_through")? })
+        Ok(Self(HealthRow { health, next_slot_at, backoff_cancelled_through: at("backoff_cancelled_through")? }))
     }
 }
 
@@ -80,7 +91,8 @@ impl Store {
 /// The health of a destination, with the number of its pending deliveries.
 pub fn view(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthView, Error> {
     let pending = deliveries::pending(connection, id)?;
-    Ok(HealthView { health: find(connection, id)?.health, pending })
+    let StoredHealth(row) = stored(connection, id)?;
+    Ok(HealthView { health: row.health, pending })
 }
 
 /// Inserts the health of a new destination.
@@ -99,12 +111,16 @@ const SELECT: &str = "
 
 const FIND: Sql = statement!("{SELECT}");
 
-pub fn find(connection: &mut AnyConnection, id: DestinationId) -> Result<HealthRow, Error> {
+pub fn find(connection: &mut AnyConnection, id: DestinationId, now: Timestamp) -> Result<HealthRow, Error> {
+    Ok(stored(connection, id)?.as_of(now))
+}
+
+fn stored(connection: &mut AnyConnection, id: DestinationId) -> Result<StoredHealth, Error> {
     sql(FIND).bind(id).first(connection)?.ok_or(Error::Missing { what: "destination" })
 }
 
 /// Like [`find`], and the row is fetched later.
-pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, HealthRow>, Error> {
+pub fn find_ahead(connection: &mut AnyConnection, id: DestinationId) -> Result<Ahead<'static, StoredHealth>, Error> {
     sql(FIND).bind(id).ahead(connection)
 }
 
@@ -119,7 +135,8 @@ pub fn lock(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error
 
 /// Locks the health alone: for leasing, which shares the lock of the destination.
 pub fn lock_row(write: &mut Write<'_>, id: DestinationId) -> Result<HealthRow, Error> {
-    sql(LOCK).bind(id).one(write.connection, "destination")
+    let stored: StoredHealth = sql(LOCK).bind(id).one(write.connection, "destination")?;
+    Ok(stored.as_of(write.now()?))
 }
 
 /// Forgets the failures, because a person enabled the destination.
@@ -244,7 +261,8 @@ pub fn announce_exhausted(write: &mut Write<'_>, id: DestinationId, reason: Stri
 fn is_announced(write: &mut Write<'_>, id: DestinationId) -> Result<bool, Error> {
     let last = operators::last(write.connection, operators::lane_of(id), DESTINATION_EXHAUSTED)?;
     let now = write.now()?;
-    Ok(last.is_some_and(|last| now < last.created_at.plus(EXHAUSTED_EVERY)))
+    let last = last.and_then(|last| last.created_at.unless_ahead(Duration::ZERO, now));
+    Ok(last.is_some_and(|at| now < at.plus(EXHAUSTED_EVERY)))
 }
 
 /// Locks the health of a destination; `None` if the destination is disabled or deleted.

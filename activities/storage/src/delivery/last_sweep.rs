@@ -8,13 +8,11 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use domain::Timestamp;
-use domain::time::MINUTE;
+use domain::time::{MINUTE, OVERLAP};
 use std::time::Duration;
 
 /// Time without a finished sweep after which sweeps are late.
 const LATE: Duration = MINUTE.saturating_mul(5);
-/// A time that is further ahead was stored before the clock was put back, and says nothing.
-const AHEAD: Duration = MINUTE;
 /// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
 const ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
      check that a worker is running and can reach the database";
@@ -107,7 +105,7 @@ impl Store {
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
         self.read_now(|connection, now| {
             let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;
-            let seen = finished_at.filter(|at| *at <= now.plus(AHEAD));
+            let seen = finished_at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
             Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)), emptied_at })
         })
         .await
@@ -119,7 +117,7 @@ impl Store {
         self.write(|write| {
             insert!(sweeps { id: 1_i64 }, "ON CONFLICT DO NOTHING").run(write.connection)?;
             let before = write.now()?.minus(LATE);
-            let after = write.now()?.plus(AHEAD);
+            let after = write.now()?.plus(OVERLAP);
             let times = sql(TAKE_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
             let taken = times.run(write.connection)?;
             if taken > 0 {

@@ -7,6 +7,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::delivery::free_lanes::{HEAD, HEAD_END, LEASE};
+use domain::time::OVERLAP;
 use domain::{DestinationId, Timestamp};
 use std::time::Duration;
 
@@ -61,7 +62,7 @@ const LATE: Sql = statement! {hot "deliveries_due", "
                 AND {HEAD}t.due_since{HEAD_END}
             ORDER BY d.tried_at
             LIMIT 1) IS NOT NULL
-        OR t.opened_at < ? AND (
+        OR (t.opened_at < ? OR t.opened_at > ?) AND (
             SELECT d.seq
             FROM deliveries d
             WHERE d.destination_id = t.id AND d.status = 'pending'
@@ -75,7 +76,8 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
         return Ok(Vec::new());
     }
     let before = now.minus(LANE_TOLERANCE);
-    let late = sql(LATE).bind(before).bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before);
+    let late =
+        sql(LATE).bind(before).bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before).bind(now.plus(OVERLAP));
     late.values(connection)
 }
 

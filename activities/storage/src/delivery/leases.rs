@@ -33,10 +33,10 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let health = health::find(connection, destination)?.health;
+            let health = health::find(connection, destination, now)?.health;
             let heads = tracks::heads(connection, LaneKey { key, destination })?;
-            let Some(head) = heads.fetch(connection)?.next(&health) else { return Ok(None) };
-            let due_at = tracks::due_at(&head, &health);
+            let Some(head) = heads.fetch(connection)?.next(&health, now) else { return Ok(None) };
+            let due_at = tracks::due_at(&head, &health, now);
             let is_late = due_at <= now || health.pending_for(due_at, now).is_some();
             Ok((!is_late).then(|| (wait_until(due_at, now), head.last_error)))
         })

@@ -99,11 +99,12 @@ fn body(
     event: &Event,
     notice: &OperatorNotice,
 ) -> Result<String, Error> {
-    let health = health::find(write.connection, concerned.id)?.health;
+    let now = write.now()?;
+    let health = health::find(write.connection, concerned.id, now)?.health;
     let event = DestinationEvent {
         id: event.id,
         event_type: notice.event_type,
-        created_at: write.now()?,
+        created_at: now,
         destination: concerned.id,
         app: concerned.app_id,
         name: &concerned.name,

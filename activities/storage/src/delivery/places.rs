@@ -14,6 +14,7 @@ use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
 use crate::delivery::lanes::{Finish, LaneKey, Lease, Mode};
 use crate::events::user_leases::{FREE, LIVE};
+use const_format::formatcp;
 use domain::{CollapseKey, DestinationId, Timestamp, UserId};
 use std::ops::Range;
 
@@ -48,10 +49,12 @@ row! {
 }
 
 /// The places that are kept for a stream that waits, unless it is the one with this token. Binds now and the token.
-const RESERVED: &str = "
+const RESERVED: &str = formatcp!(
+    "
     SELECT COUNT(*)
     FROM streams s
-    WHERE s.destination_id = l.destination_id AND s.is_waiting AND s.lease_until > ? AND s.lease_token <> ?";
+    WHERE s.destination_id = l.destination_id AND s.is_waiting AND s.{LIVE} AND s.lease_token <> ?"
+);
 
 const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
     SELECT (SELECT MAX(l.lease_until) FROM leases l WHERE l.destination_id = d.id AND l.collapse_key = ?) AS lease_until,

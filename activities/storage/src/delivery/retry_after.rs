@@ -38,7 +38,7 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
         .bind(finish.destination)
         .bind(finish.key)
         .run(write.connection)?;
-    let health = health::find(write.connection, finish.destination)?.health;
+    let health = health::find(write.connection, finish.destination, retry_after.received_at)?.health;
     hold_back(write, finish.lane(), retry_after, &health)
 }
 

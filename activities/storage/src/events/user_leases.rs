@@ -6,20 +6,29 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
+use domain::health::LONGEST_PAUSE;
+use domain::time::OVERLAP;
 use domain::{AppId, DestinationId, Environment, Timestamp, UserId};
 use std::time::Duration;
 
-/// No lease is longer. One that ends later than this from now was taken before the clock was put back, and has ended.
+/// No lease is longer. One that ends later than this from now was taken before the clock was put back, and has ended. The
+/// conditions here are [`Timestamp::unless_ahead`] in SQL.
 const LONGEST: Duration = Duration::from_secs(60);
-const LONGEST_MICROS: u128 = LONGEST.as_micros();
+const LONGEST_MICROS: u128 = LONGEST.saturating_add(OVERLAP).as_micros();
 
+/// A lease holds. Binds now.
 pub const LIVE: &str = const_format::formatcp!("lease_until - ? BETWEEN 1 AND {LONGEST_MICROS}");
 /// A lease has ended. Binds now.
 pub const FREE: &str = const_format::formatcp!("lease_until - ? NOT BETWEEN 1 AND {LONGEST_MICROS}");
 
+const LONGEST_PAUSE_MICROS: u128 = LONGEST_PAUSE.saturating_add(OVERLAP).as_micros();
+
+/// A pause of a user holds: one that ends later was stored before the clock was put back. Binds now.
+pub const PAUSED: &str = const_format::formatcp!("paused_until - ? BETWEEN 1 AND {LONGEST_PAUSE_MICROS}");
+
 /// Whether a lease that ends at this time holds.
 pub fn is_live(until: Timestamp, now: Timestamp) -> bool {
-    until > now && until <= now.plus(LONGEST)
+    until > now && until.unless_ahead(LONGEST, now).is_some()
 }
 
 const UNTIL: Sql = statement! {hot "sqlite_autoindex_user_leases or user_leases_pkey", "
@@ -68,7 +77,7 @@ const PAUSE: Sql = statement! {"
     FROM user_leases l
     WHERE l.destination_id = ? AND l.lease_token = ?
     ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET paused_until = excluded.paused_until
-    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until
+    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
 /// Pauses requests about the users of a request, in an environment.
@@ -79,7 +88,8 @@ pub fn pause(
     environment: Environment,
     until: Timestamp,
 ) -> Result<(), Error> {
-    sql(PAUSE).bind(environment).bind(until).bind(destination).bind(token).later(write.connection)
+    let now = write.now_value();
+    sql(PAUSE).bind(environment).bind(until).bind(destination).bind(token).bind(now).later(write.connection)
 }
 
 const END: Sql = statement! {hot "user_leases_of_request", "
@@ -115,10 +125,10 @@ const HAND_PAUSES_OVER: Sql = statement! {"
     SELECT t.destination_id, CAST(? AS TEXT), t.environment, t.paused_until
     FROM user_lanes t
     WHERE t.destination_id IN (SELECT d.id FROM destinations d WHERE d.app_id = ? AND d.per_user)
-        AND t.user_id = ? AND t.paused_until > ?
+        AND t.user_id = ? AND t.{PAUSED}
         AND (SELECT f.external_id FROM users f WHERE f.id = t.user_id) IS NULL
     ON CONFLICT (destination_id, user_id, environment) DO UPDATE SET paused_until = excluded.paused_until
-    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until
+    WHERE COALESCE(user_lanes.paused_until, 0) < excluded.paused_until OR NOT user_lanes.{PAUSED}
 "};
 
 /// Applies the leases of a user to another one, who gets purchases of theirs: a request about these may be in flight. The
@@ -128,5 +138,5 @@ pub fn hand_over(write: &mut Write<'_>, app: AppId, from: UserId, to: UserId) ->
     let now = write.now()?;
     sql(LOCK).bind(app).bind(from).values::<String>(write.connection)?;
     sql(HAND_OVER).bind(to).bind(app).bind(from).bind(now).later(write.connection)?;
-    sql(HAND_PAUSES_OVER).bind(to).bind(app).bind(from).bind(now).later(write.connection)
+    sql(HAND_PAUSES_OVER).bind(to).bind(app).bind(from).bind_all([now; 2]).later(write.connection)
 }

@@ -82,11 +82,15 @@ impl Store {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(move |connection| pending(connection, &keys)).await
+        self.read_now(move |connection, now| pending(connection, &keys, now)).await
     }
 }
 
-fn pending(connection: &mut AnyConnection, keys: &[CollapseKey]) -> Result<Vec<PendingDeliveries>, Error> {
+fn pending(
+    connection: &mut AnyConnection,
+    keys: &[CollapseKey],
+    now: Timestamp,
+) -> Result<Vec<PendingDeliveries>, Error> {
     let keys = || keys.iter().copied();
     let rows: Vec<PendingRow> = sql(PENDING_OF_KEYS).uncached().bind_list(keys()).all(connection)?;
     if rows.is_empty() {
@@ -95,9 +99,9 @@ fn pending(connection: &mut AnyConnection, keys: &[CollapseKey]) -> Result<Vec<P
     let heads: Vec<HeadRow> = sql(HEADS_OF_KEYS).uncached().bind_list(keys()).all(connection)?;
     let mut all = Vec::new();
     for row in rows {
-        let health = health::find(connection, row.destination_id)?.health;
+        let health = health::find(connection, row.destination_id, now)?.health;
         let heads: Vec<&HeadRow> = heads.iter().filter(|head| head.destination_id == row.destination_id).collect();
-        all.extend(row.with(&heads, &health));
+        all.extend(row.with(&heads, &health, now));
     }
     Ok(all)
 }
@@ -105,8 +109,8 @@ fn pending(connection: &mut AnyConnection, keys: &[CollapseKey]) -> Result<Vec<P
 impl PendingRow {
     /// With the first deliveries of its tracks at a destination with this health; `None` where nothing is pending any
     /// more.
-    fn with(self, heads: &[&HeadRow], health: &Health) -> Option<PendingDeliveries> {
-        let next_due_at = heads.iter().map(|head| health.due_at(head.next_due_at, head.tried_at)).min()?;
+    fn with(self, heads: &[&HeadRow], health: &Health, now: Timestamp) -> Option<PendingDeliveries> {
+        let next_due_at = heads.iter().map(|head| health.due_at(head.next_due_at, head.tried_at, now)).min()?;
         let failed = heads.iter().filter(|head| head.last_error.is_some());
         let shown = failed.max_by_key(|head| (head.repair().is_some(), head.tried_at, head.seq));
         Some(PendingDeliveries {

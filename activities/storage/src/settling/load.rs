@@ -14,6 +14,7 @@ use crate::purchases::replacements;
 use crate::settling::owners;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
+use std::time::Duration;
 
 row! {
     struct UnsettledRow {
@@ -37,6 +38,7 @@ row! {
         newest_seq: Option<i64>,
         quiet_at: Option<Timestamp>,
         due_at: Option<Timestamp>,
+        newest_at: Option<Timestamp>,
     }
 }
 
@@ -111,7 +113,7 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
         more: unsettled.len() > limit,
         notifications: unsettled.into_iter().take(limit).map(UnsettledRow::read).collect::<Result<_, _>>()?,
         newest_seq: extent.newest_seq.unwrap_or(0),
-        quiet: extent.quiet_at.map(|at| at.since(now)).unwrap_or_default(),
+        quiet: extent.quiet(now),
         cap: max_wait.and_then(|max_wait| Some(extent.oldest_at?.plus(max_wait).since(now))),
         late: extent.due_at.filter(|due| *due <= now).map(|due| now.since(due)),
         held: held_until.map(|until| until.since(now)),
@@ -137,11 +139,19 @@ const EXTENT: Sql = statement! {"
     SELECT MIN(CASE WHEN n.seq > w.seq THEN n.accepted_at END) AS oldest_at, MAX(n.seq) AS newest_seq,
         CASE WHEN MIN(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at - n.accepted_at END) <= 0 THEN MIN(n.due_at)
         ELSE MAX(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at END) END AS quiet_at,
-        MAX(CASE WHEN n.seq > w.seq THEN n.due_at END) AS due_at
+        MAX(CASE WHEN n.seq > w.seq THEN n.due_at END) AS due_at, MAX(n.accepted_at) AS newest_at
     FROM notifications n
     CROSS JOIN (SELECT COALESCE(MAX(waits_through), 0) AS seq FROM purchases WHERE collapse_key = ?) w
     WHERE n.collapse_key = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
 "};
+
+impl Extent {
+    /// How long the window still lasts. One that began before the clock was set back has ended.
+    fn quiet(&self, now: Timestamp) -> Duration {
+        let is_known = self.newest_at.is_some_and(|at| at.unless_ahead(Duration::ZERO, now).is_some());
+        self.quiet_at.filter(|_| is_known).map(|at| at.since(now)).unwrap_or_default()
+    }
+}
 
 /// When the oldest unsettled notification was accepted, and when the window ends; a run that missed a signal extends its
 /// own window to that (`State::loaded` in `workflows`). Each further notification restarts the window: it ends at the

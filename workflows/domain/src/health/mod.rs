@@ -6,7 +6,8 @@
 //! old. An answer that refuses everything for good (410 of a webhook, an unknown key of Amplitude) disables it at once.
 //!
 //! The results of the requests change the health one by one. `storage` stores it; the destination's kind decides what
-//! one response means.
+//! one response means. Decisions are made from [`Health::as_of`] the present, without the times that say nothing since the
+//! clock was set back.
 
 mod subject;
 #[cfg(test)]
@@ -177,6 +178,26 @@ pub enum Slot {
 }
 
 impl Health {
+    /// The health without the times that lie further ahead of `now` than they could when they were stored: the clock was
+    /// set back since. A breaker that opened then is probed at once.
+    #[must_use]
+    pub fn as_of(&self, now: Timestamp) -> Self {
+        let past = |at: Option<Timestamp>| at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
+        let opened_at = self.opened_at.map(|at| at.unless_ahead(Duration::ZERO, now).unwrap_or(now.minus(PROBE_EVERY)));
+        Self {
+            first_failure_at: past(self.first_failure_at),
+            last_failure_at: past(self.last_failure_at),
+            last_success_at: past(self.last_success_at),
+            opened_at,
+            probed_at: past(self.probed_at),
+            recovered_at: past(self.recovered_at),
+            paused_until: self.paused_until.and_then(|until| until.unless_ahead(LONGEST_PAUSE, now)),
+            retry_requested_at: past(self.retry_requested_at),
+            changed_at: past(self.changed_at),
+            ..self.clone()
+        }
+    }
+
     /// The health after a failed request.
     pub fn failed(&self, failure: Failure, now: Timestamp) -> Assessment {
         let (mut health, mut notices) = (self.clone(), Vec::new());
@@ -187,8 +208,7 @@ impl Health {
         health.first_failure_at = self.first_failure_at.or(Some(now));
         health.last_failure_at = Some(now);
         if let Some(pause) = failure.pause {
-            let running = self.paused_until.filter(|_| self.paused_for(now).is_some());
-            health.paused_until = running.max(Some(now.plus(pause.min(LONGEST_PAUSE))));
+            health.paused_until = self.paused_until.max(Some(now.plus(pause.min(LONGEST_PAUSE))));
         }
         if health.opened_at.is_none() && health.failures >= BREAKER_FAILURES {
             health.opened_at = Some(now);
@@ -228,11 +248,12 @@ impl Health {
         has_passed(self.well_at(), disable_after) && has_passed(self.first_failure_at, MIN_FAILURE_SPAN)
     }
 
-    /// The health after a successful request that began at `began`; `None` when nothing changes. While the breaker is
-    /// open or the destination paused, a success changes nothing if its request began before the last failure.
+    /// The health after a successful request that began at `began`, or `now` for a probe; `None` when nothing changes.
+    /// While the breaker is open or the destination paused, a success changes nothing if its request began before the
+    /// last failure.
     pub fn succeeded(&self, began: Timestamp, now: Timestamp) -> Option<Assessment> {
         let is_blocked = self.opened_at.is_some() || self.paused_until.is_some();
-        if is_blocked && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
+        if is_blocked && began < now && self.last_failure_at.is_some_and(|failed_at| began <= failed_at) {
             return None;
         }
         if self.is_well() && self.last_success_at.is_some_and(|at| now < at.plus(SUCCESS_NOTED_EVERY)) {
@@ -298,17 +319,13 @@ impl Health {
 
     /// How long its pause lasts; `None` when it is not paused.
     pub fn paused_for(&self, now: Timestamp) -> Option<Duration> {
-        // A pause longer than the maximum can only mean that the clock was set back.
-        let left = wait_until(self.paused_until.filter(|until| *until > now)?, now);
-        (left <= LONGEST_PAUSE).then_some(left)
+        self.paused_until.filter(|until| *until > now).map(|until| wait_until(until, now))
     }
 
     /// How long until the next probe; `None` while the breaker is closed.
     pub fn probe_in(&self, now: Timestamp) -> Option<Duration> {
         let opened_at = self.opened_at?;
-        // If the clock was set back, the destination is still probed.
-        let last = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).min(now);
-        let next = last.plus(PROBE_EVERY);
+        let next = self.probed_at.map_or(opened_at, |probed_at| probed_at.max(opened_at)).plus(PROBE_EVERY);
         Some(if next > now { wait_until(next, now) } else { Duration::ZERO })
     }
 
@@ -328,14 +345,21 @@ impl Health {
     }
 
     /// Whether a lane still waits for a `Retry-After`. The wait ends at its time, at a recovery of the destination, and
-    /// at a retry by a person.
+    /// at a retry by a person; one that was received before the clock was set back has ended.
     pub fn holds(&self, retry_after: RetryAfter, now: Timestamp) -> bool {
-        retry_after.until > now && self.due_since().is_none_or(|since| retry_after.received_at >= since)
+        let received_at = retry_after.received_at.unless_ahead(Duration::ZERO, now);
+        let holds = |received_at| self.due_since().is_none_or(|since| received_at >= since);
+        retry_after.until > now && received_at.is_some_and(holds)
     }
 
     /// When a delivery is due. `next_due_at` is the time by its back-off. If the delivery was last attempted before
-    /// [`Self::due_since`], it is due since then.
-    pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>) -> Timestamp {
+    /// [`Self::due_since`], it is due since then. One that was stored or attempted before the clock was set back is due
+    /// now.
+    pub fn due_at(&self, next_due_at: Timestamp, tried_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+        // Until its first attempt it is due since it was stored.
+        if tried_at.unwrap_or(next_due_at).unless_ahead(Duration::ZERO, now).is_none() {
+            return now;
+        }
         match (tried_at, self.due_since()) {
             (Some(tried_at), Some(since)) if tried_at < since => next_due_at.min(since),
             _ => next_due_at,
@@ -347,8 +371,10 @@ impl Health {
 #[must_use]
 pub fn slot(next_at: Timestamp, per_second: i64, now: Timestamp) -> Slot {
     let step = Duration::from_secs(1) / u32::try_from(per_second.clamp(1, 1_000_000)).unwrap_or(1);
-    // A slot further ahead can only mean that the clock was set back.
-    let turn = next_at.min(now.plus(LATEST_START).plus(step)).max(now);
+    let furthest = LATEST_START.saturating_add(step);
+    let next_at = next_at.unless_ahead(furthest, now).unwrap_or(now);
+    // A transaction that waited for another one sees a slot further ahead.
+    let turn = next_at.clamp(now, now.plus(furthest));
     let wait = if turn > now { wait_until(turn, now) } else { Duration::ZERO };
     if wait > LATEST_START {
         return Slot::Later { wait: wait.saturating_sub(LATEST_START).max(SHORTEST_WAIT) };

@@ -14,7 +14,7 @@ use crate::delivery::user_lanes::{self, Locked, UserLane};
 use crate::events::user_leases::is_live;
 use crate::events::{deliveries, user_leases};
 use crate::purchases::users;
-use domain::health::{Slot, slot, wait_until};
+use domain::health::{LONGEST_PAUSE, Slot, slot, wait_until};
 use domain::{Environment, EventId, UserId};
 use std::time::Duration;
 
@@ -100,7 +100,7 @@ pub fn user(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Result
         user_leases::forget(write, user.destination, user.user)?;
     }
     let paused = rows.iter().filter(|row| row.environment == environment).find_map(|row| row.paused_until);
-    let paused = paused.filter(|until| *until > now);
+    let paused = paused.and_then(|until| until.unless_ahead(LONGEST_PAUSE, now)).filter(|until| *until > now);
     Ok(paused.map(|until| {
         LeaseResult::Idle(Idle::Wait {
             wait: wait_until(until, now),

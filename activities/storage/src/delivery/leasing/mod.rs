@@ -11,7 +11,6 @@ mod render;
 mod state;
 pub mod tracks;
 
-use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
 use crate::db::secrets::Secrets;
@@ -59,6 +58,7 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
         places::forget(write, lease.lane())?;
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
+    let health = health.as_of(write.now()?);
     if lease.mode != Mode::Probe && retry_after::apply(write, lease.lane(), &row, &health.health)? {
         heads = None;
     }
@@ -132,7 +132,7 @@ impl Lane<'_> {
             return newest.map_or_else(|| closed(write, lease).map(Err), |head| Ok(Ok(head)));
         }
         let heads = heads.map_or_else(|| tracks::heads(write.connection, lease.lane()), Ok)?;
-        let head = match self.next(write.connection, heads)? {
+        let head = match self.next(write, heads)? {
             Some(head) => head,
             // A record may commit between two statements. So a lane is closed by the number that was the newest before
             // it was seen empty: the run leases it again for a newer one.
@@ -140,29 +140,29 @@ impl Lane<'_> {
                 let last_seq = deliveries::last_seq(write.connection, lease.key, lease.destination)?;
                 fault::run_at("lease.seen_empty", lease.key);
                 let heads = tracks::heads(write.connection, lease.lane())?;
-                match self.next(write.connection, heads)? {
+                match self.next(write, heads)? {
                     Some(head) => head,
                     None => return Ok(Err(LeaseResult::Idle(Idle::Closed { last_seq }))),
                 }
             }
         };
-        let health = &self.health.health;
-        let due_at = due_at(&head, health);
-        if let Some(wait) = health.pending_for(due_at, write.now()?) {
+        let (health, now) = (&self.health.health, write.now()?);
+        let due_at = due_at(&head, health, now);
+        if let Some(wait) = health.pending_for(due_at, now) {
             return self.pending(write, wait).map(Err);
         }
-        if due_at > write.now()? {
-            let wait = wait_until(due_at, write.now()?);
+        if due_at > now {
+            let wait = wait_until(due_at, now);
             return Ok(Err(LeaseResult::Idle(Idle::Wait { wait, last_error: head.last_error })));
         }
         Ok(Ok(head))
     }
 
     /// The delivery that is due first.
-    fn next(&mut self, connection: &mut AnyConnection, heads: Heads) -> Result<Option<DeliveryRow>, Error> {
-        let tracks = heads.fetch(connection)?;
+    fn next(&mut self, write: &mut Write<'_>, heads: Heads) -> Result<Option<DeliveryRow>, Error> {
+        let tracks = heads.fetch(write.connection)?;
         self.has_outdated = tracks.has_outdated;
-        Ok(tracks.next(&self.health.health))
+        Ok(tracks.next(&self.health.health, write.now()?))
     }
 
     /// Leases the lane, with a place of the destination, for these deliveries.

@@ -18,8 +18,8 @@ use domain::{EventId, Timestamp, UserId};
 const NEWER_PROFILE: &str = "a newer state of the user replaces it";
 
 /// When a delivery is due at a destination with this health.
-pub fn due_at(row: &DeliveryRow, health: &Health) -> Timestamp {
-    health.due_at(row.next_due_at, row.tried_at)
+pub fn due_at(row: &DeliveryRow, health: &Health, now: Timestamp) -> Timestamp {
+    health.due_at(row.next_due_at, row.tried_at, now)
 }
 
 /// The first deliveries of both tracks of a lane, which are fetched later.
@@ -51,8 +51,8 @@ pub struct Tracks {
 
 impl Tracks {
     /// The delivery that is due first.
-    pub fn next(self, health: &Health) -> Option<DeliveryRow> {
-        self.heads.into_iter().flatten().min_by_key(|row| (due_at(row, health), row.seq))
+    pub fn next(self, health: &Health, now: Timestamp) -> Option<DeliveryRow> {
+        self.heads.into_iter().flatten().min_by_key(|row| (due_at(row, health, now), row.seq))
     }
 }
 
@@ -130,7 +130,7 @@ pub fn followers(
     // The body of a change of a payment depends on whether the payment was delivered, so they never share a request.
     let may_follow = |row: &DeliveryRow| row.event_type != REVENUE_ADJUSTED;
     let now = write.now()?;
-    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health) <= now;
+    let is_due = |row: &DeliveryRow| row.tried_at.is_none() || due_at(row, &lane.health.health, now) <= now;
     let mut rows: Vec<DeliveryRow> = rows.into_iter().take_while(|row| may_follow(row) && is_due(row)).collect();
     if !rows.is_empty() {
         let ids = rows.iter().map(|row| row.event_id).chain([head.event_id]);

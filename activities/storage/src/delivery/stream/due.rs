@@ -96,7 +96,7 @@ impl Dues {
         if self.mode == Mode::Probe {
             return self.now;
         }
-        self.health.due_at(event.next_due_at, event.tried_at)
+        self.health.due_at(event.next_due_at, event.tried_at, self.now)
     }
 }
 

@@ -157,7 +157,8 @@ fn update_health(write: &mut Write<'_>, lease: &StreamLease, request: &StreamReq
         result: &request.result,
         disable_after: request.disable_after,
     };
-    let seen = health::find(write.connection, lease.destination)?.health;
+    let now = write.now()?;
+    let seen = health::find(write.connection, lease.destination, now)?.health;
     let events = health::update(write, request_of_device, &seen)?;
     if let Some(alarm) = &request.result.alarm
         && let Some(found) = destinations::find(write.connection, lease.destination)?

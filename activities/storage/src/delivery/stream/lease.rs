@@ -44,7 +44,8 @@ impl Store {
                 return Ok(StreamPage::Wait(wait));
             }
             let mode = if row.state == State::Open { Mode::Probe } else { Mode::Drain };
-            let due = Dues { health: health::find(write.connection, id)?.health, mode, now: write.now()? };
+            let now = write.now()?;
+            let due = Dues { health: health::find(write.connection, id, now)?.health, mode, now };
             let DuePage { events, last_device, wait } = find(write.connection, &lease, &due)?;
             let Some(last_device) = last_device else { return Ok(StreamPage::End) };
             if events.is_empty() {
@@ -87,10 +88,8 @@ impl StreamRow {
     /// Why nothing can be sent now.
     fn held_back(&self, write: &mut Write<'_>, lease: &StreamLease, state: State) -> Result<Option<StreamWait>, Error> {
         let now = write.now()?;
-        let pause = health::find(write.connection, lease.destination)?.health.paused_for(now);
-        // A time that is further ahead was stored before the clock was put back, and says nothing.
-        let until =
-            |at: Option<Timestamp>, longest: Duration| at.map(|at| at.since(now)).filter(|wait| *wait <= longest);
+        let pause = health::find(write.connection, lease.destination, now)?.health.paused_for(now);
+        let until = |at: Option<Timestamp>, longest| Some(at?.unless_ahead(longest, now)?.since(now));
         let probe = self.probed_at.filter(|_| state == State::Open).map(|at| at.plus(PROBE_EVERY));
         let held_until = self.lease_until.filter(|_| !self.is_of(&lease.token));
         let reasons = [

@@ -1,5 +1,7 @@
 //! The rules of health, as tables of requests and results.
 
+mod set_back;
+
 use super::{
     ALARM_AFTER, Assessment, BREAKER_FAILURES, Failure, Health, LATEST_START, LONGEST_PAUSE, MIN_FAILURE_SPAN, Notice,
     PROBE_EVERY, RetryAfter, SUCCESS_NOTED_EVERY, Slot, State, Subject, slot,
@@ -74,12 +76,12 @@ fn success_closes_the_breaker_and_makes_earlier_attempts_due() {
     assert_eq!((well.state, &well.notices[..]), (State::Healthy, &[Notice::Recovered][..]));
     let health = well.health;
     assert_eq!((health.blocked_for(at(60_000)), health.recovered_at), (None, Some(at(60_000))));
-    let due = |next, tried| health.due_at(at(next), tried);
+    let due = |next, tried| health.due_at(at(next), tried, at(60_000));
     assert_eq!(due(9_000_000, Some(at(59_999))), at(60_000));
     assert_eq!(due(50_000, Some(at(1_000))), at(50_000), "it was due before");
     assert_eq!(due(9_000_000, Some(at(60_000))), at(9_000_000), "it was tried since");
-    assert_eq!(due(9_000_000, None), at(9_000_000));
-    assert_eq!(Health::default().due_at(at(5), Some(at(1))), at(5));
+    assert_eq!(due(60_000, None), at(60_000));
+    assert_eq!(Health::default().due_at(at(5), Some(at(1)), at(1)), at(5));
 }
 
 #[test]
@@ -102,15 +104,6 @@ fn a_request_before_a_recovery_or_a_change_is_stale() {
     let retried = Health { retry_requested_at: Some(at(30)), ..health };
     assert!(!retried.is_stale_request(at(25)), "a requested retry proves nothing about the destination");
     assert_eq!((retried.due_since(), retried.well_at()), (Some(at(30)), Some(at(10))));
-}
-
-#[test]
-fn a_clock_that_is_set_back_stops_no_destination() {
-    let hour_ms = 3_600_000;
-    assert_eq!(slot(at(hour_ms), 10, at(0)), Slot::Later { wait: ms(100) });
-    assert_eq!(slot(at(100), 10, at(0)), Slot::Free { wait: ms(100), next_at: at(200) });
-    let probed = Health { probed_at: Some(at(hour_ms)), ..failed(BREAKER_FAILURES).health };
-    assert_eq!(probed.probe_in(at(60_000)), Some(PROBE_EVERY));
 }
 
 #[test]
@@ -153,13 +146,9 @@ fn a_pause_is_never_shortened_and_ends_with_a_success() {
 }
 
 #[test]
-fn no_pause_outlasts_the_longest_whoever_set_the_clock_back() {
-    let pause = |pause| Failure { pause: Some(pause), ..failure() };
-    let paused = Health::default().failed(pause(Duration::MAX), at(0)).health;
+fn no_pause_outlasts_the_longest() {
+    let paused = Health::default().failed(Failure { pause: Some(Duration::MAX), ..failure() }, at(0)).health;
     assert_eq!(paused.paused_for(at(0)), Some(LONGEST_PAUSE));
-    let back = at(-DAY_MS);
-    assert_eq!(paused.paused_for(back), None, "it was begun a day later");
-    assert_eq!(paused.failed(pause(ms(5_000)), back).health.paused_for(back), Some(ms(5_000)));
 }
 
 #[test]
@@ -237,7 +226,7 @@ fn an_enabled_destination_has_its_whole_patience_again() {
     let open = failed(BREAKER_FAILURES).health;
     let enabled = open.enabled(at(9 * DAY_MS));
     assert_eq!((enabled.failures, enabled.opened_at, enabled.warned), (0, None, 0));
-    assert_eq!(enabled.due_at(at(99 * DAY_MS), Some(at(1))), at(9 * DAY_MS));
+    assert_eq!(enabled.due_at(at(99 * DAY_MS), Some(at(1)), at(9 * DAY_MS)), at(9 * DAY_MS));
     let first = enabled.failed(failure(), at(9 * DAY_MS + HOUR_MS)).health;
     let day_later = first.failed(failure(), at(10 * DAY_MS + HOUR_MS));
     assert_eq!((day_later.state, &day_later.notices[..]), (State::Failing, &[][..]));
