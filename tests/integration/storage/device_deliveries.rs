@@ -9,7 +9,7 @@ use serde_json::json;
 use std::time::Duration;
 use storage::{
     DeviceEventFilter, Idle, LeaseResult, Page, StreamPage, StreamResult, StreamStart, StreamStarted, StreamStatus,
-    StreamVerdict,
+    StreamVerdict, Verdict,
 };
 
 story! {
@@ -162,6 +162,30 @@ story! {
         assert!(matches!(world.page(hook, "run/1").await, StreamPage::Wait(_)), "purchases make all four");
         let fifth = world.lease(world.key("r4"), hook, "a").await;
         assert!(matches!(fifth, LeaseResult::Idle(Idle::Pending { .. })), "{fifth:?}");
+    }
+}
+
+story! {
+    async fn a_stream_waits_for_requests_above_a_lowered_concurrency(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.alter(hook, |common| common.concurrency = 4).await;
+        world.report(1, vec![report("a", 0, start(1))]).await;
+        let mut sent = Vec::new();
+        for number in 0..4 {
+            let receipt = format!("r{number}");
+            world.revise(&receipt, 1).await;
+            sent.push(world.attempt(world.key(&receipt), hook, &receipt).await);
+        }
+        world.alter(hook, |common| common.concurrency = 2).await;
+        // The first two hold the places that are left.
+        for sent in &sent[..2] {
+            world.finish(sent, Verdict::Delivered).await;
+        }
+        assert!(matches!(world.page(hook, "run/1").await, StreamPage::Wait(_)), "two requests are still in flight");
+        for sent in &sent[2..] {
+            world.finish(sent, Verdict::Delivered).await;
+        }
+        assert_eq!(world.streamed(hook).await.channels, 1);
     }
 }
 

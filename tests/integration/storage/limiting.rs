@@ -199,6 +199,26 @@ story! {
 }
 
 story! {
+    async fn a_lease_whose_result_was_lost_is_taken_again(world: World) {
+        let (hook, to) = (limited(&world, |common| common.concurrency = 1).await, world.analytics("analytics").await.id);
+        world.alter(to, |common| common.concurrency = 1).await;
+        world.happen("r1", 1, &[TransitionKind::Purchased]).await;
+        for destination in [hook, to] {
+            let key = world.key("r1");
+            let lost = world.attempt(key, destination, "a").await;
+            let other = world.lease(key, destination, "b").await;
+            assert!(matches!(other, LeaseResult::Idle(Idle::Leased { .. })), "{other:?}");
+            let again = world.attempt(key, destination, "a").await;
+            assert_eq!((again.delivery_id, again.number, &again.body), (lost.delivery_id, 1, &lost.body));
+            assert_eq!(world.count(&format!("leases WHERE destination_id = '{destination}' AND collapse_key IS NOT NULL")), 1);
+            world.finish(&again, Verdict::Delivered).await;
+            assert_eq!(world.count(&format!("leases WHERE destination_id = '{destination}' AND collapse_key IS NOT NULL")), 0);
+        }
+        assert_eq!(world.count("user_leases"), 0);
+    }
+}
+
+story! {
     async fn leases_at_once_keep_to_a_limit_that_was_far(world: World) {
         let hook = limited(&world, |common| common.concurrency = 20).await;
         let receipts = purchases(&world, 70).await;

@@ -199,7 +199,8 @@ async fn carry_out(
 }
 
 /// Records how a request went, and leases what follows. Where that fails the request is recorded alone, since the fault may
-/// be that of an event which comes next.
+/// be that of an event which comes next. What follows is leased then with the same token: the first lease may have been
+/// taken, and its result lost.
 async fn record(context: &Context, finish: Finish, next: Option<Lease>) -> Result<(FinishResult, Option<Turn>), Error> {
     let Some(lease) = next else { return Ok((context.store.finish(finish).await?, None)) };
     let requested_at = (context.clock)();
@@ -210,7 +211,9 @@ async fn record(context: &Context, finish: Finish, next: Option<Lease>) -> Resul
         }
         Err(error) => {
             tracing::debug!(error = %error, "what follows a request was not leased with its record");
-            Ok((context.store.finish(finish).await?, None))
+            let finished = context.store.finish(finish).await?;
+            let next = (finished.lane == LaneState::More).then(|| Turn::new(lease));
+            Ok((finished, next))
         }
     }
 }

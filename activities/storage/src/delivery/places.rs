@@ -42,7 +42,8 @@ pub fn provide(write: &mut Write<'_>, destination: DestinationId, concurrency: i
 row! {
     /// What leasing a lane finds before it picks deliveries.
     pub struct Room {
-        /// When the lease of the lane ends or ended; `None` if its last request was finished.
+        /// When the lease of the lane ends or ended; `None` if its last request was finished. In the past if it is one with
+        /// the same token, whose result was lost.
         pub lease_until: Option<Timestamp>,
         pub has_room: bool,
     }
@@ -56,16 +57,24 @@ const RESERVED: &str = formatcp!(
     WHERE s.destination_id = l.destination_id AND s.is_waiting AND s.{LIVE} AND s.lease_token <> ?"
 );
 
+/// A place above the concurrency that is still leased. Binds now; the concurrency follows.
+const LOWERED: &str = formatcp!(
+    "
+    SELECT 1
+    FROM leases h
+    WHERE h.destination_id = l.destination_id AND h.{LIVE} AND h.place >= "
+);
+
 const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
-    SELECT (SELECT MAX(l.lease_until) FROM leases l WHERE l.destination_id = d.id AND l.collapse_key = ?) AS lease_until,
+    SELECT (
+            SELECT MAX(CASE WHEN l.lease_token = ? THEN 0 ELSE l.lease_until END)
+            FROM leases l
+            WHERE l.destination_id = d.id AND l.collapse_key = ?) AS lease_until,
         EXISTS (
             SELECT 1
             FROM leases l
-            WHERE l.destination_id = d.id AND l.place >= ({RESERVED}) AND l.place < d.concurrency AND {FREE}
-        ) AND NOT EXISTS (
-            SELECT 1
-            FROM leases l
-            WHERE l.destination_id = d.id AND l.place >= d.concurrency AND {LIVE}
+            WHERE l.destination_id = d.id AND l.place >= ({RESERVED}) AND l.place < d.concurrency
+                AND ({FREE} OR l.lease_token = ?) AND NOT EXISTS ({LOWERED}d.concurrency)
         ) AS has_room
     FROM destinations d
     WHERE d.id = ?
@@ -75,10 +84,12 @@ const ROOM: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
 pub fn room_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease) -> Result<Ahead<'c, Room>, Error> {
     let now = write.now_value();
     sql(ROOM)
+        .bind(lease.token.as_str())
         .bind(lease.key)
         .bind(now.clone())
         .bind(lease.token.as_str())
         .bind(now.clone())
+        .bind(lease.token.as_str())
         .bind(now)
         .bind(lease.destination)
         .ahead(write.connection)
@@ -87,7 +98,8 @@ pub fn room_ahead<'c>(write: &mut Write<'_>, lease: &'c Lease) -> Result<Ahead<'
 const TAKE: Sql = statement! {hot "leases_pkey or sqlite_autoindex_leases", "
     SELECT l.place AS value
     FROM leases l
-    WHERE l.destination_id = ? AND l.place >= ? AND l.place < ? AND {FREE} AND (l.place < 0 OR l.place >= ({RESERVED}))
+    WHERE l.destination_id = ? AND l.place >= ? AND l.place < ? AND {FREE}
+        AND (l.place < 0 OR l.place >= ({RESERVED}) AND NOT EXISTS ({LOWERED}?))
     ORDER BY l.place
     LIMIT ?
     FOR UPDATE SKIP LOCKED
@@ -109,8 +121,10 @@ impl<'a> PlaceRequest<'a> {
             .bind(self.range.start)
             .bind(self.range.end)
             .bind(now.clone())
-            .bind(now)
+            .bind(now.clone())
             .bind(self.token)
+            .bind(now)
+            .bind(self.range.end)
             .bind(self.at_most)
             .ahead(write.connection)
     }

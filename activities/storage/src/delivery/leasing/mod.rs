@@ -30,7 +30,7 @@ use render::{Frozen, FrozenBody, Stop, Tries};
 use state::State;
 use tracks::{Heads, due_at};
 
-/// Leases a lane for one request.
+/// Leases a lane for one request. A lease with the same token is taken anew: its result was lost, so nothing was sent.
 pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<LeaseResult, Error> {
     // It comes first: a change of the destination is seen by what is read after it, or waits.
     destination_lock::share(write, lease.destination)?;
@@ -56,6 +56,7 @@ pub fn lease(write: &mut Write<'_>, secrets: &Secrets, lease: &Lease) -> Result<
             return Ok(LeaseResult::Idle(Idle::Leased { wait: wait_until(until, now) }));
         }
         places::forget(write, lease.lane())?;
+        user_leases::end(write, lease.destination, &lease.token)?;
     }
     let health = health.first(write.connection)?.ok_or(Error::Missing { what: "destination" })?;
     let health = health.as_of(write.now()?);
