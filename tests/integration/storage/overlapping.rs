@@ -8,8 +8,8 @@ use super::aging::DAY_MS;
 use super::redelivery::drain;
 use super::sending::{Sent, finish, lease};
 use super::topics::pending;
-use super::world::{BEGINNING, Raw, World, happened, new_destination, record, renewal};
-use domain::{DestinationId, EventId, Lane, Outcome, RedeliverySelector, Timestamp, TransitionKind};
+use super::world::{BEGINNING, Raw, Report, World, happened, new_destination, record, renewal, reported};
+use domain::{DestinationId, EventId, Lane, NotificationKind, Outcome, RedeliverySelector, Timestamp, TransitionKind};
 use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{
     Accepted, Fate, Idle, LaneState, LeaseResult, Loaded, Mode, NewNotification, Page, Record, Recorded, Run, Skipped,
@@ -415,4 +415,31 @@ async fn a_lease_waits_for_no_user_that_is_being_changed() {
     stall.end();
     let sent = second.lease(lease(world.key("r1"), to, "a")).await.unwrap();
     assert!(matches!(sent, LeaseResult::Send(_)), "{sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_purchases_never_replace_each_other() {
+    let (world, second) = two_processes().await;
+    let change = |message: &str, old: &str, new: &str| {
+        let report = Report { kind: NotificationKind::PlanChanged, customer: Some("customer"), related: Some(old) };
+        reported(world.platform.id, message, new, 50_000, report)
+    };
+    // The first process waits in the middle, behind the link that the second one must see.
+    let later = (0..).map(|number| format!("later{number}"));
+    let mut later = later.filter(|receipt| world.key(receipt) > world.key("a").max(world.key("b")));
+    let third = later.next().unwrap();
+    let link =
+        format!("INSERT INTO replacements (old_key, new_key, created_at) VALUES ('{}', 'z', 0)", world.key(&third));
+    let stall = Stall::by(&world, &link);
+    let store = world.store.clone();
+    let both = vec![change("m1", "a", "b"), change("m2", &third, &later.next().unwrap())];
+    let first = tokio::spawn(async move { store.accept(both).await.unwrap() });
+    stall.wait_stalled(&world, 1).await;
+    let inverse = begin_accept(&second, change("m3", "b", "a"));
+    stall.wait_stalled(&world, 2).await;
+    stall.end();
+    soon(first).await.unwrap();
+    soon(inverse).await.unwrap();
+    let links = |old: &str| world.count(&format!("replacements WHERE old_key = '{}'", world.key(old)));
+    assert_eq!((links("a"), links("b")), (1, 0));
 }

@@ -185,3 +185,18 @@ story! {
         assert!(found.contains(&Due { collapse_key: queried, why: "wake" }), "{found:?}");
     }
 }
+
+story! {
+    async fn what_was_not_loaded_does_not_wait(world: World) {
+        let late = world.notify("late", "r1", 1).await;
+        let seen = world.notify("seen", "r1", 2).await;
+        let key = world.key("r1");
+        let mut waits = partly(&world, key, &[], Waits::Verification).await;
+        assert_eq!(waits.seqs, [late, seen]);
+        // The lower one was committed after the load.
+        waits.seqs.retain(|seq| *seq == seen);
+        world.done(waits).await;
+        let open: Vec<i64> = world.store.open_after(0, 10).await.unwrap().iter().map(|open| open.seq).collect();
+        assert_eq!(open, [late], "the sweep still finds it");
+    }
+}

@@ -197,10 +197,10 @@ impl Record {
         self.is_answer || self.is_real
     }
 
-    /// The newest notification that is left open.
-    pub fn newest_waiting(&self) -> Option<i64> {
+    /// The notifications that are left open.
+    pub fn left_open(&self) -> BTreeSet<i64> {
         let decided: BTreeSet<i64> = self.decision.outcomes.iter().map(|(seq, _)| *seq).collect();
-        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).max()
+        self.seqs.iter().copied().filter(|seq| !decided.contains(seq)).collect()
     }
 }
 

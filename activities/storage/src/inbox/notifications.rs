@@ -197,7 +197,7 @@ impl OpenRow {
 const BEGIN_WAIT: Sql = statement! {hot "notifications_of_key", "
     UPDATE notifications
     SET waits_since = ?
-    WHERE collapse_key = ? AND seq + 0 <= ? AND {OPEN}
+    WHERE collapse_key = ? AND seq + 0 IN (?*) AND {OPEN}
 "};
 
 const END_WAIT: Sql = statement! {hot "notifications_of_key", "
@@ -206,10 +206,17 @@ const END_WAIT: Sql = statement! {hot "notifications_of_key", "
     WHERE collapse_key = ? AND seq + 0 > ? AND outcome IS NULL AND waits_since IS NOT NULL
 "};
 
-/// Notes that the open notifications of a purchase up to a sequence number wait for its next wake, and no others.
-pub fn wait(write: &mut Write<'_>, key: CollapseKey, through: Option<i64>) -> Result<(), Error> {
-    if let Some(through) = through {
-        sql(BEGIN_WAIT).bind(write.now()?).bind(key).bind(through).run(write.connection)?;
+/// Notes that these notifications of a purchase wait for its next wake, and that none above a sequence number does any
+/// more. One with a lower number may have become visible since they were loaded: it does not wait.
+pub fn wait(
+    write: &mut Write<'_>,
+    key: CollapseKey,
+    waiting: impl IntoIterator<Item = i64>,
+    through: Option<i64>,
+) -> Result<(), Error> {
+    let mut waiting = waiting.into_iter().peekable();
+    if waiting.peek().is_some() {
+        sql(BEGIN_WAIT).uncached().bind(write.now()?).bind(key).bind_list(waiting).run(write.connection)?;
     }
     sql(END_WAIT).bind(key).bind(through.unwrap_or(0)).run(write.connection).map(drop)
 }

@@ -5,6 +5,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::shared_lock;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
@@ -30,6 +31,18 @@ pub fn link_in(platform: PlatformId, body: &str) -> Option<Link> {
     (notification.kind == NotificationKind::PlanChanged && old != new).then_some(Link { old, new })
 }
 
+impl Link {
+    fn lesser(self) -> CollapseKey {
+        self.old.min(self.new)
+    }
+
+    /// Locks both directions of the link until the end of the transaction: an inverse link that is being inserted is seen
+    /// by the next statement.
+    fn lock(self, write: &mut Write<'_>) -> Result<(), Error> {
+        shared_lock::take(write.connection, self.lesser().uuid())
+    }
+}
+
 const INSERT: Sql = statement! {"
     INSERT INTO replacements (old_key, new_key, created_at)
     SELECT ?, ?, ?
@@ -39,8 +52,11 @@ const INSERT: Sql = statement! {"
 
 /// Inserts links. The first link of a replaced purchase is kept, and two purchases never replace each other.
 pub fn insert(write: &mut Write<'_>, mut links: Vec<Link>) -> Result<(), Error> {
-    // All processes insert in the same order, so that they do not deadlock.
-    links.sort_unstable();
+    // All processes lock and insert in the same order, so that they do not deadlock.
+    links.sort_unstable_by_key(|link| (link.lesser(), *link));
+    for link in &links {
+        link.lock(write)?;
+    }
     for link in links {
         sql(INSERT)
             .bind(link.old)
@@ -63,6 +79,7 @@ const INFER: Sql = statement! {"
 /// Links two purchases that no notification links; the new one is known to be real. Returns whether the link was
 /// inserted: the first link of the old purchase is kept.
 pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Result<bool, Error> {
+    Link { old, new }.lock(write)?;
     let linked = sql(INFER)
         .bind(old)
         .bind(new)

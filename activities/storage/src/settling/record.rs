@@ -325,7 +325,7 @@ impl Settling<'_> {
             .bind(owner)
             .bind(owner)
             .bind(waits_for)
-            .bind(self.waits_through())
+            .bind(self.waiting().last().copied())
             .bind(record.ends_failures())
             .bind(record.ends_failures())
             .bind(record.ends_failures())
@@ -339,17 +339,18 @@ impl Settling<'_> {
     /// Notes which notifications wait for the next wake. What this record settled keeps its note: it was not settled
     /// late by the engine.
     fn note_waits(&self, write: &mut Write<'_>, before: &PurchaseRow) -> Result<(), Error> {
-        let waits_through = self.waits_through();
-        if waits_through.is_some() || before.waits_through.is_some() {
-            notifications::wait(write, self.record.collapse_key, waits_through)?;
+        let waiting = self.waiting();
+        if !waiting.is_empty() || before.waits_through.is_some() {
+            let through = waiting.last().copied();
+            notifications::wait(write, self.record.collapse_key, waiting, through)?;
         }
         Ok(())
     }
 
-    /// The newest notification that waits for the next wake.
-    fn waits_through(&self) -> Option<i64> {
+    /// The notifications that wait for the next wake.
+    fn waiting(&self) -> BTreeSet<i64> {
         let decision = &self.record.decision;
-        decision.waits.and(decision.wake).and(self.record.newest_waiting())
+        decision.waits.and(decision.wake).map(|_| self.record.left_open()).unwrap_or_default()
     }
 
     /// Raises the alarms of a record: notifications begin to wait for a store that does not answer; notifications are
@@ -358,7 +359,7 @@ impl Settling<'_> {
         let decision = &self.record.decision;
         let begins = decision.waits == Some(Waits::Verification)
             && before.waits_for != Some(WaitsFor::Verification)
-            && self.record.newest_waiting().is_some();
+            && !self.record.left_open().is_empty();
         let platform = About::Platform(self.origin.platform_id);
         if begins {
             let detail = "the store cannot be reached: notifications wait until it responds, for at most a day";

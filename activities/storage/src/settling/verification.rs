@@ -95,12 +95,17 @@ const COUNT_FAILURE: Sql = statement! {"
 /// Time after which a run is lost that should have queried the store again.
 const LOST: Duration = MINUTE;
 
+/// The notifications of a purchase whose window has ended.
+const SETTLEABLE: Sql = statement! {hot "notifications_of_key", "
+    SELECT seq AS value
+    FROM notifications
+    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL AND due_at <= ?
+"};
+
 const SCHEDULE: Sql = statement! {"
     UPDATE purchases
     SET next_wake_at = ?, woken_for = ?, sweep_at = ?, wakes = 1, urgency = 'calendar',
-        waits_through = COALESCE((SELECT MAX(n.seq) FROM notifications n
-        WHERE n.collapse_key = purchases.collapse_key AND n.outcome IS NULL
-        AND n.waiting_topic_id IS NULL AND n.due_at <= ?), waits_through)
+        waits_through = COALESCE(CAST(? AS BIGINT), waits_through)
     WHERE collapse_key = ? AND settling = ?
     RETURNING waits_through AS value
 "};
@@ -194,11 +199,12 @@ impl Store {
         self.write(move |write| {
             purchase::lock(write, key)?;
             let at = write.now()?.plus(delay);
-            let schedule =
-                sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(write.now()?).bind(key).bind(settling);
+            let waiting: Vec<i64> = sql(SETTLEABLE).bind(key).bind(write.now()?).values(write.connection)?;
+            let newest = waiting.iter().max().copied();
+            let schedule = sql(SCHEDULE).bind(at).bind(at).bind(at.plus(LOST)).bind(newest).bind(key).bind(settling);
             let through: Option<Option<i64>> = schedule.value(write.connection)?;
             let Some(through) = through else { return Ok(false) };
-            notifications::wait(write, key, through)?;
+            notifications::wait(write, key, waiting, through)?;
             Ok(true)
         })
         .await
