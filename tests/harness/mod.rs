@@ -30,6 +30,7 @@ pub mod load;
 pub mod mailbox;
 pub mod ports;
 pub mod postgres;
+pub mod postgres_pair;
 pub mod process;
 pub mod promises;
 pub mod random;

@@ -11,6 +11,7 @@ use diesel_async::AsyncPgConnection;
 use diesel_async::async_connection_wrapper::{AsyncConnectionWrapper, BlockOn};
 use futures::executor::block_on;
 use std::fs::File;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -101,12 +102,12 @@ struct Server {
 }
 
 /// The programs, the folder and the process of a server that the tests started.
-struct Own {
+pub(super) struct Own {
     programs: PathBuf,
     folder: PathBuf,
     port: u16,
     sync: Fsync,
-    /// It is in a static, which is never dropped, so the reaper ends the process.
+    /// One in a static is never dropped: the reaper ends its process.
     process: Mutex<Option<Watched>>,
 }
 
@@ -149,7 +150,7 @@ fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
 /// # Errors
 /// When there is no server, or `SETTLE_TEST_POSTGRES` names it.
 pub fn crash(sync: Fsync) -> anyhow::Result<()> {
-    drop(own(sync)?.process().take());
+    own(sync)?.crash();
     Ok(())
 }
 
@@ -370,25 +371,67 @@ pub fn unprivileged(program: &Path) -> Command {
     command
 }
 
+/// Runs a program to its end.
+fn succeed(command: &mut Command, name: &'static str) -> anyhow::Result<()> {
+    let output = command.output().context(name)?;
+    anyhow::ensure!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(())
+}
+
 /// Starts a new cluster on a free port.
 fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
-    let folder = Folder::of_process("postgres");
-    if is_root() {
-        chown(&folder, Some(NOBODY), Some(NOBODY))?;
-    }
-    let data = folder.join("data");
-    let mut init = unprivileged(&programs.join("initdb"));
-    init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(&data);
-    let init_output = init.output().context("initdb")?;
-    anyhow::ensure!(init_output.status.success(), "initdb: {}", String::from_utf8_lossy(&init_output.stderr).trim());
-    let own = Own { programs: programs.to_owned(), folder, port: ports::free(), sync, process: Mutex::new(None) };
+    let own = Own::init(programs, sync)?;
     own.start()?;
     Ok(Server { base: own.base(), query: String::new(), template: OnceLock::new(), own: Some(own) })
 }
 
 impl Own {
-    fn base(&self) -> String {
-        format!("postgres://settle@127.0.0.1:{}", self.port)
+    /// A new cluster, which does not run yet.
+    pub(super) fn init(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
+        let own = Self::new(programs, sync)?;
+        let mut init = unprivileged(&programs.join("initdb"));
+        init.args(["--auth=trust", "--username=settle", "--encoding=UTF8", "--no-locale", "--pgdata"]).arg(own.data());
+        succeed(&mut init, "initdb")?;
+        Ok(own)
+    }
+
+    /// A cluster without files, on a free port.
+    fn new(programs: &Path, sync: Fsync) -> anyhow::Result<Self> {
+        let folder = Folder::of_process("postgres");
+        if is_root() {
+            chown(&folder, Some(NOBODY), Some(NOBODY))?;
+        }
+        Ok(Self { programs: programs.to_owned(), folder, port: ports::free(), sync, process: Mutex::new(None) })
+    }
+
+    /// A standby of this cluster, which was never started, so that its files are a base backup.
+    pub(super) fn standby(&self) -> anyhow::Result<Self> {
+        let standby = Self::new(&self.programs, self.sync)?;
+        let data = standby.data();
+        succeed(unprivileged(Path::new("cp")).arg("-a").arg(self.data()).arg(&data), "cp")?;
+        std::fs::write(data.join("standby.signal"), "")?;
+        let mut settings = File::options().append(true).open(data.join("postgresql.auto.conf"))?;
+        writeln!(settings, "primary_conninfo = 'host=127.0.0.1 port={} user=settle'", self.port)?;
+        Ok(standby)
+    }
+
+    /// URL of the cluster, without a database.
+    pub(super) fn base(&self) -> String {
+        format!("postgres://settle@{}", self.host())
+    }
+
+    /// Host and port of the cluster.
+    pub(super) fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Kills it, as a power cut would.
+    pub(super) fn crash(&self) {
+        drop(self.process().take());
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Watched>> {
@@ -396,7 +439,7 @@ impl Own {
     }
 
     /// Starts it and waits until it accepts connections. After a crash it does so once the last session of before is gone.
-    fn start(&self) -> anyhow::Result<()> {
+    pub(super) fn start(&self) -> anyhow::Result<()> {
         let mut process = self.spawn()?;
         let url = format!("{}/postgres", self.base());
         wait::until_blocking(READY, "PostgreSQL", || {
@@ -418,7 +461,7 @@ impl Own {
     fn spawn(&self) -> anyhow::Result<Watched> {
         let output = File::options().create(true).append(true).open(self.log())?;
         let mut postgres = unprivileged(&self.programs.join("postgres"));
-        postgres.arg("-D").arg(self.folder.join("data")).arg("-k").arg(&self.folder);
+        postgres.arg("-D").arg(self.data()).arg("-k").arg(&self.folder);
         postgres.args(["-p", &self.port.to_string(), "-h", "127.0.0.1"]);
         let sync = if self.sync == Fsync::On { "on" } else { "off" };
         postgres.args(["-c", &format!("fsync={sync}"), "-c", &format!("full_page_writes={sync}")]);

@@ -31,6 +31,7 @@ mod erasure_devices;
 mod erasure_others;
 mod explaining;
 mod failing;
+mod failing_over;
 mod figures;
 mod filling;
 mod filtering;

@@ -99,6 +99,11 @@ impl World {
         Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
     }
 
+    /// On a database with settle's tables, which belongs to the test.
+    pub async fn on_url(url: String, clock: fn() -> Timestamp, now: &'static AtomicI64) -> Self {
+        Self::open(Database::Postgres(url), clock, now, Folder::new("storage")).await
+    }
+
     /// On PostgreSQL at a distance; the proxy counts round trips.
     pub async fn postgres_at_a_distance(
         clock: fn() -> Timestamp,

@@ -174,13 +174,14 @@ impl AnyConnection {
         result.and_then(|value| rolled_back.map(|()| value))
     }
 
-    /// Whether the connection must be replaced: the server has closed it, as far as this machine knows, or a transaction
-    /// was left open. No statement is sent for it.
+    /// Whether the connection must be replaced: a transaction was left open, or its session is over, see
+    /// [`PostgresConnection::is_over`]. No statement is sent for it. Whoever keeps a connection asks before its next use.
+    /// One to SQLite is an open file, which no error makes another one.
     pub fn is_lost(&mut self) -> bool {
         let is_broken = <Self as Connection>::TransactionManager::is_broken_transaction_manager(self);
         is_broken
             || match self {
-                Self::Postgres(connection) => connection.is_closed(),
+                Self::Postgres(connection) => connection.is_over(),
                 Self::Sqlite(_) => false,
             }
     }

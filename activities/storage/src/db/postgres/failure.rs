@@ -1,16 +1,27 @@
 //! Errors of tokio-postgres, as diesel's.
 
-use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA};
+use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
+
+/// Why a server is not used.
+pub const READ_ONLY: &str =
+    "the server accepts no writes: it is a standby, or its `default_transaction_read_only` is on";
 
 /// The error of diesel for one of the server or of the connection.
 pub fn of(error: &tokio_postgres::Error) -> Error {
     let Some(cause) = error.as_db_error() else {
-        let text = crate::db::error::chain(error);
+        let text = chain(error);
         return Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(text));
     };
     Error::DatabaseError(kind(cause.code()), Box::new(Refusal(cause.clone())))
+}
+
+/// Why no session was opened.
+pub fn of_connecting(error: &tokio_postgres::Error) -> String {
+    let text = chain(error);
+    // What tokio-postgres says where `target_session_attrs` is `read-write`.
+    if text.ends_with("database does not allow writes") { READ_ONLY.to_owned() } else { text }
 }
 
 /// The error of a `COMMIT` that rolled back.
@@ -32,6 +43,39 @@ pub fn is_refusal(error: &tokio_postgres::Error) -> bool {
 /// Whether a statement was only refused because an earlier one of its transaction was.
 pub fn is_aftermath(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::IN_FAILED_SQL_TRANSACTION)
+}
+
+/// Whether a session must not be used after this error, whoever uses it. It is broken or the server ends it; the server
+/// accepts no writes, as after a fail-over; its rights, its search path or its prepared statements are those of before a
+/// change. The next session may be one of another host.
+pub fn ends_session(error: &tokio_postgres::Error) -> bool {
+    let Some(cause) = error.as_db_error() else { return true };
+    cause.parsed_severity() != Some(Severity::Error) || is_of_session(cause.code())
+}
+
+/// Whether a statement is refused because of its session or server: another one may run it.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+fn is_of_session(code: &SqlState) -> bool {
+    // Connection exceptions, rights to connect, and what an operator ends.
+    let is_of_class = ["08", "28", "57P"].iter().any(|class| code.code().starts_with(class));
+    is_of_class
+        || [
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            // A statement is not prepared any more, or its result has other types since a migration.
+            SqlState::INVALID_SQL_STATEMENT_NAME,
+            SqlState::DUPLICATE_PSTATEMENT,
+            SqlState::FEATURE_NOT_SUPPORTED,
+            // The transaction that was begun is not open.
+            SqlState::NO_ACTIVE_SQL_TRANSACTION,
+            // What is not found may be in another search path.
+            SqlState::INVALID_SCHEMA_NAME,
+            SqlState::UNDEFINED_TABLE,
+            SqlState::UNDEFINED_COLUMN,
+            SqlState::UNDEFINED_FUNCTION,
+            SqlState::INTERNAL_ERROR,
+        ]
+        .contains(code)
 }
 
 fn kind(code: &SqlState) -> DatabaseErrorKind {

@@ -14,7 +14,6 @@ mod session;
 mod tests;
 mod tls;
 
-use crate::db::error::chain;
 use address::Address;
 use diesel::connection::{
     AnsiTransactionManager, CacheSize, ConnectionSealed, DynInstrumentation, Instrumentation, LoadConnection,
@@ -27,23 +26,31 @@ use diesel::pg::{Pg, PgMetadataLookup};
 use diesel::query_builder::{Query as DieselQuery, QueryFragment, QueryId};
 use diesel::sql_types::TypeMetadata;
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult};
+use futures::FutureExt as _;
 use query::{BuiltIn, Query};
 use row::PgRow;
 pub use session::QueuedQuery;
 use session::{Request, Session};
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::mem;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use std::vec;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::yield_now;
 use tokio::time::timeout;
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{SimpleQueryMessage, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// What every session begins with. It returns the server's process id of it.
 const SETTINGS: &str = "SET TIME ZONE 'UTC'; SET CLIENT_ENCODING TO 'UTF8'; SELECT pg_backend_pid()";
+
+/// What a server reports, before it says that it is ready again, when it begins or ceases to accept no writes; from
+/// PostgreSQL 14 on. <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC>
+const READ_ONLY: [&str; 2] = ["default_transaction_read_only", "in_hot_standby"];
 
 pub struct PostgresConnection {
     /// Boxed, because it is much larger than a connection to SQLite.
@@ -93,20 +100,22 @@ impl Drop for OwnRuntime {
     }
 }
 
-/// Tries the hosts in their order, until one answers.
+/// Tries the hosts in their order, until one answers and accepts writes.
 async fn connect(address: &Address) -> ConnectionResult<Session> {
     let tls = address.tls.config().map_err(|invalid| ConnectionError::InvalidConnectionUrl(invalid.0))?;
     let tls = MakeRustlsConnect::new(tls);
     let mut failure = ConnectionError::InvalidConnectionUrl("it names no host".to_owned());
     for host in &address.hosts {
         let connecting = async {
-            let (client, connection) =
-                host.connect(tls.clone()).await.map_err(|error| ConnectionError::BadConnection(chain(&error)))?;
-            // It ends with the client, whose requests fail when it failed.
-            tokio::spawn(async move { drop(connection.await) });
+            let (client, connection) = host
+                .connect(tls.clone())
+                .await
+                .map_err(|error| ConnectionError::BadConnection(failure::of_connecting(&error)))?;
+            let is_read_only = Arc::new(AtomicBool::new(false));
+            tokio::spawn(drive(connection, Arc::clone(&is_read_only)));
             let set = client.simple_query(SETTINGS).await;
             let set = set.map_err(|error| ConnectionError::CouldntSetupConfiguration(failure::of(&error)))?;
-            Ok(Session::new(client, set.iter().find_map(backend)))
+            Ok(Session::new(client, set.iter().find_map(backend), is_read_only))
         };
         let connected = match address.timeout {
             Some(limit) => timeout(limit, connecting).await.unwrap_or_else(|_| Err(silent())),
@@ -118,6 +127,21 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
         }
     }
     Err(failure)
+}
+
+/// Drives a connection, and notes whether its server accepts no writes. It ends with the client, whose requests fail when
+/// it failed.
+async fn drive<T>(mut connection: tokio_postgres::Connection<Socket, T>, is_read_only: Arc<AtomicBool>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let driven = poll_fn(|context| {
+        let polled = connection.poll_unpin(context);
+        let is_on = READ_ONLY.iter().any(|name| connection.parameter(name) == Some("on"));
+        is_read_only.store(is_on, Ordering::Relaxed);
+        polled
+    });
+    drop(driven.await);
 }
 
 /// The process id in a row of [`SETTINGS`].
@@ -179,16 +203,16 @@ impl PostgresConnection {
         self.session.is_undone()
     }
 
-    /// Whether the server has closed the connection, as far as this machine knows. What came since the last statement is
-    /// read first.
-    pub fn is_closed(&mut self) -> bool {
+    /// Whether another connection must take its place: the server has closed it, as far as this machine knows, accepts no
+    /// writes any more, or refused what another session may do. What came since the last statement is read first.
+    pub fn is_over(&mut self) -> bool {
         // In three turns the runtime hears of the socket, runs what reads it, and that ends.
         self.runtime.block_on(async {
             for _ in 0..3 {
                 yield_now().await;
             }
         });
-        self.session.is_closed()
+        self.session.is_over()
     }
 
     fn is_in_transaction(&mut self) -> bool {

@@ -16,6 +16,8 @@ use futures::{TryStreamExt, poll};
 use std::collections::{HashMap, HashSet};
 use std::mem;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::task::yield_now;
 use tokio_postgres::{Client, Statement};
 
@@ -73,13 +75,18 @@ pub struct Session {
     /// Whether the server refused a request of the open transaction: it answers a `COMMIT` as if it had committed, but
     /// rolls back.
     is_aborted: bool,
+    /// Whether an error showed that another session must take its place.
+    is_stale: bool,
+    /// Whether the server accepts no writes any more, as it reported last.
+    is_read_only: Arc<AtomicBool>,
 }
 
 type Sent<'s> = Pin<Box<MaybeDone<Pin<Box<dyn Future<Output = Result<Answer, tokio_postgres::Error>> + Send + 's>>>>>;
 
 impl Session {
-    /// A session of this client, and the server's process id of it.
-    pub fn new(client: Client, backend: Option<i32>) -> Self {
+    /// A session of this client, and the server's process id of it; whether its server accepts no writes is in
+    /// `is_read_only`.
+    pub fn new(client: Client, backend: Option<i32>, is_read_only: Arc<AtomicBool>) -> Self {
         Self {
             client,
             backend,
@@ -89,11 +96,14 @@ impl Session {
             last_queued: 0,
             is_undone: false,
             is_aborted: false,
+            is_stale: false,
+            is_read_only,
         }
     }
 
-    pub fn is_closed(&self) -> bool {
-        self.client.is_closed()
+    /// Whether it must not be used again: another one, perhaps of another host, takes its place.
+    pub fn is_over(&self) -> bool {
+        self.client.is_closed() || self.is_stale || self.is_read_only.load(Ordering::Relaxed)
     }
 
     /// Whether the last request, if it was a `COMMIT`, rolled back: the server refused a request of its transaction.
@@ -183,8 +193,9 @@ impl Session {
                 Err(error) => {
                     self.is_aborted = failure::is_refusal(&error);
                     self.is_undone = index + 1 < queue.len() && failure::is_refusal(&error);
-                    let first = refused.filter(|_| failure::is_aftermath(&error));
-                    return Err(failure::of(&first.unwrap_or(error)));
+                    let first = refused.filter(|_| failure::is_aftermath(&error)).unwrap_or(error);
+                    self.is_stale |= failure::ends_session(&first);
+                    return Err(failure::of(&first));
                 }
             };
             if entry.request.is_batch(BEGIN) {

@@ -175,24 +175,40 @@ fn the_next_host_is_tried_after_a_closed_port_and_a_silent_one() {
     );
 }
 
+/// The refusal of a request with this SQLSTATE, whose session goes on.
+fn refusal(code: &str) -> Vec<u8> {
+    [b"E\0\0\0\x1cSERROR\0VERROR\0C", code.as_bytes(), b"\0M\0\0"].concat()
+}
+
 #[tokio::test]
 async fn a_connection_may_be_dropped_in_an_async_context() {
     let runtime = tokio::task::spawn_blocking(super::OwnRuntime::new).await.unwrap().unwrap();
     drop(runtime);
 }
 
+/// The message that `default_transaction_read_only` changed.
+fn report(value: &str) -> Vec<u8> {
+    let text = format!("default_transaction_read_only\0{value}\0");
+    let length = u32::try_from(text.len() + 4).unwrap().to_be_bytes();
+    [&b"S"[..], &length[..], text.as_bytes()].concat()
+}
+
+/// The server's message that it ran a request.
+const DONE: &[u8] = b"C\0\0\0\x08SET\0";
 /// The server's message that it waits for a request.
 const READY: &[u8] = b"Z\0\0\0\x05I";
 
-/// A connection to a server that runs nothing and refuses requests that begin with `WRONG`; and the requests that it
-/// received.
+/// A connection to a server that runs nothing and refuses requests that begin with `WRONG`, with the SQLSTATE that
+/// follows; and the requests that it received.
 fn connection() -> (PostgresConnection, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (port, received) = (listener.local_addr().unwrap().port(), Arc::new(Mutex::new(Vec::new())));
     let requests = Arc::clone(&received);
     std::thread::spawn(move || serve(listener.accept()?.0, &requests));
-    let connection =
-        PostgresConnection::establish(&format!("postgres://u@127.0.0.1:{port}/db?sslmode=disable")).unwrap();
+    let connection = PostgresConnection::establish(&format!(
+        "postgres://u@127.0.0.1:{port}/db?sslmode=disable&target_session_attrs=any"
+    ))
+    .unwrap();
     received.lock().unwrap().clear();
     (connection, received)
 }
@@ -210,9 +226,13 @@ fn serve(mut stream: TcpStream, requests: &Mutex<Vec<String>>) -> std::io::Resul
         let mut request = rest(length);
         stream.read_exact(&mut request)?;
         let request = String::from_utf8(request).unwrap().trim_end_matches('\0').to_owned();
-        let is_wrong = request.starts_with("WRONG");
+        let answer = match (request.strip_prefix("WRONG "), request.strip_prefix("REPORT ")) {
+            (Some(code), _) => refusal(code),
+            (None, Some(value)) => [&report(value)[..], DONE].concat(),
+            (None, None) => DONE.to_vec(),
+        };
         requests.lock().unwrap().push(request);
-        stream.write_all(if is_wrong { b"E\0\0\0\x1cSERROR\0VERROR\0C42601\0M\0\0" } else { b"C\0\0\0\x08SET\0" })?;
+        stream.write_all(&answer)?;
         stream.write_all(READY)?;
     }
 }
@@ -226,14 +246,69 @@ fn begin(connection: &mut PostgresConnection) -> QueryResult<()> {
 fn a_commit_of_an_aborted_transaction_is_an_error() {
     let (mut connection, received) = connection();
     begin(&mut connection).unwrap();
-    connection.batch_execute("WRONG").unwrap_err();
+    connection.batch_execute("WRONG 42601").unwrap_err();
     AnsiTransactionManager::commit_transaction(&mut connection).unwrap_err();
     assert!(connection.is_undone());
-    connection.batch_execute("WRONG").unwrap_err();
+    connection.batch_execute("WRONG 42601").unwrap_err();
     begin(&mut connection).unwrap();
     connection.batch_execute("RIGHT").unwrap();
     AnsiTransactionManager::commit_transaction(&mut connection).unwrap();
     assert!(received.lock().unwrap().ends_with(&["BEGIN", "RIGHT", "COMMIT"].map(str::to_owned)));
+}
+
+#[test]
+fn a_session_is_over_after_a_refusal_that_another_session_may_not_get() {
+    let table = [
+        // A connection that fails, rights to connect, an operator's end of sessions.
+        ("08006", true),
+        ("28000", true),
+        ("28P01", true),
+        ("57P01", true),
+        ("57P03", true),
+        // A read-only server; rights; a prepared statement that is lost, doubled or of other types; another search path.
+        ("25006", true),
+        ("42501", true),
+        ("26000", true),
+        ("42P05", true),
+        ("0A000", true),
+        ("3F000", true),
+        ("42P01", true),
+        ("42703", true),
+        ("42883", true),
+        // No transaction where there should be one; an error inside of the server.
+        ("25P01", true),
+        ("XX000", true),
+        // A value, a constraint, a race, a time-out, a lock, room: any session gets the same.
+        ("22021", false),
+        ("22P05", false),
+        ("22001", false),
+        ("22003", false),
+        ("23502", false),
+        ("23503", false),
+        ("23505", false),
+        ("23514", false),
+        ("40001", false),
+        ("40P01", false),
+        ("42601", false),
+        ("53100", false),
+        ("53200", false),
+        ("55P03", false),
+        ("57014", false),
+    ];
+    for (code, is_over) in table {
+        let (mut connection, _) = connection();
+        connection.batch_execute(&format!("WRONG {code}")).unwrap_err();
+        assert_eq!(connection.is_over(), is_over, "{code}");
+    }
+}
+
+#[test]
+fn a_session_is_over_while_its_server_reports_that_it_accepts_no_writes() {
+    let (mut connection, _) = connection();
+    for (value, is_over) in [("off", false), ("on", true), ("off", false)] {
+        connection.batch_execute(&format!("REPORT {value}")).unwrap();
+        assert_eq!(connection.is_over(), is_over, "{value}");
+    }
 }
 
 #[test]

@@ -207,7 +207,7 @@ impl Thread {
                 return TransactionResult::Undone(panicked.into());
             }
             Ok(Err(failed)) => {
-                let is_usable = connection.abandon().is_ok() && !connection.is_lost();
+                let is_usable = connection.abandon().is_ok();
                 // If the epoch cannot be raised, the next try of the job does it.
                 if !is_usable || (epoch::is_other_lineage(&failed.error) && epoch::renew(connection, clock).is_err()) {
                     self.connection = None;
@@ -259,7 +259,8 @@ fn connect<'c>(
     database: &Database,
     purpose: Purpose,
 ) -> Result<&'c mut AnyConnection, Error> {
-    let connection = match open.take() {
+    let usable = open.take().and_then(|mut connection| (!connection.is_lost()).then_some(connection));
+    let connection = match usable {
         Some(connection) => connection,
         None => {
             let connection = AnyConnection::to(database).map_err(Error::unavailable)?;

@@ -6,7 +6,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio_postgres::Config;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 /// How long a host may take to accept a connection, unless the URL says otherwise.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -84,6 +84,8 @@ struct Parameters {
     tcp_user_timeout: Option<Duration>,
     /// Number of hosts in the parameter `host`.
     hosts: usize,
+    /// Whether a host that accepts no writes is taken, too.
+    takes_any: bool,
     names: BTreeSet<String>,
     rest: Vec<String>,
 }
@@ -125,7 +127,17 @@ impl Address {
         if !is_set("keepalives_count") {
             common.keepalives_retries(KEEPALIVES_COUNT);
         }
-        Ok(Self { hosts: hosts(&common)?, timeout, tls: parameters.tls })
+        let takes_any = parameters.takes_any;
+        common.target_session_attrs(if takes_any { TargetSessionAttrs::Any } else { TargetSessionAttrs::ReadWrite });
+        let hosts = hosts(&common)?;
+        if takes_any && hosts.len() > 1 {
+            return Err(Invalid(
+                "with several hosts `target_session_attrs` must be `read-write`: another one would keep sessions of a \
+                 standby"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { hosts, timeout, tls: parameters.tls })
     }
 }
 
@@ -172,7 +184,14 @@ impl Parameters {
                 }
             }
             "keepalives_count" => self.rest.push(format!("keepalives_retries={encoded}")),
-            "target_session_attrs" => self.rest.push(format!("{name}={}", session(&value))),
+            "target_session_attrs" => match &*value {
+                "read-write" | "primary" => {}
+                "any" | "prefer-standby" => self.takes_any = true,
+                "read-only" | "standby" => {
+                    return Err(Invalid("`target_session_attrs` must be `read-write`: settle writes".to_owned()));
+                }
+                _ => return Err(invalid()),
+            },
             "gssencmode" if value == "disable" || value == "prefer" => {}
             _ if WITHOUT_EFFECT.contains(&name) => {}
             // tokio-postgres takes the first one in the whole URL for the end of the password.
@@ -180,16 +199,6 @@ impl Parameters {
         }
         self.names.insert(name.to_owned());
         Ok(())
-    }
-}
-
-/// The property of a session that comes nearest to what libpq calls `value`.
-fn session(value: &str) -> &str {
-    match value {
-        "primary" => "read-write",
-        "standby" => "read-only",
-        "prefer-standby" => "any",
-        other => other,
     }
 }
 

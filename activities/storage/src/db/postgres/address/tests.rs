@@ -101,9 +101,30 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
         ("host=other", "it names hosts both in its parameters and before them"),
         ("connect_timeout=hunter2", "connect_timeout"),
         ("hunter2", "a parameter has no value"),
+        ("target_session_attrs=standby", "`target_session_attrs` must be `read-write`"),
+        ("target_session_attrs=read-only", "`target_session_attrs` must be `read-write`"),
+        ("target_session_attrs=hunter2", "`target_session_attrs` has no valid value"),
     ] {
         let shown = refused(&format!("postgres://u:hunter2@h/db?{query}"));
         assert!(shown.contains(reason) && !shown.contains("hunter2"), "{query}: {shown}");
+    }
+}
+
+#[test]
+fn only_a_host_that_accepts_writes_is_taken_unless_the_only_one_may_be_any() {
+    for (url, expected) in [
+        ("postgres://h/db", TargetSessionAttrs::ReadWrite),
+        ("postgres://a,b/db", TargetSessionAttrs::ReadWrite),
+        ("postgres://a,b/db?target_session_attrs=read-write", TargetSessionAttrs::ReadWrite),
+        ("postgres://a,b/db?target_session_attrs=primary", TargetSessionAttrs::ReadWrite),
+        ("postgres://h/db?target_session_attrs=any", TargetSessionAttrs::Any),
+        ("postgres://h/db?target_session_attrs=prefer-standby", TargetSessionAttrs::Any),
+    ] {
+        assert!(parsed(url).hosts.iter().all(|host| host.get_target_session_attrs() == expected), "{url}");
+    }
+    for value in ["any", "prefer-standby"] {
+        let shown = refused(&format!("postgres://a,b/db?target_session_attrs={value}"));
+        assert!(shown.starts_with("with several hosts `target_session_attrs` must be `read-write`"), "{shown}");
     }
 }
 
