@@ -28,6 +28,7 @@ pub mod invariants;
 pub mod leases;
 pub mod load;
 pub mod mailbox;
+pub mod pooler;
 pub mod ports;
 pub mod postgres;
 pub mod postgres_pair;

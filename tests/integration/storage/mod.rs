@@ -50,6 +50,7 @@ mod pausing;
 mod payments;
 mod people;
 mod plan_changes;
+mod preconditions;
 mod profiling;
 mod purchase_body;
 mod quotas;

@@ -95,6 +95,8 @@ fn is_of_postgres(text: &str) -> bool {
         || text.contains("advisory_xact_lock")
         || text.contains("pg_try_advisory_lock")
         || text.contains("to_regclass")
+        || text.contains("pg_backend_pid()")
+        || text.contains("current_setting(")
         || text.contains("settle_lineage()")
 }
 

@@ -214,11 +214,15 @@ fn sqlite_settings() -> String {
     )
 }
 
-/// Sets `synchronous_commit = on` even if the server's default is weaker: the API answers 200 only for durable writes.
+/// What must not depend on the role and its database. `synchronous_commit` is on even if the server's default is weaker:
+/// the API answers 200 only for durable writes. PostgreSQL has `transaction_timeout` since release 17.
 fn postgres_settings() -> String {
     let commit = if crate::db::fault::is_planted("storage.durability_off") { "off" } else { "on" };
     format!(
         "SET synchronous_commit = {commit}; SET statement_timeout = '15s'; SET lock_timeout = '5s'; \
-         SET idle_in_transaction_session_timeout = '30s'; SET default_transaction_isolation = 'read committed'"
+         SET idle_in_transaction_session_timeout = '30s'; SET default_transaction_isolation = 'read committed'; \
+         SET standard_conforming_strings = on; \
+         SELECT set_config('transaction_timeout', '0', FALSE)
+         WHERE current_setting('transaction_timeout', TRUE) IS NOT NULL"
     )
 }

@@ -19,6 +19,7 @@ pub mod fault;
 pub mod keys;
 pub mod page;
 pub mod postgres;
+pub mod preconditions;
 pub mod reader;
 pub mod run;
 pub mod schema;

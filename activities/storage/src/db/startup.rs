@@ -6,6 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
+use crate::db::preconditions;
 use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
 use crate::db::schema::{self, Planned, Progress};
 use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
@@ -111,8 +112,8 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
     schema::migrate(&mut connect(database)?, &mut |_| {})
 }
 
-/// Connects. An SQLite file that cannot be opened is [`Error::Corrupt`], which the operator must mend; a server that
-/// does not answer is [`Error::Unavailable`].
+/// Connects. An SQLite file that cannot be opened, and a server that settle cannot work with, is [`Error::Corrupt`],
+/// which the operator must mend; a server that does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
         // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
@@ -125,10 +126,12 @@ fn connect(database: &Database) -> Result<AnyConnection, Error> {
             return Err(Error::corrupt_by(what, cause));
         }
     }
-    AnyConnection::to(database).map_err(|cause| match database {
+    let mut connection = AnyConnection::to(database).map_err(|cause| match database {
         Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
         Database::Postgres(_) => Error::unavailable(cause),
-    })
+    })?;
+    preconditions::check(database, &mut connection, &schema::tables()?)?;
+    Ok(connection)
 }
 
 /// Takes the lock file beside the database. The lock is held as long as the returned file is open.

@@ -62,6 +62,15 @@ impl Migration {
             .collect()
     }
 
+    /// The tables that it creates.
+    pub fn tables(&self) -> impl Iterator<Item = &str> {
+        let text = match &self.work {
+            Work::Script(text) => text.as_str(),
+            Work::Index { .. } | Work::Batches { .. } => "",
+        };
+        text.lines().filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split_whitespace().next())
+    }
+
     fn of(version: String, name: &str, text: &str, is_shared: bool) -> Result<Self, Error> {
         let text = for_database(text, is_shared);
         let name = format!("{version} {name}");

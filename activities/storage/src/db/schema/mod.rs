@@ -12,6 +12,7 @@ mod progress;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::preconditions;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 pub use apply::Report;
@@ -68,6 +69,13 @@ pub struct Planned {
     pub is_estimate: bool,
 }
 
+/// The names of settle's tables on PostgreSQL, of which some may not exist yet.
+pub fn tables() -> Result<Vec<String>, Error> {
+    let migrations = Migration::all(true)?;
+    let created = migrations.iter().flat_map(Migration::tables);
+    Ok(created.chain(["fingerprints"]).map(str::to_owned).collect())
+}
+
 /// Applies the migrations that are missing, once no other process does so.
 ///
 /// # Errors
@@ -78,6 +86,7 @@ pub fn migrate(connection: &mut AnyConnection, report: Report<'_>) -> Result<(),
     if missing(connection, &migrations)?.is_empty() {
         return Ok(());
     }
+    preconditions::check_migrating(connection, &tables()?)?;
     apply::begin(connection, report)?;
     connection.batch_execute(CREATE).map_err(Error::of_query)?;
     // Another process may have applied some of them.
