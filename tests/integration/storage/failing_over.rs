@@ -71,7 +71,7 @@ async fn a_standby_that_is_named_first_gets_no_session() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sessions_leave_a_primary_that_turns_read_only_and_stays_reachable() {
+async fn sessions_leave_a_reachable_primary_that_turns_read_only() {
     let (world, pair) = pair(Side::Primary).await;
     world.notify("before", "r1", 1).await;
     world.settle(world.key("r1")).await;
@@ -107,7 +107,7 @@ async fn a_read_only_server_is_named_as_the_reason() {
 
 /// A migration of a newer release may give a column another type while older processes run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_prepared_statement_of_before_a_change_of_the_tables_fails_once() {
+async fn a_prepared_statement_of_older_tables_fails_once() {
     let url = tokio::task::spawn_blocking(|| postgres::migrated(Fsync::Off)).await.unwrap().unwrap();
     let world = world(url).await;
     let platform = world.platform.id;

@@ -257,7 +257,7 @@ fn a_commit_of_an_aborted_transaction_is_an_error() {
 }
 
 #[test]
-fn a_session_is_over_after_a_refusal_that_another_session_may_not_get() {
+fn a_refusal_that_another_session_may_not_get_ends_a_session() {
     let table = [
         // A connection that fails, rights to connect, an operator's end of sessions.
         ("08006", true),
@@ -303,7 +303,7 @@ fn a_session_is_over_after_a_refusal_that_another_session_may_not_get() {
 }
 
 #[test]
-fn a_session_is_over_while_its_server_reports_that_it_accepts_no_writes() {
+fn a_session_is_over_while_its_server_accepts_no_writes() {
     let (mut connection, _) = connection();
     for (value, is_over) in [("off", false), ("on", true), ("off", false)] {
         connection.batch_execute(&format!("REPORT {value}")).unwrap();

@@ -111,7 +111,7 @@ fn a_url_that_cannot_be_honoured_is_refused_without_its_values() {
 }
 
 #[test]
-fn only_a_host_that_accepts_writes_is_taken_unless_the_only_one_may_be_any() {
+fn a_host_that_accepts_no_writes_is_taken_only_alone() {
     for (url, expected) in [
         ("postgres://h/db", TargetSessionAttrs::ReadWrite),
         ("postgres://a,b/db", TargetSessionAttrs::ReadWrite),
