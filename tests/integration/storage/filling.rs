@@ -1,11 +1,14 @@
-//! Filled tables: each of those that grow has a hundred thousand rows, and both databases have analysed them.
+//! Filled tables: each of those that grow has a hundred thousand rows, and both databases have analysed them. Or, as at
+//! the beginning of an incident: nothing waited when they were analysed, and a hundred thousand rows wait since.
 
 use super::world::{BEGINNING, Raw, World};
 
 /// Number of rows of a table.
 const ROWS: i64 = 100_000;
-/// The row whose names are written into statements.
-const ROW: i64 = 50_000;
+/// The row whose names are written into statements: of the rows that all tables have, and of those that wait since the
+/// analysis of a quiet night.
+pub const ROW: i64 = 50_000;
+pub const WAITING_ROW: i64 = ROWS + ROW;
 /// The tables that are filled: none of them may be read as a whole.
 pub const FILLED: [&str; 25] = [
     "platforms",
@@ -38,8 +41,66 @@ pub const FILLED: [&str; 25] = [
 /// Nearly all bodies were pruned, also of many rows after [`ROW`].
 const PRUNED_AT: &str = "CASE WHEN i % 1000 > 1 AND i < 90000 THEN i END";
 
+/// Which rows wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    /// One in a hundred, and some have failed.
+    Few,
+    /// None: everything has ended.
+    None,
+    All,
+}
+
+impl Waiting {
+    /// The value of a row that has ended, or that of one that waits.
+    fn of(self, ended: &str, waiting: &str) -> String {
+        match self {
+            Self::Few => format!("CASE WHEN i % 100 = 0 THEN {waiting} ELSE {ended} END"),
+            Self::None => ended.to_owned(),
+            Self::All => waiting.to_owned(),
+        }
+    }
+}
+
 /// Fills the tables: a user, a purchase, a notification, an event and a delivery for each number.
 pub fn fill(raw: &mut Raw, world: &World) {
+    let names = filled(raw, world);
+    insert(raw, &names, (1, ROWS), Waiting::Few, &FILLED);
+    raw.run("ANALYZE");
+}
+
+/// The tables that have rows which wait, and those that such rows refer to.
+const INCIDENT: [&str; 10] = [
+    "users",
+    "purchases",
+    "notifications",
+    "events",
+    "deliveries",
+    "devices",
+    "claims",
+    "device_sessions",
+    "device_events",
+    "device_deliveries",
+];
+
+/// Fills the tables of PostgreSQL as [`fill`] does, and analyses them while nothing waits. Since then a hundred thousand
+/// rows of each queue wait.
+pub fn fill_after_a_quiet_night(raw: &mut Raw, world: &World) {
+    let names = filled(raw, world);
+    insert(raw, &names, (1, ROWS), Waiting::None, &FILLED);
+    raw.run("VACUUM ANALYZE");
+    insert(raw, &names, (ROWS + 1, 2 * ROWS), Waiting::All, &INCIDENT);
+}
+
+/// Expressions for the ids of a row's app, platform and destination.
+struct Names {
+    app: String,
+    platform: String,
+    destination: String,
+}
+
+/// Adds the app and the destinations of the rows.
+fn filled(raw: &mut Raw, world: &World) -> Names {
     let (app, platform, destination) = (world.app.id, world.platform.id, destination(world));
     let (other_app, other_destination) = ("another", "another");
     raw.run("INSERT INTO apps (id, name, created_at) VALUES ('another', 'another', 1)");
@@ -56,15 +117,20 @@ pub fn fill(raw: &mut Raw, world: &World) {
     if let Raw::Postgres(_) = raw {
         analyse_every_row(raw);
     }
-    let platform = platform.to_string();
-    let tables = purchases(&app, &platform).into_iter().chain(deliveries(&app, &destination)).chain(counts(&app));
-    for (table, columns, values) in tables.chain(devices(&platform, &destination)) {
+    Names { app, platform: platform.to_string(), destination }
+}
+
+/// Inserts the rows with these numbers.
+fn insert(raw: &mut Raw, names: &Names, (first, last): (i64, i64), waiting: Waiting, into: &[&str]) {
+    let Names { app, platform, destination } = names;
+    let tables = purchases(app, platform, waiting).into_iter().chain(deliveries(app, destination, waiting));
+    let all = tables.chain(counts(app)).chain(devices(platform, destination, waiting));
+    for (table, columns, values) in all.filter(|(table, ..)| into.contains(table)) {
         raw.run(&format!(
-            "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
-             FROM numbers WHERE i < {ROWS}) SELECT {values} FROM numbers"
+            "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT {first} UNION ALL SELECT i + 1
+             FROM numbers WHERE i < {last}) SELECT {values} FROM numbers"
         ));
     }
-    raw.run("ANALYZE");
 }
 
 /// Figures of all rows and not of a sample, which would give a different plan now and then: 300 rows are looked at for
@@ -80,8 +146,8 @@ fn analyse_every_row(raw: &mut Raw) {
 type Rows = (&'static str, &'static str, String);
 
 /// What a purchase is made of.
-fn purchases(app: &str, platform: &str) -> Vec<Rows> {
-    let outcome = "CASE WHEN i % 100 = 0 THEN NULL ELSE 'settled' END";
+fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
+    let outcome = waiting.of("'settled'", "NULL");
     vec![
         (
             "platforms",
@@ -116,9 +182,15 @@ fn purchases(app: &str, platform: &str) -> Vec<Rows> {
 }
 
 /// What is announced of it, and its money.
-fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
-    let status = "CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped'
-        ELSE 'delivered' END";
+fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
+    let ended = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
+    let status = match waiting {
+        Waiting::Few => format!("CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' ELSE {ended} END"),
+        Waiting::None => ended.to_owned(),
+        Waiting::All => "CASE WHEN i % 3 = 1 THEN 'waiting' ELSE 'pending' END".to_owned(),
+    };
+    let tried_at = if waiting == Waiting::All { "CASE WHEN i % 10 = 0 THEN i END" } else { "i" };
+    let finished_at = format!("CASE WHEN {status} NOT IN ('pending', 'waiting') THEN i END");
     let event_type = "CASE WHEN i % 3 = 0 THEN 'user.subscription.renewed' ELSE 'purchase.updated' END";
     vec![
         (
@@ -135,8 +207,8 @@ fn deliveries(app: &str, destination: &str) -> Vec<Rows> {
             "id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts, next_due_at,
                 tried_at, created_at, finished_at, pruned_at",
             format!(
-                "'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, i, i,
-                CASE WHEN i % 100 > 1 THEN i END, {PRUNED_AT}"
+                "'d' || i, {destination}, 'e' || i, 0, {event_type}, 'k' || i, 1, {status}, 1, i, {tried_at}, i,
+                {finished_at}, {PRUNED_AT}"
             ),
         ),
         (
@@ -206,9 +278,14 @@ fn counts(app: &str) -> Vec<Rows> {
     ]
 }
 
-fn devices(platform: &str, destination: &str) -> Vec<Rows> {
-    let closed_at = "CASE WHEN i % 100 > 0 THEN i END";
-    let status = "CASE WHEN i % 100 = 0 THEN 'pending' ELSE 'delivered' END";
+fn devices(platform: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
+    let closed_at = waiting.of("i", "NULL");
+    let status = waiting.of("'delivered'", "'pending'");
+    let of_claim = match waiting {
+        Waiting::Few => "CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END",
+        Waiting::None => "CASE i % 20 WHEN 1 THEN 'refused' ELSE 'verified' END",
+        Waiting::All => "'pending'",
+    };
     vec![
         ("devices", "platform_id, id, device, created_at, seen_at", format!("'{platform}', 'h' || i, '{{}}', i, i")),
         // One in ten of those that wait is due: with half of them another index would cost PostgreSQL the same.
@@ -218,7 +295,7 @@ fn devices(platform: &str, destination: &str) -> Vec<Rows> {
                 created_at, verified_at, network",
             format!(
                 "CASE WHEN i % 100 = 0 THEN '{platform}' ELSE 'f1' END, 'h' || i, 'k' || i, 'r' || i, 'x',
-                CASE i % 20 WHEN 0 THEN 'pending' WHEN 1 THEN 'refused' ELSE 'verified' END, 'present', i, 0, i * 5, i, i,
+                {of_claim}, 'present', i, 0, i * 5, i, i,
                 'n' || (i / 100 % 50)"
             ),
         ),
@@ -260,7 +337,7 @@ fn column(before: &str) -> &str {
 }
 
 /// The value for the next `?` of a statement.
-pub fn value(before: &str, world: &World) -> String {
+pub fn value(before: &str, world: &World, row: i64) -> String {
     let before = before.trim_end();
     if before.ends_with("LIMIT") {
         return "100".to_owned();
@@ -270,7 +347,7 @@ pub fn value(before: &str, world: &World) -> String {
         return "1".to_owned();
     }
     // The end of a range is above its beginning.
-    let row = if before.ends_with("<=") || before.ends_with("place <") { ROW + 2_500 } else { ROW };
+    let row = if before.ends_with("<=") || before.ends_with("place <") { row + 2_500 } else { row };
     let text = |prefix: &str| format!("'{prefix}{row}'");
     match column(before) {
         "app_id" => format!("'{}'", world.app.id),

@@ -39,6 +39,7 @@ mod first_minutes;
 mod full_disk;
 mod grouping;
 mod interleaving;
+mod keyed;
 mod limiting;
 mod listing;
 mod lost_plan_changes;

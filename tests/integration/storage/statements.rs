@@ -1,7 +1,7 @@
 //! All statements that are constants in `storage`: each is prepared on both databases, and the hot ones are explained
 //! over filled tables. Nothing is listed here: `storage` knows its statements.
 
-use super::filling::{FILLED, fill, value};
+use super::filling::{FILLED, ROW, fill, value};
 use super::world::{Raw, World, story};
 use diesel::connection::SimpleConnection;
 use diesel::{QueryableByName, RunQueryDsl};
@@ -12,7 +12,7 @@ use system_tests::postgres::PgConnection;
 const REMOVED: u64 = 2_000;
 
 /// Where statements also read pages of tables: the writer plans them for their values.
-const PAGED: [&str; 4] = ["/admin/", "/redelivery/", "/reports/", "/settling/rechecks.rs"];
+pub const PAGED: [&str; 4] = ["/admin/", "/redelivery/", "/reports/", "/settling/rechecks.rs"];
 
 /// Tables with few rows, which may be read as a whole; `next` is the recursive part of a statement, of one row at a time.
 const FEW: [&str; 3] = ["destinations", "next", "CONSTANT ROW"];
@@ -24,13 +24,13 @@ struct Step {
 }
 
 #[derive(QueryableByName)]
-struct Line {
+pub struct Line {
     #[diesel(sql_type = diesel::sql_types::Text, column_name = "QUERY PLAN")]
-    text: String,
+    pub text: String,
 }
 
 /// A statement with one value or row in the place of each list.
-fn unlisted(text: &str) -> String {
+pub fn unlisted(text: &str) -> String {
     let Some((head, tail)) = text.split_once("VALUES ?*") else { return text.replace("?*", "?") };
     // The list stands in front of the values, which may have a bracket of their own.
     let before = head.trim_end().trim_end_matches('(');
@@ -40,19 +40,19 @@ fn unlisted(text: &str) -> String {
 }
 
 /// With the numbered places of PostgreSQL.
-fn numbered(text: &str) -> String {
+pub fn numbered(text: &str) -> String {
     let parts = text.split('?').enumerate();
     parts.map(|(index, part)| if index == 0 { part.to_owned() } else { format!("${index}{part}") }).collect()
 }
 
 /// As the statement is run on this database, with values written into it.
-fn written(statement: &Complete, world: &World, is_shared: bool) -> String {
+pub fn written(statement: &Complete, world: &World, row: i64, is_shared: bool) -> String {
     let text = unlisted(&statement.text);
     let text = if is_shared { text } else { storage::without_lock(&text).to_owned() };
     let mut written = String::new();
     for (index, part) in text.split('?').enumerate() {
         if index > 0 {
-            let value = value(&written, world);
+            let value = value(&written, world, row);
             written.push_str(&value);
         }
         written.push_str(part);
@@ -60,7 +60,7 @@ fn written(statement: &Complete, world: &World, is_shared: bool) -> String {
     written
 }
 
-fn report(broken: Vec<String>) {
+pub fn report(broken: Vec<String>) {
     assert!(broken.is_empty(), "{}", broken.join("\n\n"));
 }
 
@@ -148,7 +148,7 @@ story! {
         let mut broken = Vec::new();
         for statement in statements() {
             let Some(index) = statement.index else { continue };
-            let text = written(&statement, &world, matches!(raw, Raw::Postgres(_)));
+            let text = written(&statement, &world, ROW, matches!(raw, Raw::Postgres(_)));
             let plans = match &mut raw {
                 Raw::Sqlite(connection) => {
                     let steps: Vec<Step> =

@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::OPEN_OF_RECEIPT_N;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
@@ -155,7 +156,7 @@ const OWNER_BY_NOTIFICATION: Sql = statement! {"
     SELECT f.store, n.app_user_id
     FROM notifications n
     JOIN platforms f ON f.id = n.platform_id
-    WHERE n.receipt_id = ? AND f.app_id = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
+    WHERE n.receipt_id = ? AND f.app_id = ? AND {OPEN_OF_RECEIPT_N} AND n.waiting_topic_id IS NULL
     ORDER BY n.app_user_id IS NULL, n.seq
     LIMIT 1
 "};

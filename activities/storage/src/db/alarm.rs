@@ -54,7 +54,7 @@ const RAISE: Sql = statement! {"
 const CLOSE: Sql = statement! {"
     UPDATE alarms
     SET acknowledged_at = ?, acknowledged_by = ?, note = ?
-    WHERE id = ? AND acknowledged_at IS NULL
+    WHERE id = ? AND acknowledged_at + 0 IS NULL
 "};
 /// Who acknowledges an alarm whose cause is gone.
 const SYSTEM: &str = "settle";

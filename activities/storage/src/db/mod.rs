@@ -18,6 +18,7 @@ pub mod error;
 pub mod fault;
 pub mod keys;
 pub mod page;
+pub mod partial;
 pub mod postgres;
 pub mod preconditions;
 pub mod reader;

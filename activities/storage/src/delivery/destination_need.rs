@@ -3,6 +3,7 @@
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_TRIED;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -128,10 +129,10 @@ impl Store {
 
 const APP: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
-const IN_BACKOFF: Sql = statement! {hot "deliveries_tried or deliveries_due", "
+const IN_BACKOFF: Sql = statement! {hot "deliveries_pending_tried", "
     SELECT DISTINCT collapse_key
     FROM deliveries
-    WHERE destination_id = ? AND status = 'pending' AND tried_at > ? AND tried_at <= ? AND next_due_at > ?
+    WHERE destination_id = ? AND status {PENDING_TRIED} AND tried_at > ? AND tried_at <= ? AND next_due_at > ?
 "};
 
 fn lanes_in_backoff(
@@ -159,10 +160,10 @@ pub struct Tried {
     pub until: Timestamp,
 }
 
-const TRIED: Sql = statement! {hot "deliveries_tried", "
+const TRIED: Sql = statement! {hot "deliveries_pending_tried", "
     SELECT tried_at AS value
     FROM deliveries
-    WHERE destination_id = ? AND status = 'pending' AND tried_at > ? AND tried_at <= ?
+    WHERE destination_id = ? AND status {PENDING_TRIED} AND tried_at > ? AND tried_at <= ?
     ORDER BY tried_at
     LIMIT ?
 "};

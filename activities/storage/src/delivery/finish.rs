@@ -8,6 +8,7 @@
 //! lane, unless something newer was recorded.
 
 use crate::db::error::Error;
+use crate::db::partial::PENDING_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, clean, row, sql};
 use crate::db::writer::Write;
@@ -136,16 +137,16 @@ const NOTE: Sql = statement! {"
     WHERE delivery_id = ? AND number = ?
 "};
 
-const RETRY: Sql = statement! {"
+const RETRY: Sql = statement! {hot "deliveries_id", "
     UPDATE deliveries
     SET next_due_at = ?, tried_at = ?, last_error = ?
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
-const END: Sql = statement! {"
+const END: Sql = statement! {hot "deliveries_id", "
     UPDATE deliveries
     SET status = ?, last_error = ?, finished_at = ?, {FREED}
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
 /// The next body has it as `previous_acked_revision` (`leasing/render.rs`).
@@ -164,7 +165,7 @@ const JOIN: Sql = statement! {"
 const CORRECT_FIRST_TRY: Sql = statement! {"
     UPDATE deliveries
     SET first_tried_at = NULL
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
 impl Finished<'_> {

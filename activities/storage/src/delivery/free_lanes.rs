@@ -2,6 +2,7 @@
 //!
 //! `hot "index"` in a statement names the index that serves it; a test checks that both databases use it.
 
+use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_OF_LANE, PENDING_TRIED};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
 use crate::delivery::leasing::limits::SENT_ENVIRONMENT;
@@ -19,29 +20,33 @@ row! {
 /// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
 /// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds now; the
 /// time follows before which a delivery was last tried that is due whatever its back-off, and [`HEAD_END`].
-pub const HEAD: &str = "(d.event_type = 'purchase.updated' OR NOT EXISTS (
+pub const HEAD: &str = formatcp!(
+    "(d.event_type = 'purchase.updated' OR NOT EXISTS (
         SELECT 1
         FROM deliveries h
-        WHERE h.collapse_key = d.collapse_key AND h.destination_id = d.destination_id AND h.status = 'pending'
+        WHERE h.collapse_key = d.collapse_key AND h.destination_id = d.destination_id AND h.status {PENDING_OF_LANE}
             AND h.event_type <> 'purchase.updated' AND h.seq < d.seq AND h.next_due_at > ?
-            AND (h.tried_at IS NULL OR h.tried_at >= ";
+            AND (h.tried_at IS NULL OR h.tried_at >= "
+);
 pub const HEAD_END: &str = ")))";
 
 /// [`HEAD`] with the values of [`Lanes::head`].
 const IS_HEAD: &str = formatcp!("{HEAD}?{HEAD_END}");
 
-/// The lease of its lane. Binds now.
+/// The lease of its lane, at most one row: a subquery with a value, because a planner that expects no delivery would join
+/// all that are pending with all leases. Binds now.
 pub const LEASE: &str = formatcp!(
     "
         SELECT 1
         FROM leases l
-        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key AND {LIVE}"
+        WHERE l.destination_id = d.destination_id AND l.collapse_key = d.collapse_key AND {LIVE}
+        LIMIT 1"
 );
 
 const FREE: Sql = statement! {"
     SELECT d.collapse_key
     FROM deliveries d
-    WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
+    WHERE d.destination_id = ? AND ({LEASE}) IS NULL
         AND {{which}}
     LIMIT ?
 "};
@@ -52,7 +57,7 @@ const FREE: Sql = statement! {"
 const FREE_OF_USERS: Sql = statement! {"
     SELECT d.collapse_key
     FROM deliveries d
-    WHERE d.destination_id = ? AND d.status = 'pending' AND NOT EXISTS ({LEASE})
+    WHERE d.destination_id = ? AND ({LEASE}) IS NULL
         AND (
             SELECT u.{PAUSED} OR EXISTS (
                 SELECT 1
@@ -70,48 +75,53 @@ const FREE_OF_USERS: Sql = statement! {"
 const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
 
 /// Lanes with a delivery that is due by its own time. Binds now and the values of [`Lanes::head`].
-pub const DUE: Clause = clause! {ALL, hot "deliveries_due", "
-    d.next_due_at <= ? AND {IS_HEAD}
+pub const DUE: Clause = clause! {ALL, hot "deliveries_pending_due", "
+    d.status {PENDING_DUE} AND d.next_due_at <= ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 
 /// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due. Binds that time and the values
 /// of [`Lanes::head`].
-pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_tried", "
-    d.tried_at < ? AND {IS_HEAD}
+pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_pending_tried", "
+    d.status {PENDING_TRIED} AND d.tried_at < ? AND {IS_HEAD}
     ORDER BY d.tried_at
 "};
 
 /// Lanes without a delivery that was tried after a time, the newest delivery first. Binds that time.
-pub const UNTRIED_SINCE: Clause = clause! {ALL, hot "deliveries_of_destination", "
-    NOT EXISTS (
+pub const UNTRIED_SINCE: Clause = clause! {ALL, hot "deliveries_pending_of_destination", "
+    d.status {PENDING_OF_DESTINATION} AND (
         SELECT 1
         FROM deliveries t
-        WHERE t.collapse_key = d.collapse_key AND t.destination_id = d.destination_id AND t.status = 'pending'
-            AND t.tried_at > ?)
+        WHERE t.collapse_key = d.collapse_key AND t.destination_id = d.destination_id AND t.status {PENDING_OF_LANE}
+            AND t.tried_at > ?
+        LIMIT 1) IS NULL
     ORDER BY d.seq DESC
 "};
 
 /// Lanes with a delivery that was tried after a time, the one tried longest ago first. Binds that time.
-pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_tried", "
-    d.tried_at > ?
+pub const TRIED_SINCE: Clause = clause! {ALL, hot "deliveries_pending_tried", "
+    d.status {PENDING_TRIED} AND d.tried_at > ?
     ORDER BY d.tried_at
 "};
 
 /// A leased lane with a due delivery. Its worker may have died.
-const TAKEN: Sql = statement! {hot "deliveries_due or leases_of_lane", "
-    SELECT d.collapse_key
-    FROM deliveries d
-    WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND EXISTS ({LEASE}) AND {IS_HEAD}
-    ORDER BY d.next_due_at
+const TAKEN: Sql = statement! {hot "deliveries_pending_of_lane", "
+    SELECT l.collapse_key
+    FROM leases l
+    WHERE l.destination_id = ? AND l.collapse_key IS NOT NULL AND {LIVE} AND (
+        SELECT d.seq
+        FROM deliveries d
+        WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id AND d.status {PENDING_OF_LANE}
+            AND d.next_due_at <= ? AND {IS_HEAD}
+        LIMIT 1) IS NOT NULL
     LIMIT 1
 "};
 
 /// A lane with a due delivery, leased or not.
-const ANY_DUE: Sql = statement! {hot "deliveries_due", "
+const ANY_DUE: Sql = statement! {hot "deliveries_pending_due", "
     SELECT d.collapse_key
     FROM deliveries d
-    WHERE d.destination_id = ? AND d.status = 'pending' AND d.next_due_at <= ? AND {IS_HEAD}
+    WHERE d.destination_id = ? AND d.status {PENDING_DUE} AND d.next_due_at <= ? AND {IS_HEAD}
     ORDER BY d.next_due_at
     LIMIT 1
 "};

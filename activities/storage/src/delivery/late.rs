@@ -3,6 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_TRIED};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -39,7 +40,7 @@ impl Store {
 /// The enabled destinations with a free lane that has a delivery past its time, or one that was last tried before the
 /// destination recovered; and those that must be probed. A subquery with a value in place of `EXISTS`: a planner would read
 /// all deliveries that are pending.
-const LATE: Sql = statement! {hot "deliveries_due", "
+const LATE: Sql = statement! {hot "deliveries_pending_due", "
     SELECT t.id AS value
     FROM (
         SELECT id, h.opened_at,
@@ -51,21 +52,21 @@ const LATE: Sql = statement! {hot "deliveries_due", "
     WHERE (
             SELECT d.seq
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' AND d.next_due_at < ? AND NOT EXISTS ({LEASE})
+            WHERE d.destination_id = t.id AND d.status {PENDING_DUE} AND d.next_due_at < ? AND ({LEASE}) IS NULL
                 AND {HEAD}COALESCE(t.due_since, {EARLIEST}){HEAD_END}
             ORDER BY d.next_due_at
             LIMIT 1) IS NOT NULL
         OR t.due_since < ? AND (
             SELECT d.seq
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' AND d.tried_at < t.due_since AND NOT EXISTS ({LEASE})
+            WHERE d.destination_id = t.id AND d.status {PENDING_TRIED} AND d.tried_at < t.due_since AND ({LEASE}) IS NULL
                 AND {HEAD}t.due_since{HEAD_END}
             ORDER BY d.tried_at
             LIMIT 1) IS NOT NULL
         OR (t.opened_at < ? OR t.opened_at > ?) AND (
             SELECT d.seq
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending'
+            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
             LIMIT 1) IS NOT NULL
     ORDER BY t.id
 "};
@@ -82,14 +83,14 @@ fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<Destinatio
 }
 
 /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.
-const IN_BACKOFF: Sql = statement! {hot "deliveries_tried", "
+const IN_BACKOFF: Sql = statement! {hot "deliveries_pending_tried", "
     SELECT id AS value
     FROM destinations
     JOIN health h ON h.destination_id = id
     WHERE NOT enabled AND deleted_at IS NULL AND (
         SELECT d.seq
         FROM deliveries d
-        WHERE d.destination_id = destinations.id AND d.status = 'pending' AND d.tried_at <= ?
+        WHERE d.destination_id = destinations.id AND d.status {PENDING_TRIED} AND d.tried_at <= ?
             AND d.tried_at > COALESCE(h.backoff_cancelled_through, {EARLIEST})
         LIMIT 1) IS NOT NULL
     ORDER BY destinations.id

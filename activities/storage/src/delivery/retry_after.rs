@@ -5,6 +5,7 @@
 //! makes it due too.
 
 use crate::db::error::Error;
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
@@ -61,10 +62,10 @@ const LOCK: Sql = statement! {"
     FOR UPDATE
 "};
 
-const RELEASE: Sql = statement! {hot "deliveries_pending", "
+const RELEASE: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET next_due_at = ?
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE}
         AND next_due_at + 0 = ? AND next_due_at + 0 > ?
 "};
 
@@ -90,10 +91,10 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
 }
 
 /// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
-const HOLD_BACK: Sql = statement! {hot "deliveries_pending", "
+const HOLD_BACK: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?)
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE}
         AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)
 "};
 

@@ -2,6 +2,7 @@
 //! is open for it. The external id releases it (`events/deliveries.rs`); here it is given up.
 
 use crate::db::error::Error;
+use crate::db::partial::{WAITING_BY_KEY, WAITING_SINCE};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -17,16 +18,16 @@ pub const LONGEST_WAIT: Duration = DAY.saturating_mul(30);
 /// Why a delivery that waited too long is skipped. Its first word is for programs.
 const NO_LOGIN: &str = "no_login: the customer got no external id within 30 days";
 
-const ANY_EXPIRED: Sql = statement! {hot "deliveries_waiting_since", "
+const ANY_EXPIRED: Sql = statement! {hot "deliveries_unnamed_in_time", "
     SELECT seq AS value
     FROM deliveries
-    WHERE status = 'waiting' AND created_at <= ?
+    WHERE status {WAITING_SINCE} AND created_at <= ?
     LIMIT 1
 "};
 
-const LOCK_EXPIRED: Sql = statement! {hot "deliveries_waiting_since", "
+const LOCK_EXPIRED: Sql = statement! {hot "deliveries_unnamed_in_time", "
     {SELECT}
-    WHERE status = 'waiting' AND created_at <= ?
+    WHERE status {WAITING_SINCE} AND created_at <= ?
     ORDER BY created_at
     LIMIT ?
     FOR UPDATE SKIP LOCKED
@@ -35,7 +36,7 @@ const LOCK_EXPIRED: Sql = statement! {hot "deliveries_waiting_since", "
 const GIVE_UP: Sql = statement! {"
     UPDATE deliveries
     SET status = 'skipped', last_error = ?, finished_at = ?, {FREED}
-    WHERE seq IN (?*) AND status = 'waiting'
+    WHERE seq IN (?*) AND status {WAITING_BY_KEY}
 "};
 
 impl Store {

@@ -9,11 +9,12 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_DUE, OPEN_WOKEN};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::overdue::{BACKOFF, Due, Next, Overdue, OverduePage, UNSETTLED};
-use crate::inbox::notifications::{OPEN, OPEN_OF_N};
+use crate::inbox::notifications::{IS_OPEN, IS_OPEN_N};
 use domain::time::MINUTE;
 use domain::{CollapseKey, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,18 +73,18 @@ row! {
     }
 }
 
-const FRESH: Sql = statement! {hot "notifications_due", "
-    SELECT collapse_key, {SWEEP_AT} AS sweep_at
-    FROM notifications
-    WHERE {OPEN} AND wakes IS NULL AND {SWEEP_AT} <= ?
+const FRESH: Sql = statement! {hot "notifications_open_due", "
+    SELECT n.collapse_key, {SWEEP_AT} AS sweep_at
+    FROM notifications n
+    WHERE {OPEN_DUE} AND wakes IS NULL AND {SWEEP_AT} <= ?
     ORDER BY {SWEEP_AT}
     LIMIT ?
 "};
 
-const WOKEN: Sql = statement! {hot "notifications_woken", "
-    SELECT collapse_key AS value
-    FROM notifications
-    WHERE {OPEN} AND wakes IS NOT NULL AND sweep_at <= ?
+const WOKEN: Sql = statement! {hot "notifications_open_woken", "
+    SELECT n.collapse_key AS value
+    FROM notifications n
+    WHERE {OPEN_WOKEN} AND wakes IS NOT NULL AND sweep_at <= ?
     ORDER BY sweep_at
     LIMIT ?
 "};
@@ -94,7 +95,7 @@ const STANDINGS: Sql = statement! {hot "notifications_of_key", "
         MIN(n.cap_at) AS cap_at,
         (SELECT p.held_until FROM purchases p WHERE p.collapse_key = n.collapse_key) AS held_until
     FROM notifications n
-    WHERE n.collapse_key IN (?*) AND {OPEN_OF_N}
+    WHERE n.collapse_key IN (?*) AND {IS_OPEN_N}
     GROUP BY n.collapse_key
 "};
 
@@ -199,10 +200,10 @@ fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp,
 }
 
 /// Locks what is due of purchases. A row that is being settled is left out, so that this waits for no settling.
-const LOCK: Sql = statement! {"
+const LOCK: Sql = statement! {hot "notifications_of_key", "
     SELECT seq, collapse_key
     FROM notifications
-    WHERE collapse_key IN (?*) AND {OPEN} AND {SWEEP_AT} <= ?
+    WHERE collapse_key IN (?*) AND {IS_OPEN} AND {SWEEP_AT} <= ?
     FOR UPDATE SKIP LOCKED
 "};
 

@@ -8,7 +8,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE};
-use crate::inbox::notifications::OPEN_OF_N;
+use crate::inbox::notifications::IS_OPEN_N;
 use crate::purchases::purchase::Urgency;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,7 +80,7 @@ const LAST_WAKE: Sql = statement! {hot "purchases_waiting", "
 /// The purchases of a platform that were woken and did not settle, when their back-off is over.
 const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     SELECT p.collapse_key, p.held_until, p.wakes,
-        (SELECT MAX(n.due_at + 0) FROM notifications n WHERE n.collapse_key = p.collapse_key AND {OPEN_OF_N}) AS window_at
+        (SELECT MAX(n.due_at + 0) FROM notifications n WHERE n.collapse_key = p.collapse_key AND {IS_OPEN_N}) AS window_at
     FROM purchases p
     WHERE p.platform_id = ? AND p.woken_for = p.next_wake_at AND p.sweep_at <= ?
     ORDER BY p.sweep_at

@@ -45,7 +45,7 @@ const REMOVE_DELIVERIES: Sql = statement!("DELETE FROM device_deliveries WHERE e
 const REMOVE_EVENT: Sql = statement!("DELETE FROM device_events WHERE seq = ?");
 
 const REMOVE_SESSION: Sql = statement! {"
-    DELETE FROM device_sessions WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at IS NOT NULL
+    DELETE FROM device_sessions WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at + 0 IS NOT NULL
 "};
 
 // A report that is being stored writes the device first: then it was seen later than that, and stays.

@@ -34,7 +34,7 @@ const IDLE: Sql = statement! {hot "device_sessions_open", "
 const END: Sql = statement! {"
     UPDATE device_sessions
     SET closed_at = last_event_at
-    WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at IS NULL AND due_at <= ?
+    WHERE platform_id = ? AND device_id = ? AND id = ? AND closed_at + 0 IS NULL AND due_at + 0 <= ?
     RETURNING closed_at, started_at
 "};
 

@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_DESTINATION, WAITING_OF_DESTINATION, WAITING_OF_LANE};
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
@@ -64,6 +65,8 @@ pub const FREED: &str = "body = NULL, traceparent = NULL";
 
 /// Number of deliveries per transaction, so that other writes do not wait long.
 pub const BATCH: i64 = 2000;
+/// Number of purchases whose waiting deliveries one statement releases.
+const RELEASED_AT_ONCE: usize = 500;
 /// The statuses of deliveries that have not ended: pending, or waiting for the user's own id.
 pub const OPEN: [DeliveryStatus; 2] = [DeliveryStatus::Pending, DeliveryStatus::Waiting];
 /// The error of a delivery to a deleted destination.
@@ -143,7 +146,7 @@ pub fn find_ahead(connection: &mut AnyConnection, id: DeliveryId) -> Result<Ahea
 const LOCK_PENDING: Sql = statement! {hot "deliveries_id", "
     SELECT seq AS value
     FROM deliveries
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
     FOR NO KEY UPDATE
 "};
 
@@ -155,25 +158,44 @@ pub fn lock_pending_ahead(write: &mut Write<'_>, id: DeliveryId) -> Result<Ahead
 const RELEASE: Sql = statement! {"
     UPDATE deliveries
     SET status = 'pending', next_due_at = ?, last_error = NULL
-    WHERE status = 'waiting' AND {{which}}
+    WHERE {{which}}
 "};
-const OF_USER: Clause = clause! {&[RELEASE], hot "deliveries_waiting", "
-    collapse_key IN (SELECT collapse_key FROM purchases WHERE user_id = ?)
+const OF_PURCHASES: Clause = clause! {&[RELEASE], hot "deliveries_unnamed_of_lane", "
+    status {WAITING_OF_LANE} AND collapse_key IN (?*)
 "};
-const OF_PURCHASE: Clause = clause!(&[RELEASE], hot "deliveries_waiting", "collapse_key = ?");
-const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_waiting_of_destination or deliveries_unnamed", "
-    destination_id = ? AND seq > ? AND seq <= ?
+const OF_PURCHASE: Clause = clause! {&[RELEASE], hot "deliveries_unnamed_of_lane", "
+    status {WAITING_OF_LANE} AND collapse_key = ?
+"};
+const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_unnamed_of_destination", "
+    status {WAITING_OF_DESTINATION} AND destination_id = ? AND seq > ? AND seq <= ?
 "};
 
 /// Makes due the deliveries of a user's purchases that waited for the user's own id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    sql(RELEASE.of(OF_USER)).bind(write.now()?).bind(user).run(write.connection).map(drop)
+    let waiting: Vec<CollapseKey> = sql(WAITING_OF_USER).bind(user).values(write.connection)?;
+    for keys in waiting.chunks(RELEASED_AT_ONCE) {
+        let release = sql(RELEASE.of(OF_PURCHASES)).uncached().bind(write.now()?);
+        release.bind_list(keys.iter().copied()).run(write.connection)?;
+    }
+    Ok(())
 }
 
 /// Makes due the waiting deliveries of one purchase, which another user owns from now on.
 pub fn release_purchase(write: &mut Write<'_>, key: CollapseKey) -> Result<(), Error> {
     sql(RELEASE.of(OF_PURCHASE)).bind(write.now()?).bind(key).later(write.connection)
 }
+
+/// The purchases of a user that have a waiting delivery, in a statement of its own: a planner would begin with all that
+/// waits.
+const WAITING_OF_USER: Sql = statement! {hot "deliveries_unnamed_of_lane", "
+    SELECT p.collapse_key AS value
+    FROM purchases p
+    WHERE p.user_id = ? AND (
+        SELECT d.seq
+        FROM deliveries d
+        WHERE d.collapse_key = p.collapse_key AND d.status {WAITING_OF_LANE}
+        LIMIT 1) IS NOT NULL
+"};
 
 const END_OF_BATCH: Sql = statement! {"
     SELECT MAX(seq) AS value
@@ -183,10 +205,12 @@ const END_OF_BATCH: Sql = statement! {"
 "};
 
 // A partial index of one status serves only a statement that has this status as a literal.
-const PENDING: Clause = clause!(&[END_OF_BATCH, END_BATCH], hot "deliveries_of_destination", "status = 'pending'");
+const PENDING: Clause = clause! {&[END_OF_BATCH, END_BATCH], hot "deliveries_pending_of_destination", "
+    status {PENDING_OF_DESTINATION}
+"};
 const WAITING: Clause = clause! {
-    &[END_OF_BATCH, END_BATCH], hot "deliveries_waiting_of_destination or deliveries_unnamed", "
-    status = 'waiting'
+    &[END_OF_BATCH, END_BATCH], hot "deliveries_unnamed_of_destination", "
+    status {WAITING_OF_DESTINATION}
 "};
 
 const fn in_status(status: DeliveryStatus) -> Clause {
@@ -274,10 +298,10 @@ pub fn last_seq_ahead(
 }
 
 const COUNT_PENDING: Sql = statement! {
-    hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
+    hot "deliveries_pending_of_destination", "
     SELECT COUNT(*) AS value
     FROM (SELECT seq FROM deliveries WHERE destination_id = ?
-        AND status = 'pending' LIMIT {MAX_COUNTED}) AS pending
+        AND status {PENDING_OF_DESTINATION} LIMIT {MAX_COUNTED}) AS pending
 "};
 
 /// Number of the pending deliveries of a destination, counted up to [`MAX_COUNTED`].
@@ -285,10 +309,10 @@ pub fn pending(connection: &mut AnyConnection, destination: DestinationId) -> Re
     Ok(sql(COUNT_PENDING).bind(destination).value(connection)?.unwrap_or(0))
 }
 
-const OLDEST_PENDING: Sql = statement! {hot "deliveries_of_destination", "
+const OLDEST_PENDING: Sql = statement! {hot "deliveries_pending_of_destination", "
     SELECT created_at AS value
     FROM deliveries
-    WHERE destination_id = ? AND status = 'pending'
+    WHERE destination_id = ? AND status {PENDING_OF_DESTINATION}
     ORDER BY seq
     LIMIT 1
 "};
@@ -299,10 +323,10 @@ pub fn oldest_pending(connection: &mut AnyConnection, destination: DestinationId
 }
 
 const ANY_PENDING: Sql = statement! {
-    hot "deliveries_of_destination or deliveries_tried or deliveries_pending or deliveries_due", "
+    hot "deliveries_pending_of_destination", "
     SELECT seq AS value
     FROM deliveries
-    WHERE destination_id = ? AND status = 'pending'
+    WHERE destination_id = ? AND status {PENDING_OF_DESTINATION}
     LIMIT 1
 "};
 
@@ -351,8 +375,10 @@ const DELETED_PENDING: Sql = statement! {"
     SELECT x.id AS value
     FROM destinations x
     WHERE x.deleted_at IS NOT NULL
-        AND (EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'pending')
-            OR EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id AND d.status = 'waiting'))
+        AND ((SELECT 1 FROM deliveries d WHERE d.destination_id = x.id
+                AND d.status {PENDING_OF_DESTINATION} LIMIT 1) IS NOT NULL
+            OR (SELECT 1 FROM deliveries d WHERE d.destination_id = x.id
+                AND d.status {WAITING_OF_DESTINATION} LIMIT 1) IS NOT NULL)
     ORDER BY x.id
     LIMIT ?
 "};

@@ -5,6 +5,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
@@ -37,11 +38,11 @@ row! {
     }
 }
 
-const OPEN: Sql = statement! {hot "deliveries_pending", "
+const OPEN: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT d.destination_id, MAX(d.seq) AS last_seq, COUNT(d.last_error) AS failing
     FROM deliveries d
     JOIN destinations x ON x.id = d.destination_id
-    WHERE d.collapse_key = ? AND d.status = 'pending' AND x.enabled AND x.deleted_at IS NULL
+    WHERE d.collapse_key = ? AND d.status {PENDING_OF_LANE} AND x.enabled AND x.deleted_at IS NULL
     GROUP BY d.destination_id
     ORDER BY d.destination_id
 "};

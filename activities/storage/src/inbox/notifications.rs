@@ -1,6 +1,7 @@
 //! The values of the inbox: what is accepted, with which result, and the open notifications.
 
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_BY_KEY, OPEN_IN_ORDER, OPEN_OF_RECEIPT};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -86,55 +87,56 @@ row! {
 /// Maximum number of purchases of one receipt. A receipt is of one platform, or of a few that have the same one.
 const MAX_NAMED: i64 = 100;
 
-/// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase.
-pub const OPEN: &str = "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL";
-/// [`OPEN`], of the notification `n`.
-pub const OPEN_OF_N: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+/// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase. For
+/// notifications that are found by their purchase.
+pub const IS_OPEN: &str =
+    const_format::formatcp!("outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
+/// [`IS_OPEN`], of the notification `n`.
+pub const IS_OPEN_N: &str =
+    const_format::formatcp!("n.outcome {OPEN_BY_KEY} AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL");
 
-const OPEN_AFTER: Sql = statement! {hot "notifications_open", "
+const OPEN_AFTER: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
     FROM notifications n
-    WHERE {OPEN_OF_N} AND n.seq > ?
+    WHERE {OPEN_IN_ORDER} AND n.seq > ?
     ORDER BY n.seq
     LIMIT ?
 "};
 
 /// The newest open notification of each purchase, newest first. Without purchases that are held, and without
 /// notifications that a settling left open: their runs knew of them, and the sweep wakes these purchases.
-const NEWEST_OPEN: Sql = statement! {hot "notifications_open", "
+const NEWEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, (
             SELECT MIN(m.cap_at + 0)
             FROM notifications m
-            WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
+            WHERE m.collapse_key = n.collapse_key AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL
                 AND m.waits_since IS NULL
         ) AS cap_at, n.traceparent
     FROM notifications n
-    WHERE {OPEN_OF_N} AND n.seq < ?
-        AND NOT EXISTS (
+    WHERE {OPEN_IN_ORDER} AND n.seq < ?
+        AND (
             SELECT 1
             FROM notifications m
-            WHERE m.collapse_key = n.collapse_key AND m.outcome IS NULL AND m.waiting_topic_id IS NULL
-                AND m.seq + 0 > n.seq)
-        AND NOT EXISTS (
-            SELECT 1
-            FROM purchases p
-            WHERE p.collapse_key = n.collapse_key AND p.held_until > ?)
+            WHERE m.collapse_key = n.collapse_key AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL
+                AND m.seq + 0 > n.seq
+            LIMIT 1) IS NULL
+        AND (SELECT p.held_until > ? FROM purchases p WHERE p.collapse_key = n.collapse_key) IS NOT TRUE
     ORDER BY n.seq DESC
     LIMIT ?
 "};
 
-const OLDEST_OPEN: Sql = statement! {hot "notifications_open", "
+const OLDEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.accepted_at AS value
     FROM notifications n
-    WHERE {OPEN_OF_N}
+    WHERE {OPEN_IN_ORDER}
     ORDER BY n.seq
     LIMIT 1
 "};
 
-const OPEN_OF_RECEIPT: Sql = statement! {hot "notifications_receipt", "
+const OF_RECEIPT: Sql = statement! {hot "notifications_open_of_receipt", "
     SELECT DISTINCT collapse_key AS value
     FROM notifications
-    WHERE receipt_id = ? AND outcome IS NULL AND collapse_key IS NOT NULL
+    WHERE receipt_id = ? AND {OPEN_OF_RECEIPT} AND collapse_key IS NOT NULL
     ORDER BY collapse_key
     LIMIT ?
 "};
@@ -178,7 +180,7 @@ impl Store {
     /// The purchases of the open notifications about a receipt, on any platform.
     pub async fn open_of_receipt(&self, receipt_id: &str) -> Result<Vec<CollapseKey>, Error> {
         let receipt_id = clean(receipt_id).into_owned();
-        self.read(move |connection| sql(OPEN_OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
+        self.read(move |connection| sql(OF_RECEIPT).bind(receipt_id).bind(MAX_NAMED).values(connection)).await
     }
 }
 
@@ -197,13 +199,13 @@ impl OpenRow {
 const BEGIN_WAIT: Sql = statement! {hot "notifications_of_key", "
     UPDATE notifications
     SET waits_since = ?
-    WHERE collapse_key = ? AND seq + 0 IN (?*) AND {OPEN}
+    WHERE collapse_key = ? AND seq + 0 IN (?*) AND {IS_OPEN}
 "};
 
 const END_WAIT: Sql = statement! {hot "notifications_of_key", "
     UPDATE notifications
     SET waits_since = NULL, sweep_at = NULL, wakes = NULL
-    WHERE collapse_key = ? AND seq + 0 > ? AND outcome IS NULL AND waits_since IS NOT NULL
+    WHERE collapse_key = ? AND seq + 0 > ? AND outcome {OPEN_BY_KEY} AND waits_since IS NOT NULL
 "};
 
 /// Notes that these notifications of a purchase wait for its next wake, and that none above a sequence number does any
@@ -224,7 +226,7 @@ pub fn wait(
 const SWEEP_ANEW: Sql = statement! {hot "notifications_of_key", "
     UPDATE notifications
     SET sweep_at = NULL, wakes = NULL
-    WHERE collapse_key = ? AND outcome IS NULL AND sweep_at IS NOT NULL
+    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND sweep_at IS NOT NULL
 "};
 
 /// Lets the sweep find the open notifications of a purchase as if it had not found them before: its hold changed.

@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_OF_TOPIC, PENDING_BY_KEY};
 use crate::db::secrets::random_uuid;
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
@@ -61,7 +62,7 @@ type Requested = (PendingTopic, Option<TopicId>);
 const GIVE_WAY: Sql = statement! {"
     UPDATE topics
     SET state = 'expired', decided_at = ?, subscribe_url = NULL, expires_at = NULL
-    WHERE id = ? AND state = 'pending'
+    WHERE id = ? AND state {PENDING_BY_KEY}
 "};
 
 /// Without those for which notifications still wait.
@@ -69,8 +70,8 @@ const REMOVE_EXPIRED: Sql = statement! {"
     DELETE FROM topics
     WHERE id IN (SELECT t.id FROM topics t
         WHERE t.platform_id = ? AND t.state = 'expired'
-            AND NOT EXISTS (SELECT 1 FROM notifications n
-                WHERE n.waiting_topic_id = t.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)
+            AND (SELECT 1 FROM notifications
+                WHERE waiting_topic_id = t.id AND waiting_topic_id IS NOT NULL AND {OPEN_OF_TOPIC} LIMIT 1) IS NULL
         ORDER BY t.decided_at DESC, t.id
         LIMIT {PAGE} OFFSET {MAX_EXPIRED})
 "};

@@ -4,6 +4,7 @@
 //! between two pages leaves the rest to the sweep.
 
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_BY_KEY, OPEN_OF_TOPIC};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -52,7 +53,7 @@ struct PageResult {
 const LAST_OF_FULL: Sql = statement! {"
     SELECT seq AS value
     FROM notifications
-    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL
+    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND {OPEN_OF_TOPIC}
     ORDER BY seq
     LIMIT 1 OFFSET ?
 "};
@@ -95,8 +96,8 @@ impl Store {
 const DECIDED: Sql = statement! {"
     SELECT id AS value
     FROM topics
-    WHERE state <> 'pending' AND EXISTS (SELECT 1 FROM notifications n
-        WHERE n.waiting_topic_id = topics.id AND n.waiting_topic_id IS NOT NULL AND n.outcome IS NULL)
+    WHERE state <> 'pending' AND (SELECT 1 FROM notifications
+        WHERE waiting_topic_id = topics.id AND waiting_topic_id IS NOT NULL AND {OPEN_OF_TOPIC} LIMIT 1) IS NOT NULL
 "};
 
 /// Releases or refuses one page. The topic is locked before its rows are read, so that two processes never take the
@@ -116,7 +117,7 @@ const REFUSE_BATCH: Sql = statement! {"
     UPDATE notifications
     SET outcome = ?, reason = ?, finished_at = ?, body = '{{}}'
     WHERE seq IN (SELECT seq FROM notifications WHERE waiting_topic_id = ?
-        AND waiting_topic_id IS NOT NULL AND outcome IS NULL ORDER BY seq LIMIT {PAGE})
+        AND waiting_topic_id IS NOT NULL AND {OPEN_OF_TOPIC} ORDER BY seq LIMIT {PAGE})
 "};
 
 fn refuse(write: &mut Write<'_>, topic: &Topic, reason: &str) -> Result<PageResult, Error> {
@@ -156,7 +157,7 @@ fn remove_surplus(write: &mut Write<'_>, platform: PlatformId) -> Result<(), Err
 const WAITING_BATCH: Sql = statement! {"
     SELECT seq, collapse_key, store_type, store_time, platform_id, body
     FROM notifications
-    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND outcome IS NULL
+    WHERE waiting_topic_id = ? AND waiting_topic_id IS NOT NULL AND {OPEN_OF_TOPIC}
     ORDER BY seq
     LIMIT {PAGE}
 "};
@@ -188,7 +189,7 @@ fn release(write: &mut Write<'_>, id: TopicId) -> Result<PageResult, Error> {
 const END: Sql = statement! {"
     UPDATE notifications
     SET outcome = ?, reason = ?, finished_at = ?
-    WHERE seq = ? AND outcome IS NULL
+    WHERE seq = ? AND outcome {OPEN_BY_KEY}
 "};
 
 fn end(write: &mut Write<'_>, seq: i64, outcome: Outcome, reason: &str) -> Result<(), Error> {

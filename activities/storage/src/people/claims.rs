@@ -9,6 +9,7 @@
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_BY_KEY, PENDING_BY_KEY};
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -77,13 +78,13 @@ const FIND: Sql = statement! {"
     SELECT c.receipt_id, c.app_user_id, c.kind, c.reason, c.created_at, f.app_id, f.store
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
-    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status = 'pending'
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
 "};
 
 const HAS_OPEN: Sql = statement! {hot "notifications_of_key", "
     SELECT COUNT(*) AS value
     FROM notifications
-    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
 "};
 
 const REPORTED: Sql = statement! {"
@@ -95,13 +96,13 @@ const REPORTED: Sql = statement! {"
 const VERIFY: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, status = 'verified', reason = NULL, verified_at = ?, network = ''
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
 "};
 
 const REFUSE: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, status = 'refused', reason = ?, due_at = ?
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
 "};
 
 /// The time without a secret does not count.
@@ -109,7 +110,7 @@ const POSTPONE: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, due_at = ?, attempts = attempts + ?, created_at = CASE WHEN reason = 'no_secret' THEN ? ELSE created_at END,
         reason = ?
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending' AND app_user_id = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
 "};
 
 const REFUSED: Sql = statement! {hot "claims_of_key", "

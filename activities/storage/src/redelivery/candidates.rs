@@ -3,6 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::{FAILED_BY_KEY, FAILED_IN_ORDER, FAILED_OF_DESTINATION};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Number, row, sql};
 use crate::events::deliveries::Event;
@@ -222,27 +223,27 @@ const FAILED: Sql = statement! {"
         (d.event_type <> 'purchase.updated' OR NOT EXISTS (
             SELECT 1
             FROM deliveries m
-            WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status = 'failed'
+            WHERE m.collapse_key = d.collapse_key AND m.destination_id = d.destination_id AND m.status {FAILED_BY_KEY}
                 AND m.event_type = 'purchase.updated' AND m.seq > d.seq AND m.seq <= ?
         )) AS is_last
     FROM deliveries d
-    WHERE d.status = 'failed' AND d.seq > ? AND d.seq <= ? AND {{which}}
+    WHERE d.seq > ? AND d.seq <= ? AND {{which}}
     ORDER BY d.seq
     LIMIT ?
 "};
 
-const TO_ALL: Clause = clause!(&[FAILED], hot "deliveries_failed", "TRUE");
-const TO_APP: Clause = clause! {&[FAILED], hot "deliveries_failed", "
-    d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
+const TO_ALL: Clause = clause!(&[FAILED], hot "deliveries_failed_in_order", "d.status {FAILED_IN_ORDER}");
+const TO_APP: Clause = clause! {&[FAILED], hot "deliveries_failed_in_order", "
+    d.status {FAILED_IN_ORDER} AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
 "};
-const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed", "
-    d.destination_id = ?
+const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed_to_destination", "
+    d.status {FAILED_OF_DESTINATION} AND d.destination_id = ?
 "};
 
-const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed", "
+const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
     SELECT seq AS value
     FROM deliveries
-    WHERE status = 'failed'
+    WHERE status {FAILED_IN_ORDER}
     ORDER BY seq DESC
     LIMIT 1
 "};
@@ -270,7 +271,7 @@ const FAILED_IN_LANE: Sql = statement! {hot "deliveries_of_key", "
         (SELECT e.traceparent FROM events e WHERE e.id = d.event_id) AS traceparent, d.destination_id AS only_to,
         TRUE AS is_last
     FROM deliveries d
-    WHERE collapse_key = ? AND destination_id = ? AND status || '' = 'failed' AND event_type <> ?
+    WHERE collapse_key = ? AND destination_id = ? AND status {FAILED_BY_KEY} AND event_type <> ?
     ORDER BY seq
 "};
 

@@ -5,6 +5,7 @@ use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_LANE};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -365,13 +366,13 @@ fn newest_event(connection: &mut AnyConnection, key: CollapseKey) -> Result<Opti
 const MAKE_EVENT_DUE: Sql = statement! {hot "deliveries_event", "
     UPDATE deliveries
     SET next_due_at = ?
-    WHERE event_id = ? AND destination_id = ? AND status = 'pending' AND next_due_at > ?
+    WHERE event_id = ? AND destination_id = ? AND status {PENDING_BY_KEY} AND next_due_at > ?
 "};
 
-const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending", "
+const MAKE_LANE_DUE: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET next_due_at = ?
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND next_due_at + 0 > ?
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND next_due_at + 0 > ?
 "};
 
 /// Makes the selected event due, or all pending deliveries of its lane, and ends the lane's `Retry-After`. Returns

@@ -1,6 +1,7 @@
 //! How far platforms are connected. What is read about many platforms is read at once.
 
 use crate::db::error::Error;
+use crate::db::partial::OPEN_IN_ORDER;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -51,12 +52,12 @@ const SETTLED: Sql = statement! {hot "purchases_platform", "
 "};
 
 /// Among the newest notifications whose window is open, of whatever platform.
-const OPEN: Sql = statement! {hot "notifications_open", "
+const OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.collapse_key, n.accepted_at AS at
-    FROM (SELECT m.seq, m.platform_id, m.collapse_key, m.accepted_at
-        FROM notifications m
-        WHERE m.outcome IS NULL AND m.waiting_topic_id IS NULL AND m.waits_since IS NULL
-        ORDER BY m.seq DESC
+    FROM (SELECT n.seq, n.platform_id, n.collapse_key, n.accepted_at
+        FROM notifications n
+        WHERE {OPEN_IN_ORDER}
+        ORDER BY n.seq DESC
         LIMIT 1000) n
     WHERE n.platform_id = ? AND n.collapse_key IS NOT NULL
     ORDER BY n.seq DESC

@@ -3,6 +3,7 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::{FAILED_IN_ORDER, PENDING_IN_ORDER, SKIPPED_IN_ORDER, WAITING_IN_ORDER};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
@@ -151,10 +152,10 @@ const LIST: Sql = statement! {"
     ORDER BY seq DESC
     LIMIT ?
 "};
-const FAILED: Clause = clause!(&[LIST], hot "deliveries_failed", "status = 'failed'");
-const PENDING: Clause = clause!(&[LIST], hot "deliveries_pending_by_age", "status = 'pending'");
-const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed", "status = 'waiting'");
-const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped", "status = 'skipped'");
+const FAILED: Clause = clause!(&[LIST], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER}");
+const PENDING: Clause = clause!(&[LIST], hot "deliveries_pending_in_order", "status {PENDING_IN_ORDER}");
+const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed_in_order", "status {WAITING_IN_ORDER}");
+const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped_in_order", "status {SKIPPED_IN_ORDER}");
 const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
 const OF_APP: Clause = clause!(&[LIST], "destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)");
 const OF_KEY: Clause = clause!(&[LIST], "collapse_key = ?");
@@ -174,7 +175,7 @@ impl Store {
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            // A partial index of one status serves only a statement that has this status as a literal.
+            // A partial index serves only a statement that has its condition as a literal.
             let (named, other) = match filter.status {
                 Some(DeliveryStatus::Failed) => (Some(FAILED), None),
                 Some(DeliveryStatus::Pending) => (Some(PENDING), None),

@@ -3,6 +3,7 @@
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, Value, row, sql};
 use crate::db::store::Store;
@@ -138,12 +139,12 @@ const HELD: Clause = clause!(&[PURCHASES], hot "purchases_held", "p.held_until >
 const NOT_HELD: Clause = clause!(&[PURCHASES], "COALESCE(p.held_until, 0) <= ?");
 /// What is pending is little, and in partial indexes.
 const FAILING: Clause = clause! {
-    &[PURCHASES], hot "deliveries_pending or deliveries_pending_by_age or deliveries_tried", "
-    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status = 'pending' AND d.tried_at > 0)
+    &[PURCHASES], hot "deliveries_pending_of_lane", "
+    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status {PENDING_OF_LANE} AND d.tried_at > 0)
 "};
-const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending", "
-    NOT EXISTS (SELECT 1 FROM deliveries d
-        WHERE d.collapse_key = p.collapse_key AND d.status = 'pending' AND d.tried_at > 0)
+const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending_of_lane", "
+    (SELECT 1 FROM deliveries d
+        WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NULL
 "};
 
 /// A statement with a place for optional conditions, and the values to bind.

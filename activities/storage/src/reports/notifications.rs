@@ -3,6 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::OPEN_BY_KEY;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
@@ -135,7 +136,7 @@ const NOT_SETTLED: Clause = clause! {&[LIST, FLOOR], hot "notifications_not_sett
 "};
 const HAS_OUTCOME: Clause = clause!(&[LIST], "n.outcome || '' = ?");
 /// The filter `open` of the API: no outcome yet, including what waits, unlike `OPEN` of the inbox.
-const OPEN: Clause = clause!(&[LIST], "n.outcome IS NULL");
+const OPEN: Clause = clause!(&[LIST], "n.outcome {OPEN_BY_KEY}");
 const SINCE: Clause = clause!(&[LIST], "n.accepted_at + 0 >= ?");
 const BEFORE: Clause = clause!(&[LIST], "n.accepted_at + 0 < ?");
 

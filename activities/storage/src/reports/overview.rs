@@ -3,6 +3,10 @@
 
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
+use crate::db::partial::{
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, OPEN_BY_KEY, OPEN_DUE, OPEN_IN_ORDER, PENDING_IN_ORDER,
+    PENDING_OF_DESTINATION,
+};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
@@ -142,25 +146,24 @@ const LAST_ACCEPTED_BY: Sql = statement! {"
     WHERE a.reason = '' AND a.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
 "};
 
-/// An open notification of a purchase that is not held: its window has not ended.
-const IN_WINDOW: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL
-        AND (p.held_until IS NULL OR p.held_until <= ?)";
+/// The purchase of an open notification is not held: its window has not ended.
+const IN_WINDOW: &str = "(p.held_until IS NULL OR p.held_until <= ?)";
 
 const WINDOWS: Sql = statement! {"
     SELECT COUNT(DISTINCT x.collapse_key) AS value
     FROM (SELECT n.collapse_key
         FROM notifications n
         LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-        WHERE {IN_WINDOW} AND {{which}}
+        WHERE {OPEN_IN_ORDER} AND {IN_WINDOW} AND {{which}}
         LIMIT {MAX_COUNTED}) x
 "};
 
 const NEXT_WINDOWS: Sql = statement! {"
     SELECT n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
-        AND m.outcome IS NULL AND m.waiting_topic_id IS NULL) AS ends_at
+        AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL) AS ends_at
     FROM notifications n
     LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-    WHERE {IN_WINDOW} AND n.wakes IS NULL AND n.collapse_key IS NOT NULL AND {{which}}
+    WHERE {OPEN_DUE} AND n.wakes IS NULL AND {IN_WINDOW} AND n.collapse_key IS NOT NULL AND {{which}}
     ORDER BY COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)
     LIMIT {SEARCHED}
 "};
@@ -183,32 +186,59 @@ const OF_APP: Clause = clause!(&[HELD, WAITING], "p.app_id = ?");
 
 const PENDING: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'pending' AND {{which}} LIMIT {MAX_COUNTED}) x
+    FROM (SELECT 1 FROM deliveries d WHERE d.status {PENDING_IN_ORDER} LIMIT {MAX_COUNTED}) x
+"};
+const PENDING_BY: Sql = statement! {"
+    SELECT CAST(COALESCE(SUM((
+        SELECT COUNT(*)
+        FROM (SELECT 1
+            FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
+            LIMIT {MAX_COUNTED}) x)), 0) AS BIGINT) AS value
+    FROM destinations t
+    WHERE t.app_id = ?
 "};
 const OLDEST_PENDING: Sql = statement! {"
     SELECT d.created_at AS value
     FROM deliveries d
-    WHERE d.status = 'pending' AND {{which}}
+    WHERE d.status {PENDING_IN_ORDER}
     ORDER BY d.seq
     LIMIT 1
 "};
+const OLDEST_PENDING_BY: Sql = statement! {"
+    SELECT MIN((
+        SELECT d.created_at
+        FROM deliveries d
+        WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
+        ORDER BY d.seq
+        LIMIT 1)) AS value
+    FROM destinations t
+    WHERE t.app_id = ?
+"};
 const FAILED: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM deliveries d WHERE d.status = 'failed' AND {{which}} LIMIT {MAX_COUNTED}) x
+    FROM (SELECT 1 FROM deliveries d WHERE d.status {FAILED_IN_ORDER} LIMIT {MAX_COUNTED}) x
 "};
-const TO_APP: Clause = clause! {
-    &[PENDING, OLDEST_PENDING, FAILED], "d.destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)"
-};
+const FAILED_BY: Sql = statement! {"
+    SELECT CAST(COALESCE(SUM((
+        SELECT COUNT(*)
+        FROM (SELECT 1
+            FROM deliveries d
+            WHERE d.destination_id = t.id AND d.status {FAILED_OF_DESTINATION}
+            LIMIT {MAX_COUNTED}) x)), 0) AS BIGINT) AS value
+    FROM destinations t
+    WHERE t.app_id = ?
+"};
 
 /// Each destination with what is pending for it: one statement, however many there are.
 const DESTINATIONS: Sql = statement! {"
     SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.created_at, t.reason,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' LIMIT {MAX_COUNTED}) x) AS pending,
+            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION} LIMIT {MAX_COUNTED}) x) AS pending,
         (SELECT d.created_at FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'pending' ORDER BY d.seq LIMIT 1) AS oldest_pending_at,
+            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION} ORDER BY d.seq LIMIT 1) AS oldest_pending_at,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status = 'failed' LIMIT {MAX_COUNTED}) x) AS failed,
+            WHERE d.destination_id = t.id AND d.status {FAILED_OF_DESTINATION} LIMIT {MAX_COUNTED}) x) AS failed,
         h.last_success_at, h.first_failure_at, h.last_failure_at, h.last_error, {SHOWN_STATE} AS shown_state
     FROM destinations t
     JOIN health h ON h.destination_id = t.id
@@ -222,12 +252,10 @@ impl Store {
     /// How an app stands, or all apps.
     pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
         self.read_now(move |connection, now| {
-            let last_accepted = match app {
-                Some(app) => sql(LAST_ACCEPTED_BY).bind(app),
-                None => sql(LAST_ACCEPTED),
-            };
+            let all_or_by = |all: Sql, by: Sql| app.map_or_else(|| sql(all), |app| sql(by).bind(app));
+            let last_accepted = all_or_by(LAST_ACCEPTED, LAST_ACCEPTED_BY);
+            let oldest = all_or_by(OLDEST_PENDING, OLDEST_PENDING_BY);
             let open = |list: Sql| Filtered::new(list, [now.into()]).and(ON_APP, app).statement();
-            let to = |list: Sql| Filtered::new(list, []).and(TO_APP, app).statement();
             let held = Filtered::new(HELD, [now.into()]).and(OF_APP, app).statement();
             let destinations = Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
             let waiting = Filtered::new(WAITING, []).and(OF_APP, app).statement();
@@ -238,9 +266,9 @@ impl Store {
                 next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
                 held: number(connection, held)?,
                 waiting: number(connection, waiting)?,
-                pending: number(connection, to(PENDING))?,
-                oldest_pending_at: to(OLDEST_PENDING).value(connection)?,
-                failed: number(connection, to(FAILED))?,
+                pending: number(connection, all_or_by(PENDING, PENDING_BY))?.min(MAX_COUNTED),
+                oldest_pending_at: oldest.value::<Option<Timestamp>>(connection)?.flatten(),
+                failed: number(connection, all_or_by(FAILED, FAILED_BY))?.min(MAX_COUNTED),
                 destinations: destinations.statement().all(connection)?,
             })
         })

@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -49,17 +50,17 @@ row! {
     }
 }
 
-const PENDING_OF_KEYS: Sql = statement! {hot "deliveries_pending", "
+const PENDING_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT destination_id, COUNT(*) AS events,
         COUNT(CASE WHEN attempts > 0 AND last_error IS NOT NULL THEN 1 END) AS failing,
         MIN(COALESCE(first_tried_at, created_at)) AS since
     FROM deliveries
-    WHERE collapse_key IN (?*) AND status = 'pending'
+    WHERE collapse_key IN (?*) AND status {PENDING_OF_LANE}
     GROUP BY destination_id
 "};
 
 /// Of each lane the newest state and the oldest other event.
-const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending", "
+const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT d.destination_id, d.seq, d.next_due_at, d.tried_at, d.last_error, (
             SELECT a.class
             FROM attempts a
@@ -71,7 +72,7 @@ const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending", "
     WHERE d.seq IN (
         SELECT CASE WHEN n.event_type = 'purchase.updated' THEN MAX(n.seq) ELSE MIN(n.seq) END
         FROM deliveries n
-        WHERE n.collapse_key IN (?*) AND n.status = 'pending'
+        WHERE n.collapse_key IN (?*) AND n.status {PENDING_OF_LANE}
         GROUP BY n.collapse_key, n.destination_id, n.event_type = 'purchase.updated'
     )
 "};

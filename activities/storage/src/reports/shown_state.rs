@@ -3,10 +3,14 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{
+    FAILED_OF_DESTINATION, PENDING_OF_DESTINATION, SKIPPED_OF_DESTINATION, WAITING_OF_DESTINATION,
+};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::settings::destinations::Destination;
+use const_format::formatcp;
 use domain::time::DAY;
 use domain::{DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -57,20 +61,24 @@ impl Deref for ShownDestination {
 
 /// The state of a destination `t` with the health `h`, with the values of [`since`]. Of its skipped and failed deliveries
 /// the newest ones count; a request of the time has left its result in the health.
-pub const SHOWN_STATE: &str = "
+pub const SHOWN_STATE: &str = formatcp!(
+    "
     CASE
             WHEN t.state <> 'healthy' THEN t.state
-            WHEN (SELECT d.created_at FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'skipped'
+            WHEN (SELECT d.created_at FROM deliveries d WHERE d.destination_id = t.id AND d.status {SKIPPED_OF_DESTINATION}
                     ORDER BY d.seq DESC LIMIT 1) >= ?
                 AND COALESCE((SELECT d.created_at FROM deliveries d WHERE d.destination_id = t.id
-                    AND d.status = 'failed' ORDER BY d.seq DESC LIMIT 1), 0) < ?
+                    AND d.status {FAILED_OF_DESTINATION} ORDER BY d.seq DESC LIMIT 1), 0) < ?
                 AND COALESCE(h.last_success_at, 0) < ? AND COALESCE(h.last_failure_at, 0) < ?
-                AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'pending')
-                AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id AND d.status = 'waiting')
+                AND (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id
+                    AND d.status {PENDING_OF_DESTINATION} LIMIT 1) IS NULL
+                AND (SELECT 1 FROM deliveries d WHERE d.destination_id = t.id
+                    AND d.status {WAITING_OF_DESTINATION} LIMIT 1) IS NULL
                 THEN 'skips_everything'
             WHEN h.last_success_at IS NULL AND h.last_failure_at IS NULL THEN 'not_tried'
             ELSE t.state
-        END";
+        END"
+);
 
 const FIND: Sql = statement! {"
     SELECT {SHOWN_STATE} AS value

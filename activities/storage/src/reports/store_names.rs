@@ -1,6 +1,7 @@
 //! Finds customers in all apps at once by what stores call them, or by a receipt of theirs.
 
 use crate::db::error::Error;
+use crate::db::partial::OPEN_OF_RECEIPT_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -42,7 +43,7 @@ const FOUND: Sql = statement! {"
         JOIN platforms f ON f.id = n.platform_id
         JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store
             AND s.app_user_id = COALESCE(n.app_user_id, '{RECEIPT_PREFIX}' || n.receipt_id)
-        WHERE n.receipt_id = ? AND n.outcome IS NULL AND n.waiting_topic_id IS NULL
+        WHERE n.receipt_id = ? AND {OPEN_OF_RECEIPT_N} AND n.waiting_topic_id IS NULL
     ) x
     WHERE {{which}}
     ORDER BY x.app_id, x.user_id

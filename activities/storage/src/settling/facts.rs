@@ -3,6 +3,7 @@
 
 use crate::db::epoch::EpochAhead;
 use crate::db::error::Error;
+use crate::db::partial::OPEN_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, Single, sql};
 use crate::db::writer::Write;
@@ -31,10 +32,10 @@ pub struct Facts {
     pub epoch: Option<EpochAhead>,
 }
 
-const COUNT_OPEN: Sql = statement! {"
+const COUNT_OPEN: Sql = statement! {hot "notifications_pkey or notifications_of_key or INTEGER PRIMARY KEY", "
     SELECT COUNT(*) AS value
     FROM notifications
-    WHERE seq IN (?*) AND collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL
+    WHERE seq IN (?*) AND collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
 "};
 
 impl Facts {

@@ -5,6 +5,7 @@
 use crate::db::alarm::About;
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_BY_KEY, PENDING_BY_KEY};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -81,7 +82,7 @@ const CLAIMED: Sql = statement! {"
     SELECT c.receipt_id, c.app_user_id, f.store, f.environment, f.unknown_receipts, f.shared_secret
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
-    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status = 'pending'
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
         AND f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL
 "};
 
@@ -99,7 +100,7 @@ const LOST: Duration = MINUTE;
 const SETTLEABLE: Sql = statement! {hot "notifications_of_key", "
     SELECT seq AS value
     FROM notifications
-    WHERE collapse_key = ? AND outcome IS NULL AND waiting_topic_id IS NULL AND due_at <= ?
+    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL AND due_at <= ?
 "};
 
 const SCHEDULE: Sql = statement! {"

@@ -8,6 +8,7 @@ use super::columns::{
 use super::report::ErasureStage as Stage;
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
+use crate::db::partial::OPEN_OF_RECEIPT;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::writer::Write;
@@ -220,9 +221,9 @@ fn pattern(name: &str) -> String {
 }
 
 const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? AND store = ? ORDER BY id");
-// The first condition makes the index of what is open usable.
-const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_receipt", "
-    receipt_id >= '' AND outcome IS NULL AND app_user_id = ? AND platform_id = ?
+// The first two conditions make the index of what is open usable.
+const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifications_open_of_receipt", "
+    receipt_id >= '' AND {OPEN_OF_RECEIPT} AND app_user_id = ? AND platform_id = ?
     ORDER BY seq
     FOR UPDATE
 "};

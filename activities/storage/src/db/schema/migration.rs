@@ -16,9 +16,42 @@ use crate::db::error::Error;
 use crate::db::secrets::sha256;
 use semver::Version;
 
-/// Version, name and text of each, in order. A released text never changes: `tests/released` has its hash.
-const MIGRATIONS: [(&str, &str, &str); 1] =
-    [("20261120000000", "ledger", include_str!("../../../migrations/2026-11-20-000000_ledger.sql"))];
+/// The name and the text of a file of `migrations/`.
+macro_rules! file {
+    ($name:literal) => {
+        ($name, include_str!(concat!("../../../migrations/", $name, ".sql")))
+    };
+}
+
+/// Each, in order. A released text never changes: `tests/released` has its hash.
+const MIGRATIONS: &[(&str, &str)] = &[
+    file!("2026-11-20-000000_ledger"),
+    file!("2026-11-29-000101_deliveries_pending_of_lane"),
+    file!("2026-11-29-000102_deliveries_pending_of_destination"),
+    file!("2026-11-29-000103_deliveries_pending_due"),
+    file!("2026-11-29-000104_deliveries_pending_tried"),
+    file!("2026-11-29-000105_deliveries_pending_in_order"),
+    file!("2026-11-29-000106_deliveries_unnamed_of_lane"),
+    file!("2026-11-29-000107_deliveries_unnamed_of_destination"),
+    file!("2026-11-29-000108_deliveries_unnamed_in_time"),
+    file!("2026-11-29-000109_deliveries_unnamed_in_order"),
+    file!("2026-11-29-000110_deliveries_failed_to_destination"),
+    file!("2026-11-29-000111_deliveries_failed_in_order"),
+    file!("2026-11-29-000112_deliveries_skipped_to_destination"),
+    file!("2026-11-29-000113_deliveries_skipped_in_order"),
+    file!("2026-11-29-000114_deliveries_by_key"),
+    file!("2026-11-29-000201_notifications_open_in_order"),
+    file!("2026-11-29-000202_notifications_open_due"),
+    file!("2026-11-29-000203_notifications_open_woken"),
+    file!("2026-11-29-000204_notifications_open_of_receipt"),
+    file!("2026-11-29-000205_notifications_open_of_topic"),
+    file!("2026-11-29-000206_notifications_by_key"),
+    file!("2026-11-29-000301_device_deliveries_of_batch"),
+    file!("2026-11-29-000302_device_deliveries_by_key"),
+    file!("2026-11-29-000401_claims_pending_due"),
+    file!("2026-11-29-000402_claims_pending_of_network"),
+    file!("2026-11-29-000403_claims_by_key"),
+];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";
 const MARKS: [&str; 2] = [SQLITE, POSTGRES];
@@ -55,11 +88,11 @@ impl Migration {
     /// # Errors
     /// [`Error::Corrupt`] when a text is not as the head of this file describes it.
     pub fn all(is_shared: bool) -> Result<Vec<Self>, Error> {
-        let own = MIGRATIONS.map(|(version, name, text)| [version, name, text].map(str::to_owned));
-        own.into_iter()
-            .chain(planted()?)
-            .map(|[version, name, text]| Self::of(version, &name, &text, is_shared))
-            .collect()
+        let own = MIGRATIONS.iter().map(|(file, text)| {
+            let (date, name) = file.split_once('_').unwrap_or((file, ""));
+            [date.replace('-', ""), name.to_owned(), (*text).to_owned()]
+        });
+        own.chain(planted()?).map(|[version, name, text]| Self::of(version, &name, &text, is_shared)).collect()
     }
 
     /// The tables that it creates.

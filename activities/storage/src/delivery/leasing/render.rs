@@ -6,6 +6,7 @@ use super::state::{State, state};
 use super::tracks;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, Single, row, sql};
 use crate::db::writer::Write;
@@ -157,7 +158,7 @@ pub fn batch(write: &mut Write<'_>, lane: &Lane<'_>, head: DeliveryRow) -> Resul
 const PUT_ASIDE: Sql = statement! {"
     UPDATE deliveries
     SET status = ?, last_error = ?, finished_at = ?
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
 /// The body of a delivery and its environment, frozen before or rendered now. A delivery that can never be sent

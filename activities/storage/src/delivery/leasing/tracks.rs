@@ -4,6 +4,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_LANE, WAITING_OF_LANE};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
@@ -62,9 +63,9 @@ pub fn newest(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<De
 }
 
 /// The newest state, and the one before it if that is pending too.
-const NEWEST_STATE: Sql = statement! {hot "deliveries_pending", "
+const NEWEST_STATE: Sql = statement! {hot "deliveries_pending_of_lane", "
     {SELECT}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = 'purchase.updated'
     ORDER BY seq DESC
     LIMIT 2
 "};
@@ -73,9 +74,9 @@ fn newest_state(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<
     sql(NEWEST_STATE).bind(lane.key).bind(lane.destination).first(connection)
 }
 
-const OLDEST_EVENT: Sql = statement! {hot "deliveries_pending", "
+const OLDEST_EVENT: Sql = statement! {hot "deliveries_pending_of_lane", "
     {SELECT}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type <> 'purchase.updated'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type <> 'purchase.updated'
     ORDER BY seq
     LIMIT 1
 "};
@@ -85,9 +86,9 @@ fn oldest_event(connection: &mut AnyConnection, lane: LaneKey) -> Result<Option<
 }
 
 /// `seq + 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
-const FOLLOWERS: Sql = statement! {hot "deliveries_pending", "
+const FOLLOWERS: Sql = statement! {hot "deliveries_pending_of_lane", "
     {SELECT}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type <> 'purchase.updated'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type <> 'purchase.updated'
         AND seq + 0 > ?
     ORDER BY seq
     LIMIT ?
@@ -142,14 +143,14 @@ pub fn followers(
     Ok(rows)
 }
 
-const SUPERSEDE: Sql = statement! {hot "deliveries_pending", "
+const SUPERSEDE: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET status = 'superseded', finished_at = ?, {FREED}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = 'purchase.updated'
         AND seq < (
             SELECT MAX(seq)
             FROM deliveries
-            WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
+            WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = 'purchase.updated'
         )
 "};
 
@@ -161,7 +162,7 @@ const SUPERSEDE_FINAL: Sql = statement! {"
         AND seq < (
             SELECT MAX(seq)
             FROM deliveries
-            WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = 'purchase.updated'
+            WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = 'purchase.updated'
         )
 "};
 
@@ -179,10 +180,10 @@ pub fn supersede(write: &mut Write<'_>, lease: &Lease) -> Result<(), Error> {
         .later(write.connection)
 }
 
-const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_waiting", "
+const SUPERSEDE_WAITING: Sql = statement! {hot "deliveries_unnamed_of_lane", "
     UPDATE deliveries
     SET status = 'superseded', last_error = NULL, finished_at = ?, {FREED}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'waiting' AND event_type = 'purchase.updated' AND seq < ?
+    WHERE collapse_key = ? AND destination_id = ? AND status {WAITING_OF_LANE} AND event_type = 'purchase.updated' AND seq < ?
 "};
 
 /// Ends every `purchase.updated` of the lane that waits for the external id of its customer and is older than this one
@@ -196,15 +197,15 @@ pub fn supersede_waiting(write: &mut Write<'_>, newer: &DeliveryRow) -> Result<(
         .later(write.connection)
 }
 
-const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending", "
+const SUPERSEDE_PROFILES: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
     SET status = 'superseded', last_error = ?, finished_at = ?, {FREED}
-    WHERE collapse_key = ? AND destination_id = ? AND status = 'pending' AND event_type = ?
+    WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE} AND event_type = ?
         AND EXISTS (
             SELECT 1
             FROM deliveries m
             WHERE m.collapse_key = deliveries.collapse_key AND m.destination_id = deliveries.destination_id
-                AND m.status = 'pending' AND m.event_type = deliveries.event_type
+                AND m.status {PENDING_OF_LANE} AND m.event_type = deliveries.event_type
                 AND m.environment = deliveries.environment AND m.seq > deliveries.seq
                 AND (SELECT {SUBJECT} {WITH_SUBJECT} WHERE e.id = m.event_id)
                     = (SELECT {SUBJECT} {WITH_SUBJECT} WHERE e.id = deliveries.event_id)
@@ -226,7 +227,7 @@ pub fn supersede_profiles(write: &mut Write<'_>, lease: &Lease) -> Result<(), Er
 const SUPERSEDE_PROFILE: Sql = statement! {hot "deliveries_id", "
     UPDATE deliveries
     SET status = 'superseded', last_error = ?, finished_at = ?, {FREED}
-    WHERE id = ? AND status = 'pending'
+    WHERE id = ? AND status {PENDING_BY_KEY}
 "};
 
 /// Ends a `profile.updated` as `superseded`, because a newer state of its user was sent.

@@ -2,6 +2,7 @@
 
 use super::{CREATE, LOCK, PROBE, PROBE_EVERY, StreamLease, StreamRow};
 use crate::db::error::Error;
+use crate::db::partial::PENDING_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql, stored};
 use crate::db::store::Store;
@@ -174,7 +175,7 @@ const END: Sql = statement! {"
         first_tried_at = COALESCE(first_tried_at, ?), tried_at = COALESCE(?, tried_at),
         last_class = COALESCE(?, last_class), last_status = CASE WHEN ? THEN ? ELSE last_status END,
         latency_ms = COALESCE(?, latency_ms)
-    WHERE destination_id = ? AND event_seq = ? AND status = 'pending'
+    WHERE destination_id = ? AND event_seq = ? AND status {PENDING_BY_KEY}
 "};
 
 const RETRY: Sql = statement! {"
@@ -183,7 +184,7 @@ const RETRY: Sql = statement! {"
         first_tried_at = COALESCE(first_tried_at, ?), tried_at = COALESCE(?, tried_at),
         last_class = COALESCE(?, last_class), last_status = CASE WHEN ? THEN ? ELSE last_status END,
         latency_ms = COALESCE(?, latency_ms)
-    WHERE destination_id = ? AND event_seq = ? AND status = 'pending'
+    WHERE destination_id = ? AND event_seq = ? AND status {PENDING_BY_KEY}
 "};
 
 /// Records how the attempt of an event ended.

@@ -139,7 +139,7 @@ const PENDING: Sql = statement! {"
     SELECT d.id AS value
     FROM destinations d
     WHERE d.enabled AND d.deleted_at IS NULL
-        AND EXISTS (SELECT 1 FROM device_deliveries p WHERE p.destination_id = d.id AND p.status = 'pending')
+        AND (SELECT 1 FROM device_deliveries p WHERE p.destination_id = d.id AND p.status = 'pending' LIMIT 1) IS NOT NULL
 "};
 
 const COUNT: Sql = statement! {hot "device_deliveries_pending", "

@@ -2,6 +2,7 @@
 
 use super::{LOCK, StreamLease, StreamRow};
 use crate::db::error::Error;
+use crate::db::partial::PENDING_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -33,7 +34,7 @@ pub enum StreamStarted {
 const BATCH: Sql = statement! {"
     UPDATE device_deliveries
     SET batch_id = ?
-    WHERE destination_id = ? AND event_seq IN (?*) AND status = 'pending'
+    WHERE destination_id = ? AND event_seq IN (?*) AND status {PENDING_BY_KEY}
 "};
 
 impl Store {

@@ -6,6 +6,7 @@ use super::known;
 use crate::db::alarm::About;
 use crate::db::claim_backlogs::ClaimBacklogs;
 use crate::db::error::Error;
+use crate::db::partial::REFUSED_BY_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, clean, row, sql};
 use crate::db::writer::Write;
@@ -324,7 +325,7 @@ const RENEW: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, kind = ?, sku = NULL, price = NULL, currency = NULL, marketplace = NULL, status = 'pending',
         reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?, occurred_at = ?
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
 /// Takes up a refused claim again for another customer. Its price is not taken: nobody pays twice for a receipt.
@@ -347,7 +348,7 @@ fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) ->
 const TAKE_BACK: Sql = statement! {"
     UPDATE claims
     SET status = 'pending', reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
 /// Lets a claim wait again that gave way to another one.

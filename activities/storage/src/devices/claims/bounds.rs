@@ -6,6 +6,7 @@ use super::accept::{Claiming, ReportedClaim, Start, WaitingClaim};
 use crate::db::alarm::About;
 use crate::db::claim_backlogs::{ClaimBacklog, ClaimBacklogs};
 use crate::db::error::Error;
+use crate::db::partial::{PENDING_BY_KEY, PENDING_OF_NETWORK};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{batches, row, sql};
 use crate::db::writer::Write;
@@ -65,32 +66,32 @@ const OF_DEVICES: Sql = statement! {"
     WHERE (c.platform_id, c.device_id) IN (VALUES ?*) AND c.status <> 'verified' AND c.network <> ''
 "};
 
-const OF_NETWORKS: Sql = statement! {hot "claims_waiting", "
+const OF_NETWORKS: Sql = statement! {hot "claims_pending_of_network", "
     SELECT c.platform_id, c.network, COUNT(*) AS waiting
     FROM claims c
-    WHERE (c.platform_id, c.network) IN (VALUES ?*) AND c.status = 'pending'
+    WHERE (c.platform_id, c.network) IN (VALUES ?*) AND c.status {PENDING_OF_NETWORK}
     GROUP BY c.platform_id, c.network
 "};
 
-const OF_PLATFORM: Sql = statement! {hot "claims_waiting or claims_due", "
+const OF_PLATFORM: Sql = statement! {hot "claims_pending_of_network", "
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM claims WHERE platform_id = ? AND status = 'pending' AND network > '' LIMIT ?) waiting
+    FROM (SELECT 1 FROM claims WHERE platform_id = ? AND status {PENDING_OF_NETWORK} AND network > '' LIMIT ?) waiting
 "};
 
-const FULLEST_OF_PLATFORM: Sql = statement! {hot "claims_waiting or claims_due", "
+const FULLEST_OF_PLATFORM: Sql = statement! {hot "claims_pending_of_network", "
     SELECT network, COUNT(*) AS waiting
     FROM claims
-    WHERE platform_id = ? AND status = 'pending' AND network > ''
+    WHERE platform_id = ? AND status {PENDING_OF_NETWORK} AND network > ''
     GROUP BY network
     ORDER BY COUNT(*) DESC, network
     LIMIT {FULLEST}
 "};
 
 /// Waits for no other transaction: what one has locked is decided there.
-const NEWEST: Sql = statement! {hot "claims_waiting", "
+const NEWEST: Sql = statement! {hot "claims_pending_of_network", "
     SELECT device_id, collapse_key
     FROM claims
-    WHERE platform_id = ? AND status = 'pending' AND network = ?
+    WHERE platform_id = ? AND status {PENDING_OF_NETWORK} AND network = ?
     ORDER BY created_at DESC
     LIMIT 1
     FOR UPDATE SKIP LOCKED
@@ -99,7 +100,7 @@ const NEWEST: Sql = statement! {hot "claims_waiting", "
 const DISPLACE: Sql = statement! {"
     UPDATE claims
     SET status = 'refused', reason = ?, due_at = ?
-    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'pending'
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY}
 "};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

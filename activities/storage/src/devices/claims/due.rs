@@ -2,6 +2,7 @@
 //! so that one with many holds up nobody with few.
 
 use crate::db::error::Error;
+use crate::db::partial::{PENDING_DUE, REFUSED_BY_KEY};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -39,26 +40,38 @@ row! {
 /// A platform `f` whose store can be queried: it is not deleted, and has a secret that the store has not refused.
 const CAN_VERIFY: &str = "f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL";
 
-const PLATFORMS_DUE: Sql = statement! {hot "claims_due", "
-    SELECT DISTINCT platform_id AS value FROM claims WHERE status = 'pending' AND due_at <= ?
+/// One step of an index per platform, however many claims are due there.
+const PLATFORMS_DUE: Sql = statement! {hot "claims_pending_due", "
+    WITH RECURSIVE next (platform_id) AS (
+        SELECT (SELECT c.platform_id FROM claims c WHERE c.status {PENDING_DUE} ORDER BY c.platform_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT c.platform_id FROM claims c WHERE c.status {PENDING_DUE} AND c.platform_id > next.platform_id
+            ORDER BY c.platform_id LIMIT 1)
+        FROM next
+        WHERE next.platform_id IS NOT NULL
+    )
+    SELECT platform_id AS value
+    FROM next
+    WHERE (SELECT c.due_at FROM claims c WHERE c.platform_id = next.platform_id AND c.status {PENDING_DUE} AND c.due_at <= ?
+        LIMIT 1) IS NOT NULL
 "};
 
 const VERIFIES: Sql = statement!("SELECT f.id AS value FROM platforms f WHERE f.id = ? AND {CAN_VERIFY}");
 
-const DUE: Sql = statement! {hot "claims_due or claims_waiting", "
+const DUE: Sql = statement! {hot "claims_pending_due", "
     SELECT device_id, collapse_key, network
     FROM (SELECT device_id, collapse_key, network,
             ROW_NUMBER() OVER (PARTITION BY network ORDER BY due_at, device_id, collapse_key) AS turn
         FROM claims
-        WHERE platform_id = ? AND status = 'pending' AND due_at <= ?) due
+        WHERE platform_id = ? AND status {PENDING_DUE} AND due_at <= ?) due
     ORDER BY turn, network <= ?, network
     LIMIT ?
 "};
 
-const NEXT_DUE: Sql = statement! {hot "claims_due", "
+const NEXT_DUE: Sql = statement! {hot "claims_pending_due", "
     SELECT due_at AS value
     FROM claims
-    WHERE platform_id = ? AND status = 'pending' AND due_at > ?
+    WHERE platform_id = ? AND status {PENDING_DUE} AND due_at > ?
     ORDER BY due_at
     LIMIT 1
 "};
@@ -72,7 +85,7 @@ const OLD: Sql = statement! {hot "claims_refused", "
 "};
 
 const REMOVE: Sql = statement! {"
-    DELETE FROM claims WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status = 'refused'
+    DELETE FROM claims WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 
 /// A claim `c` that an answer of the store about its receipt verifies: it is pending, or the store did not know the receipt

@@ -4,11 +4,13 @@
 use super::events::{self, AnnouncedEvent, Sending};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::{
+    FAILED_OF_DESTINATION, PENDING_OF_DESTINATION, SKIPPED_OF_DESTINATION, WAITING_OF_DESTINATION,
+};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::delivery::health::{self, HealthView};
 use crate::events::deliveries;
-use crate::events::status::DeliveryStatus;
 use crate::reports::choosers::{self, Chooser};
 use crate::reports::deliveries::DELIVERIES_WHERE;
 use crate::reports::shown_state::{self, ShownState};
@@ -141,20 +143,20 @@ fn receipts(
     Ok(rows.into_iter().map(|row| (row.collapse_key, row.receipt_id)).collect())
 }
 
-const OLDEST_PENDING: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_of_destination", "
-    destination_id = ? AND status = 'pending'
+const OLDEST_PENDING: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_pending_of_destination", "
+    destination_id = ? AND status {PENDING_OF_DESTINATION}
     ORDER BY seq
     LIMIT {MAX_SHOWN}
 "};
-const NEWEST_FAILED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_failed_of_destination", "
-    destination_id = ? AND status = 'failed'
+const NEWEST_FAILED: Clause = clause! {&[DELIVERIES_WHERE], hot "deliveries_failed_to_destination", "
+    destination_id = ? AND status {FAILED_OF_DESTINATION}
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}
 "};
 
 const NEWEST_SKIPPED: Clause = clause! {
-    &[DELIVERIES_WHERE], hot "deliveries_skipped_of_destination or deliveries_skipped", "
-    destination_id = ? AND status = 'skipped'
+    &[DELIVERIES_WHERE], hot "deliveries_skipped_to_destination", "
+    destination_id = ? AND status {SKIPPED_OF_DESTINATION}
     ORDER BY seq DESC
     LIMIT {MAX_SHOWN}
 "};
@@ -178,19 +180,21 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Addresse
 /// Counts the waiting, failed and skipped deliveries of a destination.
 pub fn backlog(connection: &mut AnyConnection, id: DestinationId) -> Result<Backlog, Error> {
     Ok(Backlog {
-        waiting: count(connection, id, DeliveryStatus::Waiting)?,
-        failed: count(connection, id, DeliveryStatus::Failed)?,
-        skipped: count(connection, id, DeliveryStatus::Skipped)?,
+        waiting: count(connection, id, WAITING)?,
+        failed: count(connection, id, FAILED)?,
+        skipped: count(connection, id, SKIPPED)?,
     })
 }
 
-const COUNT_IN_STATUS: Sql = statement! {"
+const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM deliveries WHERE destination_id = ? AND status = ? LIMIT ?) x
+    FROM (SELECT 1 FROM deliveries WHERE destination_id = ? AND {{which}} LIMIT ?) x
 "};
+const WAITING: Clause = clause! {&[COUNT], hot "deliveries_unnamed_of_destination", "status {WAITING_OF_DESTINATION}"};
+const FAILED: Clause = clause!(&[COUNT], hot "deliveries_failed_to_destination", "status {FAILED_OF_DESTINATION}");
+const SKIPPED: Clause = clause!(&[COUNT], hot "deliveries_skipped_to_destination", "status {SKIPPED_OF_DESTINATION}");
 
-fn count(connection: &mut AnyConnection, id: DestinationId, status: DeliveryStatus) -> Result<i64, Error> {
-    let counted =
-        sql(COUNT_IN_STATUS).bind(id).bind(status).bind(DestinationExplanation::MAX_COUNTED).value(connection)?;
+fn count(connection: &mut AnyConnection, id: DestinationId, which: Clause) -> Result<i64, Error> {
+    let counted = sql(COUNT.of(which)).bind(id).bind(DestinationExplanation::MAX_COUNTED).value(connection)?;
     Ok(counted.unwrap_or(0))
 }

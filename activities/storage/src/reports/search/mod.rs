@@ -5,6 +5,7 @@ mod range;
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::OPEN_OF_RECEIPT_N;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql, stored};
 use crate::db::store::Store;
@@ -117,10 +118,10 @@ const SEARCH: Sql = statement! {"
             FROM {OF_PLATFORM} WHERE n.collapse_key = ? AND {UNSETTLED} ORDER BY n.seq DESC LIMIT 1) a
         UNION ALL
         SELECT {OPEN}, 'receipt' AS found_by
-        FROM (SELECT m.collapse_key, m.platform_id, m.store_type, m.accepted_at
-            FROM notifications m
-            WHERE m.receipt_id >= ? AND m.receipt_id <= ? AND m.outcome IS NULL
-            ORDER BY m.receipt_id DESC
+        FROM (SELECT n.collapse_key, n.platform_id, n.store_type, n.accepted_at
+            FROM notifications n
+            WHERE n.receipt_id >= ? AND n.receipt_id <= ? AND {OPEN_OF_RECEIPT_N}
+            ORDER BY n.receipt_id DESC
             LIMIT {WALKED}) n
         CROSS JOIN platforms f
         WHERE f.id = n.platform_id AND {UNSETTLED}

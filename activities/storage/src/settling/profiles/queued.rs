@@ -3,6 +3,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::writer::Write;
@@ -114,12 +115,13 @@ const FIND: Sql = statement! {"
     SELECT p.digest, p.arrival, p.shown, l.nameless_device_id
     FROM destinations x
     LEFT JOIN profiles p ON p.destination_id = x.id AND p.user_id = ? AND p.environment = ?
-    LEFT JOIN lanes l ON l.destination_id = x.id AND l.collapse_key = ? AND NOT EXISTS (
+    LEFT JOIN lanes l ON l.destination_id = x.id AND l.collapse_key = ? AND (
         SELECT 1
         FROM deliveries d
-        WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id AND d.status = 'pending'
+        WHERE d.collapse_key = l.collapse_key AND d.destination_id = l.destination_id AND d.status {PENDING_OF_LANE}
             AND d.event_type = '{PROFILE_UPDATED}' AND (d.body IS NULL OR d.joined_device_id IS NOT NULL)
-    )
+        LIMIT 1
+    ) IS NULL
     WHERE x.id = ?
 "};
 

@@ -1,0 +1,70 @@
+//! The conditions of the partial indexes over rows that wait: one for each index, for its statements alone.
+//!
+//! PostgreSQL may serve a statement by any partial index whose predicate the statement implies, also without its key. By
+//! the statistics of a quiet time such an index is empty, so a full scan of it seems cheapest, and reads all that has come
+//! to wait since. So the predicate of each of these indexes is `status IN ('pending', 'its own word')`, with a word that
+//! no row has. A statement with the same condition implies it, and no other index's. `status = 'pending'`, as release
+//! 0.1.0 has it, implies all of them; no statement says it any more. On SQLite the predicate is `status = 'pending' OR
+//! status IN (…)`, because there `status = 'pending'` would not imply the list.
+//!
+//! A condition `…_BY_KEY` is for rows that are found by a unique key: it implies no partial index.
+
+pub const PENDING_BY_KEY: &str = "IN ('pending', 'by key')";
+/// `deliveries_pending_of_lane (collapse_key, destination_id, seq)`
+pub const PENDING_OF_LANE: &str = "IN ('pending', 'of lane')";
+/// `deliveries_pending_of_destination (destination_id, seq)`
+pub const PENDING_OF_DESTINATION: &str = "IN ('pending', 'of destination')";
+/// `deliveries_pending_due (destination_id, next_due_at)`, and for claims `claims_pending_due (platform_id, due_at)`
+pub const PENDING_DUE: &str = "IN ('pending', 'due')";
+/// `deliveries_pending_tried (destination_id, tried_at)`: deliveries that were tried before a destination recovered are
+/// due since the recovery.
+pub const PENDING_TRIED: &str = "IN ('pending', 'tried')";
+/// `deliveries_pending_in_order (seq)`, for lists.
+pub const PENDING_IN_ORDER: &str = "IN ('pending', 'in order')";
+
+pub const WAITING_BY_KEY: &str = "IN ('waiting', 'by key')";
+/// `deliveries_unnamed_of_lane (collapse_key, destination_id, seq)`
+pub const WAITING_OF_LANE: &str = "IN ('waiting', 'of lane')";
+/// `deliveries_unnamed_of_destination (destination_id, seq)`
+pub const WAITING_OF_DESTINATION: &str = "IN ('waiting', 'of destination')";
+/// `deliveries_unnamed_in_time (created_at)`, for those that waited too long.
+pub const WAITING_SINCE: &str = "IN ('waiting', 'since')";
+/// `deliveries_unnamed_in_order (seq)`, for lists.
+pub const WAITING_IN_ORDER: &str = "IN ('waiting', 'in order')";
+
+pub const FAILED_BY_KEY: &str = "IN ('failed', 'by key')";
+/// `deliveries_failed_to_destination (destination_id, seq)`
+pub const FAILED_OF_DESTINATION: &str = "IN ('failed', 'of destination')";
+/// `deliveries_failed_in_order (seq)`, for lists and redeliveries.
+pub const FAILED_IN_ORDER: &str = "IN ('failed', 'in order')";
+/// `deliveries_skipped_to_destination (destination_id, seq)`
+pub const SKIPPED_OF_DESTINATION: &str = "IN ('skipped', 'of destination')";
+/// `deliveries_skipped_in_order (seq)`, for lists.
+pub const SKIPPED_IN_ORDER: &str = "IN ('skipped', 'in order')";
+
+/// `claims_pending_of_network (platform_id, network, created_at, status)`
+pub const PENDING_OF_NETWORK: &str = "IN ('pending', 'of network')";
+/// For claims.
+pub const REFUSED_BY_KEY: &str = "IN ('refused', 'by key')";
+
+/// `device_deliveries_of_batch (batch_id)`. The one other index over pending events of devices needs no word: a statement
+/// without a batch implies no other.
+pub const PENDING_OF_BATCH: &str = "IN ('pending', 'of batch')";
+
+/// A notification without an outcome, for one that is found by its purchase or its number.
+pub const OPEN_BY_KEY: &str = "|| '' IS NULL";
+/// `notifications_open_in_order (seq)`, of the open notification `n`, which waits for nothing.
+pub const OPEN_IN_ORDER: &str =
+    "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+/// `notifications_open_due`, of the open notification `n`, whose `wakes` must be NULL. The index has the end of its window.
+pub const OPEN_DUE: &str =
+    "(n.outcome IS NULL OR n.outcome = 'due') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+/// `notifications_open_woken (sweep_at)`, of the open notification `n`, whose `wakes` must not be NULL.
+pub const OPEN_WOKEN: &str =
+    "(n.outcome IS NULL OR n.outcome = 'woken') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+/// `notifications_open_of_receipt (receipt_id)`.
+pub const OPEN_OF_RECEIPT: &str = "(outcome IS NULL OR outcome = 'of receipt')";
+/// [`OPEN_OF_RECEIPT`], of the notification `n`.
+pub const OPEN_OF_RECEIPT_N: &str = "(n.outcome IS NULL OR n.outcome = 'of receipt')";
+/// `notifications_open_of_topic (waiting_topic_id, seq)`, of a notification whose topic must not be NULL.
+pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";

@@ -1,0 +1,213 @@
+//! Statements read rows by their keys, whatever the statistics of PostgreSQL say: those of a quiet night expect that
+//! nothing waits, and then the smallest partial index seems the cheapest.
+
+use super::filling::{WAITING_ROW, fill_after_a_quiet_night, value};
+use super::statements::{Line, PAGED, numbered, report, unlisted, written};
+use super::world::{BEGINNING, Raw, World};
+use diesel::connection::SimpleConnection;
+use diesel::{QueryableByName, RunQueryDsl};
+use domain::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
+use storage::{Complete, statements};
+use system_tests::postgres::PgConnection;
+
+/// Maximum number of rows that a hot statement may read, and one that counts up to ten thousand.
+const READ: f64 = 2_000.0;
+const COUNTED: f64 = 10_000.0;
+/// Statements that remove what has expired, or list what waits of all purchases.
+const UNBOUNDED: [&str; 3] = ["/admin/", "/reports/listing.rs", "/reports/minutes.rs"];
+
+/// Tables whose partial indexes have rows that stay in them, so that statistics know them, or few.
+const STEADY_TABLES: [&str; 11] = [
+    "api_keys",
+    "apps",
+    "destinations",
+    "devices",
+    "erasures",
+    "leases",
+    "payments",
+    "platforms",
+    "transfer_reviews",
+    "transfers",
+    "users",
+];
+/// Such indexes of other tables.
+const STEADY: [&str; 5] = [
+    "device_sessions_closed",
+    "device_sessions_ended",
+    "events_of_user",
+    "notifications_not_settled",
+    "purchases_customer",
+];
+
+/// Indexes that the statements which name them walk from one end.
+const WALKED: [&str; 8] = [
+    "alarms_unannounced",
+    "claims_pending_due",
+    "deliveries_failed_in_order",
+    "deliveries_pending_in_order",
+    "device_deliveries_failed",
+    "device_deliveries_skipped",
+    "notifications_open_due",
+    "notifications_open_in_order",
+];
+
+/// Their statements show what waits, of all purchases.
+const PAGES: [&str; 2] = ["/reports/overview.rs", "/reports/listing.rs"];
+
+static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+
+fn clock() -> Timestamp {
+    Timestamp::from_micros(NOW.load(Ordering::SeqCst))
+}
+
+fn explained(connection: &mut PgConnection, text: &str) -> Vec<String> {
+    let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN {text}")).load(connection).expect(text);
+    lines.into_iter().map(|line| line.text).collect()
+}
+
+/// The plan of a statement for its values, or for any, as it ran.
+fn ran(connection: &mut PgConnection, statement: &Complete, world: &World, mode: &str) -> Vec<String> {
+    let text = unlisted(&statement.text);
+    let mut before = String::new();
+    let mut values = Vec::new();
+    for (index, part) in text.split('?').enumerate() {
+        if index > 0 {
+            values.push(value(&before, world, WAITING_ROW));
+            before.push_str(values.last().expect("a value"));
+        }
+        before.push_str(part);
+    }
+    let values = if values.is_empty() { String::new() } else { format!("({})", values.join(", ")) };
+    let prepare = format!("BEGIN; SET LOCAL plan_cache_mode = {mode}; PREPARE a_statement AS {}", numbered(&text));
+    connection.batch_execute(&prepare).expect(&text);
+    let plan = explained(connection, &format!("(ANALYZE, BUFFERS) EXECUTE a_statement{values}"));
+    connection.batch_execute("ROLLBACK; DEALLOCATE a_statement").unwrap();
+    plan
+}
+
+/// The number after a word of a line of a plan.
+fn number_after(line: &str, word: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(word)?;
+    rest.split([' ', ')']).next()?.parse().ok()
+}
+
+/// Number of rows that the scans of a plan read, those that were thrown away included.
+fn read(plan: &[String]) -> f64 {
+    let (mut rows, mut loops, mut is_scan) = (0.0, 1.0, false);
+    for line in plan {
+        if line.contains("(cost=") {
+            is_scan = line.contains("Scan");
+            let actual = line.split_once("(actual").map_or("", |(_, actual)| actual);
+            loops = number_after(actual, "loops=").unwrap_or(0.0);
+            if is_scan {
+                rows += number_after(actual, "rows=").unwrap_or(0.0) * loops;
+            }
+        } else if is_scan && let Some(removed) = number_after(line, "Rows Removed by Filter: ") {
+            rows += removed * loops;
+        }
+    }
+    rows
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_hot_statement_reads_what_waits_since_a_quiet_night() {
+    let world = World::postgres(clock, &NOW).await;
+    let mut raw = world.raw();
+    fill_after_a_quiet_night(&mut raw, &world);
+    let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
+    let mut broken = Vec::new();
+    let is_bounded = |place: &str| !UNBOUNDED.iter().any(|folder| place.contains(folder));
+    for statement in statements().iter().filter(|one| one.index.is_some() && is_bounded(one.place)) {
+        let at_most = if statement.text.contains("LIMIT 10000") { COUNTED } else { READ };
+        let is_paged = PAGED.iter().any(|folder| statement.place.contains(folder));
+        let modes: &[&str] =
+            if is_paged { &["force_custom_plan"] } else { &["force_custom_plan", "force_generic_plan"] };
+        for mode in modes {
+            let plan = ran(connection, statement, &world, mode);
+            if read(&plan) > at_most {
+                broken.push(format!("{} with {mode}\n{}\n{}", statement.place, statement.text, plan.join("\n")));
+            }
+        }
+    }
+    report(broken);
+}
+
+#[derive(QueryableByName)]
+struct Partial {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    name: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    on_table: String,
+    /// Its first column; empty where that is an expression.
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    leading: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    predicate: String,
+}
+
+/// Whether a plan reads an index otherwise than from one value of its first column on. Where the predicate fixes this
+/// column, its value says nothing.
+fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
+    let is_constant = index.predicate.contains(&format!("{} = ", index.leading));
+    let scans = [format!("using {} ", index.name), format!("on {} ", index.name)];
+    plan.iter().enumerate().any(|(at, line)| {
+        let condition = plan.get(at + 1).and_then(|next| next.trim().strip_prefix("Index Cond: "));
+        scans.iter().any(|scan| format!("{line} ").contains(scan))
+            && !condition.is_some_and(|condition| condition.contains(&index.leading) && !is_constant)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_statement_may_be_served_by_a_partial_index_without_its_key() {
+    let world = World::postgres(clock, &NOW).await;
+    let mut raw = world.raw();
+    let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
+    let partial: Vec<Partial> = diesel::sql_query(
+        "SELECT c.relname::text AS name, t.relname::text AS on_table,
+            COALESCE((SELECT a.attname FROM pg_attribute a WHERE a.attrelid = t.oid AND a.attnum = i.indkey[0]), '')::text
+                AS leading, pg_get_expr(i.indpred, i.indrelid) AS predicate
+        FROM pg_index i
+        JOIN pg_class c ON c.oid = i.indexrelid
+        JOIN pg_class t ON t.oid = i.indrelid
+        WHERE i.indpred IS NOT NULL AND t.relnamespace = 'public'::regnamespace
+        ORDER BY 1",
+    )
+    .load(&mut **connection)
+    .unwrap();
+    let mut broken = Vec::new();
+    for index in &partial {
+        let name = index.name.as_str();
+        if STEADY.contains(&name) || STEADY_TABLES.contains(&index.on_table.as_str()) {
+            continue;
+        }
+        // Of the indexes of its table only this one may serve; joins do not go row by row, which would give them keys.
+        connection
+            .batch_execute(&format!(
+                "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off;
+                UPDATE pg_index SET indisvalid = FALSE
+                WHERE indrelid = '{}'::regclass AND indexrelid <> '{}'::regclass",
+                index.on_table, index.name
+            ))
+            .unwrap();
+        for statement in statements() {
+            let of_table = format!(" {}", index.on_table);
+            let names = statement.index.unwrap_or_default();
+            let is_meant = WALKED.contains(&name) && names.split(" or ").any(|one| one == name);
+            let is_insert = statement.text.trim_start().starts_with(&format!("INSERT INTO{of_table}"));
+            if is_meant
+                || is_insert
+                || PAGES.iter().any(|page| statement.place.contains(page))
+                || !statement.text.contains(&of_table)
+            {
+                continue;
+            }
+            let plan = explained(connection, &written(&statement, &world, WAITING_ROW, true));
+            if is_read_without_key(&plan, index) {
+                broken.push(format!("{}: {}\n{}", statement.place, index.name, plan.join("\n")));
+            }
+        }
+        connection.batch_execute("ROLLBACK").unwrap();
+    }
+    report(broken);
+}
