@@ -53,10 +53,10 @@ enum Waiting {
 
 impl Waiting {
     /// The value of a row that has ended, or that of one that waits.
-    fn of(self, ended: &str, waiting: &str) -> String {
+    fn of(self, finished: &str, waiting: &str) -> String {
         match self {
-            Self::Few => format!("CASE WHEN i % 100 = 0 THEN {waiting} ELSE {ended} END"),
-            Self::None => ended.to_owned(),
+            Self::Few => format!("CASE WHEN i % 100 = 0 THEN {waiting} ELSE {finished} END"),
+            Self::None => finished.to_owned(),
             Self::All => waiting.to_owned(),
         }
     }
@@ -183,10 +183,10 @@ fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
 
 /// What is announced of it, and its money.
 fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
-    let ended = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
+    let finished = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
     let status = match waiting {
-        Waiting::Few => format!("CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' ELSE {ended} END"),
-        Waiting::None => ended.to_owned(),
+        Waiting::Few => format!("CASE i % 100 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' ELSE {finished} END"),
+        Waiting::None => finished.to_owned(),
         Waiting::All => "CASE WHEN i % 3 = 1 THEN 'waiting' ELSE 'pending' END".to_owned(),
     };
     let tried_at = if waiting == Waiting::All { "CASE WHEN i % 10 = 0 THEN i END" } else { "i" };

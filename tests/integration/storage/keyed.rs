@@ -86,9 +86,9 @@ fn ran(connection: &mut PgConnection, statement: &Complete, world: &World, mode:
     plan
 }
 
-/// The number after a word of a line of a plan.
-fn number_after(line: &str, word: &str) -> Option<f64> {
-    let (_, rest) = line.split_once(word)?;
+/// The number after a label in a line of a plan.
+fn number_after(line: &str, label: &str) -> Option<f64> {
+    let (_, rest) = line.split_once(label)?;
     rest.split([' ', ')']).next()?.parse().ok()
 }
 
@@ -159,7 +159,7 @@ fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_statement_may_be_served_by_a_partial_index_without_its_key() {
+async fn no_statement_can_be_served_by_an_index_without_its_key() {
     let world = World::postgres(clock, &NOW).await;
     let mut raw = world.raw();
     let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
