@@ -46,7 +46,7 @@ pub fn numbered(text: &str) -> String {
 }
 
 /// As the statement is run on this database, with values written into it.
-pub fn written(statement: &Complete, world: &World, row: i64, is_shared: bool) -> String {
+fn written(statement: &Complete, world: &World, row: i64, is_shared: bool) -> String {
     let text = unlisted(&statement.text);
     let text = if is_shared { text } else { storage::without_lock(&text).to_owned() };
     let mut written = String::new();
@@ -130,7 +130,7 @@ fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
 }
 
 /// The plan of PostgreSQL for any values, as the writer's sessions for purchases keep it.
-fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
+pub fn generic_plan(connection: &mut PgConnection, text: &str) -> Vec<String> {
     let values = vec!["NULL"; text.matches('?').count()].join(", ");
     let values = if values.is_empty() { values } else { format!("({values})") };
     let prepare = format!("SET plan_cache_mode = force_generic_plan; PREPARE a_statement AS {}", numbered(text));
