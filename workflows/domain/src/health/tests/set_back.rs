@@ -105,7 +105,7 @@ fn what_overlaps_is_believed() {
 }
 
 #[test]
-fn a_pause_of_the_earlier_clock_neither_holds_nor_prevents_another() {
+fn a_pause_of_the_earlier_clock_prevents_no_other() {
     let pause = |pause| Failure { pause: Some(pause), ..failure() };
     let paused = Health::default().failed(pause(LONGEST_PAUSE), at(0)).health;
     let back = at(-millis(DAY));
