@@ -84,6 +84,9 @@ pub async fn sweep_in_time(context: &Context, run_id: &str) -> Result<Swept, Fai
             std::future::pending::<()>().await;
         }
         emptied::check(context, run_id).await;
+        if let Err(error) = context.store.make_stored_ahead_due().await {
+            tracing::warn!(error = %error, "what was stored before the clock was set back is due later");
+        }
         let swept = sweep(context).await?;
         context.store.sweep_finished().await?;
         Ok(swept)

@@ -7,7 +7,7 @@ use super::world::{World, story};
 use domain::time::{HOUR, duration};
 use domain::{DestinationId, TransitionKind};
 use std::time::Duration;
-use storage::{DestinationNeed, EndpointSignal, LaneState, Mode, Verdict};
+use storage::{DestinationNeed, Due, EndpointSignal, LaneState, Mode, Verdict};
 
 const LONG: Verdict = Verdict::Retry { delay: HOUR };
 
@@ -144,5 +144,23 @@ story! {
         world.notify("m2", "r2", 2).await;
         let other = world.store.load(world.key("r2"), 0, 500).await.unwrap().quiet;
         assert!(other > Duration::ZERO, "a new one has its window");
+    }
+}
+
+story! {
+    async fn the_sweep_makes_due_what_was_never_tried(world: World) {
+        let hook = world.destination("hook").await.id;
+        world.store.sweep_finished().await.unwrap();
+        world.revise("sent", 1).await;
+        world.notify("m", "open", 2).await;
+        assert_eq!(world.store.make_stored_ahead_due().await.unwrap(), 0);
+        set_back(&world);
+        assert_eq!(destination_need(&world, hook).await, DestinationNeed::Rest, "its time is an hour ahead");
+        assert_eq!(world.store.make_stored_ahead_due().await.unwrap(), 2);
+        assert_eq!(drained(&world, hook).await, [world.key("sent")]);
+        world.pass(20_000);
+        assert_eq!(world.store.due(10).await.unwrap(), [Due { collapse_key: world.key("open"), why: "unsettled" }]);
+        world.store.sweep_finished().await.unwrap();
+        assert_eq!(world.store.make_stored_ahead_due().await.unwrap(), 0);
     }
 }

@@ -17,6 +17,7 @@ pub mod operators;
 pub mod overdue;
 pub mod places;
 pub mod retry_after;
+pub mod set_back;
 pub mod stream;
 pub mod sweep;
 pub mod unnamed;
