@@ -416,6 +416,15 @@ fn what_proves_durability_waits_for_the_disk() {
 }
 
 #[test]
+fn every_activity_notes_its_failures() {
+    let source = std::fs::read_to_string(root().join("activities/src/lib.rs")).expect("the activities");
+    let activities: Vec<&str> = source.split("#[activity(").skip(1).collect();
+    assert!(activities.len() >= 14, "only {} activities were found", activities.len());
+    let silent = activities.iter().filter(|activity| !activity.contains(".noting(&ctx, "));
+    none("these fail unseen", silent.map(|activity| activity.lines().take(2).collect::<String>()));
+}
+
+#[test]
 fn no_test_is_skipped() {
     none(
         "a test that cannot run must fail",

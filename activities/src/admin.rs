@@ -63,9 +63,10 @@ pub async fn redeliver(store: &Store, call: &str, input: Redeliver) -> Result<Ve
 
 /// Enables or disables a destination. Pending events stay pending. With `newest_only`, the pending `user.*` events are
 /// skipped before the destination is enabled; one call skips [`MAX_SKIPPED`] at most. When more remain, the destination
-/// stays disabled and the result is `Some`: the caller repeats the call.
-pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
-    let store = self::by(store, &input.admin, call);
+/// stays disabled and the result is `Some`: the caller repeats the call. Then the
+/// stream of device events is started, if any are pending.
+pub async fn set_enabled(context: &Context, call: &str, input: SetEnabled) -> Result<Option<Unfinished>, Error> {
+    let store = by(&context.store, &input.admin, call);
     let (by, why) = (input.admin.by.unwrap_or_default(), input.admin.reason.unwrap_or_default());
     let reason = (!input.is_enabled).then(|| format!("{by}: {why}"));
     if input.is_enabled && input.newest_only {
@@ -77,7 +78,11 @@ pub async fn set_enabled(store: &Store, call: &str, input: SetEnabled) -> Result
     }
     let change = DestinationChange { reason: Some(reason), ..DestinationChange::default() };
     let set = move |settings: &mut DestinationSettings| settings.enabled = input.is_enabled;
-    store.update_destination(input.destination_id, change, set).await.map(|_| None)
+    store.update_destination(input.destination_id, change, set).await?;
+    if store.stream_backlog(input.destination_id).await? > 0 && input.is_enabled {
+        context.engine.stream(input.destination_id);
+    }
+    Ok(None)
 }
 
 /// Redelivers the selected deliveries to a destination, page by page, until the end or for [`BUDGET`]. After the last

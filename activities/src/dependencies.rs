@@ -4,6 +4,7 @@ use crate::delivery::in_flight::InFlight;
 use crate::delivery::prompt::Prompt;
 use crate::delivery::slots::DeliverySlots;
 use crate::engine::Engine;
+use crate::failing::RaisedAlarms;
 use crate::heartbeat::Heartbeats;
 use crate::http::Http;
 use crate::settling::verifier::Verifier;
@@ -39,6 +40,8 @@ pub struct Context {
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
     pub prompt: Prompt,
+    /// The alarms about failing activities that this process raised lately.
+    pub raised: RaisedAlarms,
     /// Set when the worker stops; long activities then start nothing new.
     pub stopping: Arc<AtomicBool>,
 }

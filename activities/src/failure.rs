@@ -4,6 +4,9 @@ use std::time::Duration;
 use temporalio_common::ActivityError;
 use temporalio_common::error::ApplicationFailure;
 
+/// The type of a failure that only says when the next run is due.
+pub const LATER: &str = "retry";
+
 /// Why a run of an activity ended without a result.
 #[derive(Debug)]
 pub enum Failed {
@@ -23,23 +26,46 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// Converts a failed run into Temporal's failure.
-pub fn failure(failed: Failed) -> ActivityError {
-    match failed {
+/// The attempt after which a permanent refusal is tried again more and more seldom.
+const QUICK_ATTEMPTS: u32 = 5;
+/// By how much the wait grows with each further attempt, and its maximum: then it goes on by itself some minutes after its
+/// cause is gone.
+const SLOW_RETRY: Duration = Duration::from_secs(20);
+const MAX_SLOW_RETRY: Duration = Duration::from_secs(300);
+
+/// Converts a failed run into Temporal's failure; `attempt` is Temporal's number of the attempt, from 1.
+///
+/// Temporal retries an error of storage, unless the request behind it is itself wrong and can never succeed.
+pub fn failure(failed: Failed, attempt: u32) -> ActivityError {
+    let error = match failed {
         Failed::Later { wait, why } => {
-            let failure = ApplicationFailure::builder(why).type_name("retry".to_owned());
-            ActivityError::application(failure.next_retry_delay(wait.max(Duration::from_millis(1))).build())
+            let failure = ApplicationFailure::builder(why).type_name(LATER.to_owned());
+            let wait = wait.max(Duration::from_millis(1));
+            return ActivityError::application(failure.next_retry_delay(wait).build());
         }
-        Failed::Storage(error) => storage(error),
-    }
+        Failed::Storage(error) => error,
+    };
+    let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
+    ActivityError::application(match slow_retry(attempt).filter(|_| error.is_permanent()) {
+        Some(wait) => failure.next_retry_delay(wait).build(),
+        None => failure.non_retryable(error.is_of_request()).build(),
+    })
 }
 
-/// Converts an error of storage into Temporal's failure. Temporal retries it while the database cannot be used
-/// (unavailable, locked, corrupt, or without a key); the request behind any other error is itself wrong and can never
-/// succeed.
-pub fn storage(error: storage::Error) -> ActivityError {
-    use storage::Error::{Corrupt, Locked, MissingKeys, Unavailable};
-    let is_retried = matches!(error, Unavailable(_) | Locked(_) | Corrupt { .. } | MissingKeys(_));
-    let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
-    ActivityError::application(failure.non_retryable(!is_retried).build())
+/// The wait after such an attempt of what the database refuses for good; `None` for the first ones, which the activity's
+/// own policy spaces.
+fn slow_retry(attempt: u32) -> Option<Duration> {
+    let slow = attempt.checked_sub(QUICK_ATTEMPTS).filter(|slow| *slow > 0)?;
+    Some(SLOW_RETRY.saturating_mul(slow).min(MAX_SLOW_RETRY))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::slow_retry;
+
+    #[test]
+    fn what_is_refused_for_good_is_tried_again_more_and_more_seldom() {
+        let waits = [1, 5, 6, 7, 19, 20, 21, u32::MAX].map(|attempt| slow_retry(attempt).map(|wait| wait.as_secs()));
+        assert_eq!(waits, [None, None, Some(20), Some(40), Some(280), Some(300), Some(300), Some(300)]);
+    }
 }

@@ -5,6 +5,7 @@ mod admin;
 mod delivery;
 mod dependencies;
 pub mod engine;
+mod failing;
 mod failure;
 mod heartbeat;
 pub mod http;
@@ -18,12 +19,14 @@ pub use delivery::in_flight::InFlight;
 pub use delivery::prompt::Prompt;
 pub use delivery::slots::DeliverySlots;
 pub use dependencies::Context;
+pub use failing::RaisedAlarms;
 pub use settling::verifier::Verifier;
 
 use delivery::stream::StreamRun;
 use delivery::supervise::run::SuperviseRun;
 use delivery::{deliver, stream, supervise};
 use domain::Lane;
+use failing::Work;
 use settling::claims::{self, ClaimsRun};
 use settling::settle::{self, Attempt};
 use settling::verify;
@@ -44,53 +47,58 @@ impl Context {
     /// Loads a purchase, and settles it unless the store must be queried first.
     #[activity(definition = SettleActivity)]
     pub async fn settle(self: Arc<Self>, ctx: ActivityContext, input: Settle) -> Result<Settled, ActivityError> {
-        let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
-        for flush in &input.flushes {
-            let call = deliver::flush_name(ctx.info(), flush.number);
-            admin::flushed(&self.store, &flush.admin, input.collapse_key, &call).await.map_err(failure::storage)?;
-        }
         let key = input.collapse_key;
-        let settled = settle::settle(&self, input, attempt).await;
-        if let Err(error) = &settled {
-            settle::note_failure(&self.store, key, ctx.info().attempt, error).await;
-        }
-        settled.map_err(failure::storage)
+        let run = async {
+            let attempt = if ctx.info().is_local { Attempt::First } else { Attempt::Repeated };
+            for flush in &input.flushes {
+                let call = deliver::flush_name(ctx.info(), flush.number);
+                admin::flushed(&self.store, &flush.admin, key, &call).await?;
+            }
+            settle::settle(&self, input, attempt).await
+        };
+        self.noting(&ctx, Work::Settling(key), run).await
     }
 
     /// Queries the purchase's store once.
     #[activity(definition = VerifyActivity)]
-    pub async fn verify(self: Arc<Self>, _ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
-        verify::verify(&self, input.collapse_key).await.map_err(failure::storage)
+    pub async fn verify(self: Arc<Self>, ctx: ActivityContext, input: Verify) -> Result<Verified, ActivityError> {
+        let key = input.collapse_key;
+        self.noting(&ctx, Work::Settling(key), verify::verify(&self, key)).await
     }
 
     /// Records a decision of the workflow.
     #[activity(definition = RecordActivity)]
-    pub async fn record(self: Arc<Self>, _ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
-        settle::record(&self, input).await.map_err(failure::storage)
+    pub async fn record(self: Arc<Self>, ctx: ActivityContext, input: Record) -> Result<Recorded, ActivityError> {
+        self.noting(&ctx, Work::Settling(input.collapse_key), settle::record(&self, input)).await
     }
 
     /// Attempts the deliveries of a lane, for a purchase's run.
     #[activity(definition = DeliverActivity)]
     pub async fn deliver(self: Arc<Self>, ctx: ActivityContext, input: Deliver) -> Result<Delivered, ActivityError> {
-        let (info, token) = (ctx.info(), deliver::token(ctx.info(), self.random));
-        let delivered = if info.is_local {
-            deliver::within_task(self, token, input).await
-        } else {
-            deliver::deliver(&self, &token, &input).await
+        let (context, info, token) = (Arc::clone(&self), ctx.info(), deliver::token(ctx.info(), self.random));
+        let work = Work::Lane(input.collapse_key, input.destination_id);
+        let run = async {
+            if info.is_local {
+                deliver::within_task(self, token, input).await
+            } else {
+                deliver::deliver(&self, &token, &input).await
+            }
         };
-        delivered.map_err(failure::failure)
+        context.noting(&ctx, work, run).await
     }
 
     /// Sets or releases a hold on a purchase.
     #[activity(definition = HoldActivity)]
     pub async fn hold(self: Arc<Self>, ctx: ActivityContext, input: SetHold) -> Result<(), ActivityError> {
-        admin::hold(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
+        self.noting(&ctx, work, admin::hold(&self.store, &call, input)).await
     }
 
     /// Discards the waiting notifications of a purchase; returns their number.
     #[activity(definition = DiscardActivity)]
     pub async fn discard(self: Arc<Self>, ctx: ActivityContext, input: Discard) -> Result<i64, ActivityError> {
-        admin::discard(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
+        self.noting(&ctx, work, admin::discard(&self.store, &call, input)).await
     }
 
     /// Redelivers the newest state of a purchase and its failed `user.*` events; returns its open lanes.
@@ -100,7 +108,8 @@ impl Context {
         ctx: ActivityContext,
         input: Redeliver,
     ) -> Result<Vec<Lane>, ActivityError> {
-        admin::redeliver(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+        let (call, work) = (deliver::name(ctx.info()), Work::PurchaseRequest(input.collapse_key));
+        self.noting(&ctx, work, admin::redeliver(&self.store, &call, input)).await
     }
 
     /// Probes the destination's open breaker, or delivers its backlog.
@@ -113,8 +122,9 @@ impl Context {
         let info = ctx.info();
         let token = deliver::token(info, self.random);
         let run = SuperviseRun::new(input.destination_id, token, info.attempt, self.stopping.clone());
+        let work = Work::Backlog(input.destination_id);
         tokio::select! {
-            supervised = supervise::supervise(&self, &run, &input) => supervised.map_err(failure::storage),
+            supervised = self.noting(&ctx, work, supervise::supervise(&self, &run, &input)) => supervised,
             never = heartbeat::send(self.heartbeats(&ctx), &run.is_halted) => match never {},
         }
     }
@@ -126,21 +136,16 @@ impl Context {
         ctx: ActivityContext,
         input: SetEnabled,
     ) -> Result<Option<Unfinished>, ActivityError> {
-        let (id, is_enabled) = (input.destination_id, input.is_enabled);
-        let unfinished =
-            admin::set_enabled(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)?;
-        let backlog = self.store.stream_backlog(id).await.map_err(failure::storage)?;
-        if is_enabled && unfinished.is_none() && backlog > 0 {
-            self.engine.stream(id);
-        }
-        Ok(unfinished)
+        let (call, id) = (deliver::name(ctx.info()), input.destination_id);
+        self.noting(&ctx, Work::DestinationRequest(id), admin::set_enabled(&self, &call, input)).await
     }
 
     /// Tests the connection to a destination; returns the result as a sentence.
     #[activity(definition = TestActivity)]
     pub async fn test(self: Arc<Self>, ctx: ActivityContext, input: Test) -> Result<String, ActivityError> {
         let (call, token) = (deliver::name(ctx.info()), deliver::token(ctx.info(), self.random));
-        admin::test(&self, input, &call, &token).await.map_err(failure::storage)
+        let work = Work::DestinationRequest(input.destination_id);
+        self.noting(&ctx, work, admin::test(&self, input, &call, &token)).await
     }
 
     /// Redelivers to a destination, page by page for a few seconds.
@@ -150,15 +155,17 @@ impl Context {
         ctx: ActivityContext,
         input: RedeliverAll,
     ) -> Result<RedeliveryProgress, ActivityError> {
-        admin::redeliver_all(&self.store, &deliver::name(ctx.info()), input).await.map_err(failure::storage)
+        let (call, work) = (deliver::name(ctx.info()), Work::DestinationRequest(input.destination_id));
+        self.noting(&ctx, work, admin::redeliver_all(&self.store, &call, input)).await
     }
 
     /// Delivers the events of devices to a destination.
     #[activity(definition = StreamActivity)]
     pub async fn stream(self: Arc<Self>, ctx: ActivityContext, input: Stream) -> Result<Streamed, ActivityError> {
         let run = StreamRun { token: deliver::token(ctx.info(), self.random), ..StreamRun::default() };
+        let work = Work::Stream(input.destination_id);
         tokio::select! {
-            streamed = stream::stream(&self, &run, &input) => streamed.map_err(failure::failure),
+            streamed = self.noting(&ctx, work, stream::stream(&self, &run, &input)) => streamed,
             never = heartbeat::send(self.heartbeats(&ctx), &run.is_halted) => match never {},
         }
     }
@@ -171,8 +178,9 @@ impl Context {
         input: VerifyClaims,
     ) -> Result<VerifiedClaims, ActivityError> {
         let run = ClaimsRun::default();
+        let work = Work::Claims(input.platform_id);
         tokio::select! {
-            verified = claims::verify_claims(&self, &run, &input) => verified.map_err(failure::failure),
+            verified = self.noting(&ctx, work, claims::verify_claims(&self, &run, &input)) => verified,
             never = run.send_heartbeats(&ctx, self.heartbeats(&ctx)) => match never {},
         }
     }
@@ -181,9 +189,12 @@ impl Context {
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
-        tokio::select! {
-            swept = sweep::sweep_in_time(&self, run_id) => swept.map_err(failure::failure),
-            cancelled = sweep::send_heartbeats(&ctx, self.heartbeats(&ctx)) => Err(failure::failure(cancelled)),
-        }
+        let run = async {
+            tokio::select! {
+                swept = sweep::sweep_in_time(&self, run_id) => swept,
+                cancelled = sweep::send_heartbeats(&ctx, self.heartbeats(&ctx)) => Err(cancelled),
+            }
+        };
+        self.noting(&ctx, Work::Sweep, run).await
     }
 }

@@ -228,7 +228,7 @@ impl From<storage::Error> for Error {
             storage::Error::Invalid { field, detail } => Self::invalid(field, format!("a storable value ({detail})")),
             storage::Error::Unproved(unproved) => Self::DeviceSecret(unproved),
             storage::Error::Conflict { .. } => Self::Conflict(error.to_string()),
-            storage::Error::Unavailable(_) | storage::Error::Locked(_) => {
+            storage::Error::Unavailable(_) | storage::Error::Raced(_) | storage::Error::Locked(_) => {
                 tracing::warn!(error = chain(&error), "storage does not answer");
                 if error.is_of_full_disk() {
                     return Self::Unavailable(FULL_DISK.to_owned());
@@ -236,6 +236,10 @@ impl From<storage::Error> for Error {
                 Self::Unavailable("the database is not responding; try again".to_owned())
             }
             storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),
+            storage::Error::Refused { .. } => {
+                tracing::error!(error = chain(&error), "the database refuses this for good");
+                Self::Internal
+            }
             storage::Error::Corrupt { .. } => {
                 tracing::error!(error = chain(&error), "storage holds something that cannot be read");
                 Self::Internal
@@ -254,6 +258,8 @@ mod tests {
     fn every_storage_error_has_its_status() {
         let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
         let cases = [
+            (storage::Error::Refused { refusal: storage::Refusal::Value, source: cause.clone() }, 500),
+            (storage::Error::Raced(cause.clone()), 503),
             (storage::Error::Unavailable(cause), 503),
             (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),
             (storage::Error::MissingKeys(vec!["0badc0de".to_owned()]), 503),

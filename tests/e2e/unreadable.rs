@@ -59,6 +59,48 @@ async fn a_settling_that_keeps_failing_raises_an_alarm() {
     world.finish().await;
 }
 
+/// Waits until an explanation says that something fails, and why.
+async fn wait_explained(world: &World, path: &str, parts: &[&str]) {
+    wait::until(NOTICED, "the explanation of what fails", async || {
+        let explained = world.api.try_get(path).await?.body.to_string();
+        if parts.iter().all(|part| explained.contains(part)) { Ok(()) } else { Err(explained) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_that_the_database_forbids_is_seen_and_made_when_it_is_allowed() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, rvs: true, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let bought_at = api::clock::now().plus_millis(-3_600_000);
+    world.rvs().know("r1", Receipt::subscription(bought_at));
+    change(&world, "ALTER TABLE events ADD CONSTRAINT planted CHECK (seq < 0) NOT VALID");
+    let sent = world.send(BOUGHT, "r1").await;
+    wait_alarm(&world, "settling_fails").await;
+    let explain = format!("/v1/explain/purchases/{}", world.key("r1"));
+    wait_explained(&world, &explain, &["recording what the store answered failed", "planted"]).await;
+    wait_explained(&world, &format!("/v1/explain/notifications/{sent}"), &["is retried, nothing is lost"]).await;
+    change(&world, "ALTER TABLE attempts ADD CONSTRAINT planted CHECK (status < 0) NOT VALID");
+    change(&world, "ALTER TABLE events DROP CONSTRAINT planted");
+    world.wait_outcome(&sent).await;
+    wait_alarm(&world, "delivering_fails").await;
+    change(&world, "ALTER TABLE attempts DROP CONSTRAINT planted");
+    world.wait_acked("r1", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_answers_with_what_no_database_stores_is_settled() {
+    let setting = Setting { backend: Backend::Postgres, window_seconds: 1, rvs: true, ..Setting::default() };
+    let mut world = World::start(setting).await;
+    let mut receipt = Receipt::subscription(api::clock::now().plus_millis(-3_600_000));
+    receipt.fields["termSku"] = json!("gold\0month");
+    world.rvs().know("r1", receipt);
+    let sent = world.send(BOUGHT, "r1").await;
+    world.wait_outcome(&sent).await;
+    world.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_purchase_of_an_unknown_store_waits_for_a_later_version() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, rvs: true, ..Setting::default() };

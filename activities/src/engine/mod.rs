@@ -8,6 +8,7 @@
 mod connection;
 mod dev_server;
 mod error;
+mod failing;
 mod namespace;
 mod pending;
 mod run_signals;

@@ -6,6 +6,7 @@
 //! receipt, do not hold up the verification of purchases. What is due is in storage alone.
 
 use crate::dependencies::Context;
+use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
 use crate::settling::query::{self, Subject, count, label, raise_alarm};
@@ -36,6 +37,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(45);
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// How long until a claim is queried whose query found the process busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
+/// How long until a claim is examined again that the database refuses to change.
+const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
@@ -73,7 +76,7 @@ pub async fn verify_claims(context: &Context, run: &ClaimsRun, input: &VerifyCla
         network = page.network;
         let due = page.due.into_iter().take_while(|_| !run.is_over(context));
         let results: Vec<Result<(), Error>> = futures::stream::iter(due)
-            .map(|(place, key)| Claim { context, run, place, key }.examine())
+            .map(|(place, key)| Claim { context, run, place, key }.examine_or_postpone())
             .buffer_unordered(CONCURRENT)
             .collect()
             .await;
@@ -125,8 +128,21 @@ struct Claim<'a> {
 }
 
 impl Claim<'_> {
-    async fn examine(self) -> Result<(), Error> {
-        let Self { context, place, key, .. } = &self;
+    /// Examines the claim. One that the database refuses to change is noted and postponed: it holds up no other.
+    async fn examine_or_postpone(self) -> Result<(), Error> {
+        let Self { context, place, key, .. } = self;
+        match self.examine().await {
+            Err(error) if error.is_permanent() => {
+                tracing::error!(collapse_key = %key, error = storage::chain(&error), "a claim cannot be verified");
+                context.note_part(Work::Claims(place.platform), "verify_claims", &error).await;
+                context.store.finish_claim(place, key, ClaimAnswer::Unanswered(REFUSED_RETRY)).await.map(drop)
+            }
+            examined => examined,
+        }
+    }
+
+    async fn examine(&self) -> Result<(), Error> {
+        let Self { context, place, key, .. } = self;
         match context.store.examine_claim(*place, *key).await? {
             ClaimStep::Done(_) => {}
             ClaimStep::Reported(open) => self.signal(notified(open)).await,

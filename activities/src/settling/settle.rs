@@ -4,20 +4,11 @@
 
 use crate::Context;
 use crate::spans::Settling;
+use domain::Verification;
 use domain::settling::Readiness;
-use domain::{CollapseKey, Verification};
 use protocols::stores::check_known;
-use storage::{Counted, Error, Series, Store, chain};
+use storage::{Counted, Error, Series, Store};
 use workflows::activities::{Loaded, MAX_PER_SETTLING, Record, Recorded, Settle, Settled};
-
-/// The failure of a settling that raises an alarm. So does each further one, since an attempt that is lost with its worker,
-/// or takes too long, raises none.
-const FAILURES: u32 = 5;
-/// While the database is not available, which has alarms of its own, only each failure of this number raises one.
-const FAILURES_WITHOUT_DATABASE: u32 = 20;
-/// That alarm. It names no purchase, so that there is one such alarm, which is counted.
-const FAILS: &str = "a purchase cannot be settled and is retried: its stored data is unreadable, or the database \
-     refuses it; the log names the purchase and the reason";
 
 /// Which attempt of `settle` this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,26 +25,6 @@ pub async fn settle(context: &Context, input: Settle, attempt: Attempt) -> Resul
     let trace = Settling::find(&context.store, input.collapse_key).await;
     let span = trace.activity("RunActivity:settle");
     span.within(decide(context, input, attempt, &trace)).await
-}
-
-/// Logs the failure of a settling, and raises the alarm that it keeps failing if this was one failure too many. What is
-/// stored of it may be of another version of settle, so nothing is given up: the version that can read it settles it.
-pub async fn note_failure(store: &Store, key: CollapseKey, attempt: u32, error: &Error) {
-    if !is_too_many(attempt, error) {
-        tracing::debug!(collapse_key = %key, attempt, error = chain(error), "a settling failed, and is tried again");
-        return;
-    }
-    tracing::error!(collapse_key = %key, error = chain(error), "a settling keeps failing");
-    if let Err(error) = store.alarm(None, "settling_fails", FAILS).await {
-        tracing::warn!(error = %error, "the alarm about a settling that keeps failing was not stored");
-    }
-}
-
-const fn is_too_many(attempt: u32, error: &Error) -> bool {
-    match error {
-        Error::Unavailable(_) => attempt.is_multiple_of(FAILURES_WITHOUT_DATABASE),
-        _ => attempt >= FAILURES,
-    }
 }
 
 async fn decide(context: &Context, input: Settle, attempt: Attempt, trace: &Settling) -> Result<Settled, Error> {
@@ -108,19 +79,4 @@ async fn load(store: &Store, input: &Settle, attempt: Attempt) -> Result<Loaded,
         notification.app_user_id = None;
     }
     Ok(loaded)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::Arc;
-
-    #[test]
-    fn failures_from_the_fifth_on_are_too_many() {
-        let unreadable = Error::Corrupt { what: "a row".to_owned(), source: None };
-        let unavailable = Error::Unavailable(Arc::new(std::fmt::Error));
-        let too_many = |error| (1..=41).filter(|attempt| is_too_many(*attempt, error)).collect::<Vec<u32>>();
-        assert_eq!(too_many(&unreadable), (5..=41).collect::<Vec<_>>());
-        assert_eq!(too_many(&unavailable), [20, 40]);
-    }
 }

@@ -47,6 +47,7 @@ pub use db::error::{Cause, Error, Unproved, chain};
 pub use db::fault;
 pub use db::page::{Page, Paged};
 pub use db::postgres::address::{Address as PostgresAddress, Invalid as InvalidAddress};
+pub use db::refusal::Refusal;
 pub use db::run::Run;
 pub use db::schema::{Planned, Progress};
 pub use db::secrets::{hex, key_id};

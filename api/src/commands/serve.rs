@@ -28,6 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use storage::Store;
 use url::Url;
+use workflows::activities::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Serve HTTP (stores, devices, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.
@@ -177,6 +178,10 @@ impl Engine for engine::Engine {
 
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async move { Self::status(self, key).await.map_err(translated) }.boxed()
+    }
+
+    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+        async move { Self::failing(self, workflow_id).await.map_err(translated) }.boxed()
     }
 
     fn signal_destination(

@@ -12,7 +12,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{DeliverySlots, InFlight, Prompt, Verifier};
+use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -107,6 +107,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         slots: DeliverySlots::default(),
         in_flight: InFlight::default(),
         prompt: Prompt::default(),
+        raised: RaisedAlarms::default(),
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();

@@ -20,6 +20,7 @@ use storage::Store;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use workflows::activities::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Maximum number of purchases in memory that have an unsent signal; beyond that the inbox is the queue.
@@ -31,6 +32,8 @@ pub trait Engine: Send + Sync + 'static {
     fn signal(&self, key: CollapseKey, signal: Signal) -> BoxFuture<'_, Result<(), EngineError>>;
     /// The status of the open run; `None` when no run is open.
     fn status(&self, key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>>;
+    /// The activities of an open run that fail and are tried again, by its workflow id; none when no run is open.
+    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>>;
     /// Sends one signal to a destination's workflow, and starts a run when none is open.
     fn signal_destination(
         &self,

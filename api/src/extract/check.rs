@@ -274,7 +274,7 @@ fn join(place: &str, name: &str) -> String {
 
 /// Whether a text has 1 to 2048 bytes and no control characters.
 pub fn is_plain(text: &str) -> bool {
-    (1..=MAX_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+    text.len() <= MAX_BYTES && domain::text::is_plain(text, MAX_BYTES)
 }
 
 /// The beginning of a text, for an error.

@@ -30,6 +30,7 @@ use system_tests::raw::Raw;
 use system_tests::{rows, template};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
+use workflows::activities::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const TOKEN: &str = "the-admin-token-of-the-tests";
@@ -124,6 +125,10 @@ impl Engine for Willing {
 
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<Value>, EngineError>> {
         async { Ok(None) }.boxed()
+    }
+
+    fn failing(&self, _: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {

@@ -34,6 +34,7 @@ use system_tests::folder::Folder;
 use system_tests::template;
 use system_tests::wait;
 use uuid::Uuid;
+use workflows::activities::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const ACCOUNT: &str = "033616359524";
@@ -114,6 +115,10 @@ impl Engine for Recording {
 
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async { Ok(None) }.boxed()
+    }
+
+    fn failing(&self, _: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn signal_destination(&self, _: DestinationId, _: DestinationSignal) -> BoxFuture<'_, Result<(), EngineError>> {

@@ -4,6 +4,7 @@ use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
 use storage::Fate;
+use workflows::activities::FailingActivity;
 use workflows::signal::DestinationSignal;
 
 /// A service with a destination and purchases in revision 1, each with its settled notification and an event without
@@ -37,6 +38,36 @@ fn sentences(node: &Value) -> Vec<String> {
 
 fn has_sentence(node: &Value, part: &str) -> bool {
     sentences(node).iter().any(|sentence| sentence.contains(part))
+}
+
+#[tokio::test]
+async fn what_fails_is_explained() {
+    let (service, _, hook, keys) = with_purchases("failing", &["r1"]).await;
+    let failing = FailingActivity {
+        activity: "record".to_owned(),
+        attempts: 7,
+        why: "a constraint of the database forbids the change".to_owned(),
+        next_at: None,
+    };
+    let before = service.get(&format!("/v1/explain/purchases/{}", keys[0])).await.body;
+    assert!(!has_sentence(&before, "and is retried"), "{before}");
+    let fails =
+        |id: String| *service.engine.failing.lock().expect("no test panicked") = Some((id, vec![failing.clone()]));
+    fails(format!("purchase/{}", keys[0]));
+    let sentence = "recording what the store answered failed 7 times and is retried";
+    let message = service.get(&format!("/v1/purchases/{}/notifications", keys[0])).await.body;
+    let message = message["items"][0]["message_id"].as_str().expect("a message").to_owned();
+    for path in [format!("purchases/{}", keys[0]), format!("notifications/{message}")] {
+        let explained = service.get(&format!("/v1/explain/{path}")).await.body;
+        assert!(has_sentence(&explained, sentence) && has_sentence(&explained, &failing.why), "{explained}");
+        assert_eq!((&explained["then"][0]["what"], &explained["then"][0]["attempts"]), (&json!("failing"), &json!(7)));
+    }
+    fails(format!("stream/{hook}"));
+    let explained = service.get(&format!("/v1/explain/destinations/{hook}")).await.body;
+    assert!(has_sentence(&explained, sentence), "{explained}");
+    service.engine.set_down(true);
+    let explained = service.get(&format!("/v1/explain/destinations/{hook}")).await;
+    assert!(explained.status == 200 && !has_sentence(&explained.body, sentence), "{}", explained.body);
 }
 
 #[tokio::test]

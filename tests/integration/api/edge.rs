@@ -33,6 +33,7 @@ use system_tests::sns::Sns;
 use system_tests::{rows, template};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
+use workflows::activities::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.
@@ -50,6 +51,8 @@ pub struct Recording {
     pub round_trip: Mutex<Duration>,
     /// The answer of every purchase's open run to the query `status`.
     pub status: Mutex<Option<Value>>,
+    /// The workflow id of a run with failing activities, and these.
+    pub failing: Mutex<Option<(String, Vec<FailingActivity>)>>,
 }
 
 impl Recording {
@@ -95,6 +98,12 @@ impl Engine for Recording {
     fn status(&self, _: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         let status = self.status.lock().expect("no test panicked").clone();
         let answer = self.answer(status);
+        async { answer }.boxed()
+    }
+
+    fn failing(&self, workflow_id: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+        let known = self.failing.lock().expect("no test panicked").clone();
+        let answer = self.answer(known.filter(|(id, _)| *id == workflow_id).map(|(_, all)| all).unwrap_or_default());
         async { answer }.boxed()
     }
 

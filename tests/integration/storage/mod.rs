@@ -59,6 +59,7 @@ mod readers;
 mod reconsider;
 mod redelivery;
 mod redelivery_pages;
+mod refusing;
 mod rekey;
 mod rendering;
 mod reported_refunds;

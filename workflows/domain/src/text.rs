@@ -31,9 +31,101 @@ pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }
 
+/// Whether a text of a store or a device can be an id or a name: 1 to `max_chars` characters, none of them a control
+/// character. PostgreSQL stores no NUL, and an entry of an index has a maximum length.
+pub fn is_plain(text: &str, max_chars: usize) -> bool {
+    let has_fitting_length = !text.is_empty() && text.chars().count() <= max_chars;
+    has_fitting_length && !text.contains(char::is_control)
+}
+
+/// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in the place of half a surrogate pair
+/// (`\ud83d` alone), and `null` in the place of a number that is out of range. One such field would take the others with it.
+pub fn readable_json(text: &str) -> String {
+    let mut readable = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let (written, read) = match first {
+            '"' => string(rest),
+            '-' | '0'..='9' => number(rest),
+            other => (other.to_string(), other.len_utf8()),
+        };
+        readable.push_str(&written);
+        rest = rest.get(read..).unwrap_or_default();
+    }
+    readable
+}
+
+/// The string at the beginning of a text, and its length there.
+fn string(text: &str) -> (String, usize) {
+    let (mut written, mut read, mut is_escaped) = (String::new(), 0, false);
+    while let Some(next) = text.get(read..).and_then(|rest| rest.chars().next()) {
+        let unit = |at: usize| {
+            let digits = text.get(at..)?.strip_prefix("\\u")?.get(..4)?;
+            u16::from_str_radix(digits, 16).ok()
+        };
+        match unit(read).filter(|unit| !is_escaped && (0xD800..0xE000).contains(unit)) {
+            Some(high) if high < 0xDC00 && unit(read + 6).is_some_and(|low| (0xDC00..0xE000).contains(&low)) => {
+                written.push_str(text.get(read..read + 12).unwrap_or_default());
+                read += 12;
+                continue;
+            }
+            Some(_) => {
+                written.push_str("\\ufffd");
+                read += 6;
+                continue;
+            }
+            None => {}
+        }
+        written.push(next);
+        let is_closed = next == '"' && read > 0 && !is_escaped;
+        read += next.len_utf8();
+        is_escaped = next == '\\' && !is_escaped;
+        if is_closed {
+            break;
+        }
+    }
+    (written, read)
+}
+
+/// The number at the beginning of a text, and its length there.
+fn number(text: &str) -> (String, usize) {
+    let is_part = |letter: char| letter.is_ascii_digit() || matches!(letter, '-' | '+' | '.' | 'e' | 'E');
+    let length = text.find(|letter| !is_part(letter)).unwrap_or(text.len());
+    let written = text.get(..length).unwrap_or_default();
+    let is_out_of_range = written.parse::<f64>().is_ok_and(f64::is_infinite);
+    (if is_out_of_range { "null" } else { written }.to_owned(), length)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{folded, visible};
+    use super::{folded, is_plain, readable_json, visible};
+
+    #[test]
+    fn a_plain_text_has_no_control_characters_and_a_length() {
+        for text in ["a", "com.example.gold.month", "Žofie", "😀😀"] {
+            assert!(is_plain(text, 22), "{text}");
+        }
+        for text in ["", "gold\0month", "gold\u{85}month", "gold\nmonth", "com.example.gold.months"] {
+            assert!(!is_plain(text, 22), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn one_value_that_cannot_be_read_takes_no_other_with_it() {
+        let same = r#"{"a": [1, -2.5e3, "x\\ud800", "\ud83d\ude00", "é\"", null], "b\u0000": true}"#;
+        assert_eq!(readable_json(same), same);
+        for (text, readable) in [
+            (r#"{"a":"x\ud800y","b":1e999}"#, r#"{"a":"x\ufffdy","b":null}"#),
+            (
+                r#"["\udc00\ud800\ud83d\ude00","\ud83d\u0041",-1e999]"#,
+                r#"["\ufffd\ufffd\ud83d\ude00","\ufffd\u0041",null]"#,
+            ),
+            (r#"{"a":"\ud8"#, r#"{"a":"\ud8"#),
+            (r#""\"#, r#""\"#),
+        ] {
+            assert_eq!(readable_json(text), readable, "{text}");
+        }
+    }
 
     #[test]
     fn names_that_a_reader_takes_for_one_are_folded_to_one() {

@@ -7,9 +7,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::delivery::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
+use crate::delivery::attempt::{AttemptResult, LEASE, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
+use crate::failing::Work;
 use domain::CollapseKey;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -101,6 +102,12 @@ pub async fn drain(
         let Some((key, lane_result)) = running.next().await else { break };
         lanes.in_flight.remove(&key);
         let more = match lane_result {
+            // It stays leased until its lease ends, and holds up no other lane.
+            Err(error) if error.is_permanent() => {
+                context.note_part(Work::Lane(key, run.destination), "supervise", &error).await;
+                result.due_in = sooner(result.due_in, Some(LEASE));
+                Ok(())
+            }
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !run.is_drain_over();
                 result = result.merge(&lane_result);

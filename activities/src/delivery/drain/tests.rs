@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{Actions, DeliverySlots, InFlight, Prompt, Verifier};
+use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier};
 use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
@@ -64,6 +64,7 @@ impl World {
             slots: DeliverySlots::default(),
             in_flight: InFlight::default(),
             prompt: Prompt::default(),
+            raised: RaisedAlarms::default(),
             stopping: Arc::default(),
         };
         Self { context, destination, keys, folder }

@@ -82,14 +82,49 @@ impl From<bool> for Value<'_> {
 
 impl<'a> From<&'a str> for Value<'a> {
     fn from(value: &'a str) -> Self {
-        Self::Text(Some(Cow::Borrowed(value)))
+        Some(value).into()
     }
 }
 
 impl<'a> From<Option<&'a str>> for Value<'a> {
     fn from(value: Option<&'a str>) -> Self {
-        Self::Text(value.map(Cow::Borrowed))
+        value.map(Cow::Borrowed).into()
     }
+}
+
+impl From<String> for Value<'_> {
+    fn from(value: String) -> Self {
+        Some(value).into()
+    }
+}
+
+impl From<Option<String>> for Value<'_> {
+    fn from(value: Option<String>) -> Self {
+        value.map(Cow::Owned).into()
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(value: Cow<'a, str>) -> Self {
+        Some(value).into()
+    }
+}
+
+impl<'a> From<Option<Cow<'a, str>>> for Value<'a> {
+    /// Every text passes here, so no statement is refused because of a NUL, wherever it came from.
+    fn from(value: Option<Cow<'a, str>>) -> Self {
+        Self::Text(value.map(|text| match text {
+            Cow::Borrowed(text) => clean(text),
+            Cow::Owned(text) if text.contains('\0') => Cow::Owned(clean(&text).into_owned()),
+            text @ Cow::Owned(_) => text,
+        }))
+    }
+}
+
+/// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store. [`Value`] does this for every text that is
+/// bound; for one that an id is made of, or that is compared in memory with what is stored, call it before.
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 /// A type that can be read from a column.
@@ -257,7 +292,6 @@ domain_enum!(UnknownPrice {
 
 json_columns!(serde_json::Value);
 written_column!(i64, |number| Int(number));
-written_column!(String, |text| Text(Cow::Owned(text)));
 read_column!(Timestamp, |micros: i64| Self::from_micros(micros));
 written_column!(Timestamp, |time| Int(time.micros()));
 read_column!(Duration, |milliseconds: i64| Self::from_millis(milliseconds.try_into()?));

@@ -1,5 +1,6 @@
 //! Errors, as decisions: who must act, and whether trying again can help.
 
+use crate::db::refusal::Refusal;
 use diesel::result::DatabaseErrorInformation;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,6 +18,9 @@ pub const DEADLOCK: &str = "another session waits for this one";
 /// SQLite's words for `SQLITE_FULL` and `SQLITE_IOERR` (<https://sqlite.org/rescode.html>).
 const SQLITE_FULL: &str = "database or disk is full";
 const SQLITE_IO: &str = "disk I/O error";
+
+/// What is missing where a row names one that does not exist.
+const PARENT: &str = "parent";
 
 /// The technical cause behind an [`Error`].
 pub type Cause = Arc<dyn std::error::Error + Send + Sync>;
@@ -56,6 +60,17 @@ pub enum Error {
         /// The field, as the API names it.
         field: &'static str,
         detail: String,
+    },
+    /// Another transaction wrote the same row first. Try again; nobody else needs to act.
+    #[error("another transaction wrote the same row at the same time, try again")]
+    Raced(#[source] Cause),
+    /// The database refuses the change or the statement, however often it is tried. The operator must act; what was to be
+    /// written is still where it came from.
+    #[error("{refusal}")]
+    Refused {
+        /// What the database refuses, and what the operator does about it.
+        refusal: Refusal,
+        source: Cause,
     },
     /// A device does not prove itself. Its app must send the device's secret, or make a new device.
     #[error("the device is not verified")]
@@ -119,23 +134,47 @@ impl Error {
         Self::Corrupt { what: what.into(), source: Some(Arc::new(cause)) }
     }
 
-    /// The error of a failed statement. A unique violation becomes [`Error::Unavailable`]: a caller that expects one
-    /// recognizes it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
+    /// The error of a failed statement. A unique violation becomes [`Error::Raced`]: a caller that expects one recognizes
+    /// it with [`Error::is_taken`]; any other comes from a race and goes away when tried again.
     pub(crate) fn of_query(cause: diesel::result::Error) -> Self {
-        use diesel::result::DatabaseErrorKind::{CheckViolation, ForeignKeyViolation, NotNullViolation};
+        use diesel::result::DatabaseErrorKind::{ForeignKeyViolation, UniqueViolation};
         match cause {
-            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => Self::Missing { what: "parent" },
-            diesel::result::Error::DatabaseError(CheckViolation | NotNullViolation, _)
-            | diesel::result::Error::DeserializationError(_)
-            | diesel::result::Error::SerializationError(_)
-            | diesel::result::Error::InvalidCString(_) => {
+            diesel::result::Error::DatabaseError(ForeignKeyViolation, _) => Self::Missing { what: PARENT },
+            diesel::result::Error::DatabaseError(UniqueViolation, _) => Self::Raced(Arc::new(cause)),
+            diesel::result::Error::DeserializationError(_) => {
                 Self::corrupt_by("a row is not as this version expects it", cause)
             }
             diesel::result::Error::DatabaseError(_, ref refusal) if is_of_schema(refusal.as_ref()) => {
                 Self::corrupt_by("a table or a column is missing", cause)
             }
-            _ => Self::unavailable(cause),
+            cause => match Refusal::of(&cause) {
+                Some(refusal) => Self::Refused { refusal, source: Arc::new(cause) },
+                None => Self::unavailable(cause),
+            },
         }
+    }
+
+    /// Whether the request is wrong, and no repetition of it can succeed. Any other error may pass, or be mended, and then
+    /// the same request succeeds.
+    pub fn is_of_request(&self) -> bool {
+        match self {
+            // A row that is named by another one, and not by the request: it comes later, or somebody removed it.
+            Self::Missing { what } => *what != PARENT,
+            Self::Conflict { .. } | Self::Cursor | Self::Unsuitable(_) | Self::Invalid { .. } | Self::Unproved(_) => {
+                true
+            }
+            Self::Unavailable(_)
+            | Self::Raced(_)
+            | Self::Locked(_)
+            | Self::Refused { .. }
+            | Self::MissingKeys(_)
+            | Self::Corrupt { .. } => false,
+        }
+    }
+
+    /// Whether the database refuses this, however often it is tried.
+    pub const fn is_permanent(&self) -> bool {
+        matches!(self, Self::Refused { .. })
     }
 
     /// Whether a statement failed because the disk of the database is full. The operator must make room.
@@ -177,10 +216,8 @@ impl Error {
     }
 
     /// Whether a statement failed with a unique violation: what it inserts exists already.
-    pub(crate) fn is_taken(&self) -> bool {
-        use diesel::result::{DatabaseErrorKind::UniqueViolation, Error::DatabaseError};
-        let Self::Unavailable(cause) = self else { return false };
-        matches!(cause.downcast_ref::<diesel::result::Error>(), Some(DatabaseError(UniqueViolation, _)))
+    pub(crate) const fn is_taken(&self) -> bool {
+        matches!(self, Self::Raced(_))
     }
 }
 

@@ -22,6 +22,7 @@ pub mod partial;
 pub mod postgres;
 pub mod preconditions;
 pub mod reader;
+pub mod refusal;
 pub mod run;
 pub mod schema;
 pub mod secrets;

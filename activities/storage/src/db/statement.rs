@@ -16,7 +16,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::panic::Location;
 
-pub use crate::db::column::{Field, Value};
+pub use crate::db::column::{Field, Value, clean};
 pub(crate) use crate::db::column::{json_columns, row, stored, written_row};
 
 #[derive(Debug, Clone)]
@@ -248,11 +248,6 @@ pub fn batches<'r, T>(mut rows: &'r [T], sizes: &'static [usize]) -> impl Iterat
         rows = rest;
         Some(batch)
     })
-}
-
-/// A text with U+FFFD in the place of each NUL, which PostgreSQL cannot store.
-pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 #[cfg(test)]

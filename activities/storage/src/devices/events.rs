@@ -84,12 +84,12 @@ impl NewEvent {
             self.id.into(),
             self.place.platform.into(),
             self.place.device.into(),
-            Value::Text(Some(clean(&self.client_id))),
+            self.client_id.as_str().into(),
             self.kind.as_str().into(),
             self.session.into(),
             self.environment.into(),
             self.occurred_at.into(),
-            Value::Text(Some(clean(&self.body))),
+            self.body.as_str().into(),
             now.into(),
         ]
     }

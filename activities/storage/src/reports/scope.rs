@@ -4,7 +4,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use domain::AppId;
+use domain::{AppId, CollapseKey, PlatformId};
 
 /// The kinds of things that belong to an app, as they are named in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,12 @@ const PURCHASE: Sql = statement! {"
     UNION
     SELECT f.app_id AS value FROM notifications n JOIN platforms f ON f.id = n.platform_id WHERE n.collapse_key = ?
 "};
+const PLATFORM_OF_PURCHASE: Sql = statement! {"
+    SELECT platform_id AS value FROM purchases WHERE collapse_key = ?
+    UNION
+    SELECT platform_id AS value FROM notifications WHERE collapse_key = ?
+    LIMIT 1
+"};
 const MESSAGE: Sql = statement! {"
     SELECT DISTINCT f.app_id AS value
     FROM notifications n
@@ -65,6 +71,11 @@ const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? A
 const SIGN_IN: Sql = statement!("SELECT app_id AS value FROM sign_ins WHERE id = ? AND app_id IS NOT NULL");
 
 impl Store {
+    /// The platform of a purchase, also of one that only has notifications yet.
+    pub async fn platform_of(&self, key: CollapseKey) -> Result<Option<PlatformId>, Error> {
+        self.read(move |connection| sql(PLATFORM_OF_PURCHASE).bind(key).bind(key).value(connection)).await
+    }
+
     /// The app that a thing belongs to, by its id as a text. `None` when there is no such thing, or when it does not
     /// belong to exactly one app.
     pub async fn app_of(&self, subject: Subject, id: &str) -> Result<Option<AppId>, Error> {

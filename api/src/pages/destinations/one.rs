@@ -15,7 +15,7 @@ use crate::pages::lists;
 use crate::pages::notice::Notice;
 use crate::pages::visit::Visit;
 use crate::resources::destinations::{self, Tested};
-use crate::resources::explain::story as explained;
+use crate::resources::explain::{failing, story as explained};
 use crate::resources::forms::of_change;
 use crate::resources::{deliveries, series};
 use crate::route::Route;
@@ -69,7 +69,7 @@ pub async fn overview(
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let explanation = edge.store.explain_destination(id).await?;
-    let tree = explained::destination(&explanation);
+    let tree = explained::destination(&explanation).preceded_by(failing::of_destination(edge, id).await);
     let (rates, charts) = rates(state, visit, id).await?;
     let place = PageAddress {
         screen: SCREEN.path,

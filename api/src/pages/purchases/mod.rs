@@ -17,7 +17,7 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
 use crate::keys::Caller;
-use crate::resources::explain::story as explained;
+use crate::resources::explain::{failing, story as explained};
 use crate::resources::purchases::{self as resources, discard, flush, hold, release};
 use crate::resources::resends;
 use crate::resources::standing::{Known, Standing};
@@ -75,7 +75,7 @@ async fn show(
     mistakes: Mistakes,
 ) -> Result<Response, Error> {
     let facts = edge.store.explain_purchase(key).await?;
-    let tree = explained::purchase(key, &facts);
+    let tree = explained::purchase(key, &facts).preceded_by(failing::of_purchase(&edge, key, &facts).await);
     let platform = match &facts.purchase {
         Some(view) => Some(view.platform_id),
         None => facts.notifications.first().map(|one| one.view.platform_id),

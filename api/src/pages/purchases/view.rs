@@ -54,6 +54,8 @@ pub struct DetailPage<'a> {
     is_refunded: bool,
     payments: Option<Table>,
     summary: Sentence,
+    /// What fails at the moment and is retried.
+    failing: Vec<Sentence>,
     is_held: bool,
     is_unverified: bool,
     facts: Vec<Fact>,
@@ -85,6 +87,10 @@ impl<'a> DetailPage<'a> {
             is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
             payments: table(visit, rows(payments)),
             summary: Sentence::new(&capital(&tree.summary)),
+            failing: {
+                let failing = tree.then.iter().filter(|node| node.what == "failing");
+                failing.map(|node| Sentence::new(&node.summary)).collect()
+            },
             is_held: is_held(facts),
             is_unverified: view.is_some_and(|view| view.standing.unverified_since.is_some()),
             facts: head(facts, platform, visit),

@@ -43,4 +43,10 @@ impl Node {
         self.then.extend(nodes);
         self
     }
+
+    /// Adds nodes in front of the others.
+    pub fn preceded_by(mut self, nodes: impl IntoIterator<Item = Self>) -> Self {
+        self.then.splice(0..0, nodes);
+        self
+    }
 }

@@ -3,6 +3,7 @@
 //! <https://developer.amazon.com/docs/in-app-purchasing/rtn-example.html>
 
 use domain::Timestamp;
+use domain::text::{is_plain, readable_json};
 use serde_json::{Map, Value};
 
 const MAX_RECEIPT_CHARS: usize = 200;
@@ -73,9 +74,11 @@ pub fn read(message: &str) -> Result<Rtn, Unreadable> {
     })
 }
 
-/// Parses a JSON object; if that fails, parses it again without trailing commas, which Amazon's own samples have.
+/// Parses a JSON object; if that fails, parses it again without trailing commas, which Amazon's own samples have,
+/// and without values that no parser takes.
 fn object(message: &str) -> Option<Map<String, Value>> {
-    serde_json::from_str(message).or_else(|_| serde_json::from_str(&without_trailing_commas(message))).ok()
+    let lenient = || readable_json(&without_trailing_commas(message));
+    serde_json::from_str(message).or_else(|_| serde_json::from_str(&lenient())).ok()
 }
 
 fn without_trailing_commas(text: &str) -> String {
@@ -104,8 +107,7 @@ fn closes_next(rest: &str) -> bool {
 /// A string of 1 to `max_chars` characters without control characters. Ids have none, and PostgreSQL cannot store NUL.
 fn text(fields: &Map<String, Value>, name: &str, max_chars: usize) -> Option<String> {
     let text = fields.get(name)?.as_str()?;
-    let fits = !text.is_empty() && text.chars().count() <= max_chars && !text.contains(char::is_control);
-    fits.then(|| text.to_owned())
+    is_plain(text, max_chars).then(|| text.to_owned())
 }
 
 /// An integer of 64 bits; also as a string, or as a number such as `1.0`.

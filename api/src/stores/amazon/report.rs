@@ -215,7 +215,7 @@ impl Cells<'_> {
 
     fn text(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
-        if text.is_empty() || text.len() > MAX_BYTES || text.chars().any(char::is_control) {
+        if text.len() > MAX_BYTES || !domain::text::is_plain(&text, MAX_BYTES) {
             self.note(column, format!("text of 1 to {MAX_BYTES} bytes without control characters"));
         }
         text

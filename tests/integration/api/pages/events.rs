@@ -1,4 +1,4 @@
-//! The screens of events: the list with its filter in the address, and one event with who got it.
+//! The screens of events: the list with its filter in the address, one event with who got it, and what fails.
 
 use super::screens::{HOSTILE, is_harmless, purchase, signed_in};
 use super::visitor::{Answer, Visitor};
@@ -6,12 +6,33 @@ use crate::api::edge::Service;
 use domain::PlatformId;
 use serde_json::{Value, json};
 use system_tests::rows;
+use workflows::activities::FailingActivity;
 
 async fn shop(name: &str, text: &str) -> (Service, String, PlatformId) {
     let service = Service::start(name).await;
     let (app, platform) = service.platform().await;
     purchase(&service, &app, platform, text).await;
     (service, app, platform)
+}
+
+#[tokio::test]
+async fn what_fails_is_on_the_page_of_its_purchase() {
+    let service = Service::start("page-failing").await;
+    service.platform().await;
+    let key = service.seed(&["receipt-1"]).await[0];
+    let visitor = signed_in(&service).await;
+    let failing = FailingActivity {
+        activity: "record".to_owned(),
+        attempts: 7,
+        why: "a constraint forbids the change".to_owned(),
+        next_at: None,
+    };
+    let run = (format!("purchase/{key}"), vec![failing]);
+    *service.engine.failing.lock().expect("no test panicked") = Some(run);
+    let shown = visitor.get(&service, &format!("/ui/purchases/{key}")).await;
+    for part in ["recording what the store answered failed 7 times", "a constraint forbids the change"] {
+        assert!(shown.text.contains(part), "{part}: {}", shown.text);
+    }
 }
 
 #[tokio::test]

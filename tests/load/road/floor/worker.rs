@@ -17,6 +17,7 @@ use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
+use workflows::activities::FailingActivity;
 use workflows::attributes;
 use workflows::signal::{DestinationSignal, Signal};
 
@@ -121,6 +122,10 @@ impl Engine for Signals {
 
     fn status(&self, _key: CollapseKey) -> BoxFuture<'_, Result<Option<serde_json::Value>, EngineError>> {
         async { Ok(None) }.boxed()
+    }
+
+    fn failing(&self, _: String) -> BoxFuture<'_, Result<Vec<FailingActivity>, EngineError>> {
+        async { Ok(Vec::new()) }.boxed()
     }
 
     fn signal_destination(

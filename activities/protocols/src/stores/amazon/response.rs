@@ -4,10 +4,14 @@
 use super::term::term;
 use crate::http::Reply;
 use crate::stores::{Answer, Retry};
+use domain::text::{is_plain, readable_json};
 use domain::verification::{EndReason, Offer, Product};
 use domain::{Parked, Snapshot, Timestamp, Verification};
 use serde_json::{Map, Value};
 use std::time::Duration;
+
+/// Amazon's SKUs have at most 150 characters, its receipts fewer than 200.
+const MAX_CHARS: usize = 200;
 
 /// Interprets the reply about `receipt_id`. `at` is the time of the query.
 #[must_use]
@@ -43,7 +47,8 @@ fn seconds(text: &str) -> Option<Duration> {
 
 fn valid(body: &str, receipt_id: &str, at: Timestamp) -> Answer {
     let unreadable = |why: &str| Answer::Retry(Retry::new("unreadable", format!("HTTP 200, but {why}")));
-    let Ok(Value::Object(fields)) = serde_json::from_str(body) else {
+    let Ok(Value::Object(fields)) = serde_json::from_str(body).or_else(|_| serde_json::from_str(&readable_json(body)))
+    else {
         return unreadable("its answer is not a JSON object");
     };
     let fields = Fields(&fields);
@@ -144,14 +149,14 @@ impl Fields<'_> {
         ["productId", "productType", "purchaseDate"].iter().any(|name| self.text(name).is_some())
     }
 
-    /// A text field; a number is converted.
+    /// A text field; a number is converted. A text that is no id or name counts as absent.
     fn text(&self, name: &str) -> Option<String> {
         let text = match self.0.get(name)? {
             Value::String(text) => text.trim().to_owned(),
             Value::Number(number) => number.to_string(),
             _ => return None,
         };
-        let is_present = !text.is_empty() && !text.eq_ignore_ascii_case("null");
+        let is_present = is_plain(&text, MAX_CHARS) && !text.eq_ignore_ascii_case("null");
         is_present.then_some(text)
     }
 

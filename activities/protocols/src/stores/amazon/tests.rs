@@ -206,8 +206,19 @@ fn a_field_that_cannot_be_read_takes_no_other_with_it() {
         "somethingNew",
     ];
     for name in names {
-        for odd in [json!(null), json!([]), json!({}), json!([{ "a": [null] }]), json!(""), json!("null"), json!("??")]
-        {
+        let long = json!("9".repeat(300));
+        for odd in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!([{ "a": [null] }]),
+            json!(""),
+            json!("null"),
+            json!("??"),
+            json!("gold\0month"),
+            json!("gold\u{1}"),
+            long,
+        ] {
             let mut fields = good.clone();
             fields[name] = odd.clone();
             let mut found = read(fields);
@@ -221,6 +232,18 @@ fn a_field_that_cannot_be_read_takes_no_other_with_it() {
     let zero = read(zero);
     assert_eq!((zero.ends_at, zero.renews_at, zero.grace_ends_at), (None, None, None));
     assert_eq!(zero.end_reason, Some(EndReason::Pending));
+}
+
+#[test]
+fn a_value_that_no_parser_takes_takes_no_other_with_it() {
+    let good = read(json!({ "productId": "a", "purchaseDate": 1_611_792_000_000_i64, "autoRenewing": true }));
+    for odd in [r#""termSku": "gold\ud800month""#, r#""itemName": "\udc00\ud800""#, r#""renewalDate": 1e999"#] {
+        let known = r#""productId": "a", "purchaseDate": 1611792000000, "autoRenewing": true"#;
+        let body = format!(r#"{{"receiptId": "{RECEIPT}", {known}, {odd}}}"#);
+        let Answer::Verification(Verification::Verified(found)) = replied(200, &body) else { panic!("{odd}") };
+        let expected = Snapshot { term_sku: found.term_sku.clone(), ..good.clone() };
+        assert_eq!(*found, expected, "{odd}");
+    }
 }
 
 #[test]

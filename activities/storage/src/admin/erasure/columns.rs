@@ -8,7 +8,7 @@
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, statement};
-use crate::db::statement::{Statement, Value, sql};
+use crate::db::statement::{Statement, sql};
 use crate::db::writer::Write;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::row::NamedRow;
@@ -130,8 +130,7 @@ impl Columns {
                 *text = text.take().and_then(|text| content.without_names(who, text));
             }
             if texts != row.0 {
-                let values = texts.into_iter().map(|text| Value::Text(text.map(Into::into)));
-                sql(self.set).bind_all(values).later(write.connection)?;
+                sql(self.set).bind_all(texts).later(write.connection)?;
                 changed.push(row);
             }
         }

@@ -1,6 +1,7 @@
 //! Errors of tokio-postgres, as diesel's.
 
 use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
+use crate::db::refusal::Refusal as Permanent;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
@@ -110,7 +111,7 @@ impl DatabaseErrorInformation for Refusal {
             SqlState::LOCK_NOT_AVAILABLE => Some(NO_LOCK),
             SqlState::T_R_DEADLOCK_DETECTED => Some(DEADLOCK),
             SqlState::UNDEFINED_TABLE | SqlState::UNDEFINED_COLUMN => Some(OTHER_SCHEMA),
-            _ => self.0.hint(),
+            ref code => Permanent::of_code(code.code()).map(Permanent::mark).or_else(|| self.0.hint()),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::db::disk::{self, Disk};
 use crate::db::epoch;
 use crate::db::error::{Error, chain};
 use crate::db::fault;
+use crate::db::refusal::Refusal;
 use crate::db::waits::WaitNote;
 use diesel::QueryResult;
 use domain::Timestamp;
@@ -173,8 +174,9 @@ impl Thread {
                     if self.disk.note_failure(&error) || undone >= MAX_UNDONE {
                         return answer_all(group, &error);
                     }
-                    let waits_in_vain = length == 1 && error.is_of_lock() && self.purpose.is_tried_again();
-                    if !waits_in_vain && tries < MAX_TRIES {
+                    let waits_in_vain = error.is_of_lock() && self.purpose.is_tried_again();
+                    let is_in_vain = length == 1 && (waits_in_vain || (error.is_permanent() && !may_pass(&error)));
+                    if !is_in_vain && tries < MAX_TRIES {
                         length = index.unwrap_or(length / 2);
                         continue;
                     }
@@ -326,7 +328,7 @@ fn run(
         match job.run(&mut write, &mut []) {
             Ok(()) => errors.push(None),
             // The job's own error: what it wrote is rolled back, and there is nothing else in the transaction.
-            Err(error) if alone && !matches!(error, Error::Unavailable(_)) => {
+            Err(error) if alone && !may_pass(&error) => {
                 write.last.clear();
                 write.connection.roll_back().map_err(Error::of_query)?;
                 write.connection.begin().map_err(Error::of_query)?;
@@ -364,12 +366,17 @@ fn write_together(
     write.connection.begin().map_err(Error::of_query)?;
     match first.run(write, others) {
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
-        Err(error @ Error::Unavailable(_)) => Err(error),
+        Err(error) if may_pass(&error) => Err(error),
         Err(_) => {
             write.last.clear();
             write.connection.roll_back().map_err(Error::of_query).map(|()| false)
         }
     }
+}
+
+/// Whether the same job may succeed in another transaction, or in another session, which may have other rights.
+const fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_) | Error::Raced(_) | Error::Refused { refusal: Refusal::Rights, .. })
 }
 
 fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {

@@ -171,12 +171,12 @@ impl ReportedClaim<'_> {
             place.platform.into(),
             place.device.into(),
             key.into(),
-            Value::Text(Some(clean(self.receipt_id))),
-            Value::Text(Some(clean(self.app_user_id))),
+            self.receipt_id.into(),
+            self.app_user_id.into(),
             ClaimStatus::Pending.into(),
             reason.into(),
             self.kind.into(),
-            Value::Text(self.transaction.map(|transaction| clean(&transaction.sku))),
+            self.transaction.map(|transaction| transaction.sku.as_str()).into(),
             self.transaction.and_then(|transaction| transaction.price).into(),
             of(|transaction| transaction.currency.as_deref()),
             of(|transaction| transaction.marketplace.as_deref()),
@@ -332,7 +332,7 @@ const RENEW: Sql = statement! {"
 fn renew(write: &mut Write<'_>, claim: &ReportedClaim<'_>, origins: &Origins) -> Result<(), Error> {
     let (place, key) = claim.key();
     sql(RENEW)
-        .bind(Value::Text(Some(clean(claim.app_user_id))))
+        .bind(claim.app_user_id)
         .bind(claim.kind)
         .bind(waits_for(claim, origins))
         .bind(write.now()?)

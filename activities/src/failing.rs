@@ -1,0 +1,329 @@
+//! Notes what keeps failing: the one path of all activities, and of the parts of a long one. It is an error in the log and
+//! an alarm; Temporal keeps the failure, which `settle explain` and the page show.
+//!
+//! Nothing is given up here: what is stored may be of another version of settle, and the version that can read it, or the
+//! database that takes it again, goes on with it.
+
+use crate::dependencies::Context;
+use crate::failure::{self, Failed};
+use domain::{CollapseKey, DestinationId, PlatformId};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use storage::{About, Error, Refusal, chain};
+use temporalio_common::ActivityError;
+use temporalio_sdk::activities::ActivityContext;
+use tokio::time::Instant;
+
+/// The failure that raises an alarm, some 15 seconds after the first one. So does each further one, since an attempt that
+/// is lost with its worker, or takes too long, raises none.
+const FAILURES: u32 = 5;
+/// The same for what the database refuses for good: some seconds after the first failure, and half a minute for a
+/// delivery, which is retried more slowly.
+const REFUSALS: u32 = 3;
+/// While the database is not available, which has alarms of its own, only each failure of this number raises one.
+const FAILURES_WITHOUT_DATABASE: u32 = 20;
+/// How long an alarm is not raised again by this process.
+const RAISED_FOR: Duration = Duration::from_secs(60);
+/// Maximum number of alarms that this process remembers.
+const MAX_RAISED: usize = 1_000;
+
+/// What an activity works for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Work {
+    /// The settling of a purchase.
+    Settling(CollapseKey),
+    /// The deliveries of a purchase to a destination.
+    Lane(CollapseKey, DestinationId),
+    /// All that is pending for a destination.
+    Backlog(DestinationId),
+    /// The events of devices for a destination.
+    Stream(DestinationId),
+    /// The claims of a platform's devices.
+    Claims(PlatformId),
+    Sweep,
+    /// A request of an admin about a purchase.
+    PurchaseRequest(CollapseKey),
+    /// A request of an admin about a destination.
+    DestinationRequest(DestinationId),
+}
+
+/// A failure of an activity, or of a part of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Failure<'a> {
+    pub activity: &'a str,
+    /// Number of the attempt that failed, from 1.
+    pub attempt: u32,
+    pub error: &'a Error,
+}
+
+/// The alarms that this process raised lately, so that thousands of purchases that fail alike write a row once a minute.
+#[derive(Debug, Clone, Default)]
+pub struct RaisedAlarms(Arc<Mutex<HashMap<String, Instant>>>);
+
+impl Context {
+    /// Runs an activity, notes its failure, and converts it into Temporal's.
+    pub async fn noting<T, E>(
+        &self,
+        ctx: &ActivityContext,
+        work: Work,
+        run: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ActivityError>
+    where
+        Failed: From<E>,
+    {
+        let (activity, attempt) = (ctx.info().activity_type.as_str(), ctx.info().attempt);
+        let failed = match run.await {
+            Ok(output) => return Ok(output),
+            Err(error) => Failed::from(error),
+        };
+        if let Failed::Storage(error) = &failed {
+            self.note(work, Failure { activity, attempt, error }).await;
+        }
+        Err(failure::failure(failed, attempt))
+    }
+
+    /// Notes that a part of an activity, which goes on without it, is refused for good.
+    pub async fn note_part(&self, work: Work, activity: &str, error: &Error) {
+        self.note(work, Failure { activity, attempt: FAILURES, error }).await;
+    }
+
+    async fn note(&self, work: Work, failure: Failure<'_>) {
+        let Failure { activity, attempt, error } = failure;
+        let (key, destination, platform) = work.ids();
+        let cause = chain(error);
+        if error.is_of_request() {
+            // Nothing is tried again: the request is wrong, or what it is about is gone.
+            tracing::warn!(
+                activity,
+                collapse_key = key,
+                destination.id = destination,
+                error = cause,
+                "an activity failed"
+            );
+            return;
+        }
+        if !is_too_many(attempt, error) {
+            tracing::debug!(
+                activity,
+                collapse_key = key,
+                destination.id = destination,
+                attempt,
+                error = cause,
+                "an activity failed, and is tried again"
+            );
+            return;
+        }
+        tracing::error!(
+            activity,
+            collapse_key = key,
+            destination.id = destination,
+            platform.id = platform,
+            attempt,
+            error = cause,
+            "an activity keeps failing"
+        );
+        let (kind, detail) = (work.alarm(), detail(work, error));
+        let about = self.about(work, error).await;
+        let alarm = format!("{kind}/{about:?}/{detail}");
+        if self.raised.is_due(&alarm, Instant::now()) {
+            metrics::counter!("settle_alarms_total", "kind" => kind).increment(1);
+            if let Err(error) = self.store.alarm(about, kind, &detail).await {
+                self.raised.forget(&alarm);
+                tracing::warn!(
+                    activity,
+                    kind,
+                    error = chain(&error),
+                    "the alarm about an activity that keeps failing was not stored"
+                );
+            }
+        }
+    }
+
+    /// What an alarm is about: what cannot be done, or the installation where the cause is one of all.
+    async fn about(&self, work: Work, error: &Error) -> About {
+        if !is_of_data(error) {
+            return About::All;
+        }
+        match work {
+            Work::Settling(key) | Work::PurchaseRequest(key) => {
+                self.store.platform_of(key).await.ok().flatten().map_or(About::All, About::Platform)
+            }
+            Work::Lane(_, id) | Work::Backlog(id) | Work::Stream(id) | Work::DestinationRequest(id) => {
+                About::Destination(id)
+            }
+            Work::Claims(id) => About::Platform(id),
+            Work::Sweep => About::All,
+        }
+    }
+}
+
+impl RaisedAlarms {
+    /// Whether an alarm is raised now.
+    fn is_due(&self, alarm: &str, now: Instant) -> bool {
+        let mut raised = self.raised();
+        raised.retain(|_, at| now.duration_since(*at) < RAISED_FOR);
+        if raised.len() >= MAX_RAISED || raised.contains_key(alarm) {
+            return false;
+        }
+        raised.insert(alarm.to_owned(), now);
+        true
+    }
+
+    /// An alarm was not stored.
+    fn forget(&self, alarm: &str) {
+        self.raised().remove(alarm);
+    }
+
+    fn raised(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Work {
+    /// The kind of the alarm.
+    const fn alarm(self) -> &'static str {
+        match self {
+            Self::Settling(_) => "settling_fails",
+            Self::Lane(..) | Self::Backlog(_) | Self::Stream(_) => "delivering_fails",
+            Self::Claims(_) => "claims_fail",
+            Self::Sweep => "sweep_fails",
+            Self::PurchaseRequest(_) | Self::DestinationRequest(_) => "request_fails",
+        }
+    }
+
+    /// What cannot be done, and what shows more. It names no purchase, so that there is one such alarm, which is counted.
+    const fn sentences(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Settling(_) => (
+                "a purchase cannot be settled and is retried",
+                "the log names the purchase, and `settle explain purchase ID` shows its failure",
+            ),
+            Self::Lane(..) | Self::Backlog(_) => (
+                "deliveries to this destination cannot be made or recorded and are retried",
+                "the log names the purchase, and `settle explain destination ID` shows the failure",
+            ),
+            Self::Stream(_) => (
+                "events of devices cannot be delivered to this destination or recorded and are retried",
+                "`settle explain destination ID` shows the failure",
+            ),
+            Self::Claims(_) => (
+                "a purchase that a device reported cannot be verified and is retried",
+                "the log names the purchase, and `settle explain purchase ID` shows its failure",
+            ),
+            Self::Sweep => ("the sweep fails and is retried", "`settle status` shows the last one that finished"),
+            Self::PurchaseRequest(_) => (
+                "the request of an admin about a purchase cannot be executed and is retried",
+                "the log names the purchase, and `settle explain purchase ID` shows its failure",
+            ),
+            Self::DestinationRequest(_) => (
+                "the request of an admin about a destination cannot be executed and is retried",
+                "the log names the destination, and `settle explain destination ID` shows its failure",
+            ),
+        }
+    }
+
+    /// The purchase, destination and platform, for the log.
+    fn ids(self) -> (Option<String>, Option<String>, Option<String>) {
+        match self {
+            Self::Settling(key) | Self::PurchaseRequest(key) => (Some(key.to_string()), None, None),
+            Self::Lane(key, id) => (Some(key.to_string()), Some(id.to_string()), None),
+            Self::Backlog(id) | Self::Stream(id) | Self::DestinationRequest(id) => (None, Some(id.to_string()), None),
+            Self::Claims(id) => (None, None, Some(id.to_string())),
+            Self::Sweep => (None, None, None),
+        }
+    }
+}
+
+const fn is_too_many(attempt: u32, error: &Error) -> bool {
+    match error {
+        Error::Unavailable(_) => attempt.is_multiple_of(FAILURES_WITHOUT_DATABASE),
+        Error::Refused { .. } => attempt >= REFUSALS,
+        _ => attempt >= FAILURES,
+    }
+}
+
+/// Whether other purchases, with other data, may succeed.
+const fn is_of_data(error: &Error) -> bool {
+    match error {
+        Error::Refused { refusal, .. } => matches!(refusal, Refusal::Value | Refusal::Rule),
+        Error::Raced(_) | Error::Corrupt { .. } | Error::Missing { .. } => true,
+        _ => false,
+    }
+}
+
+/// The detail of the alarm: what fails, why, and what to do.
+fn detail(work: Work, error: &Error) -> String {
+    let why = match error {
+        Error::Corrupt { .. } => "stored data is unreadable, or another version of settle wrote it".to_owned(),
+        other => other.to_string(),
+    };
+    let (what, shown) = work.sentences();
+    format!("{what}: {why}; {shown}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use storage::Cause;
+    use uuid::Uuid;
+
+    fn cause() -> Cause {
+        Arc::new(std::fmt::Error)
+    }
+
+    fn errors() -> Vec<Error> {
+        let refused = [Refusal::Value, Refusal::Rule, Refusal::Rights, Refusal::Statement, Refusal::Damage];
+        let refused = refused.map(|refusal| Error::Refused { refusal, source: cause() });
+        let others = [
+            Error::Corrupt { what: "a row".to_owned(), source: None },
+            Error::Unavailable(cause()),
+            Error::Raced(cause()),
+            Error::MissingKeys(vec!["0badc0de".to_owned()]),
+        ];
+        refused.into_iter().chain(others).collect()
+    }
+
+    #[test]
+    fn failures_from_the_fifth_on_are_too_many_and_refusals_from_the_third() {
+        for error in errors() {
+            let too_many: Vec<u32> = (1..=41).filter(|attempt| is_too_many(*attempt, &error)).collect();
+            let expected: Vec<u32> = match error {
+                Error::Unavailable(_) => vec![20, 40],
+                Error::Refused { .. } => (3..=41).collect(),
+                _ => (5..=41).collect(),
+            };
+            assert_eq!(too_many, expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn each_alarm_fits_into_its_row_and_names_no_purchase() {
+        let (key, id) = (CollapseKey::new(Uuid::max()), DestinationId::new(Uuid::max()));
+        let all = [
+            Work::Settling(key),
+            Work::Lane(key, id),
+            Work::Backlog(id),
+            Work::Stream(id),
+            Work::Claims(PlatformId::new(Uuid::max())),
+            Work::Sweep,
+            Work::PurchaseRequest(key),
+            Work::DestinationRequest(id),
+        ];
+        for work in all {
+            for error in errors() {
+                let detail = detail(work, &error);
+                assert!(detail.len() < 500 && !detail.contains("ffff"), "{detail}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn an_alarm_is_raised_once_a_minute_by_a_process() {
+        let (raised, now) = (RaisedAlarms::default(), Instant::now());
+        let is_due = |alarm: &str, seconds: u64| raised.is_due(alarm, now + Duration::from_secs(seconds));
+        assert_eq!([is_due("one", 0), is_due("one", 59), is_due("other", 59)], [true, false, true]);
+        assert_eq!([is_due("one", 60), is_due("other", 60)], [true, false]);
+    }
+}

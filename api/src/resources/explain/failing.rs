@@ -1,0 +1,93 @@
+//! What fails at the moment and is tried again: storage does not know it, only the engine.
+
+use super::node::Node;
+use crate::edge::Edge;
+use domain::{CollapseKey, DestinationId};
+use futures::future::join_all;
+use std::time::Duration;
+use storage::{MessageExplanation, PurchaseExplanation};
+use workflows::activities::FailingActivity;
+use workflows::contract;
+
+/// How long an explanation waits for the engine. Without its answer it says what storage knows.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Maximum number of runs that one explanation asks about.
+const MAX_RUNS: usize = 20;
+
+/// What fails of a purchase: its own run, and the claims that wait for the run of their platform.
+pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
+    let platform = facts.notifications.first().map(|one| one.view.platform_id);
+    let platform = facts.purchase.as_ref().map(|view| view.platform_id).or(platform);
+    let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
+    let claims = platform.filter(|_| has_claims).map(contract::claims_workflow_id);
+    of_runs(edge, std::iter::once(contract::workflow_id(key)).chain(claims)).await
+}
+
+/// What fails of the purchases of a message.
+pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
+    let keys = facts.notifications.iter().filter_map(|(one, _)| one.view.collapse_key);
+    of_runs(edge, keys.map(contract::workflow_id)).await
+}
+
+/// What fails of a destination: its own run, and its stream of device events.
+pub async fn of_destination(edge: &Edge, id: DestinationId) -> Vec<Node> {
+    of_runs(edge, [contract::destination_workflow_id(id), contract::stream_workflow_id(id)]).await
+}
+
+async fn of_runs(edge: &Edge, workflow_ids: impl IntoIterator<Item = String>) -> Vec<Node> {
+    let engine = edge.dispatch.engine();
+    if !engine.is_connected() {
+        return Vec::new();
+    }
+    let all = join_all(workflow_ids.into_iter().take(MAX_RUNS).map(|id| engine.failing(id)));
+    let found = tokio::time::timeout(TIMEOUT, all).await.unwrap_or_default();
+    found.into_iter().flatten().flatten().map(|one| node(&one)).collect()
+}
+
+fn node(one: &FailingActivity) -> Node {
+    Node::new("failing", sentence(one))
+        .fact("activity", &one.activity)
+        .fact("attempts", one.attempts)
+        .fact("why", &one.why)
+        .fact("next_at", one.next_at)
+}
+
+/// The sentence about a failing activity.
+fn sentence(one: &FailingActivity) -> String {
+    let what = match one.activity.as_str() {
+        "settle" => "settling",
+        "record" => "recording what the store answered",
+        "verify" => "querying the store",
+        "deliver" => "a delivery",
+        "supervise" => "delivering what is pending",
+        "stream" => "delivering the events of devices",
+        "verify_claims" => "verifying what devices report",
+        "hold" | "discard" | "redeliver" | "redeliver_all" | "set_enabled" | "test" => "the request of an admin",
+        other => other,
+    };
+    let times = if one.attempts == 1 { "once".to_owned() } else { format!("{} times", one.attempts) };
+    let next = one.next_at.map_or_else(|| "trying again now".to_owned(), |at| format!("next attempt at {at}"));
+    format!("{what} failed {times} and is retried, nothing is lost; {next}. Last failure: {}", one.why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sentence;
+    use domain::Timestamp;
+    use workflows::activities::FailingActivity;
+
+    #[test]
+    fn a_failing_activity_is_named_with_its_failure() {
+        let one = FailingActivity {
+            activity: "record".to_owned(),
+            attempts: 7,
+            why: "a constraint forbids the change".to_owned(),
+            next_at: Some(Timestamp::from_millis(1_800_000_000_000)),
+        };
+        assert_eq!(
+            sentence(&one),
+            "recording what the store answered failed 7 times and is retried, nothing is lost; next attempt at \
+              2027-01-15T08:00:00.000Z. Last failure: a constraint forbids the change"
+        );
+    }
+}
