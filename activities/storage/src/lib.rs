@@ -54,7 +54,7 @@ pub use db::secrets::{hex, key_id};
 #[cfg(feature = "fail-points")]
 pub use db::sql::{Complete, all as statements, without_lock};
 pub use db::startup::{create_tables, migrate, planned};
-pub use db::store::Store;
+pub use db::store::{MAX_COUNTS, Store};
 pub use delivery::class::{AttemptClass, Repair};
 pub use delivery::destination_need::{DestinationNeed, LanesInBackoff};
 pub use delivery::health::HealthView;

@@ -16,7 +16,7 @@ use metrics::counter;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use storage::{DeviceUsage, Platform, PlatformDay, Store, chain};
+use storage::{DeviceUsage, MAX_COUNTS, Platform, PlatformDay, Store, chain};
 use tokio::time::{MissedTickBehavior, interval};
 
 /// Time between two writes of what was counted.
@@ -195,8 +195,10 @@ impl Quotas {
             .filter(|(_, day)| day.waiting != DeviceUsage::default())
             .map(|(at, day)| (*at, day.waiting))
             .collect();
-        if !waiting.is_empty() {
-            let totals = store.add_device_usage(waiting.clone()).await?;
+        // A few at a time, in the order of their ids: each batch is a transaction, for which other processes wait.
+        for batch in waiting.iter().collect::<Vec<_>>().chunks(MAX_COUNTS) {
+            let used = batch.iter().map(|(at, used)| (**at, **used)).collect();
+            let totals = store.add_device_usage(used).await?;
             let mut days = locked(&self.days);
             for (at, total) in totals {
                 let day = days.entry(at).or_default();

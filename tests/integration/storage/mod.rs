@@ -42,6 +42,7 @@ mod interleaving;
 mod keyed;
 mod limiting;
 mod listing;
+mod logins;
 mod lost_plan_changes;
 mod lost_windows;
 mod merging;

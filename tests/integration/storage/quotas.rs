@@ -1,8 +1,48 @@
 //! What devices use of a day.
 
-use super::world::{World, story};
+use super::world::{BEGINNING, World, story};
+use domain::{PlatformId, Timestamp};
+use futures::future::join_all;
 use std::collections::BTreeMap;
-use storage::{DeviceQuota, DeviceUsage};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use storage::{DeviceQuota, DeviceUsage, MAX_COUNTS, PlatformDay};
+
+static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+
+fn now() -> Timestamp {
+    Timestamp::from_micros(NOW.load(Ordering::SeqCst))
+}
+
+/// As many days as one transaction adds to, with one event each.
+fn many(platform: PlatformId) -> BTreeMap<PlatformDay, DeviceUsage> {
+    let one = DeviceUsage { events: 1, ..DeviceUsage::default() };
+    (0..).take(MAX_COUNTS).map(|day| ((platform, day), one)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_usage_of_many_platforms_takes_few_round_trips() {
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let mut least = u64::MAX;
+    for times in 1..=3 {
+        let before = distance.trips();
+        let totals = world.store.add_device_usage(many(world.platform.id)).await.unwrap();
+        least = least.min(distance.trips() - before);
+        assert!(totals.len() == MAX_COUNTS && totals.values().all(|one| one.events == times), "{totals:?}");
+    }
+    assert!(least <= 10, "{least} round trips");
+}
+
+story! {
+    async fn processes_that_add_to_many_days_at_once_lose_nothing(world: World) {
+        let stores = [world.store.clone(), world.second_process().await];
+        let adding = (0..8).map(|turn: usize| stores[turn % 2].add_device_usage(many(world.platform.id)));
+        let added = join_all(adding).await;
+        assert!(added.iter().all(Result::is_ok), "{added:?}");
+        let rows = "SELECT COUNT(*) AS value FROM device_days WHERE events = 8";
+        assert_eq!(world.raw().number(rows), i64::try_from(MAX_COUNTS).unwrap());
+    }
+}
 
 story! {
     async fn what_devices_used_is_added_over_all_processes(world: World) {

@@ -197,7 +197,7 @@ story! {
         let decided = record(key, &world.load(key).await);
         world.set(|_| {}).await;
         store.rotate_ingress_key(platform, SecretString::from("another"), Duration::ZERO).await.unwrap();
-        store.note_unsigned_login(platform).await.unwrap();
+        store.note_unsigned_login(world.app.id, platform).await.unwrap();
         store.rename_app(world.app.id, "Another").await.unwrap();
         assert_eq!(world.done(decided.clone()).await, 1);
         world.set(|settings| settings.window_ms = 60_000).await;

@@ -3,8 +3,9 @@
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql, written_row};
-use crate::db::store::Store;
+use crate::db::statement::{Value, batches, row, sql, written_row};
+use crate::db::store::{MAX_COUNTS, Store};
+use crate::db::writer::{JobKind, Write};
 use crate::people::device_users;
 use crate::purchases::users;
 use domain::{AppId, DevicePlace, PlatformId};
@@ -94,32 +95,46 @@ impl SubAssign for DeviceUsage {
 /// A platform, and a day by its number since 1970-01-01 (UTC).
 pub type PlatformDay = (PlatformId, i64);
 
+/// Numbers of rows of one statement.
+const SIZES: &[usize] = &[100, 10, 1];
+
 // Rows that two processes write at once are locked in one order.
 const ADD: Sql = statement! {"
     INSERT INTO device_days (platform_id, day, events, bytes, devices, users)
-    VALUES (?, ?, ?, ?, ?, ?)
+    VALUES ?*
     ON CONFLICT (platform_id, day)
     DO UPDATE SET events = device_days.events + excluded.events, bytes = device_days.bytes + excluded.bytes,
         devices = device_days.devices + excluded.devices, users = device_days.users + excluded.users
-    RETURNING events, bytes, devices, users
+    RETURNING platform_id, day, events, bytes, devices, users
 "};
 
+row! {
+    struct DayRow {
+        platform_id: PlatformId,
+        day: i64,
+        events: i64,
+        bytes: i64,
+        devices: i64,
+        users: i64,
+    }
+}
+
 impl Store {
-    /// Adds what devices used; returns what all processes counted of these days.
+    /// Adds what devices used of at most [`MAX_COUNTS`] days; returns what all processes counted of these.
     pub async fn add_device_usage(
         &self,
         used: BTreeMap<PlatformDay, DeviceUsage>,
     ) -> Result<BTreeMap<PlatformDay, DeviceUsage>, Error> {
-        self.write(move |write| {
+        let rows: Vec<_> = used.into_iter().collect();
+        let add = move |write: &mut Write<'_>| {
             let mut totals = BTreeMap::new();
-            for (&(platform, day), one) in &used {
-                let add = sql(ADD).bind(platform).bind(day).bind(one.events).bind(one.bytes);
-                let total = add.bind(one.devices).bind(one.users).one(write.connection, "day")?;
-                totals.insert((platform, day), total);
+            for batch in batches(&rows, SIZES) {
+                let written: Vec<DayRow> = sql(ADD).bind_rows(batch.iter().map(row)).all(write.connection)?;
+                totals.extend(written.into_iter().map(DayRow::usage));
             }
             Ok(totals)
-        })
-        .await
+        };
+        self.writer.write(JobKind::Count("device_days"), add).await
     }
 
     /// Whether a device has reported or logged in.
@@ -130,5 +145,17 @@ impl Store {
     /// Whether a customer of an app has this external id.
     pub async fn knows_external_id(&self, app: AppId, external_id: String) -> Result<bool, Error> {
         self.read_for_devices(move |connection| Ok(users::named(connection, app, &external_id)?.is_some())).await
+    }
+}
+
+fn row(((platform, day), used): &(PlatformDay, DeviceUsage)) -> [Value<'static>; 6] {
+    let DeviceUsage { events, bytes, devices, users } = *used;
+    [(*platform).into(), (*day).into(), events.into(), bytes.into(), devices.into(), users.into()]
+}
+
+impl DayRow {
+    const fn usage(self) -> (PlatformDay, DeviceUsage) {
+        let Self { platform_id, day, events, bytes, devices, users } = self;
+        ((platform_id, day), DeviceUsage { events, bytes, devices, users })
     }
 }

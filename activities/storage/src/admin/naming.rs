@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::db::writer::{JobKind, Write};
 use crate::people::moves::{self, Author, Cause, Merge};
 use crate::people::names::{self, named};
 use crate::purchases::cause::CauseKind;
@@ -106,7 +106,7 @@ impl Store {
     ) -> Result<Customer, Error> {
         let (secrets, installation, names) = (self.secrets.clone(), self.installation, names.into());
         let author = Author { by: self.actor().name.clone(), reason: self.actor().reason.clone() };
-        self.change("customer.name", move |write| {
+        self.change_in(JobKind::People(app, None), "customer.name", move |write| {
             require_app(write, app)?;
             let owner = owner.clone().or_tombstone(write.connection, &secrets, app)?;
             let (author, condition) = (Some(author.clone()), condition.as_ref());

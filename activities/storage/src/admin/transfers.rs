@@ -6,7 +6,7 @@ use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::db::writer::{JobKind, Write};
 use crate::people::moves::{self, Author, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
@@ -35,7 +35,7 @@ impl Store {
     /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if they belong to that user already.
     pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
-        self.change("customer.move", move |write| {
+        self.change_in(JobKind::People(wanted.app, None), "customer.move", move |write| {
             let moved = move_customer(write, installation, new, &wanted)?;
             let transfer = transfers::find(write.connection, moved.id)?;
             let entry = entry(&transfer);

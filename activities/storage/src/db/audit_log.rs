@@ -6,7 +6,7 @@ use crate::db::secrets::random_uuid;
 use crate::db::sql::insert;
 use crate::db::statement::clean;
 use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::db::writer::{JobKind, Write};
 use domain::text::visible;
 use domain::{AppId, AuditEntryId, KeyId};
 use serde_json::{Map, Value};
@@ -125,13 +125,22 @@ impl Store {
 
     /// Makes a change of a person in the writer's next transaction, together with its audit entry. `work` may run
     /// more than once before it is committed. Without an audit entry it changed nothing.
-    pub(crate) async fn change<T, F>(&self, operation: &'static str, mut work: F) -> Result<T, Error>
+    pub(crate) async fn change<T, F>(&self, operation: &'static str, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
+    {
+        self.change_in(JobKind::Other, operation, work).await
+    }
+
+    /// Like [`Self::change`], in a job of this kind.
+    pub(crate) async fn change_in<T, F>(&self, kind: JobKind, operation: &'static str, mut work: F) -> Result<T, Error>
     where
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<(T, Option<AuditEntry>), Error> + Send + 'static,
     {
         let actor = self.actor.clone();
-        self.write(move |write| {
+        let change = move |write: &mut Write<'_>| {
             write.actor = Some(actor.stored_name());
             let done = work(write);
             write.actor = None;
@@ -140,8 +149,8 @@ impl Store {
                 entry.record(write, &actor, operation)?;
             }
             Ok(answer)
-        })
-        .await
+        };
+        self.writer.write(kind, change).await
     }
 }
 

@@ -44,6 +44,9 @@ impl std::fmt::Debug for Store {
 /// What a probe writes: more than an acceptance of one message does.
 const FILLER_BYTES: usize = 64 * 1024;
 
+/// Maximum number of rows of counts that one transaction adds to.
+pub const MAX_COUNTS: usize = 500;
+
 const REMOVE_PROBES: Sql = statement!("DELETE FROM probes");
 
 /// The id of no row of `installation`, whose only one has 1.
@@ -131,6 +134,30 @@ impl Store {
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         self.writer.write(JobKind::Other, work).await
+    }
+
+    /// Adds these rows to counts of a table, a few in each transaction, since other processes wait for their locks. The
+    /// rows are in the order of their keys.
+    ///
+    /// # Errors
+    /// With it, the number of rows that were written before.
+    pub(crate) async fn add_counts<R>(
+        &self,
+        table: &'static str,
+        rows: &[R],
+        add: fn(&mut Write<'_>, &[R]) -> Result<(), Error>,
+    ) -> Result<(), (Error, usize)>
+    where
+        R: Clone + Send + 'static,
+    {
+        let mut written = 0;
+        for batch in rows.chunks(MAX_COUNTS) {
+            let (length, batch) = (batch.len(), batch.to_vec());
+            let added = self.writer.write(JobKind::Count(table), move |write| add(write, &batch)).await;
+            added.map_err(|error| (error, written))?;
+            written += length;
+        }
+        Ok(())
     }
 
     /// Runs `read` on a reading connection.

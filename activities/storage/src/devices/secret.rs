@@ -64,8 +64,12 @@ const CREATED: Sql = statement!("SELECT secret_hash FROM devices WHERE platform_
 
 /// Checks that this is the secret of the device. An unknown device has none yet.
 pub fn prove(connection: &mut AnyConnection, place: DevicePlace, shown: &SecretHash) -> Result<(), Error> {
-    let Some(Created { secret_hash }) = find(connection, place)? else { return Ok(()) };
-    let created = secret_hash.map(SecretHash::stored).ok_or(Error::Unproved(Unproved::Never))?;
+    find(connection, place)?.map_or(Ok(()), |created| prove_created(created.secret_hash, shown))
+}
+
+/// Checks that this is the secret of a device that was created with that one, if any.
+pub fn prove_created(created: Option<String>, shown: &SecretHash) -> Result<(), Error> {
+    let created = created.map(SecretHash::stored).ok_or(Error::Unproved(Unproved::Never))?;
     may_report(Some(shown), Some(&created)).map_err(Error::Unproved)
 }
 

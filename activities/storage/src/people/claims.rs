@@ -134,7 +134,7 @@ impl Store {
     /// Examines a claim that is due: without a query of the store, if what is known of its purchase decides it.
     pub async fn examine_claim(&self, place: DevicePlace, key: CollapseKey) -> Result<ClaimStep, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
-        self.write(move |write| {
+        self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimStep::Done(ClaimStatus::Verified));
             };
@@ -165,7 +165,7 @@ impl Store {
         answer: ClaimAnswer,
     ) -> Result<ClaimResult, Error> {
         let (installation, secrets) = (self.installation(), self.secrets.clone());
-        self.write(move |write| {
+        self.write_of_device(place, move |write| {
             let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else {
                 return Ok(ClaimResult::NotVerified);
             };

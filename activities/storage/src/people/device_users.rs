@@ -4,10 +4,10 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{row, sql};
-use crate::db::writer::Write;
+use crate::db::statement::{Ahead, row, sql};
+use crate::db::store::Store;
+use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
-use crate::purchases::users::StoreCustomer;
 use domain::device::Device;
 use domain::{AppId, DeviceId, DevicePlace, PlatformId, UserId};
 use serde_json::Value as Json;
@@ -21,21 +21,6 @@ row! {
         pub logouts: i64,
         pub is_signed: bool,
     }
-}
-
-row! {
-    /// The app and store of a platform.
-    pub struct PlatformRow {
-        pub app_id: AppId,
-        pub store: String,
-    }
-}
-
-const PLATFORM: Sql = statement!("SELECT app_id, store FROM platforms WHERE id = ? AND deleted_at IS NULL");
-
-/// The app and the store of a device's platform.
-pub fn platform(connection: &mut AnyConnection, place: DevicePlace) -> Result<PlatformRow, Error> {
-    sql(PLATFORM).bind(place.platform).one(connection, "platform")
 }
 
 const FIND: Sql = statement!("SELECT user_id, logouts, is_signed FROM devices WHERE platform_id = ? AND id = ?");
@@ -54,8 +39,52 @@ pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bo
     Ok(found.is_some_and(|found| found > 0))
 }
 
+const APP: Sql = statement! {"
+    SELECT f.app_id AS value
+    FROM devices d
+    JOIN platforms f ON f.id = d.platform_id
+    WHERE d.platform_id = ? AND d.id = ?
+"};
+
+/// The app of a device; `None` while that is unknown.
+pub fn app(connection: &mut AnyConnection, place: DevicePlace) -> Result<Option<AppId>, Error> {
+    sql(APP).bind(place.platform).bind(place.device).value(connection)
+}
+
+impl Store {
+    /// Runs `work` in the next transaction for the people of a device's app. `work` may run more than once before it is
+    /// committed.
+    pub(crate) async fn write_of_device<T, F>(&self, place: DevicePlace, work: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
+    {
+        let app = self.read(move |connection| app(connection, place)).await?;
+        self.writer.write(app.map_or(JobKind::Other, |app| JobKind::People(app, None)), work).await
+    }
+}
+
+row! {
+    /// A locked device, with the hash of the secret that it was created with, if any.
+    pub struct LockedDevice {
+        user_id: Option<UserId>,
+        logouts: i64,
+        is_signed: bool,
+        secret_hash: Option<String>,
+    }
+}
+
+impl LockedDevice {
+    /// Whose the device is, if it proves itself: another process may have created it meanwhile.
+    pub fn proved(self, secret: &SecretHash) -> Result<DeviceUser, Error> {
+        let Self { user_id, logouts, is_signed, secret_hash } = self;
+        secret::prove_created(secret_hash, secret)?;
+        Ok(DeviceUser { user_id, logouts, is_signed })
+    }
+}
+
 const LOCK: Sql = statement! {"
-    SELECT user_id, logouts, is_signed
+    SELECT user_id, logouts, is_signed, secret_hash
     FROM devices
     WHERE platform_id = ? AND id = ?
     FOR UPDATE
@@ -66,6 +95,11 @@ pub fn lock(write: &mut Write<'_>, place: DevicePlace) -> Result<DeviceUser, Err
     sql(LOCK).bind(place.platform).bind(place.device).one(write.connection, "device")
 }
 
+/// How a device describes itself, as it is stored.
+pub fn description(device: &Device) -> Result<String, Error> {
+    serde_json::to_string(device).map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))
+}
+
 /// Locks a device that proves itself until the end of the transaction, and stores how it describes itself now; users are
 /// locked before. Creates it with this secret if it is unknown.
 pub fn store(
@@ -74,13 +108,24 @@ pub fn store(
     device: &Device,
     secret: &SecretHash,
 ) -> Result<DeviceUser, Error> {
-    let device = serde_json::to_string(device)
-        .map_err(|cause| Error::corrupt_by("a device cannot be written as JSON", cause))?;
+    store_ahead(write, place, device, secret)?
+        .first(write.connection)?
+        .ok_or(Error::Missing { what: "device" })?
+        .proved(secret)
+}
+
+/// Like [`store`]; the device is fetched later, and proves itself then.
+pub fn store_ahead(
+    write: &mut Write<'_>,
+    place: DevicePlace,
+    device: &Device,
+    secret: &SecretHash,
+) -> Result<Ahead<'static, LockedDevice>, Error> {
     insert!(
         devices {
             platform_id: place.platform,
             id: place.device,
-            device,
+            device: description(device)?,
             secret_hash: secret.hex(),
             created_at: write.now()?,
             seen_at: write.now()?,
@@ -88,10 +133,15 @@ pub fn store(
         "ON CONFLICT (platform_id, id) DO UPDATE SET device = excluded.device, seen_at = excluded.seen_at"
     )
     .later(write.connection)?;
-    let user = lock(write, place)?;
-    // Another process may have created it meanwhile.
-    secret::prove(write.connection, place, secret)?;
-    Ok(user)
+    sql(LOCK).bind(place.platform).bind(place.device).ahead(write.connection)
+}
+
+const SEEN: Sql = statement!("UPDATE devices SET seen_at = ? WHERE platform_id = ? AND id = ?");
+
+/// Stores that a device which proved itself was seen, at the end of the transaction.
+pub fn note_seen(write: &mut Write<'_>, place: DevicePlace) {
+    let seen = sql(SEEN).bind(write.now_value()).bind(place.platform).bind(place.device);
+    write.run_last(format!("devices {} {}", place.platform, place.device), seen);
 }
 
 const SET: Sql = statement! {"
@@ -179,25 +229,12 @@ pub fn move_back(
     Ok(moved)
 }
 
-const CLAIMED: Sql = statement! {"
-    SELECT DISTINCT app_user_id AS value
-    FROM claims
-    WHERE platform_id = ? AND device_id = ? AND status = 'verified'
-    ORDER BY app_user_id
-"};
-
-/// The customers of the store whose receipts the device has: those of its verified claims.
-pub fn claimed(
-    connection: &mut AnyConnection,
-    place: DevicePlace,
-    store: &str,
-) -> Result<BTreeSet<StoreCustomer>, Error> {
-    let names: Vec<String> = sql(CLAIMED).bind(place.platform).bind(place.device).values(connection)?;
-    let customer = |app_user_id| StoreCustomer { store: store.to_owned(), app_user_id };
-    Ok(names.into_iter().map(customer).collect())
-}
-
 impl DeviceUser {
+    /// The anonymous user of the device after a logout.
+    pub fn logged_out(&self) -> Self {
+        Self { user_id: None, logouts: self.logouts.saturating_add(1), is_signed: false }
+    }
+
     pub fn id(&self, place: DevicePlace) -> UserId {
         self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts))
     }

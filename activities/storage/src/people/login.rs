@@ -8,22 +8,22 @@
 //! and somebody's receipt are not enough.
 
 use crate::db::config::Installation;
-use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::store::Store;
-use crate::db::writer::Write;
+use crate::db::writer::{JobKind, Write};
 use crate::devices::secret::{self, SecretHash};
 use crate::people::device_moves::{self, Order};
-use crate::people::device_users::{self, DeviceUser, PlatformRow};
+use crate::people::device_users;
 use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
+use crate::people::situation::{Found, Reading};
 use crate::purchases::cause::CauseKind;
-use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
+use crate::purchases::users::{self, Raced, UserRow};
 use crate::settings::app_lock;
 use domain::device::Device;
 use domain::{AppId, DevicePlace, UserId};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 #[derive(Debug, Clone)]
 pub struct Login {
@@ -48,62 +48,84 @@ pub struct LoggedIn {
 }
 
 impl Store {
-    /// Logs a customer in on a device. A repetition changes nothing. A device with another secret, or without one, is
-    /// refused with [`Error::Unproved`].
+    /// Logs a customer in on a device. A repetition changes nothing: it stores that the device was seen. A device with
+    /// another secret, or without one, is refused with [`Error::Unproved`].
     pub async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
         let installation = self.installation;
-        self.write(move |write| log_in(write, installation, &login)).await
+        let (found, login) = self
+            .read_for_devices(move |connection| {
+                let found = connection
+                    .at_one_moment(|connection| Reading::begin(connection, &login, 0)?.fetch(connection, &login))?;
+                Ok((found, login))
+            })
+            .await?;
+        let Found { app, situation, .. } = &found;
+        let kind = JobKind::People(*app, situation.involved(&login).first().copied());
+        if found.is_stored(&login)? {
+            let user = situation.target(&login);
+            let (user_id, device_user_id) = (user.id(login.place), UserId::of_device(login.place, user.logouts));
+            let seen = move |write: &mut Write<'_>| {
+                device_users::note_seen(write, login.place);
+                Ok(())
+            };
+            self.writer.write(kind, seen).await?;
+            return Ok(LoggedIn { user_id, device_user_id, transfers: Vec::new() });
+        }
+        let (app, logouts) = (*app, situation.device.logouts);
+        self.writer.write(kind, move |write| log_in(write, installation, app, logouts, &login)).await
     }
 
     /// Logs out on a device: it gets a new anonymous user, and what it claimed stays with the customer. Returns that
     /// user; a device on which nobody is logged in keeps the one it has.
     pub async fn logout(&self, place: DevicePlace, device: Device, secret: SecretHash) -> Result<UserId, Error> {
-        self.write(move |write| {
-            // Whoever has the public key can name any device: one that is not known has nobody to log out.
-            if !device_users::is_known(write.connection, place)? {
-                return Ok(UserId::of_device(place, 0));
-            }
-            secret::prove(write.connection, place, &secret)?;
-            let mut user = device_users::store(write, place, &device, &secret)?;
-            if names::external_id(write.connection, user.id(place))?.is_some() {
-                user = user.logged_out();
-                device_users::set(write, place, &user)?;
-            }
-            Ok(user.id(place))
-        })
-        .await
+        // Whoever has the public key can name any device: one that is not known has nobody to log out.
+        let app = self.read_for_devices(move |connection| device_users::app(connection, place)).await?;
+        let Some(app) = app else { return Ok(UserId::of_device(place, 0)) };
+        self.writer
+            .write(JobKind::People(app, None), move |write| {
+                if !device_users::is_known(write.connection, place)? {
+                    return Ok(UserId::of_device(place, 0));
+                }
+                secret::prove(write.connection, place, &secret)?;
+                let mut user = device_users::store(write, place, &device, &secret)?;
+                if names::external_id(write.connection, user.id(place))?.is_some() {
+                    user = user.logged_out();
+                    device_users::set(write, place, &user)?;
+                }
+                Ok(user.id(place))
+            })
+            .await
     }
 }
 
-/// Everything that a login depends on, as it was read before the locks were taken.
-#[derive(PartialEq, Eq)]
-struct Situation {
-    device: DeviceUser,
-    /// Whether that user has an external id, and which.
-    name: Option<String>,
-    /// The user with the external id of the login.
-    named: Option<UserId>,
-    /// The owners of what the device claimed.
-    owners: BTreeMap<StoreCustomer, UserId>,
-}
-
-fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> Result<LoggedIn, Error> {
+/// `logouts` is the number of the device's logouts, as far as it was known before.
+fn log_in(
+    write: &mut Write<'_>,
+    installation: Installation,
+    app: AppId,
+    logouts: i64,
+    login: &Login,
+) -> Result<LoggedIn, Error> {
     let place = login.place;
-    let PlatformRow { app_id: app, store } = device_users::platform(write.connection, place)?;
-    // Before the locks, so that a stranger holds nobody up.
-    secret::prove(write.connection, place, &login.secret)?;
-    let seen = Situation::read(write.connection, app, &store, login)?;
-    let user = seen.target(login);
     app_lock::share(write, app)?;
-    users::create(write, app, user.id(place))?;
-    let mut involved: BTreeSet<UserId> = seen.owners.values().copied().collect();
-    involved.extend([seen.device.id(place), user.id(place)]);
-    let rows = moves::lock_users(write, &involved)?;
-    device_users::store(write, place, &login.device, &login.secret)?;
-    if Situation::read(write.connection, app, &store, login)? != seen {
+    let seen = Reading::begin(write.connection, login, logouts)?.fetch(write.connection, login)?.situation;
+    let user = seen.target(login);
+    if seen.named.is_none() {
+        users::create(write, app, user.id(place))?;
+    }
+    let involved = seen.involved(login);
+    let locked = moves::lock_users_ahead(write, &involved)?;
+    let device = device_users::store_ahead(write, place, &login.device, &login.secret)?;
+    let present = Reading::begin(write.connection, login, seen.device.logouts)?;
+    let mut rows: BTreeMap<UserId, UserRow> = BTreeMap::new();
+    for row in locked {
+        rows.extend(row.first(write.connection)?.map(|row| (row.id, row)));
+    }
+    let device = device.first(write.connection)?.ok_or(Error::Missing { what: "device" })?;
+    device.proved(&login.secret)?;
+    if present.fetch(write.connection, login)?.situation != seen {
         return Err(Error::unavailable(Raced));
     }
-    let rows: BTreeMap<UserId, UserRow> = rows.into_iter().map(|row| (row.id, row)).collect();
     let target = user.id(place);
     let device_user_id = UserId::of_device(place, user.logouts);
     if seen.named.is_none() {
@@ -140,43 +162,4 @@ fn log_in(write: &mut Write<'_>, installation: Installation, login: &Login) -> R
         }
     }
     Ok(LoggedIn { user_id: target, device_user_id, transfers })
-}
-
-impl Situation {
-    fn read(connection: &mut AnyConnection, app: AppId, store: &str, login: &Login) -> Result<Self, Error> {
-        let device = device_users::find(connection, login.place)?;
-        let name = names::external_id(connection, device.id(login.place))?;
-        let mut owners = BTreeMap::new();
-        for customer in device_users::claimed(connection, login.place, store)? {
-            let known = StoreUser { app_id: app, store: store.to_owned(), app_user_id: customer.app_user_id.clone() };
-            if let Some(owner) = known.find(connection)? {
-                owners.insert(customer, owner);
-            }
-        }
-        Ok(Self { device, name, named: names::named(connection, app, &login.external_id)?, owners })
-    }
-
-    /// Whose the device is after the login. The first one by this external id gives it to the device's anonymous user;
-    /// on a device of another customer, to the anonymous user after a logout.
-    fn target(&self, login: &Login) -> DeviceUser {
-        let is_other = self.name.as_ref().is_some_and(|name| *name != login.external_id);
-        let device = if is_other { self.device.logged_out() } else { self.device.clone() };
-        let user = self.named.unwrap_or_else(|| device.id(login.place));
-        DeviceUser { user_id: Some(user), is_signed: login.is_signed, ..device }
-    }
-
-    /// Whether this customer is logged in on the device already.
-    fn is_repeated(&self) -> bool {
-        self.named.is_some() && self.device.user_id == self.named
-    }
-
-    fn owned_by(&self, user: UserId) -> BTreeSet<StoreCustomer> {
-        self.owners.iter().filter(|(_, owner)| **owner == user).map(|(customer, _)| customer.clone()).collect()
-    }
-}
-
-impl DeviceUser {
-    fn logged_out(&self) -> Self {
-        Self { user_id: None, logouts: self.logouts.saturating_add(1), is_signed: false }
-    }
 }

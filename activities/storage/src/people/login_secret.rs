@@ -5,6 +5,8 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
+use crate::db::writer::{JobKind, Write};
+use crate::people::situation::APP;
 use crate::settings::app_lock;
 use domain::{AppId, PlatformId};
 use secrecy::SecretString;
@@ -24,8 +26,6 @@ const SET: Sql = statement! {"
     WHERE id = ? AND deleted_at IS NULL
 "};
 
-const APP: Sql = statement!("SELECT app_id AS value FROM platforms WHERE id = ? AND deleted_at IS NULL");
-
 /// What the secret is sealed for, beside the platform.
 pub const PURPOSE: &str = "platforms.login_secret";
 
@@ -36,9 +36,11 @@ const NOTE_UNSIGNED: Sql = statement! {"
 "};
 
 impl Store {
-    /// Notes that a login without a token was stored on a platform; the first one's time stays.
-    pub async fn note_unsigned_login(&self, id: PlatformId) -> Result<(), Error> {
-        self.write(move |write| sql(NOTE_UNSIGNED).bind(write.now()?).bind(id).run(write.connection).map(drop)).await
+    /// Notes that a login without a token was stored on a platform of an app; the first one's time stays.
+    pub async fn note_unsigned_login(&self, app: AppId, id: PlatformId) -> Result<(), Error> {
+        let note =
+            move |write: &mut Write<'_>| sql(NOTE_UNSIGNED).bind(write.now()?).bind(id).run(write.connection).map(drop);
+        self.writer.write(JobKind::People(app, None), note).await
     }
 
     /// The login secret of a platform; `None` where logins need no token.

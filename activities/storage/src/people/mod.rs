@@ -14,4 +14,5 @@ pub mod login_secret;
 pub mod moves;
 pub mod names;
 pub mod reviews;
+mod situation;
 pub mod transfers;

@@ -5,7 +5,7 @@ use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{row, sql, stored};
+use crate::db::statement::{Ahead, row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
@@ -215,11 +215,17 @@ impl OwnedKey {
 
 /// Locks users in the order of their ids. Returns those that exist.
 pub fn lock_users(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<UserRow>, Error> {
+    let locked = lock_users_ahead(write, ids)?;
     let mut rows = Vec::with_capacity(ids.len());
-    for id in ids {
-        rows.extend(users::lock_existing(write, *id)?);
+    for row in locked {
+        rows.extend(row.first(write.connection)?);
     }
     Ok(rows)
+}
+
+/// Like [`lock_users`], for rows that are fetched later.
+pub fn lock_users_ahead(write: &mut Write<'_>, ids: &BTreeSet<UserId>) -> Result<Vec<Ahead<'static, UserRow>>, Error> {
+    ids.iter().map(|id| users::lock_ahead(write, *id)).collect()
 }
 
 const MOVE_ANALYTICS_DEVICE: Sql = statement! {"

@@ -274,7 +274,7 @@ pub fn reset_failures<'v>(
 /// Locks purchases in the order of their keys, so that two processes do not deadlock.
 fn lock_in_order(write: &mut Write<'_>, lock: Cow<'static, str>, values: &[Value<'_>]) -> Result<(), Error> {
     if write.connection.is_shared() {
-        sql(lock).bind_all(values.iter().cloned()).values::<CollapseKey>(write.connection)?;
+        drop(sql(lock).bind_all(values.iter().cloned()).value_ahead::<CollapseKey>(write.connection)?);
     }
     Ok(())
 }

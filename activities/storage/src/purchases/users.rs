@@ -82,11 +82,11 @@ impl Customer<'_> {
         }
         let former = self.row.and_then(|row| row.user_id).filter(|former| *former != found.id);
         if let Some(former) = former.filter(|former| *former < found.id) {
-            lock_later(write, former)?;
+            drop(lock_ahead(write, former)?);
         }
-        let user = sql(LOCK).bind(found.id).ahead(write.connection)?;
+        let user = lock_ahead(write, found.id)?;
         if let Some(former) = former.filter(|former| *former > found.id) {
-            lock_later(write, former)?;
+            drop(lock_ahead(write, former)?);
         }
         Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
     }
@@ -216,19 +216,14 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
 }
 
-/// Like [`lock`], if there is such a user.
-pub fn lock_existing(write: &mut Write<'_>, id: UserId) -> Result<Option<UserRow>, Error> {
-    sql(LOCK).bind(id).first(write.connection)
+/// Like [`lock`], if there is such a user, whose row is fetched later.
+pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, UserRow>, Error> {
+    sql(LOCK).bind(id).ahead(write.connection)
 }
 
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
     sql(INSERT).bind(id).bind(app).bind(write.now()?).later(write.connection)
-}
-
-/// Like [`lock`], for a user whose row is not needed.
-fn lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
-    sql(LOCK).bind(id).ahead::<UserRow>(write.connection).map(drop)
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");

@@ -6,10 +6,11 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, row, sql};
 use crate::db::store::Store;
+use crate::db::writer::Write;
 use domain::{PlatformId, Timestamp};
 
 /// Numbers of rows of one statement.
-const SIZES: &[usize] = &[10, 1];
+const SIZES: &[usize] = &[100, 10, 1];
 
 row! {
     /// The answers of one kind to a platform's store.
@@ -68,24 +69,24 @@ impl Store {
 
     /// Writes the answers that this process counted. After an error they wait in memory for the next call.
     pub async fn write_arrivals(&self) -> Result<(), Error> {
-        let taken = self.counts.take_arrivals();
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = taken.clone().into_iter().collect();
-        let written = self.write(move |write| {
-            for batch in batches(&rows, SIZES) {
-                sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
-            }
-            Ok(())
-        });
-        written.await.inspect_err(|_| taken.into_iter().for_each(|(key, one)| self.counts.add_arrival(key, one)))
+        let rows: Vec<_> = self.counts.take_arrivals().into_iter().collect();
+        self.add_counts("arrivals", &rows, add).await.map_err(|(error, written)| {
+            rows.into_iter().skip(written).for_each(|(key, one)| self.counts.add_arrival(key, one));
+            error
+        })
     }
 
     /// The answers to a platform's store, as they are written; up to a second is missing.
     pub async fn arrivals(&self, platform: PlatformId) -> Result<Vec<ArrivalView>, Error> {
         self.read(move |connection| sql(OF_PLATFORM).bind(platform).all(connection)).await
     }
+}
+
+fn add(write: &mut Write<'_>, rows: &[(ArrivalKey, Arrival)]) -> Result<(), Error> {
+    for batch in batches(rows, SIZES) {
+        sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
+    }
+    Ok(())
 }
 
 fn row(((platform, reason), one): &(ArrivalKey, Arrival)) -> [Value<'static>; 5] {

@@ -5,13 +5,17 @@ use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, Value, batches, row, sql};
 use crate::db::store::Store;
+use crate::db::writer::Write;
 use crate::reports::listing::Filtered;
 use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+const TABLE: &str = "minutes";
+
 /// Numbers of rows of one statement.
 const SIZES: &[usize] = &[100, 10, 1];
+
 /// How much of the past one call removes, from the oldest minute on: so no transaction is long after a pause.
 const REMOVED_MICROS: i64 = 60 * MINUTE_MICROS;
 
@@ -129,18 +133,11 @@ impl Store {
     /// Writes what this process counted by minutes. After an error it waits in memory for the next call; where the commit
     /// had an unknown result, it may count twice.
     pub async fn write_minutes(&self) -> Result<(), Error> {
-        let taken = self.counts.take_minutes();
-        if taken.is_empty() {
-            return Ok(());
-        }
-        let rows: Vec<_> = taken.clone().into_iter().collect();
-        let written = self.write(move |write| {
-            for batch in batches(&rows, SIZES) {
-                sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
-            }
-            Ok(())
-        });
-        written.await.inspect_err(|_| taken.into_iter().for_each(|(key, sum)| self.counts.add(key, sum)))
+        let rows: Vec<_> = self.counts.take_minutes().into_iter().collect();
+        self.add_counts(TABLE, &rows, add).await.map_err(|(error, written)| {
+            rows.into_iter().skip(written).for_each(|(key, sum)| self.counts.add(key, sum));
+            error
+        })
     }
 
     /// The minutes in which something was counted, with what this process has not written yet.
@@ -191,6 +188,14 @@ impl Store {
         }
         Ok(removed)
     }
+}
+
+/// Adds to minutes, which are in the order of their keys.
+fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
+    for batch in batches(rows, SIZES) {
+        sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
+    }
+    Ok(())
 }
 
 fn row((key, sum): &(MinuteKey, Sum)) -> [Value<'static>; 7] {

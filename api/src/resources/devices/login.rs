@@ -91,7 +91,7 @@ pub async fn login(
     quotas.count(place, reporter.network, DeviceUsage { devices, users, ..DeviceUsage::default() }, now);
     edge.wake_for_persons();
     if !is_signed && client.platform.unsigned_login_at.is_none() {
-        edge.store.note_unsigned_login(client.platform.id).await?;
+        edge.store.note_unsigned_login(client.platform.app_id, client.platform.id).await?;
     }
     Ok(Json(LoggedInDevice { device_user_id, external_id }))
 }

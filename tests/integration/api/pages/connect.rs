@@ -46,11 +46,12 @@ async fn pending_topic(service: &Service, platform: PlatformId) -> String {
 async fn unsigned_logins_are_shown_with_what_they_move() {
     let service = Service::start("connect-unsigned").await;
     let visitor = signed_in(&service).await;
-    let (_, platform) = service.platform().await;
+    let (app, platform) = service.platform().await;
     let (console, path) = (format!("/ui/connect/platforms/{platform}"), format!("/v1/platforms/{platform}"));
     let warning = "unsigned logins";
     has_not(&visitor.get(&service, &console).await, &[warning]);
-    service.store.note_unsigned_login(platform).await.expect("a platform");
+    let app = app.parse().expect("an app id");
+    service.store.note_unsigned_login(app, platform).await.expect("a platform");
     let usual = visitor.get(&service, &console).await;
     has(
         &usual,

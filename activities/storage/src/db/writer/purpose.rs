@@ -2,7 +2,7 @@
 //! for one of another purpose, whose statement may wait for a lock or for the server. On SQLite, which one transaction
 //! writes at a time, one thread has all jobs, and runs acceptances first.
 
-use domain::{CollapseKey, DestinationId};
+use domain::{AppId, CollapseKey, DestinationId, UserId};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// What a job works on, and whether there are fail points around its commit. The jobs of a group are sorted by it.
@@ -19,6 +19,11 @@ pub enum JobKind {
     Record(Faults),
     /// It works on the lane of this purchase at this destination.
     Lane(DestinationId, CollapseKey),
+    /// It works on whose the customers and devices of this app are. The first of the users that it locks, if that is
+    /// known: so the jobs of a group lock apps, and the users of each, in the order of their ids.
+    People(AppId, Option<UserId>),
+    /// It adds what this process counted to rows of this table. The jobs of a group do so in the order of the tables.
+    Count(&'static str),
     Other,
 }
 
@@ -34,8 +39,15 @@ pub struct Faults {
 }
 
 /// The purposes, and the number of threads of each on PostgreSQL.
-const THREADS: [(Purpose, usize); 5] =
-    [(Purpose::Accept, 1), (Purpose::Record, 4), (Purpose::Lanes, 4), (Purpose::Devices, 1), (Purpose::Admin, 1)];
+const THREADS: [(Purpose, usize); 7] = [
+    (Purpose::Accept, 1),
+    (Purpose::Record, 4),
+    (Purpose::Lanes, 4),
+    (Purpose::Devices, 1),
+    (Purpose::People, 2),
+    (Purpose::Counts, 1),
+    (Purpose::Admin, 1),
+];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
@@ -43,6 +55,10 @@ pub enum Purpose {
     Record,
     Lanes,
     Devices,
+    /// Logins, logouts and names of customers, and verified claims.
+    People,
+    /// Counts: for charts, and of what devices used.
+    Counts,
     /// Anything else, and everything on SQLite.
     Admin,
 }
@@ -51,12 +67,12 @@ impl Purpose {
     /// Whether its statements find rows by a purchase, a user or a lane, so that a plan for any values is a good one. The
     /// others also read pages of tables.
     pub const fn is_by_key(self) -> bool {
-        !matches!(self, Self::Admin)
+        !matches!(self, Self::Counts | Self::Admin)
     }
 
-    /// Whether the callers of its jobs are activities, which the engine tries again.
+    /// Whether the callers of its jobs try again: activities, and apps whose customers log in.
     pub const fn is_tried_again(self) -> bool {
-        matches!(self, Self::Record | Self::Lanes)
+        matches!(self, Self::Record | Self::Lanes | Self::People)
     }
 
     /// Its name, a label of metrics.
@@ -66,6 +82,8 @@ impl Purpose {
             Self::Record => "record",
             Self::Lanes => "lanes",
             Self::Devices => "devices",
+            Self::People => "people",
+            Self::Counts => "counts",
             Self::Admin => "admin",
         }
     }
@@ -91,7 +109,13 @@ impl JobKind {
     pub const fn faults(self) -> Option<Faults> {
         match self {
             Self::Accept(faults) | Self::Device(faults) | Self::Record(faults) => Some(faults),
-            Self::Check | Self::Probe | Self::Lane(..) | Self::Stream(_) | Self::Other => None,
+            Self::Check
+            | Self::Probe
+            | Self::Lane(..)
+            | Self::Stream(_)
+            | Self::People(..)
+            | Self::Count(_)
+            | Self::Other => None,
         }
     }
 
@@ -101,22 +125,25 @@ impl JobKind {
             Self::Device(_) | Self::Stream(_) => Purpose::Devices,
             Self::Record(_) => Purpose::Record,
             Self::Lane(..) => Purpose::Lanes,
+            Self::People(..) => Purpose::People,
+            Self::Count(_) => Purpose::Counts,
             Self::Probe | Self::Other => Purpose::Admin,
         }
     }
 
     /// The index of the thread that runs jobs of this kind on PostgreSQL. Of a purpose with several, each has the jobs
-    /// of certain purchases: so two jobs of one purchase do not wait for each other's locks.
+    /// of certain purchases or apps: so two jobs of one purchase or app do not wait for each other's locks.
     pub fn thread(self, settled: Option<CollapseKey>) -> usize {
-        let (purpose, key) = match self {
-            Self::Record(_) => (Purpose::Record, settled),
-            Self::Lane(_, key) => (Purpose::Lanes, Some(key)),
+        let (purpose, hash) = match self {
+            Self::Record(_) => (Purpose::Record, settled.map(hash)),
+            Self::Lane(_, key) => (Purpose::Lanes, Some(hash(key))),
+            Self::People(app, _) => (Purpose::People, Some(hash(app))),
             other => (other.purpose(), None),
         };
         let mut first = 0;
         for (other, threads) in THREADS {
             if other == purpose {
-                return first + key.map_or(0, |key| place(key, threads));
+                return first + hash.unwrap_or(0) % threads;
             }
             first += threads;
         }
@@ -124,11 +151,11 @@ impl JobKind {
     }
 }
 
-/// The place of a purchase among `threads`.
-fn place(key: CollapseKey, threads: usize) -> usize {
+/// What distributes purchases or apps over the threads of a purpose.
+fn hash(id: impl Hash) -> usize {
     let mut hasher = DefaultHasher::new();
-    key.hash(&mut hasher);
-    usize::try_from(hasher.finish() >> 32).unwrap_or_default() % threads
+    id.hash(&mut hasher);
+    usize::try_from(hasher.finish() >> 32).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -146,14 +173,17 @@ mod tests {
         let keys = || (0..200).map(|number| CollapseKey::of(platform, &number.to_string()));
         let threads = |kind: JobKind| keys().map(move |key| kind.thread(Some(key))).collect::<BTreeSet<_>>();
         let lane = |key| JobKind::Lane(DestinationId::new(Uuid::nil()), key).thread(None);
+        let login = |number| JobKind::People(AppId::new(Uuid::from_u128(number)), None).thread(None);
         let all = [
             threads(JobKind::Accept(FAULTS)),
             threads(JobKind::Record(FAULTS)),
             keys().map(lane).collect(),
             threads(JobKind::Device(FAULTS)),
+            (0..200).map(login).collect(),
+            threads(JobKind::Count("minutes")),
             threads(JobKind::Other),
         ];
-        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1, 1]);
+        assert_eq!(all.iter().map(BTreeSet::len).collect::<Vec<_>>(), [1, 4, 4, 1, 2, 1, 1]);
         assert_eq!(all.iter().flatten().collect::<BTreeSet<_>>().len(), super::threads().len());
     }
 }
