@@ -12,8 +12,12 @@ const MAX_ROWS: i64 = 1000;
 /// out.
 const BUDGET: Duration = Duration::from_secs(3);
 
-/// How long the counts by minute are stored: they are for charts.
-const MINUTES: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How long counts are stored: they are for charts.
+const COUNTS: Duration = Duration::from_secs(8 * 24 * 3600);
+/// How long they are stored by minute; then by hour.
+const MINUTES: Duration = Duration::from_secs(24 * 3600);
+/// Time limit for old counts in one sweep.
+const COUNTS_BUDGET: Duration = Duration::from_secs(2);
 
 /// Removes bodies and attempts, and events of devices, older than `retention` (none when it is `None`), and the
 /// responses to bulk redelivery requests of more than a week ago. It goes on while there are some and time is left, so
@@ -22,7 +26,7 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
     if let Err(error) = store.forget_pages(MAX_ROWS).await {
         tracing::warn!(error = %error, "old responses to resends were not removed; the next sweep tries again");
     }
-    if let Err(error) = forget_minutes(store).await {
+    if let Ok(Err(error)) = timeout(COUNTS_BUDGET, tidy_counts(store)).await {
         tracing::warn!(error = %error, "old counts were not removed; the next sweep tries again");
     }
     let Some(retention) = retention else { return };
@@ -45,8 +49,12 @@ pub async fn prune(store: &Store, retention: Option<Duration>) {
     }
 }
 
-async fn forget_minutes(store: &Store) -> Result<usize, Error> {
-    store.forget_minutes(store.now().await?.minus(MINUTES)).await
+/// Removes old counts and rolls up those of a day ago, until there are none. Each transaction is short, so whoever ends
+/// this early loses nothing of what was done.
+async fn tidy_counts(store: &Store) -> Result<(), Error> {
+    let now = store.now().await?;
+    while store.forget_minutes(now.minus(COUNTS)).await? + store.roll_up_minutes(now.minus(MINUTES)).await? > 0 {}
+    Ok(())
 }
 
 async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {

@@ -31,7 +31,8 @@ pub struct SeriesQuery {
     pub app_id: Option<AppId>,
     /// Only for this destination; with `delivered`, `failed` and `latency`.
     pub destination_id: Option<DestinationId>,
-    /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for eight days.
+    /// The beginning, rounded down to a step; an hour before the end when absent. Counts are stored for
+    /// eight days, those of hours that ended more than a day ago by the hour.
     pub from: Option<Timestamp>,
     /// The end; now when absent.
     pub until: Option<Timestamp>,

@@ -48,6 +48,7 @@ mod lost_windows;
 mod merging;
 mod operator_events;
 mod overlapping;
+mod past_minutes;
 mod pausing;
 mod payments;
 mod people;

@@ -115,6 +115,8 @@ impl From<AppId> for Counted {
 pub struct Counts {
     minutes: Mutex<BTreeMap<MinuteKey, Sum>>,
     arrivals: Mutex<BTreeMap<ArrivalKey, Arrival>>,
+    /// Of each series the end of what is to be rolled up to hours, and until when this process found all rolled up.
+    rolled_up: Mutex<BTreeMap<Series, (Timestamp, Timestamp)>>,
 }
 
 impl Counts {
@@ -144,6 +146,17 @@ impl Counts {
     /// Takes the answers out, in the order of their keys.
     pub fn take_arrivals(&self) -> BTreeMap<ArrivalKey, Arrival> {
         std::mem::take(&mut *self.arrivals.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Until when a series is rolled up as far as this process knows, if all before `end` is to be. For another end it
+    /// looks anew from the beginning: something may have been counted late.
+    pub fn rolled_up(&self, series: Series, end: Timestamp) -> Timestamp {
+        let rolled_up = self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner);
+        rolled_up.get(&series).filter(|known| known.0 == end).map_or(Timestamp::from_micros(0), |known| known.1)
+    }
+
+    pub fn note_rolled_up(&self, series: Series, end: Timestamp, until: Timestamp) {
+        self.rolled_up.lock().unwrap_or_else(PoisonError::into_inner).insert(series, (end, until));
     }
 
     /// The minutes that wait, without taking them out.

@@ -1,6 +1,7 @@
-//! What happened in each minute, over all processes: written once a minute by each of them, and read for charts.
+//! What happened in each minute, over all processes: written once a minute by each of them, and read for charts. What is
+//! older than a day is stored by hours, see [`super::past_minutes`].
 
-use crate::db::counts::{Counted, MINUTE_MICROS, MinuteKey, SERIES, Series, Sum, minute};
+use crate::db::counts::{Counted, MinuteKey, Series, Sum, minute};
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, Value, batches, row, sql};
@@ -11,13 +12,10 @@ use domain::{AppId, DestinationId, Timestamp};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const TABLE: &str = "minutes";
+pub(super) const TABLE: &str = "minutes";
 
 /// Numbers of rows of one statement.
 const SIZES: &[usize] = &[100, 10, 1];
-
-/// How much of the past one call removes, from the oldest minute on: so no transaction is long after a pause.
-const REMOVED_MICROS: i64 = 60 * MINUTE_MICROS;
 
 /// Which minutes are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,15 +85,6 @@ const TOTALS: Sql = statement! {hot "minutes_of_series or minutes_of_app", "
     WHERE series IN (?*) AND at >= ?
     GROUP BY series
 "};
-
-const OLDEST: Sql = statement! {hot "minutes_of_series", "
-    SELECT at AS value
-    FROM minutes
-    WHERE series = ?
-    ORDER BY at
-    LIMIT 1
-"};
-const REMOVE: Sql = statement!(hot "minutes_of_series", "DELETE FROM minutes WHERE series = ? AND at < ?");
 
 impl SeriesFilter {
     fn statement(self) -> Statement<'static> {
@@ -174,24 +163,10 @@ impl Store {
         }
         Ok(totals)
     }
-
-    /// Removes the minutes before a time, of each series an hour of the oldest at a time. Returns the number of removed
-    /// rows.
-    pub async fn forget_minutes(&self, before: Timestamp) -> Result<usize, Error> {
-        let mut removed = 0;
-        for series in SERIES {
-            let oldest: Option<Timestamp> =
-                self.read(move |connection| sql(OLDEST).bind(series).value(connection)).await?;
-            let Some(oldest) = oldest.filter(|oldest| *oldest < minute(before)) else { continue };
-            let through = Timestamp::from_micros(oldest.micros().saturating_add(REMOVED_MICROS)).min(minute(before));
-            removed += self.write(move |write| sql(REMOVE).bind(series).bind(through).run(write.connection)).await?;
-        }
-        Ok(removed)
-    }
 }
 
 /// Adds to minutes, which are in the order of their keys.
-fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
+pub(super) fn add(write: &mut Write<'_>, rows: &[(MinuteKey, Sum)]) -> Result<(), Error> {
     for batch in batches(rows, SIZES) {
         sql(ADD).bind_rows(batch.iter().map(row)).run(write.connection)?;
     }

@@ -19,6 +19,7 @@ pub mod listing;
 pub mod minutes;
 pub mod notifications;
 pub mod overview;
+mod past_minutes;
 pub mod payments;
 pub mod pending;
 pub mod revenue;
