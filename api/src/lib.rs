@@ -16,6 +16,7 @@ mod flags;
 pub mod keyring;
 pub mod keys;
 mod listener;
+mod lookups;
 pub mod metrics;
 mod near;
 pub mod openapi;

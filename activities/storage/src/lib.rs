@@ -17,6 +17,7 @@ mod settling;
 
 pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
+pub use admin::audited_changes::AuditedChange;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
 pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
 pub use admin::customers::{Customer, CustomerKey, Owner};
@@ -24,7 +25,7 @@ pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
 pub use admin::erasure::{
     DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasurePreview, ErasureStage, RequestOutcome,
 };
-pub use admin::ingress_key::OldIngressKey;
+pub use admin::ingress_key::{OldIngressKey, Recipient, Recipients};
 pub use admin::keys::{ApiKey, HashedKey, NewKey, Role, key_hash};
 pub use admin::naming::{CustomerNames, CustomerPurchases, Naming, NamingCondition};
 pub use admin::platforms::{NewPlatform, Platform, PlatformChange, PlatformSettings};

@@ -5,6 +5,7 @@ pub mod address;
 mod checks;
 pub mod limits;
 mod places;
+mod publishable_keys;
 pub mod quota;
 pub mod room;
 pub mod token;
@@ -17,6 +18,7 @@ use checks::Checks;
 use limits::Limits;
 use metrics::counter;
 use places::{Places, RequestPlace};
+use publishable_keys::PublishableKeys;
 use quota::Quotas;
 use room::Room;
 use std::net::IpAddr;
@@ -34,6 +36,7 @@ pub const SECRET_HEADER: HeaderName = HeaderName::from_static("settle-device-sec
 #[derive(Debug)]
 pub struct Devices {
     pub limits: Limits,
+    pub publishable_keys: PublishableKeys,
     /// The proxies that name the address of a client.
     pub trusted_proxies: TrustedProxies,
     pub unknown_proxies: UnknownProxies,
@@ -50,6 +53,7 @@ impl Devices {
         Self {
             limits: Limits::new(settings.per_device, settings.per_address, settings.bytes_per_address),
             trusted_proxies: TrustedProxies(settings.trusted_proxies.clone()),
+            publishable_keys: PublishableKeys::default(),
             unknown_proxies: UnknownProxies::default(),
             places: Places::default(),
             checks: Checks::default(),

@@ -2,6 +2,7 @@
 
 mod full_disk;
 mod notifications;
+mod recipients;
 mod refusals;
 pub mod samples;
 mod subscriptions;

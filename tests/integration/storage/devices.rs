@@ -278,9 +278,9 @@ story! {
 
 story! {
     async fn a_platform_of_another_key_has_devices_of_its_own(world: World) {
-        let found = world.store.platform_by_publishable_key(&world.platform.publishable_key).await.unwrap();
-        assert_eq!(found.map(|platform| platform.id), Some(world.platform.id));
-        assert_eq!(world.store.platform_by_publishable_key("pk_other").await.unwrap(), None);
+        let keys = vec!["pk_other".to_owned(), world.platform.publishable_key.clone(), "pk_\0".to_owned()];
+        let found = world.store.platforms_by_publishable_keys(keys).await.unwrap();
+        assert_eq!(found.iter().map(|platform| platform.id).collect::<Vec<_>>(), [world.platform.id]);
         let unknown = DeviceRequest {
             platform: PlatformId::new(uuid(77)),
             device: device(1),

@@ -1,7 +1,7 @@
 //! Turning the key: the newest encrypts, the older ones open what they encrypted until nothing is left of them.
 
 use super::erasure::{STORE_ID, by, finish, left, renew};
-use super::world::{World, new_destination, new_platform, story};
+use super::world::{World, new_destination, new_platform, recipient, story};
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -82,7 +82,7 @@ story! {
         let both = Store::open(keyed(&config, NEW, &[OLD])).await.unwrap();
         assert_eq!(both.left_of_older_keys().await.unwrap().len(), 5, "the first two columns, and the hashes");
         for key in ["ingress-1", "ingress-2"] {
-            assert!(both.platform_by_ingress_key(key).await.unwrap().is_some(), "{key}");
+            assert!(recipient(&both, key).await.is_some(), "{key}");
         }
         assert_eq!(turn(&both).await, 5);
         assert_eq!(both.left_of_older_keys().await.unwrap(), []);
@@ -98,7 +98,7 @@ story! {
         let store = Store::open(keyed(&config, NEW, &[])).await.unwrap();
         let read = |secret: SecretString| secret.expose_secret().to_owned();
         assert_eq!(read(store.ingress_key(of).await.unwrap()), "ingress-1");
-        assert_eq!(store.platform_by_ingress_key("ingress-1").await.unwrap().unwrap().id, of);
+        assert_eq!(recipient(&store, "ingress-1").await.unwrap().platform.id, of);
         assert_eq!(read(store.platform_secret(of).await.unwrap().unwrap()), "shared-secret-of-the-platform");
         assert_eq!(read(store.login_secret(of).await.unwrap().unwrap()), "ls_of-the-platform");
         assert_eq!(read(store.destination_secret(ids.destination).await.unwrap()), "whsec_of-the-destination");
@@ -170,8 +170,8 @@ story! {
         both.turn_out_older_keys().await.unwrap();
         drop(both);
         let store = Store::open(keyed(&config, NEW, &[])).await.unwrap();
-        let now = store.now().await.unwrap();
-        assert_eq!(store.platform_by_old_ingress_key("ingress-1", now).await.unwrap().unwrap().id, of);
+        let old = recipient(&store, "ingress-1").await.unwrap();
+        assert_eq!((old.platform.id, old.ends_at.is_some()), (of, true));
     }
 }
 
@@ -182,7 +182,7 @@ story! {
         (new.settings.name, new.publishable_key) = ("other".to_owned(), "pk_other".to_owned());
         let platform = world.store.new_platform(new).await.unwrap();
         assert_eq!(left(&world, &[key]), [""; 0]);
-        assert_eq!(world.store.platform_by_ingress_key(key).await.unwrap().unwrap().id, platform.id);
+        assert_eq!(recipient(&world.store, key).await.unwrap().platform.id, platform.id);
         assert_eq!(world.store.ingress_key(platform.id).await.unwrap().expose_secret(), key);
     }
 }
@@ -264,7 +264,7 @@ story! {
 story! {
     async fn an_unknown_ingress_key_is_no_miss_while_a_key_is_missing(world: World) {
         let store = &world.store;
-        assert_eq!(store.platform_by_ingress_key("ingress-2").await.unwrap(), None);
+        assert_eq!(recipient(store, "ingress-2").await, None);
         // As another process leaves it, which encrypts with a key that this one lacks.
         if world.is_postgres() {
             let both = Store::open(keyed(&world.config, NEW, &[OLD])).await.unwrap();
@@ -273,8 +273,10 @@ story! {
             let id = storage::key_id(&NEW);
             world.raw().run(&format!("INSERT INTO encryption_keys (id, created_at) VALUES ('{id}', 1)"));
         }
-        let error = store.platform_by_ingress_key("ingress-2").await.unwrap_err();
-        assert!(matches!(&error, Error::MissingKeys(ids) if *ids == [storage::key_id(&NEW)]), "{error}");
-        assert!(store.platform_by_ingress_key("ingress-1").await.unwrap().is_some(), "its hash is known");
+        let keys = ["ingress-1", "ingress-2"].map(str::to_owned);
+        let recipients = store.recipients(keys.into()).await.unwrap();
+        assert_eq!(recipients.missing_keys, [storage::key_id(&NEW)]);
+        assert_eq!(recipients.found.into_keys().collect::<Vec<_>>(), ["ingress-1"], "its hash is known");
+        assert!(recipient(store, "ingress-1").await.is_some(), "no key is missing for it");
     }
 }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{
     Accepted, App, Config, Database, Destination, DestinationChange, DestinationSettings, Error, Key, Loaded,
-    NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Record, Recorded,
-    Run, SecretHash, SecretString, Store, Traits,
+    NewDestination, NewNotification, NewPlatform, Page, Platform, PlatformChange, PlatformSettings, Recipient, Record,
+    Recorded, Run, SecretHash, SecretString, Store, Traits,
 };
 use system_tests::distance::Distance;
 use system_tests::folder::Folder;
@@ -308,6 +308,13 @@ impl World {
 
 pub fn of_secret(secret: Option<&str>) -> PlatformChange {
     PlatformChange { shared_secret: Some(secret.map(SecretString::from)), ..PlatformChange::default() }
+}
+
+/// The recipient of an ingress key.
+pub async fn recipient(store: &Store, key: &str) -> Option<Recipient> {
+    let mut recipients = store.recipients(vec![key.to_owned()]).await.unwrap();
+    assert_eq!(recipients.missing_keys, [""; 0]);
+    recipients.found.remove(key)
 }
 
 pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {

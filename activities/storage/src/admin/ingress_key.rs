@@ -3,15 +3,18 @@
 
 use super::platforms::{INGRESS, PLATFORM, Platform, fields, find, lock};
 use crate::db::audit_log::AuditEntry;
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::inbox::topics::{self, Topic};
 use domain::{PlatformId, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// The column `old_ingress_key`, for the encryption.
@@ -30,13 +33,44 @@ row! {
     }
 }
 
-const FIND_BY_HASH: Sql = statement! {hot "platforms_ingress_hash", "
-    SELECT {PLATFORM} AND ingress_hash IN (?*)
+/// The platform of an ingress key, with its topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub platform: Platform,
+    pub topics: Vec<Topic>,
+    /// When the key ends, if it is the one before the platform's present one.
+    pub ends_at: Option<Timestamp>,
+}
+
+/// The recipients of several ingress keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Recipients {
+    /// By ingress key, also those whose key has ended.
+    pub found: HashMap<String, Recipient>,
+    /// The ids of the encryption keys that this process lacks: the other ingress keys may be hashed with one of them. Not
+    /// looked up if all were found.
+    pub missing_keys: Vec<String>,
+}
+
+row! {
+    struct Hashed {
+        id: PlatformId,
+        hash: String,
+        ends_at: Option<Timestamp>,
+    }
+}
+
+const FIND_BY_HASHES: Sql = statement! {hot "platforms_ingress_hash or platforms_old_ingress_hash", "
+    SELECT id, ingress_hash AS hash, CAST(NULL AS BIGINT) AS ends_at
+    FROM platforms
+    WHERE ingress_hash IN (?*)
+    UNION ALL
+    SELECT id, old_ingress_hash AS hash, old_ingress_until AS ends_at
+    FROM platforms
+    WHERE old_ingress_hash IN (?*)
 "};
 
-const FIND_BY_OLD_HASH: Sql = statement! {hot "platforms_old_ingress_hash", "
-    SELECT {PLATFORM} AND old_ingress_hash IN (?*) AND old_ingress_until > ?
-"};
+const OF_IDS: Sql = statement!("SELECT {PLATFORM} AND id IN (?*)");
 
 const KEY: Sql = statement!("SELECT ingress_key AS value FROM platforms WHERE deleted_at IS NULL AND id = ?");
 
@@ -66,29 +100,10 @@ const USE_OLD: Sql = statement! {"
 "};
 
 impl Store {
-    /// The platform that an ingress key belongs to.
-    ///
-    /// # Errors
-    /// [`Error::MissingKeys`] when none was found, and its hash may be that of a key which this process lacks.
-    pub async fn platform_by_ingress_key(&self, key: &str) -> Result<Option<Platform>, Error> {
-        // While keys are turned, a platform has the hash of the newest key or of one before.
-        let (hashes, secrets) = (self.secrets.hashes(INGRESS, key), self.secrets.clone());
-        self.read_for_ingress(move |connection| {
-            let found = sql(FIND_BY_HASH).bind_list(hashes).first(connection)?;
-            if found.is_none() {
-                // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
-                secrets.check(connection)?;
-            }
-            Ok(found)
-        })
-        .await
-    }
-
-    /// The platform whose ingress key was this one before, if it has not ended yet.
-    pub async fn platform_by_old_ingress_key(&self, key: &str, now: Timestamp) -> Result<Option<Platform>, Error> {
-        let hashes = self.secrets.hashes(INGRESS, key);
-        self.read_for_ingress(move |connection| sql(FIND_BY_OLD_HASH).bind_list(hashes).bind(now).first(connection))
-            .await
+    /// The recipients of these ingress keys, looked up together.
+    pub async fn recipients(&self, keys: Vec<String>) -> Result<Recipients, Error> {
+        let secrets = self.secrets.clone();
+        self.read_for_ingress(move |connection| recipients(connection, &secrets, &keys)).await
     }
 
     /// The secret part of the URL that a platform's notifications are sent to.
@@ -149,6 +164,48 @@ impl Store {
     }
 }
 
+fn recipients(connection: &mut AnyConnection, secrets: &Secrets, keys: &[String]) -> Result<Recipients, Error> {
+    // While keys are turned, a platform has the hash of the newest key or of one before.
+    let hashes = keys.iter().flat_map(|key| secrets.hashes(INGRESS, key).into_iter().map(move |hash| (hash, key)));
+    let hashes: HashMap<String, &String> = hashes.collect();
+    let list = padded(hashes.keys().map(String::as_str).collect());
+    let rows: Vec<Hashed> = sql(FIND_BY_HASHES).bind_list(list.clone()).bind_list(list).all(connection)?;
+    let platforms = of_ids(connection, rows.iter().map(|row| row.id).collect())?;
+    let mut found = HashMap::new();
+    for row in rows {
+        let (Some((platform, topics)), Some(key)) = (platforms.get(&row.id), hashes.get(&row.hash)) else { continue };
+        let recipient = Recipient { platform: platform.clone(), topics: topics.clone(), ends_at: row.ends_at };
+        found.insert((*key).clone(), recipient);
+    }
+    let is_complete = keys.iter().all(|key| found.contains_key(key));
+    // After the search: a hash is stored after its key, so one that was stored meanwhile is noticed.
+    let checked = if is_complete { Ok(()) } else { secrets.check(connection) };
+    let missing_keys = match checked {
+        Err(Error::MissingKeys(ids)) => ids,
+        checked => checked.map(|()| Vec::new())?,
+    };
+    Ok(Recipients { found, missing_keys })
+}
+
+/// The platforms with these ids, each with its topics.
+fn of_ids(
+    connection: &mut AnyConnection,
+    ids: Vec<PlatformId>,
+) -> Result<BTreeMap<PlatformId, (Platform, Vec<Topic>)>, Error> {
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids = padded(ids);
+    let platforms: Vec<Platform> = sql(OF_IDS).bind_list(ids.iter().copied()).all(connection)?;
+    let mut all: BTreeMap<_, _> = platforms.into_iter().map(|platform| (platform.id, (platform, Vec::new()))).collect();
+    for topic in topics::of_platforms(connection, &ids)? {
+        if let Some((_, topics)) = all.get_mut(&topic.platform_id) {
+            topics.push(topic);
+        }
+    }
+    Ok(all)
+}
+
 fn replace(
     write: &mut Write<'_>,
     secrets: &Secrets,
@@ -171,6 +228,19 @@ fn replace(
         .bind(id)
         .run(write.connection)
         .map(drop)
+}
+
+/// The values, the last one repeated up to a power of four: a list of any length has one of few texts, so that its
+/// statement is prepared once.
+pub fn padded<T: Clone>(mut values: Vec<T>) -> Vec<T> {
+    let mut length = 1;
+    while length < values.len() {
+        length *= 4;
+    }
+    if let Some(last) = values.last().cloned() {
+        values.resize(length, last);
+    }
+    values
 }
 
 /// The stored hash of an ingress key, and its stored form.

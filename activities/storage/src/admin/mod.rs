@@ -5,6 +5,7 @@
 pub mod adopt;
 pub mod alarms;
 pub mod apps;
+pub mod audited_changes;
 pub mod catalogue;
 pub mod customers;
 pub mod destinations;

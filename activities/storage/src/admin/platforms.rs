@@ -175,8 +175,8 @@ const CLOSE_TOPICS: Sql = statement!("UPDATE topics SET subscribe_url = NULL WHE
 /// The columns `ingress_key` and `ingress_hash`, for the encryption.
 pub const INGRESS: &str = "platforms.ingress_key";
 
-const FIND_BY_PUBLISHABLE_KEY: Sql = statement! {hot "platforms_publishable_key", "
-    SELECT {PLATFORM} AND publishable_key = ?
+const FIND_BY_PUBLISHABLE_KEYS: Sql = statement! {hot "platforms_publishable_key", "
+    SELECT {PLATFORM} AND publishable_key IN (?*)
 "};
 
 const LIST: Sql = statement! {"
@@ -289,10 +289,10 @@ impl Store {
         .await
     }
 
-    /// The platform that a publishable key belongs to.
-    pub async fn platform_by_publishable_key(&self, key: &str) -> Result<Option<Platform>, Error> {
-        let key = key.replace('\0', "");
-        self.read_for_devices(move |connection| sql(FIND_BY_PUBLISHABLE_KEY).bind(key).first(connection)).await
+    /// The platforms that these publishable keys belong to, looked up together.
+    pub async fn platforms_by_publishable_keys(&self, keys: Vec<String>) -> Result<Vec<Platform>, Error> {
+        let keys = ingress_key::padded(keys.into_iter().map(|key| key.replace('\0', "")).collect());
+        self.read_for_devices(move |connection| sql(FIND_BY_PUBLISHABLE_KEYS).bind_list(keys).all(connection)).await
     }
 
     /// The store's shared secret of a platform, for verification.

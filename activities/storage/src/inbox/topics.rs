@@ -98,11 +98,6 @@ impl Store {
         self.read(move |connection| of_platform(connection, platform)).await
     }
 
-    /// The topics of a platform for a message of a store: no page stands before it.
-    pub async fn topics_for_ingress(&self, platform: PlatformId) -> Result<Vec<Topic>, Error> {
-        self.read_for_ingress(move |connection| of_platform(connection, platform)).await
-    }
-
     pub async fn topic(&self, id: TopicId) -> Result<Topic, Error> {
         self.read(move |connection| by_id(connection, id)).await
     }

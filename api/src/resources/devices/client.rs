@@ -2,7 +2,7 @@
 
 use crate::devices::address::{Peer, site};
 use crate::devices::quota::Reporter;
-use crate::edge::{Edge, Shared};
+use crate::edge::Shared;
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
@@ -57,12 +57,9 @@ impl FromRequestParts<Shared> for Client {
         let key = shown.and_then(|text| text.split_once(' '));
         let key = key.filter(|(scheme, key)| scheme.eq_ignore_ascii_case("bearer") && key.len() <= MAX_KEY_BYTES);
         let (_, key) = key.ok_or(Error::PublishableKey)?;
-        Ok(Self { platform: platform(edge, key.trim()).await?, address })
+        let platform = edge.devices.publishable_keys.platform(&edge.store, key.trim()).await?;
+        Ok(Self { platform, address })
     }
-}
-
-async fn platform(edge: &Edge, key: &str) -> Result<Platform, Error> {
-    edge.store.platform_by_publishable_key(key).await?.ok_or(Error::PublishableKey)
 }
 
 impl Input for Address {

@@ -36,11 +36,11 @@ use envelope::{Envelope, Kind};
 use keyring::Keyring;
 use metrics::counter;
 use notification::Rtn;
-use recipient::{Recipient, Recipients};
+use recipient::Recipients;
 use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
 use std::sync::Arc;
-use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Series, Store, chain};
+use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain};
 use topic::{Arn, Course, TopicStatus};
 use traces::{Span, SpanKind};
 
@@ -141,7 +141,7 @@ impl Amazon {
         match self.take(intake, recipient.clone(), ingress_key, body).await {
             Ok(reason) => {
                 store.count_arrival(platform.id, ACCEPTED);
-                if recipient.is_by_old_key {
+                if recipient.ends_at.is_some() {
                     self.recipients.note_old_key_used(store, platform.id, (self.settings.clock)());
                 }
                 Answer { status: 200, reason }

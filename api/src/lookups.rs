@@ -1,0 +1,195 @@
+//! Look-ups of keys that anybody may send. One statement at a time answers all that wait: a flood of unknown keys costs one
+//! connection, and a known key beside it waits for two statements at most.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::oneshot;
+
+/// Maximum number of keys in one statement.
+const AT_ONCE: usize = 1000;
+
+/// The look-ups of one kind of key.
+pub struct Lookups<V, E>(Arc<Mutex<Queue<V, E>>>);
+
+struct Queue<V, E> {
+    waiting: Vec<Waiting<V, E>>,
+    /// Whether a task answers them.
+    is_answered: bool,
+}
+
+struct Waiting<V, E> {
+    key: String,
+    answer: oneshot::Sender<Result<V, E>>,
+}
+
+/// The answer to several keys.
+pub struct Found<V, E> {
+    pub values: HashMap<String, V>,
+    /// The answer to those without a value.
+    pub otherwise: E,
+}
+
+/// The task that answers. Whoever waits when it panics gets no answer.
+struct Turn<V, E>(Arc<Mutex<Queue<V, E>>>);
+
+impl<V, E> Default for Lookups<V, E> {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Queue { waiting: Vec::new(), is_answered: false })))
+    }
+}
+
+impl<V, E> std::fmt::Debug for Lookups<V, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lookups").field("waiting", &locked(&self.0).waiting.len()).finish_non_exhaustive()
+    }
+}
+
+impl<V, E> Lookups<V, E>
+where
+    V: Clone + Send + 'static,
+    E: Clone + Send + 'static,
+{
+    /// The value of a key, as it is after this call began; `None` if there is no answer. `read` looks up several keys.
+    pub async fn find<R, F>(&self, key: &str, read: R) -> Option<Result<V, E>>
+    where
+        R: Fn(Vec<String>) -> F + Send + 'static,
+        F: Future<Output = Result<Found<V, E>, E>> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let is_first = {
+            let mut queue = locked(&self.0);
+            queue.waiting.push(Waiting { key: key.to_owned(), answer });
+            !std::mem::replace(&mut queue.is_answered, true)
+        };
+        if is_first {
+            tokio::spawn(answer_all(Turn(self.0.clone()), read));
+        }
+        answered.await.ok()
+    }
+}
+
+async fn answer_all<V, E, R, F>(turn: Turn<V, E>, read: R)
+where
+    V: Clone,
+    E: Clone,
+    R: Fn(Vec<String>) -> F,
+    F: Future<Output = Result<Found<V, E>, E>>,
+{
+    while let Some(batch) = turn.next() {
+        let mut keys: Vec<String> = batch.iter().map(|waiting| waiting.key.clone()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let found = read(keys).await;
+        for Waiting { key, answer } in batch {
+            let result = match &found {
+                Ok(found) => found.values.get(&key).cloned().ok_or_else(|| found.otherwise.clone()),
+                Err(error) => Err(error.clone()),
+            };
+            // Who asked may have gone.
+            let _ = answer.send(result);
+        }
+    }
+}
+
+impl<V, E> Turn<V, E> {
+    /// The next look-ups; with `None` the task ends.
+    fn next(&self) -> Option<Vec<Waiting<V, E>>> {
+        let mut queue = locked(&self.0);
+        // Those of clients that went away need no answer.
+        queue.waiting.retain(|waiting| !waiting.answer.is_closed());
+        queue.is_answered = !queue.waiting.is_empty();
+        let count = queue.waiting.len().min(AT_ONCE);
+        queue.is_answered.then(|| queue.waiting.drain(..count).collect())
+    }
+}
+
+impl<V, E> Drop for Turn<V, E> {
+    fn drop(&mut self) {
+        // Another task may have begun since this one ended.
+        if std::thread::panicking() {
+            let mut queue = locked(&self.0);
+            queue.waiting.clear();
+            queue.is_answered = false;
+        }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::{join, join_all};
+    use tokio::sync::Semaphore;
+
+    /// Looks up keys at a gate, and notes which were looked up together. Even numbers have a value.
+    #[derive(Default)]
+    struct Table {
+        batches: Mutex<Vec<usize>>,
+    }
+
+    fn reading(
+        table: &Arc<Table>,
+        gate: &Arc<Semaphore>,
+    ) -> impl Fn(Vec<String>) -> futures::future::BoxFuture<'static, Result<Found<usize, &'static str>, &'static str>>
+    + Send
+    + 'static {
+        let (table, gate) = (table.clone(), gate.clone());
+        move |keys| {
+            let (table, gate) = (table.clone(), gate.clone());
+            Box::pin(async move {
+                locked(&table.batches).push(keys.len());
+                gate.acquire().await.expect("an open gate").forget();
+                let values = keys.into_iter().filter_map(|key| {
+                    let number = key.parse().ok().filter(|number: &usize| number.is_multiple_of(2))?;
+                    Some((key, number))
+                });
+                Ok(Found { values: values.collect(), otherwise: "unknown" })
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_looked_up_together() {
+        let (table, gate) = (Arc::new(Table::default()), Arc::new(Semaphore::new(0)));
+        let lookups = Lookups::default();
+        let find = |number: usize| {
+            let read = reading(&table, &gate);
+            let lookups = &lookups;
+            async move { lookups.find(&number.to_string(), read).await }
+        };
+        // Each number twice: a key is looked up once for all that wait for it.
+        let all = join_all((0..1200).chain(0..1200).map(find));
+        let open = async {
+            while locked(&table.batches).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            gate.add_permits(10);
+        };
+        let (answers, ()) = join(all, open).await;
+        for (index, answer) in answers.into_iter().enumerate() {
+            let number = index % 1200;
+            let expected = if number.is_multiple_of(2) { Ok(number) } else { Err("unknown") };
+            assert_eq!(answer, Some(expected), "{number}");
+        }
+        let batches = locked(&table.batches).clone();
+        assert!(batches.len() <= 4 && batches.iter().all(|keys| *keys <= AT_ONCE), "{batches:?}");
+        assert_eq!(find(4).await, Some(Ok(4)), "a new task answers when one has ended");
+    }
+
+    fn fault() -> &'static str {
+        panic!("a fault")
+    }
+
+    #[tokio::test]
+    async fn a_failure_is_the_answer_to_all_and_a_panic_to_none() {
+        let lookups = Lookups::<(), &str>::default();
+        let failing = || lookups.find("a", |_| async { Err("down") });
+        assert_eq!(join_all([failing(), failing()]).await, [Some(Err("down")); 2]);
+        let panicking = || lookups.find("a", |_| async { Err(fault()) });
+        assert_eq!(join_all([panicking(), panicking()]).await, [None; 2]);
+        assert_eq!(failing().await, Some(Err("down")), "the next one is answered");
+    }
+}

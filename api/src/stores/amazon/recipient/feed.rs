@@ -1,0 +1,111 @@
+//! Which apps changed, from the audit log. A sequence number is taken before its transaction commits, so a lower one may
+//! become visible later: the entries of the last while are read again, and those that were seen are skipped.
+
+use domain::AppId;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+use storage::AuditedChange;
+use tokio::time::Instant;
+
+/// How long an entry may become visible after a later one: longer than the longest transaction of a change.
+const OVERLAP: Duration = Duration::from_secs(30);
+/// How many entries before the newest are read again at the start, when their age is unknown.
+const AT_START: i64 = 1000;
+/// Maximum number of entries that are read at once. With more of them everything counts as changed.
+pub const MOST: i64 = 10_000;
+
+/// What the operations of entries begin with that outdate a platform, its keys or its topics.
+const OUTDATING: [&str; 3] = ["app.", "platform.", "topic."];
+
+/// What changed since the last look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Changed {
+    Apps(BTreeSet<AppId>),
+    All,
+}
+
+#[derive(Debug)]
+pub struct Feed {
+    /// The newest sequence number at some times, the oldest first. The first is the newest one that is old enough.
+    newest: VecDeque<(Instant, i64)>,
+    /// The entries after the first of these that were seen.
+    seen: BTreeSet<i64>,
+}
+
+impl Feed {
+    /// A feed of what changes from now on, when the newest entry has this number.
+    pub fn new(newest: i64, now: Instant) -> Self {
+        Self { newest: VecDeque::from([(now, newest.saturating_sub(AT_START))]), seen: BTreeSet::new() }
+    }
+
+    /// The entries after this number are to be read.
+    pub fn after(&self) -> i64 {
+        self.newest.front().map_or(0, |(_, seq)| *seq)
+    }
+
+    /// What changed by the entries after [`Feed::after`], which were read at this time.
+    pub fn take(&mut self, entries: &[AuditedChange], now: Instant) -> Changed {
+        let newest = entries.iter().map(|entry| entry.seq).max().unwrap_or(0).max(self.after());
+        if i64::try_from(entries.len()).is_ok_and(|count| count >= MOST) {
+            *self = Self::new(newest, now);
+            return Changed::All;
+        }
+        let new = entries.iter().filter(|entry| self.seen.insert(entry.seq));
+        let outdating = new.filter(|entry| OUTDATING.iter().any(|begin| entry.operation.starts_with(begin)));
+        let apps = outdating.filter_map(|entry| entry.app_id).collect();
+        self.newest.push_back((now, newest));
+        while self.newest.get(1).is_some_and(|(at, _)| now.saturating_duration_since(*at) >= OVERLAP) {
+            self.newest.pop_front();
+        }
+        self.seen = self.seen.split_off(&self.after().saturating_add(1));
+        Changed::Apps(apps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app() -> AppId {
+        AppId::new(uuid::Uuid::from_u128(1))
+    }
+
+    fn entry(seq: i64, operation: &str) -> AuditedChange {
+        AuditedChange { seq, operation: operation.to_owned(), app_id: Some(app()) }
+    }
+
+    fn one() -> Changed {
+        Changed::Apps(BTreeSet::from([app()]))
+    }
+
+    fn none() -> Changed {
+        Changed::Apps(BTreeSet::new())
+    }
+
+    #[test]
+    fn an_entry_counts_once_and_also_if_it_becomes_visible_after_a_later_one() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut feed = Feed::new(5000, start);
+        assert_eq!(feed.after(), 4000, "what was not committed yet at the start is not missed");
+        assert_eq!(feed.take(&[entry(5002, "platform.update")], at(1)), one());
+        assert_eq!(feed.take(&[entry(5002, "platform.update")], at(2)), none());
+        let both = [entry(5001, "topic.reject"), entry(5002, "platform.update")];
+        assert_eq!(feed.take(&both, at(3)), one());
+        for second in 4..40 {
+            let visible: Vec<_> = both.iter().filter(|entry| entry.seq > feed.after()).cloned().collect();
+            assert_eq!(feed.take(&visible, at(second)), none());
+        }
+        assert_eq!(feed.after(), 5002, "what is old enough is not read again");
+        assert_eq!(feed.take(&[entry(5003, "customer.erase"), entry(5004, "key.create")], at(41)), none());
+        assert_eq!(feed.take(&[entry(5005, "app.delete")], at(42)), one());
+    }
+
+    #[test]
+    fn too_many_entries_change_everything() {
+        let mut feed = Feed::new(0, Instant::now());
+        let entries: Vec<_> = (1..=MOST).map(|seq| entry(seq, "customer.erase")).collect();
+        assert_eq!(feed.take(&entries, Instant::now()), Changed::All);
+        assert_eq!(feed.after(), MOST - AT_START);
+    }
+}

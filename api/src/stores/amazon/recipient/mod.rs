@@ -1,0 +1,222 @@
+//! The recipients of messages, by ingress key. Those that were found are remembered, and forgotten when the audit log
+//! says that their app changed: a message costs no look-up, however many platforms there are. Other keys are looked up
+//! together, so that strangers take one connection at most.
+//!
+//! A key is unknown only if this process could find every key: SNS drops a message for good that is answered 404.
+
+mod feed;
+
+use super::refusal::Refusal;
+use crate::lookups::{Found, Lookups};
+use domain::{PlatformId, Timestamp};
+use feed::{Changed, Feed, MOST};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use storage::{Error, Recipient, Store, chain};
+use tokio::time::Instant;
+
+/// How old what is remembered may be: the audit log is read as often.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a recipient is remembered if nothing changed.
+const REMEMBERED: Duration = Duration::from_secs(600);
+/// Minimum time between two errors in the log about a key that is missing. Anybody can cause one.
+const LOGGED_EVERY_MS: i64 = 60_000;
+/// Time between two notes that an old key was used.
+const NOTED_EVERY_MS: i64 = 60_000;
+/// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
+const MAX_INGRESS_KEY_BYTES: usize = 128;
+
+/// Finds recipients, and remembers them.
+#[derive(Default)]
+pub struct Recipients {
+    known: Arc<RwLock<Known>>,
+    lookups: Lookups<Arc<Recipient>, Refusal>,
+    /// Locked while the audit log is read.
+    following: tokio::sync::Mutex<Following>,
+    /// When a missing key was logged last.
+    logged_at: Arc<Mutex<Option<Timestamp>>>,
+    /// When the use of a platform's old key was noted last.
+    noted: Mutex<HashMap<PlatformId, Timestamp>>,
+}
+
+#[derive(Default)]
+struct Following {
+    /// The position in the audit log; `None` before the first look.
+    feed: Option<Feed>,
+    /// When a look failed last: whoever waited for it need not try again.
+    failed_at: Option<Instant>,
+}
+
+/// What is remembered. Only keys of platforms are in it, so there are at most two for each platform and change.
+#[derive(Default)]
+struct Known {
+    by_key: HashMap<String, Remembered>,
+    /// When the audit log was read last; `None` before the first time.
+    checked_at: Option<Instant>,
+    /// Raised with each change: what was read before one is not remembered after it.
+    changes: u64,
+}
+
+struct Remembered {
+    recipient: Arc<Recipient>,
+    read_at: Instant,
+}
+
+impl Recipients {
+    /// The platform of an ingress key, as it was within the last second.
+    ///
+    /// # Errors
+    /// The key is unknown, or the database does not answer.
+    pub async fn find(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+        if self.remembered(ingress_key).is_some() {
+            self.follow(store).await?;
+            if let Some(recipient) = self.remembered(ingress_key) {
+                return unended(recipient, now);
+            }
+        }
+        self.read(store, ingress_key, now).await
+    }
+
+    /// Reads the platform from the database, not from memory: an approval of a topic applies at once.
+    ///
+    /// # Errors
+    /// The key is unknown, or the database does not answer.
+    pub async fn read(&self, store: &Store, ingress_key: &str, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+        if ingress_key.len() > MAX_INGRESS_KEY_BYTES || ingress_key.contains('\0') {
+            return Err(Refusal::UnknownIngress);
+        }
+        // What is found is remembered, so the audit log is followed from before on.
+        self.follow(store).await?;
+        let (store, known, logged_at) = (store.clone(), self.known.clone(), self.logged_at.clone());
+        let look_up = move |keys: Vec<String>| {
+            let (store, known, logged_at) = (store.clone(), known.clone(), logged_at.clone());
+            async move { look_up(&store, keys, &known, (&*logged_at, now)).await }
+        };
+        let found = self.lookups.find(ingress_key, look_up).await;
+        found.unwrap_or(Err(Refusal::TryAgain("storage is not available"))).and_then(|found| unended(found, now))
+    }
+
+    /// Notes that a message came by the old key of a platform, without holding its answer up.
+    pub fn note_old_key_used(&self, store: &Store, platform: PlatformId, now: Timestamp) {
+        {
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            if noted.get(&platform).is_some_and(|at| (0..NOTED_EVERY_MS).contains(&now.millis_since(*at))) {
+                return;
+            }
+            noted.insert(platform, now);
+        }
+        let store = store.clone();
+        tokio::spawn(async move {
+            if let Err(error) = store.note_old_ingress_key_used(platform).await {
+                tracing::debug!(platform.id = %platform, error = chain(&error), "the use of an old ingress key was not noted");
+            }
+        });
+    }
+
+    fn remembered(&self, ingress_key: &str) -> Option<Arc<Recipient>> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let found = known.by_key.get(ingress_key)?;
+        (found.read_at.elapsed() < REMEMBERED).then(|| found.recipient.clone())
+    }
+
+    /// Forgets what changed, unless that was looked up within the last second. Many that wait share one look.
+    async fn follow(&self, store: &Store) -> Result<(), Refusal> {
+        let asked_at = Instant::now();
+        if self.is_fresh() {
+            return Ok(());
+        }
+        let mut following = self.following.lock().await;
+        if self.is_fresh() {
+            return Ok(());
+        }
+        if following.failed_at.is_some_and(|at| at >= asked_at) {
+            return Err(Refusal::TryAgain("storage is not available"));
+        }
+        let read = self.look(store, &mut following.feed).await;
+        if read.is_err() {
+            following.failed_at = Some(Instant::now());
+        }
+        read.map_err(|error| super::storage_failed(&error))
+    }
+
+    fn is_fresh(&self) -> bool {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.checked_at.is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// Reads the new entries of the audit log, or begins with the newest.
+    async fn look(&self, store: &Store, feed: &mut Option<Feed>) -> Result<(), Error> {
+        let now = Instant::now();
+        let changed = match feed {
+            Some(feed) => {
+                let entries = store.changes_after(feed.after(), MOST).await?;
+                feed.take(&entries, now)
+            }
+            None => {
+                *feed = Some(Feed::new(store.newest_change().await?, now));
+                Changed::All
+            }
+        };
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.forget(&changed);
+        known.checked_at = Some(now);
+        Ok(())
+    }
+}
+
+impl Known {
+    fn forget(&mut self, changed: &Changed) {
+        match changed {
+            Changed::Apps(apps) if apps.is_empty() => return,
+            Changed::Apps(apps) => self.by_key.retain(|_, found| !apps.contains(&found.recipient.platform.app_id)),
+            Changed::All => self.by_key.clear(),
+        }
+        self.changes += 1;
+    }
+}
+
+/// Looks up keys, and remembers what is found unless something changed meanwhile.
+async fn look_up(
+    store: &Store,
+    keys: Vec<String>,
+    known: &RwLock<Known>,
+    (logged_at, now): (&Mutex<Option<Timestamp>>, Timestamp),
+) -> Result<Found<Arc<Recipient>, Refusal>, Refusal> {
+    let read_at = Instant::now();
+    let before = known.read().unwrap_or_else(PoisonError::into_inner).changes;
+    let found = store.recipients(keys.clone()).await.map_err(|error| super::storage_failed(&error))?;
+    let of_store = found.found.into_iter().filter(|(_, recipient)| recipient.platform.store == super::STORE);
+    let values: HashMap<String, Arc<Recipient>> = of_store.map(|(key, found)| (key, Arc::new(found))).collect();
+    let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
+    for key in &keys {
+        known.by_key.remove(key);
+    }
+    if known.changes == before {
+        let remembered =
+            values.iter().map(|(key, found)| (key.clone(), Remembered { recipient: found.clone(), read_at }));
+        known.by_key.extend(remembered);
+    }
+    let otherwise = match found.missing_keys.as_slice() {
+        [] => Refusal::UnknownIngress,
+        ids => missing(ids, logged_at, now),
+    };
+    Ok(Found { values, otherwise })
+}
+
+/// The refusal of a process that lacks these keys.
+fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp) -> Refusal {
+    let mut logged_at = logged_at.lock().unwrap_or_else(PoisonError::into_inner);
+    if logged_at.is_none_or(|at| !(0..LOGGED_EVERY_MS).contains(&now.millis_since(at))) {
+        *logged_at = Some(now);
+        let keys = ids.join(", ");
+        tracing::error!(keys, "SETTLE_KEY of this process lacks a key: notifications are answered 503");
+    }
+    Refusal::MissingKey
+}
+
+/// A recipient whose key has not ended.
+fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
+    let has_ended = recipient.ends_at.is_some_and(|end| end <= now);
+    if has_ended { Err(Refusal::UnknownIngress) } else { Ok(recipient) }
+}
