@@ -4,6 +4,7 @@
 use crate::metrics::{help, set_sweep_age};
 use domain::health::State as DestinationState;
 use metrics::gauge;
+use std::cmp::Reverse;
 use std::fmt::Write;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -13,6 +14,8 @@ use tokio::time::{Instant, sleep};
 const REFRESHED_EVERY: Duration = Duration::from_secs(5);
 /// The pause after a refreshment, as a multiple of its duration: it uses a small part of the database.
 const PAUSE_FACTOR: u32 = 20;
+/// Maximum number of destinations with samples of their own: each has six lines.
+const MAX_SHOWN: usize = 500;
 
 #[derive(Debug, Clone, Default)]
 pub struct Figures(Arc<RwLock<ReadFigures>>);
@@ -66,28 +69,96 @@ impl Figures {
     }
 }
 
-/// Renders the gauges of all destinations.
+/// The states, as the figures have them.
+const STATES: [DestinationState; 4] =
+    [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled];
+
+/// The destinations that have samples of their own: all, or of many those that need a look first. They are in the order of
+/// their ids.
+fn shown(all: &[OfDestination]) -> Vec<&OfDestination> {
+    let mut shown: Vec<&OfDestination> = all.iter().collect();
+    if shown.len() > MAX_SHOWN {
+        let urgency = |one: &OfDestination| match one.state.as_str() {
+            state if state == DestinationState::Open.as_str() => 2,
+            state if state == DestinationState::Failing.as_str() => 1,
+            _ => 0,
+        };
+        shown.sort_by_key(|&one| Reverse((urgency(one), one.oldest_pending_ms, one.pending)));
+        shown.truncate(MAX_SHOWN);
+        shown.sort_by_key(|one| one.id);
+    }
+    shown
+}
+
+/// Renders the gauges of destinations: the number in each state, and the samples of those that are shown.
 fn destinations(all: &[OfDestination]) -> String {
-    let states =
-        [DestinationState::Healthy, DestinationState::Failing, DestinationState::Open, DestinationState::Disabled]
-            .map(DestinationState::as_str);
     let mut text = String::new();
     let mut family = |name: &str, samples: Vec<(String, f64)>| {
         let help = help(name);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge");
         for (labels, value) in samples {
-            let _ = writeln!(text, "{name}{{destination={labels}}} {value}");
+            let _ = writeln!(text, "{name}{labels} {value}");
         }
     };
-    let state = |one: &OfDestination| states.map(|is| (format!("\"{}\",state=\"{is}\"", one.id), one.state == is));
-    let state = all.iter().flat_map(state).map(|(labels, is)| (labels, f64::from(is))).collect();
-    family("settle_destination_state", state);
-    #[expect(clippy::cast_precision_loss, reason = "a bounded number of deliveries")]
-    let pending = all.iter().map(|one| (format!("\"{}\"", one.id), one.pending as f64)).collect();
-    family("settle_destination_pending", pending);
-    #[expect(clippy::cast_precision_loss, reason = "an age in milliseconds is far below 2^52")]
-    let age = all.iter().map(|one| (format!("\"{}\"", one.id), one.oldest_pending_ms as f64 / 1000.0)).collect();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a number of destinations, of deliveries up to a bound, or an age in \
+        milliseconds: each is far below 2^52"
+    )]
+    let value = |number: i64| number as f64;
+    let count = |state: &str| i64::try_from(all.iter().filter(|one| one.state == state).count()).unwrap_or(i64::MAX);
+    let states = STATES.map(DestinationState::as_str);
+    let counts = states.map(|state| (format!("{{state=\"{state}\"}}"), value(count(state))));
+    family("settle_destinations", counts.into());
+    let shown = shown(all);
+    let omitted = i64::try_from(all.len() - shown.len()).unwrap_or(i64::MAX);
+    family("settle_destinations_omitted", vec![(String::new(), value(omitted))]);
+    let state = |one: &&OfDestination| {
+        let (id, present) = (one.id, one.state.clone());
+        states.map(|state| (format!("{{destination=\"{id}\",state=\"{state}\"}}"), f64::from(state == present)))
+    };
+    family("settle_destination_state", shown.iter().flat_map(state).collect());
+    let of_each = |value_of: &dyn Fn(&OfDestination) -> f64| {
+        shown.iter().map(|&one| (format!("{{destination=\"{}\"}}", one.id), value_of(one))).collect::<Vec<_>>()
+    };
+    family("settle_destination_pending", of_each(&|one| value(one.pending)));
+    let age = of_each(&|one| value(one.oldest_pending_ms) / 1000.0);
     family("settle_destination_oldest_pending_seconds", age);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use domain::DestinationId;
+
+    fn one(number: usize, state: DestinationState, oldest_pending_ms: i64) -> OfDestination {
+        let id = DestinationId::new(uuid::Uuid::from_u128(u128::try_from(number).expect("a number")));
+        OfDestination { id, state: state.as_str().to_owned(), pending: 1, oldest_pending_ms }
+    }
+
+    #[test]
+    fn of_many_destinations_those_that_need_a_look_have_samples() {
+        let mut all: Vec<_> = (0..30_000).map(|number| one(number, DestinationState::Healthy, 0)).collect();
+        all[7] = one(7, DestinationState::Open, 0);
+        all[8] = one(8, DestinationState::Failing, 0);
+        all[29_999] = one(29_999, DestinationState::Healthy, 3_600_000);
+        let text = destinations(&all);
+        assert!(text.lines().count() < 7 * MAX_SHOWN, "{} lines", text.lines().count());
+        for number in [7, 8, 29_999] {
+            let sample = format!("settle_destination_pending{{destination=\"{}\"}} 1\n", all[number].id);
+            assert!(text.contains(&sample), "{sample}");
+        }
+        let counts = "settle_destinations{state=\"healthy\"} 29998\nsettle_destinations{state=\"failing\"} 1\n";
+        assert!(text.contains(counts) && text.contains("settle_destinations_omitted 29500\n"));
+    }
+
+    #[test]
+    fn of_few_destinations_each_has_samples() {
+        let all: Vec<_> = (0..MAX_SHOWN).map(|number| one(number, DestinationState::Healthy, 0)).collect();
+        let text = destinations(&all);
+        assert_eq!(text.matches("settle_destination_oldest_pending_seconds{").count(), MAX_SHOWN);
+        assert!(text.contains("settle_destinations_omitted 0\n"));
+    }
 }

@@ -106,19 +106,22 @@ pub const METRICS: &[Metric] = &[
     gauge(
         "settle_destination_oldest_pending_seconds",
         &["destination"],
-        "Age of the oldest delivery that is pending for the destination.",
+        "Age of the oldest delivery that is pending for the destination; for 500 destinations at most, as settle_destination_state.",
     )
     .seconds(),
     gauge(
         "settle_destination_pending",
         &["destination"],
-        "Deliveries that are pending for the destination; 10000 stands for at least as many.",
+        "Deliveries that are pending for the destination; 10000 stands for at least as many. For 500 destinations at most, as settle_destination_state.",
     ),
     gauge(
         "settle_destination_state",
         &["destination", "state"],
-        "1 for the state that the destination is in, 0 for the others; state is healthy, failing, open or disabled.",
+        "1 for the state that the destination is in, 0 for the others; state is healthy, failing, open or disabled. For \
+         500 destinations at most: the open ones first, then the failing ones, then those furthest behind.",
     ),
+    gauge("settle_destinations", &["state"], "Destinations in the state, all of them."),
+    gauge("settle_destinations_omitted", &[], "Destinations without samples of their own in settle_destination_state."),
     counter(
         "settle_device_deliveries_total",
         &["outcome"],

@@ -76,6 +76,25 @@ async fn a_call_takes_few_round_trips_to_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_overview_costs_the_same_with_any_number_of_destinations() {
+    let overview = async |world: &World| {
+        let ids = world.store.overview(None).await.unwrap().destinations.iter().map(|one| one.destination.id).collect();
+        let zero = Timestamp::from_micros(0);
+        let series = SERIES.to_vec();
+        let filter = SeriesFilter { series, app: None, destinations: ids, from: zero, until: zero };
+        world.store.minutes(filter).await.unwrap();
+    };
+    costs_the_same_with_any_number_of_destinations(overview).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_figures_cost_the_same_with_any_number_of_destinations() {
+    costs_the_same_with_any_number_of_destinations(async |world: &World| {
+        world.store.figures().await.unwrap();
+    })
+    .await;
+}
+
+async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&World)) {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
     let mut trips = Vec::new();
     for name in ["a", "b", "c", "d", "e"] {
@@ -84,15 +103,7 @@ async fn the_overview_costs_the_same_with_any_number_of_destinations() {
         // The first call of a connection prepares the statements.
         for _ in 0..PURCHASES {
             let before = distance.trips();
-            let ids =
-                world.store.overview(None).await.unwrap().destinations.iter().map(|one| one.destination.id).collect();
-            let zero = Timestamp::from_micros(0);
-            let series = SERIES.to_vec();
-            world
-                .store
-                .minutes(SeriesFilter { series, app: None, destinations: ids, from: zero, until: zero })
-                .await
-                .unwrap();
+            read(&world).await;
             least = least.min(distance.trips() - before);
         }
         trips.push(least);

@@ -3,11 +3,11 @@
 //! found later by the step. A delivery that was tried is found by the time of its attempt.
 
 use crate::db::error::Error;
+use crate::db::partial::{OPEN_IN_ORDER, PENDING_IN_ORDER};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
-use crate::inbox::notifications::OPEN;
 use domain::Timestamp;
 use domain::time::OVERLAP;
 use std::time::Duration;
@@ -22,24 +22,24 @@ const QUEUES: [(Sql, Sql); 2] = [(LAST_DELIVERY, MAKE_DELIVERIES_DUE), (LAST_NOT
 
 const LAST_DELIVERY: Sql = statement! {"
     SELECT MAX(page.seq) AS value
-    FROM (SELECT seq FROM deliveries WHERE status = 'pending' AND seq > ? ORDER BY seq LIMIT ?) page
+    FROM (SELECT seq FROM deliveries WHERE status {PENDING_IN_ORDER} AND seq > ? ORDER BY seq LIMIT ?) page
 "};
 
 const MAKE_DELIVERIES_DUE: Sql = statement! {"
     UPDATE deliveries
     SET next_due_at = ?
-    WHERE status = 'pending' AND seq > ? AND seq <= ? AND tried_at IS NULL AND next_due_at > ?
+    WHERE status {PENDING_IN_ORDER} AND seq > ? AND seq <= ? AND tried_at IS NULL AND next_due_at > ?
 "};
 
 const LAST_NOTIFICATION: Sql = statement! {"
     SELECT MAX(page.seq) AS value
-    FROM (SELECT seq FROM notifications WHERE {OPEN} AND seq > ? ORDER BY seq LIMIT ?) page
+    FROM (SELECT seq FROM notifications n WHERE {OPEN_IN_ORDER} AND seq > ? ORDER BY seq LIMIT ?) page
 "};
 
 const END_WINDOWS: Sql = statement! {"
-    UPDATE notifications
+    UPDATE notifications AS n
     SET due_at = ?, sweep_at = NULL, wakes = NULL
-    WHERE {OPEN} AND seq > ? AND seq <= ? AND accepted_at > ?
+    WHERE {OPEN_IN_ORDER} AND seq > ? AND seq <= ? AND accepted_at > ?
 "};
 
 impl Store {

@@ -309,19 +309,6 @@ pub fn pending(connection: &mut AnyConnection, destination: DestinationId) -> Re
     Ok(sql(COUNT_PENDING).bind(destination).value(connection)?.unwrap_or(0))
 }
 
-const OLDEST_PENDING: Sql = statement! {hot "deliveries_pending_of_destination", "
-    SELECT created_at AS value
-    FROM deliveries
-    WHERE destination_id = ? AND status {PENDING_OF_DESTINATION}
-    ORDER BY seq
-    LIMIT 1
-"};
-
-/// When the oldest pending delivery of a destination was recorded.
-pub fn oldest_pending(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<Timestamp>, Error> {
-    sql(OLDEST_PENDING).bind(destination).value(connection)
-}
-
 const ANY_PENDING: Sql = statement! {
     hot "deliveries_pending_of_destination", "
     SELECT seq AS value

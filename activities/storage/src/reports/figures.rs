@@ -4,12 +4,13 @@
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::partial::PENDING_OF_DESTINATION;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::delivery::health::{self, HealthView};
-use crate::events::deliveries::{self, FREED, NEXT_OF_USERS};
+use crate::events::deliveries::{self, FREED, MAX_COUNTED, NEXT_OF_USERS};
 use crate::events::user_leases::LIVE;
 use crate::reports::explain::{self, Backlog};
 use crate::settings::destinations::{self, Destination};
@@ -62,29 +63,45 @@ pub struct SkippedEvents {
 }
 
 row! {
-    struct StateRow {
+    struct FiguresRow {
         id: DestinationId,
         state: String,
+        pending: i64,
+        oldest: Option<Timestamp>,
     }
 }
 
-const STATES: Sql = statement!("SELECT id, state FROM destinations WHERE deleted_at IS NULL ORDER BY id");
+/// Number of destinations in one statement: the longest one counts ten million deliveries.
+const PAGE: usize = 1000;
+
+const PAGE_OF_FIGURES: Sql = statement! {
+    hot "deliveries_pending_of_destination", "
+    SELECT d.id, d.state,
+        (SELECT COUNT(*) FROM (SELECT p.seq FROM deliveries p WHERE p.destination_id = d.id
+            AND p.status {PENDING_OF_DESTINATION} LIMIT {MAX_COUNTED}) counted) AS pending,
+        (SELECT p.created_at FROM deliveries p WHERE p.destination_id = d.id
+            AND p.status {PENDING_OF_DESTINATION} ORDER BY p.seq LIMIT 1) AS oldest
+    FROM destinations d
+    WHERE d.deleted_at IS NULL AND d.id > ?
+    ORDER BY d.id
+    LIMIT ?
+"};
 
 const APP: Sql = statement!("SELECT app_id AS value FROM destinations WHERE id = ?");
 
 impl Store {
     /// The figures of all destinations that were not deleted.
     pub async fn figures(&self) -> Result<Vec<Figures>, Error> {
-        self.read_now(move |connection, now| {
-            let all: Vec<StateRow> = sql(STATES).all(connection)?;
-            let figures = |StateRow { id, state }| {
-                let oldest = deliveries::oldest_pending(connection, id)?;
-                let oldest_pending_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
-                Ok(Figures { id, state, pending: deliveries::pending(connection, id)?, oldest_pending_ms })
+        let (mut all, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.read_now(move |connection, now| page_of_figures(connection, after, now)).await?;
+            let Some(last) = page.last().filter(|_| page.len() == PAGE) else {
+                all.extend(page);
+                return Ok(all);
             };
-            all.into_iter().map(figures).collect()
-        })
-        .await
+            after = last.id.to_string();
+            all.extend(page);
+        }
     }
 
     /// The health of a destination, with the numbers of its deliveries, which are counted up to a maximum.
@@ -134,6 +151,17 @@ impl Store {
             counted += passed.count;
         }
     }
+}
+
+/// The figures of the next destinations, after this id.
+fn page_of_figures(connection: &mut AnyConnection, after: String, now: Timestamp) -> Result<Vec<Figures>, Error> {
+    let rows: Vec<FiguresRow> =
+        sql(PAGE_OF_FIGURES).bind(after).bind(i64::try_from(PAGE).unwrap_or(i64::MAX)).all(connection)?;
+    let figures = |FiguresRow { id, state, pending, oldest }| {
+        let oldest_pending_ms = oldest.map_or(0, |oldest| now.millis_since(oldest).max(0));
+        Figures { id, state, pending, oldest_pending_ms }
+    };
+    Ok(rows.into_iter().map(figures).collect())
 }
 
 /// The next pending `user.*` deliveries of a destination.
