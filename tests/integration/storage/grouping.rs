@@ -1,14 +1,13 @@
 //! Groups of writes of two processes on PostgreSQL: what several purchases share is locked in one order, and for a
-//! short time.
+//! short time; and nobody waits for the customer of another.
 
-use super::world::{Raw, Report, World, record, reported, story};
-use domain::{NotificationKind, UserId};
+use super::world::{Raw, Report, World, new_platform, record, renewal, reported, story};
+use domain::{CollapseKey, NotificationKind, UserId};
 use futures::future::join_all;
 use futures::poll;
 use std::pin::pin;
 use std::time::Duration;
 use storage::{Error, Record, Recorded, Store};
-use system_tests::wait;
 use system_tests::world::SOON;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -44,28 +43,6 @@ fn locked_user(world: &World, user: UserId) -> Raw {
     raw
 }
 
-/// Waits until a session waits for `held`, and every other one waits for a lock or has no transaction.
-async fn wait_for_quiet(world: &World, held: &mut Raw) {
-    let holder = held.number("SELECT CAST(pg_backend_pid() AS BIGINT) AS value");
-    let sessions = format!(
-        "SELECT CASE WHEN {holder} = ANY(pg_blocking_pids(pid)) THEN 'waits for it'
-            WHEN wait_event_type = 'Lock' THEN 'waits' ELSE 'runs' END AS value
-         FROM pg_stat_activity
-         WHERE datname = current_database() AND state <> 'idle' AND pid NOT IN ({holder}, pg_backend_pid())"
-    );
-    wait::until(SOON, "a session that waits for the lock, and none that runs", async || {
-        let found = world.raw().texts(&sessions);
-        let is_quiet = found.iter().any(|one| one == "waits for it") && found.iter().all(|one| one != "runs");
-        if is_quiet { Ok(()) } else { Err(format!("{found:?}")) }
-    })
-    .await;
-}
-
-/// Whether another session has locked a user.
-fn is_locked(world: &World, user: UserId) -> bool {
-    world.raw().texts(&format!("SELECT id AS value FROM users WHERE id = '{user}' FOR UPDATE SKIP LOCKED")).is_empty()
-}
-
 /// A record of what is open of a purchase.
 async fn next(world: &World, receipt: &str) -> Record {
     let key = world.key(receipt);
@@ -93,42 +70,54 @@ async fn begun<F: Future<Output: Send> + Send + 'static>(settlings: F) -> JoinHa
 }
 
 story! {
-    async fn the_settlings_of_a_group_lock_users_in_one_order(world: World) {
+    async fn a_locked_customer_keeps_nobody_else_waiting(world: World) {
         if !world.is_postgres() {
             return;
         }
-        let mut users = ["one", "two"].map(|name| (UserId::anonymous(world.app.id, "amazon", name), name));
-        users.sort_unstable();
-        let [(low, low_name), (high, high_name)] = users;
-        // A process has several groups at once: with so many, one of each half is in that of the lower user's purchase.
-        let highs = (0..24).map(|number| format!("high-{number}")).collect::<Vec<_>>();
-        for receipt in &highs {
-            prepare(&world, receipt, high_name).await;
+        let other = world.store.new_app("Other").await.unwrap();
+        let other = world.store.new_platform(new_platform(&other, "ingress-2")).await.unwrap();
+        world.accept(renewal(other.id, "other", "other", 1_000)).await;
+        let key = CollapseKey::of(other.id, "other");
+        let other = record(key, &world.load(key).await);
+        let busy = (0..40).map(|number| format!("busy-{number}")).collect::<Vec<_>>();
+        let mut settlings = Vec::new();
+        for receipt in &busy {
+            prepare(&world, receipt, "busy").await;
+            settlings.push(settle_after_all(&world.store, next(&world, receipt).await));
         }
-        prepare(&world, "low", low_name).await;
+        // Another process works for the customer, and each of this one's threads has settlings of that customer.
+        let mut held = locked_user(&world, UserId::anonymous(world.app.id, "amazon", "busy"));
+        let settlings = begun(join_all(settlings)).await;
+        let recorded = tokio::time::timeout(LOCK_TIMEOUT, world.store.record(other)).await.unwrap();
+        assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}");
+        assert!(!settlings.is_finished());
+        assert_eq!(world.waiting_sessions(), 0, "no thread waits for the customer");
+        held.run("COMMIT");
+        settlings.await.unwrap();
+    }
+}
+
+story! {
+    async fn two_processes_take_turns_at_a_customer(world: World) {
+        let second = world.second_process().await;
+        let mut settlings = Vec::new();
+        for number in 0..48 {
+            let receipt = format!("receipt-{number}");
+            prepare(&world, &receipt, "one").await;
+            let store = if number % 2 == 0 { &world.store } else { &second };
+            settlings.push(settle_after_all(store, next(&world, &receipt).await));
+        }
         // Not settled before: their users are known by the notifications alone.
-        notify(&world, "new-high", "new-high", high_name).await;
-        notify(&world, "new-low", "new-low", low_name).await;
-        let (one, other) = (world.store.clone(), world.second_process().await);
-        let (new_high, new_low) = (next(&world, "new-high").await, next(&world, "new-low").await);
-        let (mut first, mut second) = (Vec::new(), Vec::new());
-        for (number, receipt) in highs.iter().map(String::as_str).chain(["low"]).enumerate() {
-            let half = if number < highs.len() / 2 { &mut first } else { &mut second };
-            half.push(settle_after_all(&one, next(&world, receipt).await));
+        for (number, customer) in ["one", "another", "another"].into_iter().enumerate() {
+            let receipt = format!("new-{number}");
+            notify(&world, &receipt, &receipt, customer).await;
+            let store = if number % 2 == 0 { &world.store } else { &second };
+            settlings.push(settle_after_all(store, next(&world, &receipt).await));
         }
-        // While the first half waits, the second one comes, that of the lower user last.
-        let (mut held_high, mut held_low) = (locked_user(&world, high), locked_user(&world, low));
-        let first = begun(join_all(first)).await;
-        world.wait_for_locks(1).await;
-        let second = begun(join_all(second)).await;
-        held_high.run("COMMIT");
-        wait_for_quiet(&world, &mut held_low).await;
-        assert!(!is_locked(&world, high), "the lower user is locked first, in whatever order their purchases came");
-        // The other process settles purchases of the same users, that of the higher id first.
-        let others = join_all([settle_after_all(&other, new_high), settle_after_all(&other, new_low)]);
-        held_low.run("COMMIT");
-        let (first, second, _) = tokio::join!(first, second, others);
-        first.and(second).unwrap();
+        join_all(settlings).await;
+        let settled = world.raw().number("SELECT COUNT(*) AS value FROM notifications WHERE outcome IS NOT NULL");
+        assert_eq!(settled, 2 * 48 + 3);
+        assert_eq!(world.broken(1000).await, []);
     }
 }
 

@@ -39,8 +39,14 @@ pub struct Clause {
 /// The placeholder that a clause replaces: what `formatcp!` makes of `{{which}}`.
 const WHICH: &str = "{which}";
 /// The ends of statements that lock the rows that they read.
-const LOCKS: [&str; 5] =
-    ["FOR UPDATE", "FOR UPDATE SKIP LOCKED", "FOR NO KEY UPDATE", "FOR SHARE SKIP LOCKED", "FOR SHARE"];
+const LOCKS: [&str; 6] = [
+    "FOR UPDATE",
+    "FOR UPDATE NOWAIT",
+    "FOR UPDATE SKIP LOCKED",
+    "FOR NO KEY UPDATE",
+    "FOR SHARE SKIP LOCKED",
+    "FOR SHARE",
+];
 
 /// A statement: `const FIND: Sql = statement!("SELECT …");`. A hot one names the index that must serve it:
 /// `statement!(hot "name_of_index", "SELECT …")`.

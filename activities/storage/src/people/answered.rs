@@ -23,13 +23,12 @@ use crate::db::writer::{JobKind, Write};
 use crate::devices::claims::due::AWAITS_ANSWER;
 use crate::people::device_users::{self, DeviceUser};
 use crate::people::join::join;
-use crate::people::moves;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
-use crate::purchases::users::{Customer, Raced, StoreUser};
+use crate::purchases::users::{self, Customer, Raced, StoreUser};
 use crate::settings::app_lock;
 use crate::settling::known::Known;
-use crate::settling::owners;
+use crate::settling::owners::OWNERS;
 use crate::settling::record::{RECORD, record_once};
 use domain::settling::{Record, Recorded};
 use domain::{DeviceId, DevicePlace};
@@ -65,7 +64,7 @@ impl Store {
     pub async fn record(&self, record: Record) -> Result<Recorded, Error> {
         let installation = self.installation;
         let settled = Settled { key: record.collapse_key, newest: record.seqs.iter().max().copied() };
-        let order = Order { settled, find: owners::find };
+        let order = Order::of(settled, OWNERS);
         let work = move |write: &mut Write<'_>| {
             let pending = pending_ahead(write, &record)?;
             let mut known = Known::read(write, &record)?;
@@ -149,7 +148,9 @@ fn lock_users(
         users.insert(device.id(*place));
         devices.insert(*place, device);
     }
-    moves::lock_users(write, &users)?;
+    for user in users {
+        users::try_lock_later(write, user)?;
+    }
     customer.lock_ahead(write, found)?.fetch(write)?;
     Ok(devices)
 }

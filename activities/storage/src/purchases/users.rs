@@ -12,6 +12,7 @@ use crate::purchases::purchase::{Origin, PurchaseRow};
 use domain::{AppId, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 row! {
     /// A user as it is stored.
@@ -74,7 +75,8 @@ impl Customer<'_> {
 
     /// Locks the user until the end of the transaction, and creates it if there is none. It is fetched later. If the
     /// purchase belongs to another user before, locks that one too, in the order of their ids: a lease may be finding
-    /// at this moment that a delivery has to wait for an id of the former owner.
+    /// at this moment that a delivery has to wait for an id of the former owner. It waits for no other transaction that
+    /// has locked one of them: that is an error, for which the writer sets the job aside.
     pub fn lock_ahead(&self, write: &mut Write<'_>, found: FoundUser) -> Result<LockedUser, Error> {
         let store_user = self.store_user();
         if !found.is_known {
@@ -82,11 +84,11 @@ impl Customer<'_> {
         }
         let former = self.row.and_then(|row| row.user_id).filter(|former| *former != found.id);
         if let Some(former) = former.filter(|former| *former < found.id) {
-            drop(lock_ahead(write, former)?);
+            try_lock_later(write, former)?;
         }
-        let user = lock_ahead(write, found.id)?;
+        let user = sql(LOCK_NOW).bind(found.id).ahead(write.connection)?;
         if let Some(former) = former.filter(|former| *former > found.id) {
-            drop(lock_ahead(write, former)?);
+            try_lock_later(write, former)?;
         }
         Ok(LockedUser { id: found.id, user, present: store_user.find_ahead(write.connection)? })
     }
@@ -224,6 +226,34 @@ pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, Us
 /// Creates an anonymous user, unless there is one with this id.
 pub fn create(write: &mut Write<'_>, app: AppId, id: UserId) -> Result<(), Error> {
     sql(INSERT).bind(id).bind(app).bind(write.now()?).later(write.connection)
+}
+
+const LOCK_NOW: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ? FOR UPDATE NOWAIT");
+
+/// Locks a user until the end of the transaction, if there is such a user. An error if another transaction has locked it.
+pub fn try_lock_later(write: &mut Write<'_>, id: UserId) -> Result<(), Error> {
+    sql(LOCK_NOW).bind(id).ahead::<UserRow>(write.connection).map(drop)
+}
+
+const LOCK_FREE: Sql = statement! {"
+    SELECT id AS value
+    FROM users
+    WHERE id IN (?*)
+    ORDER BY id
+    FOR UPDATE SKIP LOCKED
+"};
+
+const EXISTING: Sql = statement!("SELECT id AS value FROM users WHERE id IN (?*)");
+
+/// Locks these users until the end of the transaction. Returns those that exist, and that another transaction has
+/// locked.
+pub fn lock_free(write: &mut Write<'_>, users: impl Iterator<Item = UserId>) -> Result<BTreeSet<UserId>, Error> {
+    let users: Vec<UserId> = users.collect();
+    let list = |text| sql(text).uncached().bind_list(users.iter().copied());
+    let locked = list(LOCK_FREE).value_ahead(write.connection)?;
+    let existing: Vec<UserId> = list(EXISTING).values(write.connection)?;
+    let locked: BTreeSet<UserId> = locked.values(write.connection)?.into_iter().collect();
+    Ok(existing.into_iter().filter(|user| !locked.contains(user)).collect())
 }
 
 const FIND: Sql = statement!("SELECT id, external_id, revision FROM users WHERE id = ?");

@@ -12,7 +12,7 @@ use crate::db::writer::{Faults, JobKind, Write};
 use crate::events::lanes;
 use crate::purchases::purchase::{self, PurchaseRow};
 use crate::purchases::replacements;
-use crate::settling::owners;
+use crate::settling::owners::OWNERS;
 use domain::settling::Loaded;
 use domain::{CollapseKey, Notification, Purchase, Timestamp};
 use std::time::Duration;
@@ -63,7 +63,7 @@ impl Store {
     /// that others are writing now: for an attempt whose predecessor's result is not known. Its locks are those of a
     /// record.
     pub async fn load_after_record(&self, key: CollapseKey, through: i64, limit: i64) -> Result<Loaded, Error> {
-        let order = Order { settled: Settled { key, newest: None }, find: owners::find };
+        let order = Order::of(Settled { key, newest: None }, OWNERS);
         let work = move |write: &mut Write<'_>| {
             if purchase::origin(write.connection, key)?.is_some() {
                 purchase::lock(write, key)?;

@@ -1,14 +1,19 @@
 //! The apps and users that settlings are about to lock, before any of them is locked: the writer orders settlings by
-//! them.
+//! them, and locks those of a group without waiting.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use crate::db::writer::order::Settled;
-use crate::purchases::users::{RECEIPT_PREFIX, StoreUser};
+use crate::db::writer::Write;
+use crate::db::writer::order::{Owner as AppUser, Owners, Settled};
+use crate::purchases::users::{self, RECEIPT_PREFIX, StoreUser};
+use crate::settings::app_lock;
 use domain::{AppId, CollapseKey, UserId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+
+/// The owners of purchases, for the writer.
+pub const OWNERS: Owners = Owners { find, lock };
 
 row! {
     struct Owner {
@@ -29,7 +34,7 @@ row! {
     }
 }
 
-const OWNERS: Sql = statement! {"
+const OWNED: Sql = statement! {"
     SELECT collapse_key, app_id, user_id
     FROM purchases
     WHERE collapse_key IN (?*) AND user_id IS NOT NULL
@@ -46,12 +51,9 @@ const NAMED: Sql = statement! {"
 
 /// The apps and users of purchases: the owner, else the user of the store's customer, else the anonymous one that the first
 /// settling creates. It may be another one by the time of the lock, if an admin names the customer.
-pub fn find(
-    connection: &mut AnyConnection,
-    settled: &[Settled],
-) -> Result<HashMap<CollapseKey, (AppId, UserId)>, Error> {
+fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<CollapseKey, AppUser>, Error> {
     let keys = settled.iter().map(|one| one.key);
-    let owners: Vec<Owner> = sql(OWNERS).uncached().bind_list(keys).all(connection)?;
+    let owners: Vec<Owner> = sql(OWNED).uncached().bind_list(keys).all(connection)?;
     let mut users: HashMap<_, _> =
         owners.into_iter().map(|owner| (owner.collapse_key, (owner.app_id, owner.user_id))).collect();
     let seqs: Vec<i64> =
@@ -67,4 +69,13 @@ pub fn find(
         (one.collapse_key, (customer.app_id, user))
     }));
     Ok(users)
+}
+
+/// Shares the locks of the apps and locks the users, in the order of the ids of both. Returns the users that another
+/// transaction has locked; one that does not exist yet is not among them.
+fn lock(write: &mut Write<'_>, owners: &BTreeSet<AppUser>) -> Result<BTreeSet<UserId>, Error> {
+    for app in owners.iter().map(|(app, _)| *app).collect::<BTreeSet<_>>() {
+        app_lock::share(write, app)?;
+    }
+    users::lock_free(write, owners.iter().map(|(_, user)| *user))
 }

@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;
     /// The rows that it shares with jobs of other purchases, if any.
-    fn order(&self) -> Option<Order>;
+    fn order(&self) -> Option<&Order>;
+    fn order_mut(&mut self) -> Option<&mut Order>;
     /// Number of its items by their weight, which are written together with those of all jobs of its type; 0 for a job
     /// that is run by itself.
     fn items(&self) -> usize;
@@ -21,6 +22,8 @@ pub trait Job: Any + Send {
     fn run(&mut self, write: &mut Write<'_>, others: &mut [&mut dyn Job]) -> Result<(), Error>;
     /// Answers the caller with the result of `run`, or with `error`.
     fn answer(&mut self, error: Option<Error>);
+    /// Whether its caller waits for the answer.
+    fn is_awaited(&self) -> bool;
 }
 
 /// A job that is run by itself.
@@ -42,8 +45,12 @@ where
         self.kind
     }
 
-    fn order(&self) -> Option<Order> {
-        self.order
+    fn order(&self) -> Option<&Order> {
+        self.order.as_ref()
+    }
+
+    fn order_mut(&mut self) -> Option<&mut Order> {
+        self.order.as_mut()
     }
 
     fn items(&self) -> usize {
@@ -59,6 +66,10 @@ where
     fn answer(&mut self, error: Option<Error>) {
         self.call = None;
         reply(&mut self.reply, &mut self.result, error);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 }
 
@@ -95,7 +106,11 @@ where
         self.kind
     }
 
-    fn order(&self) -> Option<Order> {
+    fn order(&self) -> Option<&Order> {
+        None
+    }
+
+    fn order_mut(&mut self) -> Option<&mut Order> {
         None
     }
 
@@ -119,6 +134,10 @@ where
     fn answer(&mut self, error: Option<Error>) {
         self.call = None;
         reply(&mut self.reply, &mut self.result, error);
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.reply.as_ref().is_some_and(|reply| !reply.is_closed())
     }
 }
 

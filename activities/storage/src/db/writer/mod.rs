@@ -4,6 +4,8 @@
 //! many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered before any
 //! other job, whose transactions are short and end as soon as an acceptance waits.
 //!
+//! A settling whose user another transaction has locked is set aside, see `aside.rs`: its group goes on without it.
+//!
 //! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is rolled
 //! back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets its error.
 //! A database that refuses everything fails the whole group after a few transactions, and one whose disk is full after the
@@ -15,7 +17,8 @@ use crate::db::connection::AnyConnection;
 use crate::db::disk::Disk;
 use crate::db::error::Error;
 use crate::db::waits::{Call, Step, WaitNote, Waits};
-use domain::Timestamp;
+use aside::Aside;
+use domain::{CollapseKey, Timestamp};
 pub use failures::NextTransaction;
 use failures::Stopped;
 pub use job::Items;
@@ -29,9 +32,11 @@ use thread::{OWN, SHARED, Thread, prepared};
 use tokio::sync::{mpsc, oneshot};
 pub use write::Write;
 
+mod aside;
 mod failures;
 mod job;
 pub mod order;
+mod park;
 mod purpose;
 #[cfg(test)]
 mod tests;
@@ -84,6 +89,7 @@ impl Writer {
                 disk: Arc::clone(&disk),
                 is_limited: false,
                 place: Arc::clone(&place),
+                aside: Aside::default(),
             };
             Builder::new()
                 .name("storage-writer".to_owned())
@@ -138,20 +144,21 @@ impl Writer {
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
+        let settled = order.map(|order| order.settled.key);
         let job = |call| Work { kind, order, work, result: None, reply: Some(reply), call: Some(call) };
-        self.enqueue(kind, order, job).await?;
+        self.enqueue(kind, settled, job).await?;
         answer.await.map_err(Error::unavailable)?
     }
 
     async fn enqueue<J: Job>(
         &self,
         kind: JobKind,
-        order: Option<Order>,
+        settled: Option<CollapseKey>,
         job: impl FnOnce(Call) -> J,
     ) -> Result<(), Error> {
         let thread = match self.acceptances {
             Some(_) => 0,
-            None => kind.thread(order.map(|order| order.settled.key)),
+            None => kind.thread(settled),
         };
         let (queue, place) = self.queues.get(thread).ok_or_else(|| Error::unavailable(Stopped))?;
         let queue = self.acceptances.as_ref().filter(|_| kind.is_acceptance()).unwrap_or(queue);

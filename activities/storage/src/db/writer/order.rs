@@ -1,9 +1,13 @@
-//! What the settlings of a group are ordered by: the apps and users of their purchases.
+//! The order of a group's jobs, and the settlings that it goes on without. Settlings are ordered by the apps and users of
+//! their purchases.
 
+use super::job::Job;
+use super::write::Write;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use domain::{AppId, CollapseKey, UserId};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use tokio::time::Instant;
 
 /// A settling, whose job locks the app and the user of the purchase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,12 +17,101 @@ pub struct Settled {
     pub newest: Option<i64>,
 }
 
-/// Finds the apps and users of purchases. A job whose user is not found is in no order.
-pub type FindOwners = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, (AppId, UserId)>, Error>;
+/// The app and the user of a purchase.
+pub type Owner = (AppId, UserId);
 
-/// What a job is ordered by beside its kind.
+/// Finds the apps and users of purchases. A job whose user is not found is in no order.
+pub type Find = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, Owner>, Error>;
+
+/// Locks apps and users until the end of the transaction, without waiting for a user. Returns the users that another
+/// transaction has locked.
+pub type Lock = fn(&mut Write<'_>, &BTreeSet<Owner>) -> Result<BTreeSet<UserId>, Error>;
+
+/// How the owners of purchases are found and locked.
+#[derive(Debug, Clone, Copy)]
+pub struct Owners {
+    pub find: Find,
+    pub lock: Lock,
+}
+
+/// What a job is ordered by beside its kind, and how long it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     pub settled: Settled,
-    pub find: FindOwners,
+    pub owners: Owners,
+    /// The owner, as of its last group.
+    pub(super) owner: Option<Owner>,
+    /// Whether its group goes on without it.
+    pub(super) is_aside: bool,
+    /// When it was first set aside.
+    pub(super) since: Option<Instant>,
+    /// When it is run again.
+    pub(super) due: Option<Instant>,
+    /// How often a lock was refused to it, and not to its group.
+    pub(super) refusals: u32,
+}
+
+impl Order {
+    pub const fn of(settled: Settled, owners: Owners) -> Self {
+        Self { settled, owners, owner: None, is_aside: false, since: None, due: None, refusals: 0 }
+    }
+
+    pub(super) fn user(&self) -> Option<UserId> {
+        self.owner.map(|(_, user)| user)
+    }
+}
+
+/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
+/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. These are only read for
+/// several settlings, and where other processes write too. Then `limit` sets some aside, which are at the end.
+///
+/// # Errors
+/// The owners could not be read: the jobs are sorted by their kinds alone.
+pub fn sort(
+    group: &mut [Box<dyn Job>],
+    connection: Option<&mut AnyConnection>,
+    limit: impl FnOnce(&mut [Box<dyn Job>]),
+) -> Result<(), Error> {
+    let settled: Vec<Settled> = group.iter().filter_map(|job| job.order()).map(|order| order.settled).collect();
+    let first = group.iter().find_map(|job| job.order()).filter(|_| settled.len() > 1);
+    if let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) {
+        match (first.owners.find)(connection, &settled) {
+            Ok(owners) => group.iter_mut().filter_map(|job| job.order_mut()).for_each(|order| {
+                order.owner = owners.get(&order.settled.key).copied();
+            }),
+            Err(error) => {
+                group.sort_by_key(|job| job.kind());
+                return Err(error);
+            }
+        }
+        limit(group);
+    }
+    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
+    Ok(())
+}
+
+/// Whether a group goes on without this job.
+pub fn is_aside(job: &dyn Job) -> bool {
+    job.order().is_some_and(|order| order.is_aside)
+}
+
+/// Sets a job aside whose lock was refused, if it is a settling.
+pub fn refuse(job: &mut dyn Job) -> bool {
+    let Some(order) = job.order_mut() else { return false };
+    order.refusals += 1;
+    order.is_aside = true;
+    true
+}
+
+/// Locks the owners of several settlings, and sets those aside whose user another transaction has locked.
+pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
+    let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
+    let Some(lock) = first.map(|first| first.owners.lock) else { return Ok(()) };
+    let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
+    let locked: BTreeSet<UserId> = lock(write, &owners)?;
+    for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
+        order.is_aside = order.user().is_some_and(|user| locked.contains(&user));
+    }
+    Ok(())
 }

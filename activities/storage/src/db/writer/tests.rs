@@ -1,5 +1,6 @@
 //! Tests of the grouping writer, nearly all without its thread.
 
+use super::aside::Aside;
 use super::job::Reply;
 use super::order::Order;
 use super::purpose::{Faults, Purpose};
@@ -40,6 +41,7 @@ fn thread(name: &str) -> (Thread, PathBuf) {
             disk: disk(),
             is_limited: false,
             place: WaitNote::new(Step::Code),
+            aside: Aside::default(),
         },
         path,
     )
@@ -318,6 +320,7 @@ fn without_a_server_nobody_waits_for_the_others_turns() {
         disk: disk(),
         is_limited: false,
         place: WaitNote::new(Step::Code),
+        aside: Aside::default(),
     };
     let (job, mut answer) = job(1, 0, passing());
     thread.commit_group(&mut [job]);
@@ -422,8 +425,16 @@ impl Job for Broken {
         panic!("a bug beside the jobs")
     }
 
-    fn order(&self) -> Option<Order> {
+    fn order(&self) -> Option<&Order> {
         None
+    }
+
+    fn order_mut(&mut self) -> Option<&mut Order> {
+        None
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.0.is_some()
     }
 
     fn items(&self) -> usize {

@@ -1,8 +1,10 @@
 //! A thread of the writer: takes jobs in groups, and runs a group in transactions.
 
+use super::aside::Aside;
 use super::failures::catch;
 use super::job::Job;
-use super::order::{Order, Settled};
+use super::order::{is_aside, lock_owners, refuse, sort};
+use super::park::block_until;
 use super::purpose::{Faults, Purpose};
 use super::write::Write;
 use crate::db::checkpoint::Checkpoints;
@@ -16,7 +18,6 @@ use crate::db::refusal::Refusal;
 use crate::db::waits::WaitNote;
 use diesel::QueryResult;
 use domain::Timestamp;
-use futures::executor::block_on;
 use std::any::{Any, TypeId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -33,6 +34,9 @@ const MAX_TRIES: usize = 4;
 /// Maximum number of transactions of a group that are rolled back one after the other; then the rest of the group is
 /// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 pub const MAX_UNDONE: usize = 16;
+
+/// A record that was refused a lock sooner than this did not wait for it: it locks its user without waiting.
+const SOON: Duration = Duration::from_secs(1);
 
 /// How much a thread does at once.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +67,16 @@ pub struct Thread {
     pub is_limited: bool,
     /// Where it notes what it waits for.
     pub place: Arc<WaitNote>,
+    /// The jobs that a later group has.
+    pub aside: Aside,
+}
+
+/// What a thread does next.
+enum Next {
+    Acceptance(Box<dyn Job>),
+    Other(Box<dyn Job>),
+    /// To run jobs that were set aside.
+    Due,
 }
 
 /// How a transaction ended, for all the jobs in it.
@@ -89,40 +103,56 @@ impl From<Error> for Undone {
 }
 
 impl Thread {
-    /// Runs jobs until all their senders are dropped.
+    /// Runs jobs until all their senders are dropped and none is set aside.
     pub fn work(mut self, mut jobs: Queue) {
         let _entered = self.place.enter();
-        while let Some((first, is_acceptance)) = self.next(&mut jobs) {
-            let other = if is_acceptance {
-                self.accept(first);
-                // What else waits has its turn after each group of acceptances, however fast the next one comes.
-                jobs.try_recv().ok()
-            } else {
-                Some(first)
+        while let Some(next) = self.next(&mut jobs) {
+            let first = match next {
+                Next::Acceptance(first) => {
+                    self.accept(first);
+                    // What else waits has its turn after each group of acceptances, however fast the next one comes.
+                    jobs.try_recv().ok()
+                }
+                Next::Other(first) => Some(first),
+                Next::Due => None,
             };
-            if let Some(first) = other {
+            let mut group = self.aside.take_due(Instant::now());
+            if let Some(first) = first {
+                gather(&mut group, first, &mut jobs, self.bounds.items);
+            }
+            if !group.is_empty() {
                 self.place.take();
-                let mut group = gather(first, &mut jobs, self.bounds.items);
                 self.try_write_group(&mut group);
+                self.aside.put(group, Instant::now());
             }
         }
     }
 
-    /// Waits for the next job, an acceptance first; returns also whether it is one.
-    fn next(&mut self, jobs: &mut Queue) -> Option<(Box<dyn Job>, bool)> {
-        block_on(async {
+    /// Waits for the next job, an acceptance first, or until one that was set aside is run again.
+    fn next(&mut self, jobs: &mut Queue) -> Option<Next> {
+        let due = self.aside.due();
+        let next = block_until(due, async {
             tokio::select! {
                 biased;
-                Some(acceptance) = self.acceptances.recv() => Some((acceptance, true)),
-                job = jobs.recv() => job.map(|job| (job, false)),
+                Some(acceptance) = self.acceptances.recv() => Some(Next::Acceptance(acceptance)),
+                job = jobs.recv() => job.map(Next::Other),
             }
-        })
+        });
+        match (next, due) {
+            (Some(Some(next)), _) => Some(next),
+            (None, _) => Some(Next::Due),
+            (Some(None), due) => due.map(|due| {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                Next::Due
+            }),
+        }
     }
 
     /// Runs a group of acceptances.
     fn accept(&mut self, first: Box<dyn Job>) {
         self.place.take();
-        let mut group = gather(first, &mut self.acceptances, OWN.items);
+        let mut group = Vec::new();
+        gather(&mut group, first, &mut self.acceptances, OWN.items);
         self.try_write_group(&mut group);
     }
 
@@ -134,10 +164,11 @@ impl Thread {
     }
 
     fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
-        if let Err(error) = sort(group, self.connection.as_mut()) {
+        if let Err(error) = sort(group, self.connection.as_mut(), |group| self.aside.limit(group)) {
             tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
         }
-        self.commit_group(group);
+        let taken = group.partition_point(|job| !is_aside(job.as_ref()));
+        self.commit_group(&mut group[..taken]);
         if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
             checkpoints.finish(connection);
         }
@@ -146,7 +177,8 @@ impl Thread {
     /// Runs a group in as many transactions as it needs, and answers all its jobs. After a rolled back transaction the
     /// next one has the jobs before the one that failed, or half of them where that is not known, and then again more. A
     /// job that alone waits in vain for a lock is not tried again where its caller does that: a lock that a stranger holds
-    /// for minutes must not stop the thread. Before each transaction the acceptances that wait are run.
+    /// for minutes must not stop the thread. One whose user is locked is not answered: the rest goes on without it.
+    /// Before each transaction the acceptances that wait are run.
     pub fn commit_group(&mut self, mut group: &mut [Box<dyn Job>]) {
         let (mut length, mut undone, mut tries) = (group.len(), 0, 0);
         while let Some(first) = group.first() {
@@ -156,6 +188,7 @@ impl Thread {
                 self.accept(acceptance);
             }
             length = length.clamp(1, group.len());
+            let began = Instant::now();
             let (done, errors) = match self.transact(&mut group[..length]) {
                 TransactionResult::Committed(errors) => {
                     undone = 0;
@@ -167,6 +200,14 @@ impl Thread {
                 TransactionResult::Unreachable(error) | TransactionResult::Unknown(error) => {
                     self.disk.note_failure(&error);
                     return answer_all(group, &error);
+                }
+                TransactionResult::Undone(Undone { index: Some(index), error })
+                    if error.is_of_lock() && began.elapsed() < SOON && refuse(group[index].as_mut()) =>
+                {
+                    group[index..].rotate_left(1);
+                    let rest = group.len() - 1;
+                    group = &mut group[..rest];
+                    continue;
                 }
                 TransactionResult::Undone(Undone { index, error }) => {
                     undone += 1;
@@ -219,7 +260,8 @@ impl Thread {
         };
         let jobs = &mut jobs[..errors.len()];
         let is_early = |job: &&mut Box<dyn Job>| {
-            job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted)
+            let planted = job.kind().faults().and_then(|faults| faults.early_answer).is_some_and(fault::is_planted);
+            planted && !is_aside(job.as_ref())
         };
         jobs.iter_mut().filter(is_early).for_each(|job| job.answer(None));
         kill_at(jobs, |faults| faults.before_commit);
@@ -243,16 +285,15 @@ impl Thread {
     }
 }
 
-/// A group: a job, and of those that wait as many as it may have.
-fn gather(first: Box<dyn Job>, queue: &mut Queue, max_items: usize) -> Vec<Box<dyn Job>> {
+/// Adds a job to a group, and of those that wait as many as it may have.
+fn gather(group: &mut Vec<Box<dyn Job>>, first: Box<dyn Job>, queue: &mut Queue, max_items: usize) {
     let mut items = first.items();
-    let mut group = vec![first];
+    group.push(first);
     while group.len() < MAX_GROUP_JOBS && items < max_items {
         let Ok(job) = queue.try_recv() else { break };
         items += job.items();
         group.push(job);
     }
-    group
 }
 
 /// The open connection, or a new one.
@@ -281,24 +322,6 @@ pub fn prepared(mut connection: AnyConnection, purpose: Purpose) -> QueryResult<
     Ok(connection)
 }
 
-/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. These are only read for
-/// several settlings, and where other processes write too.
-///
-/// # Errors
-/// The owners could not be read: the jobs are sorted by their kinds alone.
-fn sort(group: &mut [Box<dyn Job>], connection: Option<&mut AnyConnection>) -> Result<(), Error> {
-    group.sort_by_key(|job| job.kind());
-    let orders: Vec<Order> = group.iter().filter_map(|job| job.order()).collect();
-    let (Some(connection), [first, _, ..]) = (connection.filter(|one| one.is_shared()), orders.as_slice()) else {
-        return Ok(());
-    };
-    let settled: Vec<Settled> = orders.iter().map(|order| order.settled).collect();
-    let owners = (first.find)(connection, &settled)?;
-    group.sort_by_cached_key(|job| (job.kind(), job.order().and_then(|order| owners.get(&order.settled.key))));
-    Ok(())
-}
-
 /// Begins a transaction and runs jobs in it: those with items together, the others until it is over. Returns the errors
 /// of the jobs that were run, which are the first ones. A job that fails beside others undoes the transaction, since a
 /// savepoint for each job would cost each of them two statements and a subtransaction.
@@ -315,10 +338,11 @@ fn run(
     let batch = jobs.iter().find_map(|job| batch(job.as_ref()));
     let is_in_batch = |job: &dyn Job| batch.is_some() && self::batch(job) == batch;
     let is_together = write_together(&mut write, jobs, is_in_batch)?;
+    lock_owners(&mut write, jobs)?;
     let mut errors = Vec::with_capacity(jobs.len());
     let alone = jobs.len() == 1;
     for (index, job) in jobs.iter_mut().enumerate() {
-        if is_together && is_in_batch(job.as_ref()) {
+        if (is_together && is_in_batch(job.as_ref())) || is_aside(job.as_ref()) {
             errors.push(None);
             continue;
         }
@@ -344,7 +368,8 @@ fn run(
 
 /// Whether one of these jobs, whose errors these are, added rows.
 fn adds_rows(jobs: &[Box<dyn Job>], errors: &[Option<Error>]) -> bool {
-    jobs.iter().zip(errors).any(|(job, error)| error.is_none() && job.kind().adds_rows())
+    let adds = |job: &dyn Job| job.kind().adds_rows() && !is_aside(job);
+    jobs.iter().zip(errors).any(|(job, error)| error.is_none() && adds(job.as_ref()))
 }
 
 /// The type of a job that has items; `None` for a job that is run by itself.
@@ -380,7 +405,7 @@ const fn may_pass(error: &Error) -> bool {
 }
 
 fn answer(jobs: &mut [Box<dyn Job>], errors: Vec<Option<Error>>) {
-    for (job, error) in jobs.iter_mut().zip(errors) {
+    for (job, error) in jobs.iter_mut().zip(errors).filter(|(job, _)| !is_aside(job.as_ref())) {
         job.answer(error);
     }
 }

@@ -1,0 +1,171 @@
+//! Jobs that were set aside, because another transaction works for their user, or their group has enough jobs of that
+//! user. The group goes on without them, and a later one has them: so no other user waits for theirs.
+//!
+//! Jobs of a user stay in the order in which they came.
+
+use super::MAX_QUEUED_JOBS;
+use super::job::Job;
+use super::order::Order;
+use crate::db::error::Error;
+use domain::UserId;
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Maximum number of jobs of one user in a group: the others of the group wait for no more of them.
+pub const MAX_OF_USER: usize = 8;
+/// Maximum number of jobs in a group that were set aside before.
+const MAX_TAKEN: usize = 256;
+/// After this time a job is run again. Meanwhile the user is free for other threads and processes, which look as often.
+const PAUSE: Duration = Duration::from_millis(20);
+/// A job that was refused a lock by itself undid the transaction of its group, so its pauses double up to this power.
+const MAX_DOUBLINGS: u32 = 5;
+/// A job that is set aside for longer gets an error, and its caller tries again.
+const MAX_ASIDE: Duration = Duration::from_secs(5);
+
+/// Other transactions work for the customer all the time.
+#[derive(Debug, thiserror::Error)]
+#[error("too many settlings of one customer wait for each other")]
+struct CustomerBusy;
+
+#[derive(Default)]
+pub struct Aside(Vec<Box<dyn Job>>);
+
+impl Aside {
+    /// When the first job is run again.
+    pub fn due(&self) -> Option<Instant> {
+        self.0.iter().filter_map(|job| job.order()?.due).min()
+    }
+
+    /// Takes the jobs that are run again now, in the order in which they came.
+    pub fn take_due(&mut self, now: Instant) -> Vec<Box<dyn Job>> {
+        let (mut taken, mut of_user) = (Vec::new(), HashMap::new());
+        let mut takes = |job: &mut Box<dyn Job>| {
+            let order = job.order()?;
+            let is_due = taken_count(&mut of_user, order) && order.due.is_none_or(|due| due <= now);
+            is_due.then_some(())
+        };
+        for mut job in std::mem::take(&mut self.0) {
+            let is_taken = taken.len() < MAX_TAKEN && takes(&mut job).is_some();
+            if is_taken { taken.push(job) } else { self.0.push(job) }
+        }
+        taken
+    }
+
+    /// Sets jobs of a group aside that have too many jobs of their user before them in the group, or one that was set
+    /// aside earlier. The jobs are in the order in which they came.
+    pub fn limit(&self, group: &mut [Box<dyn Job>]) {
+        let earlier: BTreeSet<UserId> = self.0.iter().filter_map(|job| job.order()?.user()).collect();
+        let mut of_user = HashMap::new();
+        for order in group.iter_mut().filter_map(|job| job.order_mut()) {
+            let is_late = order.since.is_none() && order.user().is_some_and(|user| earlier.contains(&user));
+            order.is_aside = is_late || !taken_count(&mut of_user, order);
+        }
+    }
+
+    /// Keeps the jobs of a group that are not answered. One whose caller waits no longer is dropped.
+    pub fn put(&mut self, group: Vec<Box<dyn Job>>, now: Instant) {
+        for mut job in group.into_iter().filter(|job| job.is_awaited()) {
+            let Some(order) = job.order_mut() else { continue };
+            let since = *order.since.get_or_insert(now);
+            let doublings = order.refusals.min(MAX_DOUBLINGS);
+            order.due = Some(now + PAUSE * 2_u32.saturating_pow(doublings));
+            order.is_aside = false;
+            if now.saturating_duration_since(since) > MAX_ASIDE || self.0.len() >= MAX_QUEUED_JOBS {
+                job.answer(Some(Error::unavailable(CustomerBusy)));
+            } else {
+                self.0.push(job);
+            }
+        }
+        self.0.sort_by_key(|job| job.order().and_then(|order| order.since));
+    }
+}
+
+/// Counts one more job of a user; returns whether they are not too many.
+fn taken_count(of_user: &mut HashMap<UserId, usize>, order: &Order) -> bool {
+    let Some(user) = order.user() else { return true };
+    let count = of_user.entry(user).or_insert(0);
+    *count += 1;
+    *count <= MAX_OF_USER
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::db::writer::job::Work;
+    use crate::db::writer::order::{Owners, Settled};
+    use crate::db::writer::purpose::{Faults, JobKind};
+    use domain::{AppId, CollapseKey, PlatformId};
+    use std::collections::HashMap;
+    use tokio::sync::oneshot;
+    use uuid::Uuid;
+
+    const FAULTS: Faults = Faults { before_commit: "", after_commit: "", early_answer: None };
+    const OWNERS: Owners = Owners { find: |_, _| Ok(HashMap::new()), lock: |_, _| Ok(BTreeSet::new()) };
+
+    type Answer = oneshot::Receiver<Result<(), Error>>;
+
+    /// The job with this number, of a user.
+    fn job(user: u128, number: i64) -> (Box<dyn Job>, Answer) {
+        let (reply, answer) = oneshot::channel();
+        let key = CollapseKey::of(PlatformId::new(Uuid::nil()), &number.to_string());
+        let mut order = Order::of(Settled { key, newest: Some(number) }, OWNERS);
+        order.owner = Some((AppId::new(Uuid::nil()), UserId::new(Uuid::from_u128(user))));
+        let work = |_: &mut crate::db::writer::Write<'_>| Ok(());
+        let (kind, order) = (JobKind::Record(FAULTS), Some(order));
+        (Box::new(Work { kind, order, work, result: None, reply: Some(reply), call: None }), answer)
+    }
+
+    fn numbers(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<i64> {
+        let orders = jobs.iter().filter_map(|job| job.order());
+        orders.filter(|order| is_wanted(order)).filter_map(|order| order.settled.newest).collect()
+    }
+
+    #[test]
+    fn a_user_has_few_jobs_in_a_group_and_the_others_come_in_turn() {
+        let (mut group, _answers): (Vec<_>, Vec<_>) = (0..300).map(|number| job(1, number)).chain([job(2, 300)]).unzip();
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        aside.limit(&mut group);
+        assert_eq!(numbers(&group, |order| !order.is_aside), [0, 1, 2, 3, 4, 5, 6, 7, 300]);
+        let rest = group.into_iter().filter(|job| job.order().is_some_and(|order| order.is_aside)).collect();
+        aside.put(rest, now);
+        assert_eq!(aside.due(), Some(now + PAUSE));
+        assert!(aside.take_due(now).is_empty(), "another process has its turn");
+        // One that came later does not overtake those of its user.
+        let (late, _late) = job(1, 301);
+        let mut late = vec![late];
+        aside.limit(&mut late);
+        assert_eq!(numbers(&late, |order| order.is_aside), [301]);
+        aside.put(late, now + PAUSE);
+        let next = aside.take_due(now + PAUSE);
+        assert_eq!(numbers(&next, |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
+        // Their user is locked: they stay the first ones.
+        aside.put(next, now + PAUSE);
+        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
+    }
+
+    #[test]
+    fn no_job_is_set_aside_for_ever() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let ((one, mut answer), (forgotten, caller)) = (job(1, 0), job(1, 1));
+        drop(caller);
+        aside.put(vec![one, forgotten], now);
+        let waiting = aside.take_due(now + PAUSE);
+        assert_eq!(numbers(&waiting, |_| true), [0], "the caller of the other one waits no longer");
+        aside.put(waiting, now + MAX_ASIDE);
+        assert!(answer.try_recv().is_err(), "it waits");
+        let waiting = aside.take_due(now + MAX_ASIDE + PAUSE);
+        aside.put(waiting, now + MAX_ASIDE + PAUSE);
+        assert!(matches!(answer.try_recv(), Ok(Err(Error::Unavailable(_)))));
+        assert_eq!(aside.due(), None);
+    }
+
+    #[test]
+    fn one_that_undid_its_group_waits_longer_each_time() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let (mut one, _answer) = job(1, 0);
+        one.order_mut().unwrap().refusals = 3;
+        aside.put(vec![one], now);
+        assert_eq!(aside.due(), Some(now + PAUSE * 8));
+    }
+}
