@@ -1,5 +1,5 @@
 //! A proxy before a server that is far away: everything takes a time each way. It counts round trips, as seen from
-//! outside: a request after an answer begins one. It can hold requests back, so that what a call does not wait for shows.
+//! outside: a request after an answer begins one; and what the server sends. It can hold requests back, so that what a call does not wait for shows.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 pub struct Distance {
     port: u16,
     trips: Arc<AtomicU64>,
+    sent: Arc<AtomicU64>,
     gate: Arc<Gate>,
 }
 
@@ -60,16 +61,16 @@ impl Distance {
     pub fn before(server: u16, each_way: Duration) -> std::io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
-        let trips = Arc::new(AtomicU64::new(0));
+        let (trips, sent) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let gate = Arc::new(Gate::default());
-        let (counted, passed) = (trips.clone(), gate.clone());
+        let (counts, passed) = ([trips.clone(), sent.clone()], gate.clone());
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
-                drop(connect(client, server, each_way, &counted, &passed));
+                drop(connect(client, server, each_way, &counts, &passed));
             }
         });
-        Ok(Self { port, trips, gate })
+        Ok(Self { port, trips, sent, gate })
     }
 
     /// Host and port of the proxy.
@@ -102,33 +103,41 @@ impl Distance {
     pub fn trips(&self) -> u64 {
         self.trips.load(Ordering::SeqCst)
     }
+
+    /// Number of bytes that the server sent so far, over all connections.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
 }
 
 fn connect(
     client: TcpStream,
     server: TcpStream,
     each_way: Duration,
-    trips: &Arc<AtomicU64>,
+    [trips, sent]: &[Arc<AtomicU64>; 2],
     gate: &Arc<Gate>,
 ) -> std::io::Result<()> {
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let is_answered = Arc::new(AtomicBool::new(true));
-    let (trips, requested, answered) = (trips.clone(), is_answered.clone(), is_answered);
+    let (trips, sent, requested, answered) = (trips.clone(), sent.clone(), is_answered.clone(), is_answered);
     let (gate, mut counter) = (gate.clone(), (0, 0));
-    carry(client.try_clone()?, server.try_clone()?, each_way, move || {
+    carry(client.try_clone()?, server.try_clone()?, each_way, move |_| {
         if requested.swap(false, Ordering::SeqCst) {
             trips.fetch_add(1, Ordering::SeqCst);
             gate.pass(&mut counter);
         }
     });
-    carry(server, client, each_way, move || answered.store(true, Ordering::SeqCst));
+    carry(server, client, each_way, move |length| {
+        sent.fetch_add(length, Ordering::SeqCst);
+        answered.store(true, Ordering::SeqCst);
+    });
     Ok(())
 }
 
 /// Carries what is received to the other side, each packet this time later.
 #[expect(clippy::disallowed_methods, reason = "a delay is what it is for")]
-fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl FnMut() + Send + 'static) {
+fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl FnMut(u64) + Send + 'static) {
     let (sender, packets) = channel::<Packet>();
     thread::spawn(move || receive(&mut from, &sender, each_way, seen));
     thread::spawn(move || {
@@ -142,11 +151,11 @@ fn carry(mut from: TcpStream, mut to: TcpStream, each_way: Duration, seen: impl 
     });
 }
 
-fn receive(from: &mut TcpStream, packets: &Sender<Packet>, each_way: Duration, mut seen: impl FnMut()) {
+fn receive(from: &mut TcpStream, packets: &Sender<Packet>, each_way: Duration, mut seen: impl FnMut(u64)) {
     let mut buffer = vec![0; 1 << 18];
     while let Ok(length) = from.read(&mut buffer) {
         let Some(bytes) = buffer.get(..length).filter(|bytes| !bytes.is_empty()) else { break };
-        seen();
+        seen(bytes.len() as u64);
         if packets.send((Instant::now() + each_way, bytes.to_vec())).is_err() {
             break;
         }

@@ -1,11 +1,12 @@
 //! Groups of writes of two processes on PostgreSQL: what several purchases share is locked in one order, and for a
 //! short time; and nobody waits for the customer of another.
 
-use super::world::{Raw, Report, World, new_platform, record, renewal, reported, story};
-use domain::{CollapseKey, NotificationKind, UserId};
+use super::world::{BEGINNING, Raw, Report, World, happened, new_platform, record, renewal, reported, story};
+use domain::{CollapseKey, NotificationKind, Timestamp, TransitionKind, UserId};
 use futures::future::join_all;
 use futures::poll;
 use std::pin::pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{Error, Record, Recorded, Store};
 use system_tests::world::SOON;
@@ -95,6 +96,45 @@ story! {
         held.run("COMMIT");
         settlings.await.unwrap();
     }
+}
+
+static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
+    const PURCHASES: usize = 48;
+    let now = || Timestamp::from_micros(NOW.load(Ordering::SeqCst));
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let receipts = (0..PURCHASES).map(|number| format!("receipt-{number}")).collect::<Vec<_>>();
+    for receipt in &receipts {
+        prepare(&world, receipt, "one").await;
+    }
+    // One after another each reads all purchases, for the state of the customer in its event.
+    let mut alone = 0;
+    for receipt in &receipts {
+        let renewed = happened(next(&world, receipt).await, &[TransitionKind::Renewed]);
+        let before = distance.sent();
+        world.done(renewed).await;
+        alone += distance.sent() - before;
+    }
+    let mut settlings = Vec::new();
+    for receipt in &receipts {
+        notify(&world, &format!("{receipt}-the third one"), receipt, "one").await;
+        let renewed = happened(next(&world, receipt).await, &[TransitionKind::Renewed]);
+        settlings.push(settle_after_all(&world.store, renewed));
+    }
+    let mut held = locked_user(&world, UserId::anonymous(world.app.id, "amazon", "one"));
+    let before = distance.sent();
+    let settlings = begun(join_all(settlings)).await;
+    held.run("COMMIT");
+    settlings.await.unwrap();
+    let together = distance.sent() - before;
+    eprintln!("bytes from the server: {alone} one after another, {together} in groups");
+    assert!(together < alone / 2, "{together} bytes for settlings in groups, {alone} for those one after another");
+    let states = "SELECT MIN(n) AS value FROM (SELECT COUNT(*) AS n FROM events WHERE user_revision IS NOT NULL
+        GROUP BY collapse_key) e";
+    assert_eq!(world.raw().number(states), 2);
+    assert_eq!(world.broken(1000).await, []);
 }
 
 story! {

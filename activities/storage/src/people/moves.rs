@@ -171,6 +171,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
             .bind(from.id)
             .later(write.connection)?;
     }
+    write.forget_shared();
     for key in &keys {
         deliveries::release_purchase(write, *key)?;
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;

@@ -4,10 +4,12 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Statement, row, sql};
+use crate::db::writer::Write;
 use crate::settings::listing::Listings;
 use domain::catalogue::ProductRef;
 use domain::user::OwnedPurchase;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, UserId};
+use std::collections::{BTreeSet, HashMap};
 
 /// Purchases of a user, and the environment in which a profile or a state is computed from them.
 #[derive(Clone, Copy)]
@@ -81,17 +83,98 @@ pub fn owned_by(
     OwnedAhead(select.ahead(connection)?).fetch(connection, &mut Listings::of(app))
 }
 
-/// Like [`owned`], and the purchases are fetched later.
-pub fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhead, Error> {
+fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhead, Error> {
     sql(OWNED).bind(user).ahead(connection).map(OwnedAhead)
 }
 
+/// The purchases of users whom the transaction has locked, as its settlings have read them: a settling of a user reads
+/// only what the ones before it changed.
+#[derive(Default)]
+struct Shared(HashMap<UserId, Known>);
+
+/// The purchases of a user in the order of their keys, and those that changed since they were read.
+#[derive(Default)]
+struct Known {
+    owned: Vec<OwnedPurchase>,
+    changed: BTreeSet<CollapseKey>,
+}
+
+const OWNED_OF_KEYS: Sql = statement! {"
+    {SELECT}
+    WHERE p.collapse_key IN (?*)
+    ORDER BY p.collapse_key
+"};
+
+/// Reads the purchases of a user whom the transaction has locked, which are fetched later.
+pub fn shared_ahead(write: &mut Write<'_>, user: UserId) -> Result<SharedAhead, Error> {
+    let mut shared: Shared = write.take_shared();
+    let changed = shared.0.get_mut(&user).map(|known| std::mem::take(&mut known.changed));
+    write.share(shared);
+    let rows = match &changed {
+        None => Some(owned_ahead(write.connection, user)?),
+        Some(changed) if changed.is_empty() => None,
+        Some(changed) => Some(of_keys_ahead(write.connection, changed)?),
+    };
+    Ok(SharedAhead { user, changed, rows })
+}
+
+fn of_keys_ahead(connection: &mut AnyConnection, keys: &BTreeSet<CollapseKey>) -> Result<OwnedAhead, Error> {
+    sql(OWNED_OF_KEYS).uncached().bind_list(keys.iter().copied()).ahead(connection).map(OwnedAhead)
+}
+
+/// Notes that the transaction changed a purchase of this user, or of one that the caller does not know.
+pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKey) {
+    let mut shared: Shared = write.take_shared();
+    for (_, known) in shared.0.iter_mut().filter(|(id, _)| user.is_none_or(|user| user == **id)) {
+        known.changed.insert(key);
+    }
+    write.share(shared);
+}
+
+/// The purchases of a locked user, which are fetched later.
+pub struct SharedAhead {
+    user: UserId,
+    /// The ones that are read; `None` for all.
+    changed: Option<BTreeSet<CollapseKey>>,
+    rows: Option<OwnedAhead>,
+}
+
+impl SharedAhead {
+    /// The purchases with their listings, in the order of their keys.
+    pub fn fetch(self, write: &mut Write<'_>, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
+        let rows = self.rows.map_or_else(|| Ok(Vec::new()), |rows| rows.fetch(write.connection, listings))?;
+        let mut shared: Shared = write.take_shared();
+        let known = shared.0.entry(self.user).or_default();
+        known.update(self.changed, rows);
+        // What changed after the read was begun.
+        let changed = std::mem::take(&mut known.changed);
+        if !changed.is_empty() {
+            let rows = of_keys_ahead(write.connection, &changed)?.fetch(write.connection, listings)?;
+            known.update(Some(changed), rows);
+        }
+        let owned = known.owned.clone();
+        write.share(shared);
+        Ok(owned)
+    }
+}
+
+impl Known {
+    fn update(&mut self, changed: Option<BTreeSet<CollapseKey>>, rows: Vec<OwnedPurchase>) {
+        let Some(changed) = changed else {
+            self.owned = rows;
+            return;
+        };
+        self.owned.retain(|one| !changed.contains(&one.collapse_key));
+        self.owned.extend(rows);
+        self.owned.sort_by_key(|one| one.collapse_key);
+    }
+}
+
 /// The purchases of a user, which are fetched later.
-pub struct OwnedAhead(Ahead<'static, OwnedRow>);
+struct OwnedAhead(Ahead<'static, OwnedRow>);
 
 impl OwnedAhead {
-    /// The purchases with their listings, in the order of their keys.
-    pub fn fetch(self, connection: &mut AnyConnection, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
+    fn fetch(self, connection: &mut AnyConnection, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
         let rows = self.0.all(connection)?;
         for row in &rows {
             listings.read_ahead(connection, &row.purchase)?;

@@ -10,6 +10,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
 use crate::purchases::cause::CauseKind;
+use crate::purchases::owned::note_changed;
 use crate::purchases::purchase::{self, Urgency};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
@@ -88,6 +89,9 @@ pub fn infer(write: &mut Write<'_>, old: CollapseKey, new: CollapseKey) -> Resul
         .bind(new)
         .bind(old)
         .run(write.connection)?;
+    if linked > 0 {
+        note_changed(write, None, old);
+    }
     Ok(linked > 0)
 }
 
@@ -140,6 +144,7 @@ impl Realized {
         let mut replaced = self.0.values(write.connection)?;
         replaced.sort_unstable();
         for old in replaced {
+            note_changed(write, None, old);
             purchase::recheck(write, Urgency::Setting, CauseKind::PlanChange, purchase::OF_KEY, [old.into()])?;
         }
         Ok(())

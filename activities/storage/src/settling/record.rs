@@ -17,7 +17,7 @@ use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
 use crate::inbox::notifications;
 use crate::purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
-use crate::purchases::owned::owned_ahead;
+use crate::purchases::owned::{note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
@@ -114,7 +114,7 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings:
     let (origin, decision) = (settling.origin, &settling.record.decision);
     let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
     let Some(owner) = settling.owner.filter(|_| may_change) else { return Ok(()) };
-    let others = owned_ahead(write.connection, owner.id)?.fetch(write.connection, listings)?;
+    let others = shared_ahead(write, owner.id)?.fetch(write, listings)?;
     let bought = OwnedPurchase {
         collapse_key: settling.record.collapse_key,
         platform_id: origin.platform_id,
@@ -192,7 +192,7 @@ impl Settling<'_> {
             if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
         let owned = match self.owner {
             Some(owner) if !record.decision.transitions.is_empty() => {
-                Some((owned_ahead(write.connection, owner.id)?, user_devices::of_ahead(write.connection, owner.id)?))
+                Some((shared_ahead(write, owner.id)?, user_devices::of_ahead(write.connection, owner.id)?))
             }
             _ => None,
         };
@@ -200,9 +200,7 @@ impl Settling<'_> {
         let mut carried = None;
         if found.changed {
             let (owned, devices) = match owned {
-                Some((owned, devices)) => {
-                    (owned.fetch(write.connection, &mut listings)?, devices.fetch(write.connection)?)
-                }
+                Some((owned, devices)) => (owned.fetch(write, &mut listings)?, devices.fetch(write.connection)?),
                 None => (Vec::new(), Vec::new()),
             };
             let announcement = Announcement {
@@ -309,7 +307,9 @@ impl Settling<'_> {
         {
             deliveries::release_purchase(write, record.collapse_key)?;
             user_leases::hand_over(write, self.origin.app_id, former, owner)?;
+            write.forget_shared();
         }
+        note_changed(write, owner, record.collapse_key);
         sql(UPDATE)
             .bind(found.revision)
             .bind(decision.purchase.state())

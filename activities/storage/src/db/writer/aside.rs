@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn a_user_has_few_jobs_in_a_group_and_the_others_come_in_turn() {
-        let (mut group, _answers): (Vec<_>, Vec<_>) = (0..300).map(|number| job(1, number)).chain([job(2, 300)]).unzip();
+        let (mut group, _answers): (Vec<_>, Vec<_>) =
+            (0..300).map(|number| job(1, number)).chain([job(2, 300)]).unzip();
         let (mut aside, now) = (Aside::default(), Instant::now());
         aside.limit(&mut group);
         assert_eq!(numbers(&group, |order| !order.is_aside), [0, 1, 2, 3, 4, 5, 6, 7, 300]);

@@ -142,7 +142,7 @@ impl Thread {
             (Some(Some(next)), _) => Some(next),
             (None, _) => Some(Next::Due),
             (Some(None), due) => due.map(|due| {
-                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                block_until(Some(due), std::future::pending::<()>());
                 Next::Due
             }),
         }
@@ -349,11 +349,14 @@ fn run(
         if !errors.is_empty() && (write.is_last || is_over(began)) {
             break;
         }
+        if job.order().is_none() {
+            write.forget_shared();
+        }
         match job.run(&mut write, &mut []) {
             Ok(()) => errors.push(None),
             // The job's own error: what it wrote is rolled back, and there is nothing else in the transaction.
             Err(error) if alone && !may_pass(&error) => {
-                write.last.clear();
+                write.forget();
                 write.connection.roll_back().map_err(Error::of_query)?;
                 write.connection.begin().map_err(Error::of_query)?;
                 errors.push(Some(error));
@@ -393,7 +396,7 @@ fn write_together(
         Ok(()) => write.connection.commit().map_err(Error::of_query).map(|()| true),
         Err(error) if may_pass(&error) => Err(error),
         Err(_) => {
-            write.last.clear();
+            write.forget();
             write.connection.roll_back().map_err(Error::of_query).map(|()| false)
         }
     }

@@ -6,6 +6,7 @@ use crate::db::epoch::{self, EpochAhead};
 use crate::db::error::Error;
 use crate::db::statement::{Statement, Value};
 use domain::{AppId, DestinationId, Timestamp};
+use std::any::Any;
 use std::collections::BTreeSet;
 use tokio::time::Instant;
 
@@ -29,6 +30,8 @@ pub struct Write<'c> {
     /// The epoch, once it was read in the transaction.
     pub(super) epoch: Option<i64>,
     pub(super) last: Vec<Last>,
+    /// What settlings of the transaction share, see [`Self::take_shared`].
+    shared: Option<Box<dyn Any>>,
 }
 
 /// A statement that is run at the end of a transaction.
@@ -51,6 +54,7 @@ impl<'c> Write<'c> {
             actor: None,
             epoch: None,
             last: Vec::new(),
+            shared: None,
         }
     }
 }
@@ -101,6 +105,29 @@ impl Write<'_> {
         self.epoch = None;
         let now = self.now()?;
         epoch::raise(self.connection, now)
+    }
+
+    /// Takes what an earlier settling of the transaction left with [`Self::share`], else a new value. Any other job of
+    /// the transaction may change what it was read from, so nothing is left after one.
+    pub fn take_shared<T: Default + 'static>(&mut self) -> T {
+        let shared = self.shared.take().and_then(|shared| shared.downcast::<T>().ok());
+        shared.map_or_else(T::default, |shared| *shared)
+    }
+
+    /// Leaves a value for the next settlings of the transaction.
+    pub fn share<T: 'static>(&mut self, value: T) {
+        self.shared = Some(Box::new(value));
+    }
+
+    /// Forgets what settlings share.
+    pub fn forget_shared(&mut self) {
+        self.shared = None;
+    }
+
+    /// Forgets what a job left that is rolled back.
+    pub(super) fn forget(&mut self) {
+        self.last.clear();
+        self.forget_shared();
     }
 
     /// Runs a statement at the end of the transaction, unless the job fails. For a row that jobs of many purchases

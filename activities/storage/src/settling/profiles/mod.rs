@@ -23,11 +23,12 @@ use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{self, StoredEvent};
-use crate::purchases::owned::{UserPurchases, owned};
+use crate::purchases::owned::{UserPurchases, owned, shared_ahead};
 use crate::purchases::purchase::Origin;
 use crate::purchases::user_devices;
 use crate::purchases::users::{self, UserRow};
 use crate::settings::destinations::Destination;
+use crate::settings::listing::Listings;
 use crate::settling::payments;
 use crate::settling::revision::Carried;
 use domain::ids::ProfileScope;
@@ -106,7 +107,12 @@ pub fn queue(
     let mut is_queued = false;
     let is_owners = subject.check.trigger == Trigger::Settling;
     let lane = is_owners.then_some((subject.collapse_key, subject.environment));
-    for changed in subject.check.changed(write.connection, destinations, lane)? {
+    if destinations.iter().all(|one| one.profile.is_none()) {
+        return Ok(false);
+    }
+    let mut listings = Listings::of(subject.check.origin.app_id);
+    let owned = shared_ahead(write, owner.id)?.fetch(write, &mut listings)?;
+    for changed in subject.check.changed(write.connection, &owned, destinations, lane)? {
         let environment = changed.environment;
         for due in &changed.due {
             let key = ProfileKey { destination: due.destination, user: owner.id, environment };
@@ -135,7 +141,8 @@ pub fn queue(
 impl ProfileCheck<'_> {
     /// Whether another profile than the present one was queued last for the destination.
     pub fn is_due(&self, connection: &mut AnyConnection, destination: &Destination) -> Result<bool, Error> {
-        Ok(!self.changed(connection, std::slice::from_ref(destination), None)?.is_empty())
+        let owned = owned(connection, self.origin.app_id, self.owner.id)?;
+        Ok(!self.changed(connection, &owned, std::slice::from_ref(destination), None)?.is_empty())
     }
 
     /// The profiles that differ from what was queued last for these destinations. And those of a customer whose
@@ -144,6 +151,7 @@ impl ProfileCheck<'_> {
     fn changed(
         &self,
         connection: &mut AnyConnection,
+        owned: &[OwnedPurchase],
         destinations: &[Destination],
         lane: Option<(CollapseKey, Environment)>,
     ) -> Result<Vec<ChangedProfile>, Error> {
@@ -154,10 +162,6 @@ impl ProfileCheck<'_> {
                 of_platforms.push(Integration { destination, attributes });
             }
         }
-        if integrations.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (user, owned) = (self.owner.id, owned(connection, self.origin.app_id, self.owner.id)?);
         let mut all = Vec::new();
         for environment in ENVIRONMENTS {
             let wants = |one: &&Integration<'_>| one.destination.filter.wants(self.origin.platform_id, environment);
@@ -166,8 +170,8 @@ impl ProfileCheck<'_> {
                 if wanting.peek().is_none() {
                     continue;
                 }
-                let covered = user::on_platforms(&owned, platforms);
-                let profile = of(connection, UserPurchases { user, owned: &covered, environment })?;
+                let covered = user::on_platforms(owned, platforms);
+                let profile = of(connection, UserPurchases { user: self.owner.id, owned: &covered, environment })?;
                 let lane = lane.filter(|(_, its)| *its == environment).map(|(key, _)| key);
                 let mut changed =
                     ChangedProfile { environment, platforms: platforms.clone(), profile, lane, due: Vec::new() };
