@@ -39,11 +39,12 @@ pub struct Clause {
 /// The placeholder that a clause replaces: what `formatcp!` makes of `{{which}}`.
 const WHICH: &str = "{which}";
 /// The ends of statements that lock the rows that they read.
-const LOCKS: [&str; 6] = [
+const LOCKS: [&str; 7] = [
     "FOR UPDATE",
     "FOR UPDATE NOWAIT",
     "FOR UPDATE SKIP LOCKED",
     "FOR NO KEY UPDATE",
+    "FOR NO KEY UPDATE SKIP LOCKED",
     "FOR SHARE SKIP LOCKED",
     "FOR SHARE",
 ];

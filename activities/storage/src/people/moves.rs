@@ -124,7 +124,14 @@ const MOVE_CUSTOMER: Sql = statement! {"
     WHERE app_id = ? AND store = ? AND app_user_id = ? AND user_id = ?
 "};
 
-const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ? WHERE collapse_key = ?");
+const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ?, spent_at = NULL WHERE collapse_key = ?");
+
+/// A purchase that moved may be the one beside which the others were spent.
+const COUNT_AGAIN: Sql = statement! {hot "purchases_user", "
+    UPDATE purchases
+    SET spent_at = NULL
+    WHERE user_id = ? AND spent_at IS NOT NULL
+"};
 
 const COUNT_TRANSFERS_FROM: Sql = statement! {"
     SELECT COUNT(*) AS value
@@ -177,6 +184,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
     }
     if !keys.is_empty() {
+        sql(COUNT_AGAIN).bind(from.id).later(write.connection)?;
         user_leases::hand_over(write, request.app, from.id, to.id)?;
     }
     // The events show the devices as their users' after the move.

@@ -5,9 +5,10 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Statement, row, sql};
 use crate::db::writer::Write;
+use crate::settings::destinations::Destination;
 use crate::settings::listing::Listings;
 use domain::catalogue::ProductRef;
-use domain::user::OwnedPurchase;
+use domain::user::{self, Attributes, OwnedPurchase};
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, Timestamp, UserId};
 use std::collections::{BTreeSet, HashMap};
 
@@ -45,6 +46,29 @@ const OWNED: Sql = statement! {hot "purchases_user", "
     WHERE p.user_id = ?
     ORDER BY p.collapse_key
 "};
+
+/// The purchases that are not noted as spent; an older process may have updated one since it was noted.
+pub const UNSPENT: &str = "(p.spent_at IS NULL OR p.spent_at <> p.updated_at)";
+
+const COUNTED: Sql = statement! {hot "purchases_unspent or purchases_user", "
+    {SELECT}
+    WHERE p.user_id = ? AND {UNSPENT}
+    ORDER BY p.collapse_key
+"};
+
+/// A settling that reads more purchases than this notes the spent ones, so that no other one reads them.
+const MAX_UNNOTED: usize = 256;
+/// Maximum number of purchases that are noted as spent at once.
+const MAX_NOTED: usize = 1000;
+
+const LOCK_SPENT: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM purchases
+    WHERE collapse_key IN (?*)
+    ORDER BY collapse_key
+    FOR NO KEY UPDATE SKIP LOCKED
+"};
+const NOTE_SPENT: Sql = statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
 
 /// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
 /// customer gives nothing on a device where another one is logged in: it is not active for both.
@@ -87,10 +111,27 @@ fn owned_ahead(connection: &mut AnyConnection, user: UserId) -> Result<OwnedAhea
     sql(OWNED).bind(user).ahead(connection).map(OwnedAhead)
 }
 
+/// Which purchases of a user are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Which {
+    All,
+    /// Those by which the user's state is the same as by all.
+    Counted,
+}
+
+impl Which {
+    /// Those that the state and the profile of a user need for these destinations: the extended attributes are sums over
+    /// all purchases.
+    pub fn for_destinations(destinations: &[Destination]) -> Self {
+        let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
+        if is_extended { Self::All } else { Self::Counted }
+    }
+}
+
 /// The purchases of users whom the transaction has locked, as its settlings have read them: a settling of a user reads
 /// only what the ones before it changed.
 #[derive(Default)]
-struct Shared(HashMap<UserId, Known>);
+struct Shared(HashMap<(UserId, Which), Known>);
 
 /// The purchases of a user in the order of their keys, and those that changed since they were read.
 #[derive(Default)]
@@ -106,16 +147,17 @@ const OWNED_OF_KEYS: Sql = statement! {"
 "};
 
 /// Reads the purchases of a user whom the transaction has locked, which are fetched later.
-pub fn shared_ahead(write: &mut Write<'_>, user: UserId) -> Result<SharedAhead, Error> {
+pub fn shared_ahead(write: &mut Write<'_>, user: UserId, which: Which) -> Result<SharedAhead, Error> {
     let mut shared: Shared = write.take_shared();
-    let changed = shared.0.get_mut(&user).map(|known| std::mem::take(&mut known.changed));
+    let changed = shared.0.get_mut(&(user, which)).map(|known| std::mem::take(&mut known.changed));
     write.share(shared);
     let rows = match &changed {
-        None => Some(owned_ahead(write.connection, user)?),
+        None if which == Which::All => Some(owned_ahead(write.connection, user)?),
+        None => Some(OwnedAhead(sql(COUNTED).bind(user).ahead(write.connection)?)),
         Some(changed) if changed.is_empty() => None,
         Some(changed) => Some(of_keys_ahead(write.connection, changed)?),
     };
-    Ok(SharedAhead { user, changed, rows })
+    Ok(SharedAhead { user, which, changed, rows })
 }
 
 fn of_keys_ahead(connection: &mut AnyConnection, keys: &BTreeSet<CollapseKey>) -> Result<OwnedAhead, Error> {
@@ -125,7 +167,7 @@ fn of_keys_ahead(connection: &mut AnyConnection, keys: &BTreeSet<CollapseKey>) -
 /// Notes that the transaction changed a purchase of this user, or of one that the caller does not know.
 pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKey) {
     let mut shared: Shared = write.take_shared();
-    for (_, known) in shared.0.iter_mut().filter(|(id, _)| user.is_none_or(|user| user == **id)) {
+    for (_, known) in shared.0.iter_mut().filter(|((id, _), _)| user.is_none_or(|user| user == *id)) {
         known.changed.insert(key);
     }
     write.share(shared);
@@ -134,7 +176,8 @@ pub fn note_changed(write: &mut Write<'_>, user: Option<UserId>, key: CollapseKe
 /// The purchases of a locked user, which are fetched later.
 pub struct SharedAhead {
     user: UserId,
-    /// The ones that are read; `None` for all.
+    which: Which,
+    /// The ones that are read; `None` for all of these.
     changed: Option<BTreeSet<CollapseKey>>,
     rows: Option<OwnedAhead>,
 }
@@ -143,8 +186,11 @@ impl SharedAhead {
     /// The purchases with their listings, in the order of their keys.
     pub fn fetch(self, write: &mut Write<'_>, listings: &mut Listings) -> Result<Vec<OwnedPurchase>, Error> {
         let rows = self.rows.map_or_else(|| Ok(Vec::new()), |rows| rows.fetch(write.connection, listings))?;
+        if self.changed.is_none() && self.which == Which::Counted && rows.len() > MAX_UNNOTED {
+            note_spent(write, &rows)?;
+        }
         let mut shared: Shared = write.take_shared();
-        let known = shared.0.entry(self.user).or_default();
+        let known = shared.0.entry((self.user, self.which)).or_default();
         known.update(self.changed, rows);
         // What changed after the read was begun.
         let changed = std::mem::take(&mut known.changed);
@@ -156,6 +202,13 @@ impl SharedAhead {
         write.share(shared);
         Ok(owned)
     }
+}
+
+/// Notes which of a locked user's purchases are spent. Those that another transaction has locked are left out.
+fn note_spent(write: &mut Write<'_>, owned: &[OwnedPurchase]) -> Result<(), Error> {
+    let spent = user::spent(owned, write.now()?).into_iter().take(MAX_NOTED);
+    let free: Vec<CollapseKey> = sql(LOCK_SPENT).uncached().bind_list(spent).values(write.connection)?;
+    sql(NOTE_SPENT).uncached().bind_list(free).later(write.connection)
 }
 
 impl Known {

@@ -17,7 +17,7 @@ use crate::devices::claims::due;
 use crate::events::{alarms, deliveries, lanes, user_leases};
 use crate::inbox::notifications;
 use crate::purchases::cause::{CauseKind, RevisionCause, RevisionCauses};
-use crate::purchases::owned::{note_changed, shared_ahead};
+use crate::purchases::owned::{Which, note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
@@ -114,7 +114,7 @@ fn announce_change(write: &mut Write<'_>, settling: &mut Settling<'_>, listings:
     let (origin, decision) = (settling.origin, &settling.record.decision);
     let may_change = settling.begins() && !decision.purchase.is_one_time_purchase();
     let Some(owner) = settling.owner.filter(|_| may_change) else { return Ok(()) };
-    let others = shared_ahead(write, owner.id)?.fetch(write, listings)?;
+    let others = shared_ahead(write, owner.id, Which::Counted)?.fetch(write, listings)?;
     let bought = OwnedPurchase {
         collapse_key: settling.record.collapse_key,
         platform_id: origin.platform_id,
@@ -162,7 +162,7 @@ const UPDATE: Sql = statement! {"
         unverified_because = CASE WHEN ? THEN NULL ELSE unverified_because END,
         verify_attempts = CASE WHEN ? THEN 0 ELSE verify_attempts END, next_wake_at = ?, urgency = 'calendar',
         causes = NULL,
-        payments = payments + ?, updated_at = ?
+        payments = payments + ?, updated_at = ?, spent_at = NULL
     WHERE collapse_key = ?
 "};
 
@@ -192,7 +192,8 @@ impl Settling<'_> {
             if record.is_real { Some(replacements::realize_ahead(write, record.collapse_key)?) } else { None };
         let owned = match self.owner {
             Some(owner) if !record.decision.transitions.is_empty() => {
-                Some((shared_ahead(write, owner.id)?, user_devices::of_ahead(write.connection, owner.id)?))
+                let owned = shared_ahead(write, owner.id, Which::for_destinations(&destinations))?;
+                Some((owned, user_devices::of_ahead(write.connection, owner.id)?))
             }
             _ => None,
         };

@@ -11,6 +11,7 @@ use crate::db::statement::{Ahead, row, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::purchases::cause::CauseKind;
+use crate::purchases::owned::UNSPENT;
 use crate::purchases::purchase::{self, PurchaseRow, Urgency};
 use crate::purchases::replacements;
 use crate::purchases::users::UserRow;
@@ -29,6 +30,7 @@ const REPLACED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
     WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? AND p.state = 'replaced'
+        AND {UNSPENT}
         AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.old_key = p.collapse_key)
     ORDER BY p.collapse_key
 "};
@@ -37,7 +39,7 @@ const REPLACED: Sql = statement! {"
 const UNLINKED: Sql = statement! {"
     SELECT p.collapse_key, p.purchase
     FROM purchases p
-    WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ?
+    WHERE p.user_id = ? AND p.platform_id = ? AND p.collapse_key <> ? AND {UNSPENT}
         AND NOT EXISTS (SELECT 1 FROM replacements r WHERE r.new_key = p.collapse_key)
     ORDER BY p.collapse_key
 "};

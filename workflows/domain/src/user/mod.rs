@@ -9,6 +9,7 @@ mod erased;
 mod journey;
 mod named;
 mod profile;
+mod spent;
 mod succession;
 mod transfer;
 
@@ -22,6 +23,7 @@ pub use erased::{ErasedAppUser, ErasedNames, REMOVED, USER_ERASED, UserErased};
 pub use journey::Journey;
 pub use named::with_external_id;
 pub use profile::{Attributes, Profile, ProfileUpdated, paid_in_usd};
+pub use spent::spent;
 pub use succession::announce_succession;
 pub use transfer::{TRANSFERRED_FROM, TRANSFERRED_TO, TRANSFERS};
 

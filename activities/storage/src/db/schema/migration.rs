@@ -51,6 +51,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000401_claims_pending_due"),
     file!("2026-11-29-000402_claims_pending_of_network"),
     file!("2026-11-29-000403_claims_by_key"),
+    file!("2026-11-29-000501_purchases_spent"),
+    file!("2026-11-29-000502_purchases_unspent"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

@@ -23,7 +23,7 @@ use crate::db::error::Error;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{self, StoredEvent};
-use crate::purchases::owned::{UserPurchases, owned, shared_ahead};
+use crate::purchases::owned::{UserPurchases, Which, owned, shared_ahead};
 use crate::purchases::purchase::Origin;
 use crate::purchases::user_devices;
 use crate::purchases::users::{self, UserRow};
@@ -94,6 +94,12 @@ pub fn of(connection: &mut AnyConnection, purchases: UserPurchases<'_>) -> Resul
     Ok(Profile::of(&owned, user::paid_in_usd(entries)))
 }
 
+/// Like [`of`], where no destination keeps more than the documented attributes: without the sums of the ledger.
+fn documented(purchases: UserPurchases<'_>) -> Profile {
+    let owned = purchases.owned.iter().filter(|one| one.environment == purchases.environment);
+    Profile::of(&owned.cloned().collect::<Vec<_>>(), None)
+}
+
 /// Updates the digests of the destinations whose profile changed. Queues a `profile.updated` for those that no event of
 /// this record gives all of it; returns whether it queues any.
 pub fn queue(
@@ -111,7 +117,8 @@ pub fn queue(
         return Ok(false);
     }
     let mut listings = Listings::of(subject.check.origin.app_id);
-    let owned = shared_ahead(write, owner.id)?.fetch(write, &mut listings)?;
+    let which = Which::for_destinations(destinations);
+    let owned = shared_ahead(write, owner.id, which)?.fetch(write, &mut listings)?;
     for changed in subject.check.changed(write.connection, &owned, destinations, lane)? {
         let environment = changed.environment;
         for due in &changed.due {
@@ -162,6 +169,7 @@ impl ProfileCheck<'_> {
                 of_platforms.push(Integration { destination, attributes });
             }
         }
+        let is_extended = Which::for_destinations(destinations) == Which::All;
         let mut all = Vec::new();
         for environment in ENVIRONMENTS {
             let wants = |one: &&Integration<'_>| one.destination.filter.wants(self.origin.platform_id, environment);
@@ -171,7 +179,8 @@ impl ProfileCheck<'_> {
                     continue;
                 }
                 let covered = user::on_platforms(owned, platforms);
-                let profile = of(connection, UserPurchases { user: self.owner.id, owned: &covered, environment })?;
+                let purchases = UserPurchases { user: self.owner.id, owned: &covered, environment };
+                let profile = if is_extended { of(connection, purchases)? } else { documented(purchases) };
                 let lane = lane.filter(|(_, its)| *its == environment).map(|(key, _)| key);
                 let mut changed =
                     ChangedProfile { environment, platforms: platforms.clone(), profile, lane, due: Vec::new() };

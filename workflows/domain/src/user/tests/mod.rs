@@ -2,6 +2,7 @@
 
 mod change;
 mod profile;
+mod spent;
 mod transfer;
 
 use super::journey::{Journey, Subscription};

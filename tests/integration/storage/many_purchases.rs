@@ -1,0 +1,153 @@
+//! A customer with many purchases: a settling reads those that count, and the state is that over all.
+
+use super::world::{BEGINNING, Raw, Report, World, happened, record, reported, story};
+use domain::time::DAY;
+use domain::verification::{EndReason, Product};
+use domain::{
+    CollapseKey, Environment, NotificationKind, Outcome, SettlingContext, Snapshot, Timestamp, TransitionKind, UserId,
+    Verification, decide,
+};
+use serde_json::Value;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+use storage::{CustomerName, Owner, Record};
+
+/// More are read before any of them is noted as spent.
+const READ: i64 = 256;
+/// Most purchases that are noted at once.
+const NOTED: i64 = 1000;
+
+/// The record of what is open of a purchase, by a snapshot.
+async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
+    let loaded = world.load(world.key(receipt)).await;
+    let verification = Verification::Verified(Box::new(Snapshot { at: loaded.now, ..snapshot }));
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };
+    let mut decision = decide(&loaded.purchase, &loaded.notifications, context);
+    decision.outcomes = loaded.notifications.iter().map(|(seq, _)| (*seq, Outcome::Settled)).collect();
+    (decision.waits, decision.wake, decision.transitions) = (None, None, Vec::new());
+    Record { decision, ..record(world.key(receipt), &loaded) }
+}
+
+async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
+    let report = Report { kind: NotificationKind::Renewed, customer: Some(customer), related: None };
+    world.accept(reported(world.platform.id, message, receipt, 1_000, report)).await;
+}
+
+/// A subscription of the customer that was paid, and ended two months ago.
+async fn end(world: &World, receipt: &str, customer: &str) {
+    notify(world, receipt, receipt, customer).await;
+    let now = world.load(world.key(receipt)).await.now;
+    let ended = Snapshot {
+        product: Product::Subscription,
+        product_id: Some("parent".to_owned()),
+        term_sku: Some("term".to_owned()),
+        purchased_at: Some(now.minus(DAY.saturating_mul(90))),
+        ends_at: Some(now.minus(DAY.saturating_mul(60))),
+        end_reason: Some(EndReason::Customer),
+        auto_renewing: Some(false),
+        ..Snapshot::default()
+    };
+    world.done(shown(world, receipt, ended).await).await;
+}
+
+/// The customer buys something that is no subscription and gives nothing; returns the journey in the event of it.
+async fn buy(world: &World, receipt: &str, customer: &str) -> Value {
+    notify(world, receipt, receipt, customer).await;
+    let coins = Snapshot { product: Product::Consumable, product_id: Some("coins".to_owned()), ..Snapshot::default() };
+    world.done(happened(shown(world, receipt, coins).await, &[TransitionKind::Purchased])).await;
+    let newest = "SELECT body AS value FROM events WHERE user_revision IS NOT NULL ORDER BY seq DESC LIMIT 1";
+    let body: Value = serde_json::from_str(&world.raw().texts(newest)[0]).unwrap();
+    body["customer_journey_state"].clone()
+}
+
+/// Adds copies of a purchase of the same customer.
+fn multiply(world: &World, receipt: &str, copies: i64) {
+    let (key, columns) = (
+        world.key(receipt),
+        "platform_id, app_id, receipt_id, app_user_id, user_id, first_user_id, revision, digest, content_digest, state,
+         environment, purchase, term_sku, product_id, verify_attempts, settling, fingerprint, created_at, updated_at",
+    );
+    let (first, last) = (10_000_000, 10_000_000 + copies - 1);
+    world.raw().run(&format!(
+        "INSERT INTO purchases (collapse_key, {columns})
+         WITH RECURSIVE numbers(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM numbers WHERE i < {last})
+         SELECT substr(collapse_key, 1, length(collapse_key) - 8) || CAST(i AS TEXT), {columns}
+         FROM numbers, purchases WHERE collapse_key = '{key}'"
+    ));
+}
+
+/// Number of the purchases that a settling of the customer reads.
+fn counted(raw: &mut Raw, user: UserId) -> i64 {
+    raw.number(&format!(
+        "SELECT COUNT(*) AS value FROM purchases
+         WHERE user_id = '{user}' AND (spent_at IS NULL OR spent_at <> updated_at)"
+    ))
+}
+
+story! {
+    async fn the_purchases_that_count_for_nothing_are_read_no_more(world: World) {
+        let user = UserId::anonymous(world.app.id, "amazon", "one");
+        end(&world, "ended", "one").await;
+        multiply(&world, "ended", NOTED + READ - 2);
+        let journey = buy(&world, "coins-1", "one").await;
+        assert_eq!(journey["former_subscriber"], true);
+        assert_eq!(counted(&mut world.raw(), user), READ, "the first settling read all, and noted a thousand");
+        for number in 2..5 {
+            let again = buy(&world, &format!("coins-{number}"), "one").await;
+            assert_eq!(again, journey, "one of those that were paid stays");
+        }
+        assert!(counted(&mut world.raw(), user) < 8);
+        // A process of the previous release settles one of them: it does not know the column.
+        let before = counted(&mut world.raw(), user);
+        let copy = format!("SELECT MAX(collapse_key) AS value FROM purchases WHERE user_id = '{user}' AND spent_at IS NOT NULL");
+        let copy = world.raw().texts(&copy)[0].clone();
+        world.raw().run(&format!("UPDATE purchases SET updated_at = updated_at + 1 WHERE collapse_key = '{copy}'"));
+        assert_eq!(counted(&mut world.raw(), user), before + 1);
+        // What moves counts for the new owner until it is noted again.
+        notify(&world, "another's", "another's", "two").await;
+        world.settle(world.key("another's")).await;
+        for customer in ["two", "one"] {
+            let owner = Owner::AppUser(customer.to_owned());
+            world.store.name_customer(world.app.id, owner, "anna", None).await.unwrap();
+        }
+        let name = CustomerName::ExternalId("anna".to_owned());
+        let anna = world.store.customer_state(world.app.id, name, Environment::Production).await.unwrap();
+        let all = NOTED + READ - 2 + 1 + 4 + 1;
+        assert_eq!(i64::try_from(anna.purchases.len()).unwrap(), all, "a state has all of them");
+        assert_eq!(counted(&mut world.raw(), anna.user_id), all);
+    }
+}
+
+static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settling_costs_the_same_with_a_hundred_purchases_and_ten_thousand() {
+    let now = || Timestamp::from_micros(NOW.load(Ordering::SeqCst));
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let mut costs = Vec::new();
+    for (customer, purchases) in [("few", 100), ("many", 10_000)] {
+        let receipt = format!("{customer}-ended");
+        end(&world, &receipt, customer).await;
+        multiply(&world, &receipt, purchases);
+        // As its settlings note them, a thousand at a time.
+        let key: CollapseKey = world.key(&receipt);
+        if purchases > READ {
+            world.raw().run(&format!(
+                "UPDATE purchases SET spent_at = updated_at WHERE receipt_id = '{receipt}' AND collapse_key <> '{key}'"
+            ));
+        }
+        // The least of several: each of the writer's threads prepares its statements for its first one.
+        let (mut bytes, mut trips) = (u64::MAX, u64::MAX);
+        for number in 0..6 {
+            let (bytes_before, trips_before) = (distance.sent(), distance.trips());
+            let journey = buy(&world, &format!("{customer}-coins-{number}"), customer).await;
+            assert_eq!(journey["former_subscriber"], true);
+            bytes = bytes.min(distance.sent() - bytes_before);
+            trips = trips.min(distance.trips() - trips_before);
+        }
+        eprintln!("{purchases} purchases: {bytes} bytes from the server and {trips} round trips for each");
+        costs.push((bytes, trips));
+    }
+    let [(few, few_trips), (many, many_trips)] = [costs[0], costs[1]];
+    assert!(many < 2 * few && many_trips <= few_trips + 2, "{costs:?}");
+}
