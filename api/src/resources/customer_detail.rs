@@ -38,7 +38,7 @@ pub struct CustomerDetail {
     pub sandbox: Access,
     /// The customer's devices, the one that was seen last in front.
     pub devices: Vec<CustomerDevice>,
-    /// The purchases of both environments.
+    /// The purchases of both environments; of more than a thousand, those that were settled last.
     pub purchases: Vec<CustomerPurchase>,
     /// The purchases that were settled last, in words: at most 50, those with access in front.
     pub standings: Vec<PurchaseStanding>,

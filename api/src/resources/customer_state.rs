@@ -10,7 +10,7 @@ use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, External
 use domain::{Environment, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Past};
+use storage::{Announcement, AnnouncementStatus, App, CustomerName, CustomerStatus, MoveSince, Page, Past};
 
 /// Which customer, and when: exactly one of `external_id`, `app_user_id` and `user_id`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -27,7 +27,15 @@ pub struct StateQuery {
     environment: Option<Environment>,
     /// A time in the past: shows what had been announced by then.
     at: Option<Timestamp>,
+    /// `next_cursor` of the page of purchases before.
+    cursor: Option<String>,
+    /// Maximum number of purchases; 1000 when absent.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<i64>,
 }
+
+/// Maximum number of purchases in an answer.
+const MAX_PURCHASES: i64 = 1000;
 
 /// What a customer may use, now or at an earlier time. The four parts of the state are null where nothing is known of
 /// that time.
@@ -49,8 +57,10 @@ pub struct CustomerStateShown {
     customer_journey_state: Option<Journey>,
     /// The customer's devices, the one that was seen last in front.
     devices: Option<Vec<CustomerDevice>>,
-    /// The purchases, in the order of their keys.
+    /// The purchases, in the order of their keys: a page of them.
     purchases: Vec<CustomerPurchase>,
+    /// The cursor of the next page of purchases; null at the end.
+    next_cursor: Option<String>,
     /// The time that is shown; null for now.
     at: Option<Timestamp>,
     /// The announcement that the state is from; null for now.
@@ -83,9 +93,10 @@ pub async fn show(
         return Err(Error::invalid("external_id", "exactly one of `external_id`, `app_user_id` and `user_id`"));
     };
     let environment = query.environment.unwrap_or_default();
+    let page = Page { cursor: query.cursor, limit: query.limit.unwrap_or(MAX_PURCHASES) };
     let status = match query.at {
-        Some(at) => edge.store.customer_state_at(app.id, name, Past { at, environment }).await,
-        None => edge.store.customer_state(app.id, name, environment).await,
+        Some(at) => edge.store.customer_state_at(app.id, name, Past { at, environment }, page).await,
+        None => edge.store.customer_state_page(app.id, name, environment, page).await,
     };
     let status = status.map_err(unknown_customer)?;
     let revision = status.user_revision;
@@ -108,6 +119,7 @@ impl CustomerStateShown {
             customer_journey_state: journey,
             devices,
             purchases: status.purchases,
+            next_cursor: status.next_cursor,
             at,
             announcement: status.announcement.map(AnnouncementShown::from),
             moved_since: status.moved_since,

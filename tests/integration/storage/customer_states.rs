@@ -33,7 +33,7 @@ async fn now(world: &World, name: CustomerName) -> CustomerStatus {
 
 async fn then(world: &World, name: CustomerName, at: Timestamp) -> CustomerStatus {
     let seen = Past { at, environment: PRODUCTION };
-    world.store.customer_state_at(world.app.id, name, seen).await.unwrap()
+    world.store.customer_state_at(world.app.id, name, seen, Page::default()).await.unwrap()
 }
 
 /// When the newest event was recorded.
@@ -103,7 +103,7 @@ story! {
             assert_eq!((standing.purchases[0].announced_at, standing.purchases[0].is_active), (Some(at), Some(true)));
         }
         let seen = Past { at: second, environment: Environment::Sandbox };
-        let sandbox = world.store.customer_state_at(world.app.id, app_user("u1"), seen).await.unwrap();
+        let sandbox = world.store.customer_state_at(world.app.id, app_user("u1"), seen, Page::default()).await.unwrap();
         assert_eq!((names(&sandbox), sandbox.user_revision), (None, 0), "nothing was announced in the sandbox");
         let after = newest(&world).await.plus_millis(1);
         world.store.prune(after, 1000).await.unwrap();

@@ -10,7 +10,7 @@ use domain::{
 use serde_json::Value;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{CustomerName, Owner, Record};
+use storage::{CustomerName, Error, Owner, Page, Record};
 
 /// More are read before any of them is noted as spent.
 const READ: i64 = 256;
@@ -115,6 +115,32 @@ story! {
         let all = NOTED + READ - 2 + 1 + 4 + 1;
         assert_eq!(i64::try_from(anna.purchases.len()).unwrap(), all, "a state has all of them");
         assert_eq!(counted(&mut world.raw(), anna.user_id), all);
+    }
+}
+
+story! {
+    async fn a_state_is_returned_with_a_page_of_the_purchases(world: World) {
+        end(&world, "ended", "one").await;
+        multiply(&world, "ended", 1_200);
+        let name = || CustomerName::AppUser("one".to_owned());
+        let newest = world.store.customer_state(world.app.id, name(), Environment::Production).await.unwrap();
+        assert_eq!((newest.purchases.len(), newest.next_cursor), (1000, None), "those that were settled last");
+        let (mut cursor, mut keys) = (None, Vec::new());
+        loop {
+            let page = Page { cursor, limit: 500 };
+            let found = world.store.customer_state_page(world.app.id, name(), Environment::Production, page).await;
+            let found = found.unwrap();
+            assert!(found.state.is_some_and(|state| state.customer_journey_state.former_subscriber));
+            keys.extend(found.purchases.iter().map(|one| one.collapse_key));
+            cursor = found.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert!(keys.len() == 1_201 && keys.is_sorted());
+        let wrong = Page { cursor: Some("no key".to_owned()), limit: 500 };
+        let refused = world.store.customer_state_page(world.app.id, name(), Environment::Production, wrong).await;
+        assert!(matches!(refused, Err(Error::Cursor)), "{refused:?}");
     }
 }
 

@@ -32,7 +32,7 @@ impl World {
             self.store.events(EventFilter::default(), Page::default()).await.unwrap().items[0].created_at;
         let name = CustomerName::ExternalId(external_id.to_owned());
         let seen = Past { at: newest, environment: Environment::Production };
-        let then = self.store.customer_state_at(self.app.id, name, seen).await.unwrap();
+        let then = self.store.customer_state_at(self.app.id, name, seen, Page::default()).await.unwrap();
         let state = then.state.map(|state| state.active_entitlements);
         let names = state.map(|all| all.into_iter().map(|one| one.entitlement_ref_id).collect());
         (then.announcement.map(|one| one.status), names, then.purchases.len())

@@ -9,7 +9,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::sql;
+use crate::db::statement::{Ahead, Number, sql};
 use uuid::Uuid;
 
 const SHARE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? AS BIGINT))) AS value");
@@ -17,6 +17,15 @@ const SHARE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock_shared(CAST(? 
 /// Shares the lock of what has this id until the end of the transaction, from the next statement on.
 pub fn share(connection: &mut AnyConnection, id: Uuid) -> Result<(), Error> {
     if connection.is_shared() { sql(SHARE).bind(number(id)).later(connection) } else { Ok(()) }
+}
+
+const TRY_SHARE: Sql = statement!(
+    "SELECT CAST(CASE WHEN pg_try_advisory_xact_lock_shared(CAST(? AS BIGINT)) THEN 1 ELSE 0 END AS BIGINT) AS value"
+);
+
+/// Like [`share`], without waiting. The result, which is fetched later, is 1 if it is shared; on PostgreSQL only.
+pub fn try_share(connection: &mut AnyConnection, id: Uuid) -> Result<Ahead<'static, Number>, Error> {
+    sql(TRY_SHARE).bind(number(id)).ahead(connection)
 }
 
 const TAKE: Sql = statement!("SELECT COUNT(pg_advisory_xact_lock(CAST(? AS BIGINT))) AS value");

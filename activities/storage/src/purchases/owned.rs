@@ -2,6 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Statement, row, sql};
 use crate::db::writer::Write;
@@ -98,7 +99,50 @@ pub fn owned(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result
     owned_ahead(connection, user)?.fetch(connection, &mut Listings::of(app))
 }
 
-/// The purchases that a statement selects, one of [`OF_DEVICE`] and [`SHARED_WITH_DEVICE`], in the order of their keys.
+/// Those by which the user's state is the same as by all, as they are stored.
+pub fn counted(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Vec<OwnedPurchase>, Error> {
+    owned_by(connection, app, sql(COUNTED).bind(user))
+}
+
+// With `|| ''` and `+ 0` no plan walks the purchases of all users in that order.
+const PAGE: Sql = statement! {hot "purchases_user", "
+    {SELECT}
+    WHERE p.user_id = ? AND p.collapse_key > ?
+    ORDER BY p.collapse_key || ''
+    LIMIT ?
+"};
+
+const NEWEST: Sql = statement! {hot "purchases_user", "
+    {SELECT}
+    WHERE p.user_id = ?
+    ORDER BY p.updated_at + 0 DESC, p.collapse_key
+    LIMIT ?
+"};
+
+/// A page of the purchases of a user, in the order of their keys.
+pub fn page(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+    page: &Page,
+) -> Result<Paged<OwnedPurchase>, Error> {
+    let rows = owned_by(connection, app, sql(PAGE).bind(user).bind(page.key()?).bind(page.size() + 1))?;
+    Paged::cut(rows, page.size(), |row| row.collapse_key.to_string(), Ok)
+}
+
+/// At most this many purchases of a user, those that were settled last, in the order of their keys.
+pub fn newest(
+    connection: &mut AnyConnection,
+    app: AppId,
+    user: UserId,
+    limit: i64,
+) -> Result<Vec<OwnedPurchase>, Error> {
+    let mut newest = owned_by(connection, app, sql(NEWEST).bind(user).bind(limit))?;
+    newest.sort_by_key(|one| one.collapse_key);
+    Ok(newest)
+}
+
+/// The purchases that a statement selects, in its order.
 pub fn owned_by(
     connection: &mut AnyConnection,
     app: AppId,
@@ -206,9 +250,15 @@ impl SharedAhead {
 
 /// Notes which of a locked user's purchases are spent. Those that another transaction has locked are left out.
 fn note_spent(write: &mut Write<'_>, owned: &[OwnedPurchase]) -> Result<(), Error> {
-    let spent = user::spent(owned, write.now()?).into_iter().take(MAX_NOTED);
-    let free: Vec<CollapseKey> = sql(LOCK_SPENT).uncached().bind_list(spent).values(write.connection)?;
-    sql(NOTE_SPENT).uncached().bind_list(free).later(write.connection)
+    let mut spent = user::spent(owned, write.now()?);
+    spent.truncate(MAX_NOTED);
+    if !spent.is_empty() {
+        spent = sql(LOCK_SPENT).uncached().bind_list(spent).values(write.connection)?;
+    }
+    if spent.is_empty() {
+        return Ok(());
+    }
+    sql(NOTE_SPENT).uncached().bind_list(spent).later(write.connection)
 }
 
 impl Known {

@@ -185,7 +185,7 @@ pub fn lock(write: &mut Write<'_>, key: CollapseKey) -> Result<PurchaseRow, Erro
 
 const RECHECK: Sql = statement! {"
     UPDATE purchases
-    SET {ADD_CAUSE}, next_wake_at = ?, urgency = ?, settling = settling + 1, fingerprint = ''
+    SET {ADD_CAUSE}, next_wake_at = ?, urgency = ?, settling = settling + 1, fingerprint = '', spent_at = NULL
     WHERE {{which}}
 "};
 const LOCK_MANY: Sql = statement! {"

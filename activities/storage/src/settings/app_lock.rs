@@ -7,8 +7,10 @@
 
 use crate::db::error::Error;
 use crate::db::shared_lock;
+use crate::db::statement::{Ahead, Number};
 use crate::db::writer::{NextTransaction, Write};
 use domain::AppId;
+use std::collections::BTreeSet;
 
 /// Shares the lock until the end of the transaction, from the next statement on.
 ///
@@ -23,6 +25,31 @@ pub fn share(write: &mut Write<'_>, app: AppId) -> Result<(), Error> {
         write.shared_apps.insert(app);
     }
     shared_lock::share(write.connection, app.uuid())
+}
+
+/// The locks that are shared if nobody has or awaits them alone, which is fetched later.
+#[must_use]
+pub struct TriedApps(Vec<(AppId, Ahead<'static, Number>)>);
+
+/// Like [`share`], for several apps and without waiting: an app whose lock somebody has or awaits alone is left out.
+pub fn try_share(write: &mut Write<'_>, apps: BTreeSet<AppId>) -> Result<TriedApps, Error> {
+    let tried =
+        apps.into_iter().map(|app| shared_lock::try_share(write.connection, app.uuid()).map(|tried| (app, tried)));
+    tried.collect::<Result<_, Error>>().map(TriedApps)
+}
+
+impl TriedApps {
+    /// The apps whose lock is shared.
+    pub fn fetch(self, write: &mut Write<'_>) -> Result<BTreeSet<AppId>, Error> {
+        let mut shared = BTreeSet::new();
+        for (app, is_shared) in self.0 {
+            if is_shared.first(write.connection)?.is_some_and(|row| row.value == 1) {
+                shared.insert(app);
+            }
+        }
+        write.shared_apps.extend(&shared);
+        Ok(shared)
+    }
 }
 
 /// Takes the lock alone until the end of the transaction, from the next statement on. No further job is run in the

@@ -71,11 +71,11 @@ fn find(connection: &mut AnyConnection, settled: &[Settled]) -> Result<HashMap<C
     Ok(users)
 }
 
-/// Shares the locks of the apps and locks the users, in the order of the ids of both. Returns the users that another
-/// transaction has locked; one that does not exist yet is not among them.
-fn lock(write: &mut Write<'_>, owners: &BTreeSet<AppUser>) -> Result<BTreeSet<UserId>, Error> {
-    for app in owners.iter().map(|(app, _)| *app).collect::<BTreeSet<_>>() {
-        app_lock::share(write, app)?;
-    }
-    users::lock_free(write, owners.iter().map(|(_, user)| *user))
+/// Shares the locks of the apps and locks the users. Returns the owners of which another transaction has locked one; a
+/// user who does not exist yet is locked by none.
+fn lock(write: &mut Write<'_>, owners: &BTreeSet<AppUser>) -> Result<BTreeSet<AppUser>, Error> {
+    let shared = app_lock::try_share(write, owners.iter().map(|(app, _)| *app).collect())?;
+    let locked = users::lock_free(write, owners.iter().map(|(_, user)| *user))?;
+    let shared = shared.fetch(write)?;
+    Ok(owners.iter().filter(|(app, user)| !shared.contains(app) || locked.contains(user)).copied().collect())
 }

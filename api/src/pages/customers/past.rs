@@ -10,7 +10,10 @@ use domain::time::DAY;
 use domain::user::CustomerPurchase;
 use domain::{Environment, Timestamp};
 use std::time::Duration;
-use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Past};
+use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Page, Past};
+
+/// Maximum number of purchases of an environment on the page.
+const MAX_PURCHASES: i64 = 1000;
 
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
@@ -65,7 +68,10 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
     for environment in Environment::ALL {
         let seen = Past { at, environment: *environment };
         let name = CustomerName::User(portrait.user());
-        let status = edge.store.customer_state_at(portrait.app.id, name, seen).await?;
+        let status = edge
+            .store
+            .customer_state_at(portrait.app.id, name, seen, Page { cursor: None, limit: MAX_PURCHASES })
+            .await?;
         environments.push(access(day, seen, status, visit));
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));

@@ -23,9 +23,9 @@ pub type Owner = (AppId, UserId);
 /// Finds the apps and users of purchases. A job whose user is not found is in no order.
 pub type Find = fn(&mut AnyConnection, &[Settled]) -> Result<HashMap<CollapseKey, Owner>, Error>;
 
-/// Locks apps and users until the end of the transaction, without waiting for a user. Returns the users that another
-/// transaction has locked.
-pub type Lock = fn(&mut Write<'_>, &BTreeSet<Owner>) -> Result<BTreeSet<UserId>, Error>;
+/// Locks apps and users until the end of the transaction, without waiting. Returns those that another transaction has
+/// locked.
+pub type Lock = fn(&mut Write<'_>, &BTreeSet<Owner>) -> Result<BTreeSet<Owner>, Error>;
 
 /// How the owners of purchases are found and locked.
 #[derive(Debug, Clone, Copy)]
@@ -103,15 +103,15 @@ pub fn refuse(job: &mut dyn Job) -> bool {
     true
 }
 
-/// Locks the owners of several settlings, and sets those aside whose user another transaction has locked.
+/// Locks the owners of several settlings, and sets those aside whose app or user another transaction has locked.
 pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
     let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
     let Some(lock) = first.map(|first| first.owners.lock) else { return Ok(()) };
     let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
-    let locked: BTreeSet<UserId> = lock(write, &owners)?;
+    let locked = lock(write, &owners)?;
     for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
-        order.is_aside = order.user().is_some_and(|user| locked.contains(&user));
+        order.is_aside = order.owner.is_some_and(|owner| locked.contains(&owner));
     }
     Ok(())
 }

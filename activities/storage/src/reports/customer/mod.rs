@@ -9,16 +9,20 @@ pub use past::{Announcement, AnnouncementStatus, MoveSince};
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use crate::purchases::owned::owned;
+use crate::purchases::owned;
 use crate::purchases::user_devices;
 use crate::purchases::users::{self, RECEIPT_PREFIX};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
 use domain::user::{CustomerDevice, CustomerPurchase, CustomerState, OwnedPurchase};
 use domain::{AppId, Environment, Timestamp, UserId};
+
+/// Maximum number of purchases that are shown with a state.
+const MAX_SHOWN: i64 = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CustomerName {
@@ -42,8 +46,10 @@ pub struct CustomerStatus {
     pub app_user_ids: Vec<String>,
     /// The state; `None` where nothing is known of that time.
     pub state: Option<CustomerState>,
-    /// The purchases, in the order of their keys.
+    /// Purchases, in the order of their keys; at most a thousand.
     pub purchases: Vec<CustomerPurchase>,
+    /// The cursor of the next page of purchases; `None` on the last page, and where no page was asked for.
+    pub next_cursor: Option<String>,
     /// The announcement that the state is from; `None` for the state of now.
     pub announcement: Option<Announcement>,
     /// The moves of purchases from or to the user since that time, the oldest first.
@@ -51,7 +57,7 @@ pub struct CustomerStatus {
 }
 
 impl Store {
-    /// What a customer may use now, by their purchases in one environment.
+    /// What a customer may use now, by their purchases in one environment, with those that were settled last.
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer.
@@ -61,14 +67,45 @@ impl Store {
         name: CustomerName,
         environment: Environment,
     ) -> Result<CustomerStatus, Error> {
+        self.state_now(app, name, environment, None).await
+    }
+
+    /// Like [`Self::customer_state`], with a page of the purchases. A page may have fewer than its limit before the last
+    /// one, since it is one of both environments.
+    ///
+    /// # Errors
+    /// [`Error::Cursor`] when the cursor names no purchase.
+    pub async fn customer_state_page(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        environment: Environment,
+        page: Page,
+    ) -> Result<CustomerStatus, Error> {
+        self.state_now(app, name, environment, Some(page)).await
+    }
+
+    async fn state_now(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        environment: Environment,
+        page: Option<Page>,
+    ) -> Result<CustomerStatus, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let user = find(connection, &secrets, app, &name)?.ok_or(Error::Missing { what: "customer" })?;
             let mut status = status(connection, app, user)?;
-            let mut owned = owned(connection, app, user)?;
-            owned.retain(|one| one.environment == environment);
-            status.purchases = owned.iter().map(CustomerPurchase::of).collect();
-            status.state = Some(state(connection, user, &owned)?);
+            let shown = match &page {
+                Some(page) => owned::page(connection, app, user, page)?,
+                None => Paged { items: owned::newest(connection, app, user, MAX_SHOWN)?, next_cursor: None },
+            };
+            let is_in = |one: &&OwnedPurchase| one.environment == environment;
+            status.purchases = shown.items.iter().filter(is_in).map(CustomerPurchase::of).collect();
+            status.next_cursor = shown.next_cursor;
+            let counted = owned::counted(connection, app, user)?;
+            let counted: Vec<OwnedPurchase> = counted.iter().filter(is_in).cloned().collect();
+            status.state = Some(state(connection, user, &counted)?);
             Ok(status)
         })
         .await
@@ -79,7 +116,13 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Missing`] when the app has no such customer.
-    pub async fn customer_state_at(&self, app: AppId, name: CustomerName, seen: Past) -> Result<CustomerStatus, Error> {
+    pub async fn customer_state_at(
+        &self,
+        app: AppId,
+        name: CustomerName,
+        seen: Past,
+        page: Page,
+    ) -> Result<CustomerStatus, Error> {
         let secrets = self.secrets.clone();
         self.read(move |connection| {
             let then = match &name {
@@ -92,7 +135,7 @@ impl Store {
             let user = then.map_or_else(|| find(connection, &secrets, app, &name), |user| Ok(Some(user)))?;
             let user = user.ok_or(Error::Missing { what: "customer" })?;
             let now = status(connection, app, user)?;
-            past::status(connection, now, seen)
+            past::status(connection, now, seen, &page)
         })
         .await
     }
@@ -151,6 +194,7 @@ fn status(connection: &mut AnyConnection, app: AppId, user: UserId) -> Result<Cu
         app_user_ids,
         state: None,
         purchases: Vec::new(),
+        next_cursor: None,
         announcement: None,
         moved_since: Vec::new(),
     })

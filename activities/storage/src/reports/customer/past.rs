@@ -5,6 +5,7 @@
 use super::{CustomerStatus, Past};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::page::{Page, Paged};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use domain::user::{AnnouncedRecord, CustomerState, USER_ERASED};
@@ -120,7 +121,9 @@ const PURCHASES_THEN: Sql = statement! {hot "events_of_user", "
             WHERE n.collapse_key = e.collapse_key AND n.event_type = 'purchase.updated' AND n.seq > e.seq
                 AND n.created_at <= ?
             LIMIT 1) IS NULL
-    ORDER BY e.collapse_key
+        AND e.collapse_key > ?
+    ORDER BY e.collapse_key || ''
+    LIMIT ?
 "};
 
 const MOVES: Sql = statement! {"
@@ -132,17 +135,24 @@ const MOVES: Sql = statement! {"
 "};
 
 /// Completes the status of a user with what was announced until that time.
-pub fn status(connection: &mut AnyConnection, now: CustomerStatus, seen: Past) -> Result<CustomerStatus, Error> {
+pub fn status(
+    connection: &mut AnyConnection,
+    now: CustomerStatus,
+    seen: Past,
+    page: &Page,
+) -> Result<CustomerStatus, Error> {
     let (user, Past { at, environment }) = (now.user_id, seen);
     let newest: Option<AnnouncedState> = sql(STATE_THEN).bind(user).bind(environment).bind(at).first(connection)?;
-    let records: Vec<AnnouncedPurchase> =
-        sql(PURCHASES_THEN).bind(user).bind(environment).bind(at).bind(at).all(connection)?;
+    let records = sql(PURCHASES_THEN).bind(user).bind(environment).bind(at).bind(at).bind(page.key()?);
+    let records: Vec<AnnouncedPurchase> = records.bind(page.size() + 1).all(connection)?;
+    let records = Paged::<AnnouncedPurchase>::cut(records, page.size(), |record| record.collapse_key.to_string(), Ok)?;
     let moved_since = sql(MOVES).bind(user).bind(user).bind(at).bind(MAX_MOVES).all(connection)?;
-    let purchases = records.iter().map(|record| record.announced().purchase()).collect();
+    let purchases = records.items.iter().map(|record| record.announced().purchase()).collect();
     let user_revision = newest.as_ref().map_or(0, |newest| newest.user_revision);
     let state = newest.as_ref().and_then(AnnouncedState::state);
     let announcement = Some(newest.map_or(Announcement::NOTHING, AnnouncedState::announcement));
-    Ok(CustomerStatus { user_revision, state, purchases, announcement, moved_since, ..now })
+    let next_cursor = records.next_cursor;
+    Ok(CustomerStatus { user_revision, state, purchases, next_cursor, announcement, moved_since, ..now })
 }
 
 impl Announcement {
