@@ -3,7 +3,7 @@
 
 use super::filling::{WAITING_ROW, fill_after_a_quiet_night, value};
 use super::statements::{Line, PAGED, generic_plan, numbered, report, unlisted};
-use super::world::{BEGINNING, Raw, World};
+use super::world::{BEGINNING, Raw, World, story};
 use diesel::connection::SimpleConnection;
 use diesel::{QueryableByName, RunQueryDsl};
 use domain::Timestamp;
@@ -54,6 +54,53 @@ const WALKED: [&str; 8] = [
 
 /// Their statements show what waits, of all purchases.
 const PAGES: [&str; 2] = ["/reports/overview.rs", "/reports/listing.rs"];
+
+/// The conditions of release 0.1.0, which runs beside this one during an upgrade and after going back: of each, the table
+/// and the index that serves it.
+const OF_0_1_0: [(&str, &str, &str); 21] = [
+    ("deliveries", "deliveries_pending_of_lane", "collapse_key = 'k' AND destination_id = 'd' AND status = 'pending'"),
+    ("deliveries", "deliveries_pending_of_destination", "destination_id = 'd' AND status = 'pending' AND seq > 1"),
+    ("deliveries", "deliveries_pending_due", "destination_id = 'd' AND status = 'pending' AND next_due_at <= 1"),
+    ("deliveries", "deliveries_pending_tried", "destination_id = 'd' AND status = 'pending' AND tried_at > 1"),
+    ("deliveries", "deliveries_pending_in_order", "status = 'pending' AND seq < 1"),
+    ("deliveries", "deliveries_unnamed_of_lane", "collapse_key = 'k' AND destination_id = 'd' AND status = 'waiting'"),
+    ("deliveries", "deliveries_unnamed_of_destination", "destination_id = 'd' AND status = 'waiting' AND seq > 1"),
+    ("deliveries", "deliveries_unnamed_in_time", "status = 'waiting' AND created_at <= 1"),
+    ("deliveries", "deliveries_unnamed_in_order", "status = 'waiting' AND seq < 1"),
+    ("deliveries", "deliveries_failed_to_destination", "destination_id = 'd' AND status = 'failed'"),
+    ("deliveries", "deliveries_failed_in_order", "status = 'failed' AND seq < 1"),
+    ("deliveries", "deliveries_skipped_to_destination", "destination_id = 'd' AND status = 'skipped'"),
+    ("deliveries", "deliveries_skipped_in_order", "status = 'skipped' AND seq < 1"),
+    (
+        "notifications",
+        "notifications_open_in_order",
+        "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND seq > 1",
+    ),
+    (
+        "notifications",
+        "notifications_open_due",
+        "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND wakes IS NULL
+            AND COALESCE(sweep_at, CASE WHEN cap_at < due_at THEN cap_at ELSE due_at END) <= 1",
+    ),
+    (
+        "notifications",
+        "notifications_open_woken",
+        "outcome IS NULL AND waiting_topic_id IS NULL AND waits_since IS NULL AND wakes IS NOT NULL AND sweep_at <= 1",
+    ),
+    ("notifications", "notifications_open_of_receipt", "receipt_id = 'r' AND outcome IS NULL"),
+    (
+        "notifications",
+        "notifications_open_of_topic",
+        "waiting_topic_id = 't' AND waiting_topic_id IS NOT NULL AND outcome IS NULL",
+    ),
+    (
+        "device_deliveries",
+        "device_deliveries_of_batch",
+        "batch_id IN ('b') AND destination_id = 'd' AND status = 'pending'",
+    ),
+    ("claims", "claims_pending_due", "platform_id = 'p' AND status = 'pending' AND due_at <= 1"),
+    ("claims", "claims_pending_of_network", "platform_id = 'p' AND status = 'pending' AND network = 'n'"),
+];
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
@@ -158,6 +205,18 @@ fn is_read_without_key(plan: &[String], index: &Partial) -> bool {
     })
 }
 
+/// Begins a transaction in which only this one of the indexes of its table may serve, and joins do not go row by row,
+/// which would give them keys.
+fn begin_with_one_index(connection: &mut PgConnection, table: &str, index: &str) {
+    connection
+        .batch_execute(&format!(
+            "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off;
+            UPDATE pg_index SET indisvalid = FALSE
+            WHERE indrelid = '{table}'::regclass AND indexrelid <> '{index}'::regclass"
+        ))
+        .unwrap();
+}
+
 fn partial_indexes(connection: &mut PgConnection) -> Vec<Partial> {
     let found = diesel::sql_query(
         "SELECT c.relname::text AS name, t.relname::text AS on_table,
@@ -183,15 +242,7 @@ async fn no_statement_can_be_served_by_an_index_without_its_key() {
         if STEADY.contains(&name) || STEADY_TABLES.contains(&index.on_table.as_str()) {
             continue;
         }
-        // Of the indexes of its table only this one may serve; joins do not go row by row, which would give them keys.
-        connection
-            .batch_execute(&format!(
-                "BEGIN; SET LOCAL enable_seqscan = off; SET LOCAL enable_nestloop = off;
-                UPDATE pg_index SET indisvalid = FALSE
-                WHERE indrelid = '{}'::regclass AND indexrelid <> '{}'::regclass",
-                index.on_table, index.name
-            ))
-            .unwrap();
+        begin_with_one_index(connection, &index.on_table, name);
         for statement in statements() {
             let of_table = format!(" {}", index.on_table);
             let names = statement.index.unwrap_or_default();
@@ -212,4 +263,25 @@ async fn no_statement_can_be_served_by_an_index_without_its_key() {
         connection.batch_execute("ROLLBACK").unwrap();
     }
     report(broken);
+}
+
+story! {
+    async fn each_index_serves_the_statements_of_0_1_0(world: World) {
+        let mut raw = world.raw();
+        for (table, index, condition) in OF_0_1_0 {
+            match &mut raw {
+                // It is refused where the index cannot serve it.
+                Raw::Sqlite(connection) => {
+                    let text = format!("EXPLAIN SELECT 1 FROM {table} INDEXED BY {index} WHERE {condition}");
+                    connection.batch_execute(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+                }
+                Raw::Postgres(connection) => {
+                    begin_with_one_index(connection, table, index);
+                    let plan = explained(connection, &format!("SELECT 1 FROM {table} WHERE {condition}"));
+                    assert!(plan.iter().any(|line| format!("{line} ").contains(&format!("{index} "))), "{plan:?}");
+                    connection.batch_execute("ROLLBACK").unwrap();
+                }
+            }
+        }
+    }
 }
