@@ -40,7 +40,7 @@ impl Aside {
     /// Takes the jobs that are run again now, in the order in which they came.
     pub fn take_due(&mut self, now: Instant) -> Vec<Box<dyn Job>> {
         let (mut taken, mut of_user) = (Vec::new(), HashMap::new());
-        let mut takes = |order: &Order| taken_count(&mut of_user, order) && order.due.is_none_or(|due| due <= now);
+        let mut takes = |order: &Order| order.due.is_none_or(|due| due <= now) && taken_count(&mut of_user, order);
         for job in std::mem::take(&mut self.0) {
             let is_taken = taken.len() < MAX_TAKEN && job.order().is_some_and(&mut takes);
             if is_taken { taken.push(job) } else { self.0.push(job) }

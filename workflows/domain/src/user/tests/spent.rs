@@ -7,20 +7,29 @@ use crate::ids::{CollapseKey, PlatformId};
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
 use crate::user::{OwnedPurchase, on_platforms, spent, state, state_apart};
-use crate::verification::{EndReason, Product, Snapshot};
+use crate::verification::{EndReason, Product, Snapshot, Verification};
+use crate::{SettlingContext, decide};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-/// A paid subscription that ended.
-fn ended(end: i64) -> Purchase {
-    bought(Snapshot {
+/// The purchase after the store showed the end of a subscription.
+fn over(running: &Purchase, end: i64) -> Purchase {
+    let snapshot = Snapshot {
         at: day(end + 1),
         renews_at: None,
         ends_at: Some(day(end)),
         end_reason: Some(EndReason::Customer),
         auto_renewing: Some(false),
         ..monthly()
-    })
+    };
+    let verification = Verification::Verified(Box::new(snapshot));
+    let context = SettlingContext { verification: &verification, is_replaced: false, now: day(end + 1) };
+    decide(running, &[], context).purchase
+}
+
+/// A paid subscription that ended.
+fn ended(end: i64) -> Purchase {
+    over(&bought(monthly()), end)
 }
 
 fn consumable() -> Purchase {
@@ -47,12 +56,12 @@ fn a_purchase_without_effect_is_spent_and_one_that_was_paid_stays() {
         owned("ended at a time that is not known", unverified(&[NotificationKind::Renewed, NotificationKind::Expired])),
     ];
     assert_eq!(spent(&lasting, day(60)), []);
-    let over = [owned("one", ended(31)), owned("two", ended(32)), owned("three", ended(33))];
-    assert_eq!(spent(&over, day(100)), keys(&over[1..]));
-    let beside = [over[0].clone(), over[1].clone(), owned("running", until(day(400)))];
+    let gone = [owned("one", ended(31)), owned("two", ended(32)), owned("three", ended(33))];
+    assert_eq!(spent(&gone, day(100)), keys(&gone[1..]));
+    let beside = [gone[0].clone(), gone[1].clone(), owned("running", until(day(400)))];
     assert_eq!(spent(&beside, day(100)), keys(&beside[..2]), "the running one was paid too");
-    let elsewhere = OwnedPurchase { environment: Environment::Sandbox, ..over[1].clone() };
-    assert_eq!(spent(&[over[0].clone(), elsewhere], day(100)), []);
+    let elsewhere = OwnedPurchase { environment: Environment::Sandbox, ..gone[1].clone() };
+    assert_eq!(spent(&[gone[0].clone(), elsewhere], day(100)), []);
 }
 
 prop_compose! {
@@ -64,17 +73,13 @@ prop_compose! {
         is_listed in any::<bool>(),
         is_replaced in proptest::bool::weighted(0.2),
     ) -> OwnedPurchase {
-        let trial = Snapshot { trial_ends_at: Some(day(31)), ..monthly() };
         let purchase = match kind {
             0 => consumable(),
             1 => until(day(400)),
             2 => ended(31),
             3 => ended(62),
             4 => Purchase::default(),
-            5 => bought(Snapshot {
-                at: day(32), renews_at: None, ends_at: Some(day(31)), end_reason: Some(EndReason::Customer),
-                auto_renewing: Some(false), ..trial
-            }),
+            5 => over(&bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() }), 31),
             6 => unverified(&[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]),
             _ => unverified(&[NotificationKind::Renewed, NotificationKind::Replaced]),
         };
