@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_destinations_those_that_need_a_look_have_samples() {
+    fn of_many_destinations_the_urgent_ones_have_samples() {
         let mut all: Vec<_> = (0..30_000).map(|number| one(number, DestinationState::Healthy, 0)).collect();
         all[7] = one(7, DestinationState::Open, 0);
         all[8] = one(8, DestinationState::Failing, 0);

@@ -22,7 +22,7 @@ struct Waiting<V, E> {
     answer: oneshot::Sender<Result<V, E>>,
 }
 
-/// The answer to several keys.
+/// The answer to several keys that shared a query.
 pub struct Found<V, E> {
     pub values: HashMap<String, V>,
     /// The answer to those without a value.
@@ -130,7 +130,7 @@ mod tests {
         batches: Mutex<Vec<usize>>,
     }
 
-    fn reading(
+    fn gated(
         table: &Arc<Table>,
         gate: &Arc<Semaphore>,
     ) -> impl Fn(Vec<String>) -> futures::future::BoxFuture<'static, Result<Found<usize, &'static str>, &'static str>>
@@ -152,11 +152,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_is_looked_up_together() {
+    async fn keys_that_wait_share_a_query() {
         let (table, gate) = (Arc::new(Table::default()), Arc::new(Semaphore::new(0)));
         let lookups = Lookups::default();
         let find = |number: usize| {
-            let read = reading(&table, &gate);
+            let read = gated(&table, &gate);
             let lookups = &lookups;
             async move { lookups.find(&number.to_string(), read).await }
         };

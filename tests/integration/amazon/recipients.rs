@@ -71,7 +71,7 @@ async fn trips(count: usize, after: impl AsyncFn(&Ingress, &[String], &dyn Fn() 
 }
 
 #[tokio::test]
-async fn the_platform_of_a_message_is_looked_up_once_however_many_there_are() {
+async fn a_platform_is_found_once_however_many_there_are() {
     let again = async |ingress: &Ingress, keys: &[String], trips: &dyn Fn() -> u64| {
         join_all(keys.iter().map(|key| async move { assert_eq!(ingress.check(key).await, Ok(())) })).await;
         let (before, began) = (trips(), Instant::now());
@@ -85,7 +85,7 @@ async fn the_platform_of_a_message_is_looked_up_once_however_many_there_are() {
 }
 
 #[tokio::test]
-async fn strangers_are_looked_up_together_also_right_after_a_start() {
+async fn strangers_share_queries_also_right_after_a_start() {
     let flood = async |ingress: &Ingress, keys: &[String], trips: &dyn Fn() -> u64| {
         let before = trips();
         let strangers: Vec<String> = (0..STRANGERS).map(|number| format!("unknown-{number}")).collect();

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_counts_once_and_also_if_it_becomes_visible_after_a_later_one() {
+    fn an_entry_counts_once_also_if_a_later_one_was_visible_first() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut feed = Feed::new(5000, start);

@@ -27,7 +27,7 @@ const NOTED_EVERY_MS: i64 = 60_000;
 /// Real keys have 22 to 32 characters. A text that is longer than this is refused without a query.
 const MAX_INGRESS_KEY_BYTES: usize = 128;
 
-/// Finds recipients, and remembers them.
+/// Finds recipients, and remembers those that it found.
 #[derive(Default)]
 pub struct Recipients {
     known: Arc<RwLock<Known>>,
@@ -122,7 +122,7 @@ impl Recipients {
 
     /// Forgets what changed, unless that was looked up within the last second. Many that wait share one look.
     async fn follow(&self, store: &Store) -> Result<(), Refusal> {
-        let asked_at = Instant::now();
+        let began = Instant::now();
         if self.is_fresh() {
             return Ok(());
         }
@@ -130,10 +130,10 @@ impl Recipients {
         if self.is_fresh() {
             return Ok(());
         }
-        if following.failed_at.is_some_and(|at| at >= asked_at) {
+        if following.failed_at.is_some_and(|at| at >= began) {
             return Err(Refusal::TryAgain("storage is not available"));
         }
-        let read = self.look(store, &mut following.feed).await;
+        let read = self.read_changes(store, &mut following.feed).await;
         if read.is_err() {
             following.failed_at = Some(Instant::now());
         }
@@ -146,7 +146,7 @@ impl Recipients {
     }
 
     /// Reads the new entries of the audit log, or begins with the newest.
-    async fn look(&self, store: &Store, feed: &mut Option<Feed>) -> Result<(), Error> {
+    async fn read_changes(&self, store: &Store, feed: &mut Option<Feed>) -> Result<(), Error> {
         let now = Instant::now();
         let changed = match feed {
             Some(feed) => {
@@ -217,6 +217,6 @@ fn missing(ids: &[String], logged_at: &Mutex<Option<Timestamp>>, now: Timestamp)
 
 /// A recipient whose key has not ended.
 fn unended(recipient: Arc<Recipient>, now: Timestamp) -> Result<Arc<Recipient>, Refusal> {
-    let has_ended = recipient.ends_at.is_some_and(|end| end <= now);
-    if has_ended { Err(Refusal::UnknownIngress) } else { Ok(recipient) }
+    let is_over = recipient.ends_at.is_some_and(|end| end <= now);
+    if is_over { Err(Refusal::UnknownIngress) } else { Ok(recipient) }
 }
