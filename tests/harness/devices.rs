@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 /// The header with a device's secret.
 const SECRET: &str = "settle-device-secret";
+const LOGIN: &str = "/v1/device/login";
 const PATH: &str = "/v1/device/events";
 
 /// The clients of a platform's devices.
@@ -116,7 +117,7 @@ impl Devices {
     /// Logs a customer in on a device.
     pub async fn login(&self, device: Device, external_id: &str) -> Answer {
         let body = json!({ "device": described(device), "external_id": external_id });
-        self.client(device).post("/v1/device/login", &body).await
+        self.client(device).post(LOGIN, &body).await
     }
 
     pub async fn logout(&self, device: Device) -> Answer {
@@ -125,9 +126,18 @@ impl Devices {
 
     /// The bytes of a request that reports events of a device, for a generator.
     pub fn request(&self, device: Device, events: &[Value]) -> String {
-        let body = device.body(events).to_string();
+        self.bytes(PATH, device, &device.body(events))
+    }
+
+    /// The bytes of a request that logs a customer in on a device, for a generator.
+    pub fn login_request(&self, device: Device, external_id: &str) -> String {
+        self.bytes(LOGIN, device, &json!({ "device": described(device), "external_id": external_id }))
+    }
+
+    fn bytes(&self, path: &str, device: Device, body: &Value) -> String {
+        let body = body.to_string();
         format!(
-            "POST {PATH} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n{SECRET}: {}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\n{SECRET}: {}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             self.key,
             device.secret(),
