@@ -20,7 +20,8 @@ row! {
 
 const NEWEST: Sql = statement!("SELECT COALESCE(MAX(seq), 0) AS value FROM audit_log");
 
-const AFTER: Sql = statement! {hot "audit_log_pkey or INTEGER PRIMARY KEY", "
+// By the primary key: the log's only partial index begins with another column.
+const AFTER: Sql = statement! {"
     SELECT seq, operation, app_id
     FROM audit_log
     WHERE seq > ?
