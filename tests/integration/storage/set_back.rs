@@ -135,7 +135,7 @@ story! {
 }
 
 story! {
-    async fn a_window_that_began_before_has_ended(world: World) {
+    async fn a_window_of_before_is_over(world: World) {
         world.notify("m1", "r1", 1).await;
         let quiet = async || world.store.load(world.key("r1"), 0, 500).await.unwrap().quiet;
         assert!(quiet().await > Duration::ZERO);

@@ -60,7 +60,7 @@ impl Store {
                 (after, changed) = (through, changed + rows);
             }
         }
-        tracing::warn!(changed, "the database's clock was set back: what was stored before is due now");
+        tracing::warn!(number = changed, "the database's clock was set back: what was stored before is due now");
         Ok(changed)
     }
 }
