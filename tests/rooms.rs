@@ -44,6 +44,7 @@ const API: House = House {
         "operation",
         "answer",
         "metrics",
+        "lookups",
         "figures",
         "counting",
         "checking",

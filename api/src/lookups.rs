@@ -126,12 +126,12 @@ mod tests {
 
     /// Looks up keys at a gate, and notes which were looked up together. Even numbers have a value.
     #[derive(Default)]
-    struct Table {
+    struct GatedTable {
         batches: Mutex<Vec<usize>>,
     }
 
     fn gated(
-        table: &Arc<Table>,
+        table: &Arc<GatedTable>,
         gate: &Arc<Semaphore>,
     ) -> impl Fn(Vec<String>) -> futures::future::BoxFuture<'static, Result<Found<usize, &'static str>, &'static str>>
     + Send
@@ -153,7 +153,7 @@ mod tests {
 
     #[tokio::test]
     async fn keys_that_wait_share_a_query() {
-        let (table, gate) = (Arc::new(Table::default()), Arc::new(Semaphore::new(0)));
+        let (table, gate) = (Arc::new(GatedTable::default()), Arc::new(Semaphore::new(0)));
         let lookups = Lookups::default();
         let find = |number: usize| {
             let read = gated(&table, &gate);

@@ -6,7 +6,6 @@ use super::installed::Installed;
 use clap::ValueEnum;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 use std::time::Duration;
 use system_tests::devices::{Device, Devices};
 use system_tests::load::{Load, Message, Pace};
@@ -162,14 +161,13 @@ async fn customer(installed: &Installed, purchases: usize) {
 }
 
 /// Holds a snapshot until it is over.
-#[expect(clippy::disallowed_methods, reason = "a transaction that does nothing is what it is for")]
 fn snapshot(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
     let mut raw = installed.raw();
-    tokio::task::spawn_blocking(move || {
+    tokio::spawn(async move {
         raw.run("BEGIN ISOLATION LEVEL REPEATABLE READ");
         let read = raw.number("SELECT COUNT(*) AS value FROM deliveries");
         while !over.load(Ordering::Relaxed) {
-            thread::sleep(CHECKED_EVERY);
+            wait::pass(CHECKED_EVERY).await;
         }
         raw.run("ROLLBACK");
         format!("a snapshot with {read} deliveries was held")

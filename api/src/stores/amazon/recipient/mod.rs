@@ -30,7 +30,7 @@ const MAX_INGRESS_KEY_BYTES: usize = 128;
 /// Finds recipients, and remembers those that it found.
 #[derive(Default)]
 pub struct Recipients {
-    known: Arc<RwLock<Known>>,
+    known: Arc<RwLock<KnownRecipients>>,
     lookups: Lookups<Arc<Recipient>, Refusal>,
     /// Locked while the audit log is read.
     following: tokio::sync::Mutex<Following>,
@@ -50,7 +50,7 @@ struct Following {
 
 /// What is remembered. Only keys of platforms are in it, so there are at most two for each platform and change.
 #[derive(Default)]
-struct Known {
+struct KnownRecipients {
     by_key: HashMap<String, Remembered>,
     /// When the audit log was read last; `None` before the first time.
     checked_at: Option<Instant>,
@@ -91,7 +91,7 @@ impl Recipients {
         let (store, known, logged_at) = (store.clone(), self.known.clone(), self.logged_at.clone());
         let look_up = move |keys: Vec<String>| {
             let (store, known, logged_at) = (store.clone(), known.clone(), logged_at.clone());
-            async move { look_up(&store, keys, &known, (&*logged_at, now)).await }
+            async move { look_up(&store, keys, &known, &logged_at, now).await }
         };
         let found = self.lookups.find(ingress_key, look_up).await;
         found.unwrap_or(Err(Refusal::TryAgain("storage is not available"))).and_then(|found| unended(found, now))
@@ -165,7 +165,7 @@ impl Recipients {
     }
 }
 
-impl Known {
+impl KnownRecipients {
     fn forget(&mut self, changed: &Changed) {
         match changed {
             Changed::Apps(apps) if apps.is_empty() => return,
@@ -180,8 +180,9 @@ impl Known {
 async fn look_up(
     store: &Store,
     keys: Vec<String>,
-    known: &RwLock<Known>,
-    (logged_at, now): (&Mutex<Option<Timestamp>>, Timestamp),
+    known: &RwLock<KnownRecipients>,
+    logged_at: &Mutex<Option<Timestamp>>,
+    now: Timestamp,
 ) -> Result<Found<Arc<Recipient>, Refusal>, Refusal> {
     let read_at = Instant::now();
     let before = known.read().unwrap_or_else(PoisonError::into_inner).changes;
