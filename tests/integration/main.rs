@@ -10,6 +10,7 @@ mod cli_flags;
 mod cli_keys;
 mod cli_listen;
 mod cli_money;
+mod cli_postgres;
 mod cli_run;
 mod cli_settings;
 mod compose;

@@ -16,6 +16,7 @@ use crate::db::store::Store;
 use crate::db::waits::{Step, Waits};
 use crate::db::watch;
 use crate::db::writer::Writer;
+use diesel::ConnectionError;
 use domain::ids::FIRST_EPOCH;
 use domain::{OrgId, Timestamp};
 use rustix::fs::OFlags;
@@ -112,8 +113,8 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
     schema::migrate(&mut connect(database)?, &mut |_| {})
 }
 
-/// Connects. An SQLite file that cannot be opened, and a server that settle cannot work with, is [`Error::Corrupt`],
-/// which the operator must mend; a server that does not answer is [`Error::Unavailable`].
+/// Connects. An SQLite file that cannot be opened, a URL that no server accepts and a server that settle cannot work with
+/// are [`Error::Corrupt`], which the operator must mend; a server that does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
         // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
@@ -126,9 +127,12 @@ fn connect(database: &Database) -> Result<AnyConnection, Error> {
             return Err(Error::corrupt_by(what, cause));
         }
     }
-    let mut connection = AnyConnection::to(database).map_err(|cause| match database {
-        Database::Sqlite(path) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
-        Database::Postgres(_) => Error::unavailable(cause),
+    let mut connection = AnyConnection::to(database).map_err(|cause| match (database, &cause) {
+        (Database::Sqlite(path), _) => Error::corrupt_by(format!("{} cannot be opened", path.display()), cause),
+        (Database::Postgres(_), ConnectionError::InvalidConnectionUrl(_)) => {
+            Error::corrupt_by("its URL cannot be used", cause)
+        }
+        (Database::Postgres(_), _) => Error::unavailable(cause),
     })?;
     preconditions::check(database, &mut connection, &schema::tables()?)?;
     Ok(connection)

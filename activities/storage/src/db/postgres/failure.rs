@@ -2,6 +2,7 @@
 
 use crate::db::error::{DEADLOCK, FULL_DISK, NO_LOCK, OTHER_SCHEMA, chain};
 use crate::db::refusal::Refusal as Permanent;
+use diesel::ConnectionError;
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error};
 use tokio_postgres::error::{DbError, ErrorPosition, Severity, SqlState};
 
@@ -18,11 +19,22 @@ pub fn of(error: &tokio_postgres::Error) -> Error {
     Error::DatabaseError(kind(cause.code()), Box::new(Refusal(cause.clone())))
 }
 
-/// Why no session was opened.
-pub fn of_connecting(error: &tokio_postgres::Error) -> String {
+/// Why no session was opened. What the URL names, and the server does not know or let in, is an error of the URL.
+pub fn of_connecting(error: &tokio_postgres::Error) -> ConnectionError {
     let text = chain(error);
-    // What tokio-postgres says where `target_session_attrs` is `read-write`.
-    if text.ends_with("database does not allow writes") { READ_ONLY.to_owned() } else { text }
+    match error.code() {
+        Some(code) if is_of_url(code) => ConnectionError::InvalidConnectionUrl(text),
+        // What tokio-postgres says where `target_session_attrs` is `read-write`.
+        None if text.ends_with("database does not allow writes") => {
+            ConnectionError::BadConnection(READ_ONLY.to_owned())
+        }
+        _ => ConnectionError::BadConnection(text),
+    }
+}
+
+/// Whether a user, a password or a database is refused.
+fn is_of_url(code: &SqlState) -> bool {
+    code.code().starts_with("28") || [SqlState::INVALID_CATALOG_NAME, SqlState::INSUFFICIENT_PRIVILEGE].contains(code)
 }
 
 /// The error of a `COMMIT` that rolled back.

@@ -107,10 +107,8 @@ async fn connect(address: &Address) -> ConnectionResult<Session> {
     let mut failure = ConnectionError::InvalidConnectionUrl("it names no host".to_owned());
     for host in &address.hosts {
         let connecting = async {
-            let (client, connection) = host
-                .connect(tls.clone())
-                .await
-                .map_err(|error| ConnectionError::BadConnection(failure::of_connecting(&error)))?;
+            let (client, connection) =
+                host.connect(tls.clone()).await.map_err(|error| failure::of_connecting(&error))?;
             let is_read_only = Arc::new(AtomicBool::new(false));
             tokio::spawn(drive(connection, Arc::clone(&is_read_only)));
             let set = client.simple_query(SETTINGS).await;
