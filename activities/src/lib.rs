@@ -187,11 +187,11 @@ impl Context {
 
     /// Signals the runs of overdue purchases and destinations, and does the periodic clean-up.
     #[activity(definition = SweepActivity)]
-    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, _round: u32) -> Result<Swept, ActivityError> {
+    pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, round: u32) -> Result<Swept, ActivityError> {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
         let run = async {
             tokio::select! {
-                swept = sweep::sweep_in_time(&self, run_id) => swept,
+                swept = sweep::sweep_in_time(&self, run_id, round) => swept,
                 cancelled = sweep::send_heartbeats(&ctx, self.heartbeats(&ctx)) => Err(cancelled),
             }
         };

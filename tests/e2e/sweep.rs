@@ -40,7 +40,8 @@ async fn wait_sweep(world: &World, state: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stuck_sweep_is_started_again_once() {
-    let hangs = ("FAILPOINTS".to_owned(), "sweep.hang=1*return".to_owned());
+    let planted = "sweep.hang=1*return;sweep.hang/streams=2*return;sweep.fail/late=return";
+    let hangs = ("FAILPOINTS".to_owned(), planted.to_owned());
     let setting =
         Setting { backend: Backend::Postgres, window_seconds: 1, variables: vec![hangs], ..Setting::default() };
     let mut world = World::start(setting).await;
@@ -48,7 +49,7 @@ async fn a_stuck_sweep_is_started_again_once() {
     let received = world.wait_received("r1", 1).await;
     let installation =
         received[0].body["attributes"]["org_id"].as_str().expect("the id of the installation").to_owned();
-    // The first sweep hangs, ends by itself and is repeated.
+    // The first sweep hangs, ends by itself and is repeated. Parts that hang and fail do not stop the next ones.
     wait_sweep(&world, "on_time").await;
     world.temporal.run_line(&stuck(&installation)).await;
     let database = world.installation.database();

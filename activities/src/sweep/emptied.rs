@@ -5,30 +5,26 @@
 //! none, and signals are repeated, which is harmless.
 
 use crate::dependencies::Context;
-use storage::Store;
+use storage::{Error, Store};
+use workflows::activities::Swept;
 use workflows::contract;
 
-/// Notes which run sweeps, and whether Temporal lost the one before it.
-pub async fn check(context: &Context, run_id: &str) {
+/// Notes which run sweeps, and whether Temporal lost the one before it. While that is not known, the next sweep checks.
+pub async fn check(context: &Context, run_id: &str) -> Result<Swept, Error> {
     let store = &context.store;
-    let noted = match store.sweep_run().await {
-        Ok(Some(before)) if before == run_id => Ok(()),
-        Ok(Some(before)) => match context.engine.knows(contract::SWEEP, &before).await {
-            Ok(true) => store.set_sweep_run(run_id.to_owned()).await,
-            Ok(false) => note(store, before, run_id).await,
-            Err(error) => {
-                return tracing::warn!(error = %error, "whether Temporal was emptied is not known; the next sweep checks");
-            }
+    match store.sweep_run().await? {
+        Some(before) if before == run_id => {}
+        Some(before) => match context.engine.knows(contract::SWEEP, &before).await {
+            Ok(true) => store.set_sweep_run(run_id.to_owned()).await?,
+            Ok(false) => note(store, before, run_id).await?,
+            Err(error) => tracing::warn!(error = %error, "whether Temporal was emptied is not known"),
         },
-        Ok(None) => store.set_sweep_run(run_id.to_owned()).await,
-        Err(error) => Err(error),
-    };
-    if let Err(error) = noted {
-        tracing::warn!(error = %error, "the run of the sweep was not noted; the next sweep notes it");
+        None => store.set_sweep_run(run_id.to_owned()).await?,
     }
+    Ok(Swept::default())
 }
 
-async fn note(store: &Store, before: String, run_id: &str) -> Result<(), storage::Error> {
+async fn note(store: &Store, before: String, run_id: &str) -> Result<(), Error> {
     if store.engine_emptied(before, run_id.to_owned()).await? {
         tracing::warn!("Temporal was emptied: what is open is signalled again");
     }

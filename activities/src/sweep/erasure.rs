@@ -4,53 +4,47 @@
 use crate::dependencies::Context;
 use crate::spans;
 use domain::DestinationId;
+use futures::future::join_all;
+use futures::{StreamExt, TryFutureExt};
 use protocols::destinations::Config;
 use std::time::Duration;
 use storage::{DeletionRequest, Error, RequestOutcome};
 use tokio::time::{Instant, timeout};
+use workflows::activities::Swept;
 
 /// Maximum number of rows that one step changes in a table.
 const ROWS: i64 = 200;
-/// Time after which no further step begins.
-const STEPS_BUDGET: Duration = Duration::from_secs(2);
 /// Time limit of one request to a destination.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum number of requests about one user at once.
+const MAX_CONCURRENT: usize = 16;
 
-/// Takes steps for a bounded time, and asks the destinations whose turn it is; returns whether more may remain.
-pub async fn carry_on(context: &Context) -> bool {
-    match steps(context).await {
-        Ok(more) => {
-            if let Err(error) = request_deletions(context).await {
-                tracing::warn!(error = %error, "users were not deleted at destinations; the next sweep goes on");
-            }
-            more
-        }
-        Err(error) => {
-            tracing::warn!(error = %error, "a customer was not erased everywhere; the next sweep goes on");
-            false
-        }
-    }
-}
-
-async fn steps(context: &Context) -> Result<bool, Error> {
-    let began = Instant::now();
+/// Takes steps.
+pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Error> {
     while context.store.continue_erasure(ROWS).await? {
-        if began.elapsed() > STEPS_BUDGET {
-            return Ok(true);
+        if Instant::now() > until {
+            return Ok(Swept { woken: 0, more: true });
         }
     }
-    Ok(false)
+    Ok(Swept::default())
 }
 
-async fn request_deletions(context: &Context) -> Result<(), Error> {
-    for due in context.store.due_deletions().await? {
-        let mut outcomes = Vec::with_capacity(due.destinations.len());
-        for destination in &due.destinations {
-            outcomes.push((*destination, request_deletion(context, *destination, &due).await?));
-        }
-        context.store.note_deletions(due.id, outcomes).await?;
+/// Asks the destinations whose turn it is, all at once: none waits for another one's answer.
+pub async fn request_deletions(context: &Context) -> Result<Swept, Error> {
+    let due = context.store.due_deletions().await?;
+    let results = join_all(due.iter().map(|due| request_all(context, due))).await;
+    results.into_iter().collect::<Result<(), Error>>()?;
+    Ok(Swept::default())
+}
+
+/// Asks all destinations to delete a user, and notes the results.
+async fn request_all(context: &Context, due: &DeletionRequest) -> Result<(), Error> {
+    let mut requests = Vec::with_capacity(due.destinations.len());
+    for id in &due.destinations {
+        requests.push(request_deletion(context, *id, due).map_ok(|outcome| (*id, outcome)));
     }
-    Ok(())
+    let outcomes: Vec<Result<_, Error>> = futures::stream::iter(requests).buffered(MAX_CONCURRENT).collect().await;
+    context.store.note_deletions(due.id, outcomes.into_iter().collect::<Result<_, _>>()?).await
 }
 
 /// Asks one destination. A request that is repeated after a kill deletes nothing more.

@@ -1,0 +1,118 @@
+//! The parts of the sweep that signal other runs than those of purchases, and those that expire and end what is old.
+
+use super::parts::repeat;
+use crate::dependencies::Context;
+use crate::engine::Engine;
+use domain::{DestinationId, Timestamp};
+use storage::Error;
+use tokio::time::Instant;
+use workflows::activities::Swept;
+
+/// Approximate maximum number of deliveries to deleted destinations that one sweep ends.
+const MAX_CLOSED: i64 = 2000;
+/// Approximate maximum number of waiting deliveries that one sweep reconsiders after a destination's settings changed.
+const MAX_RECONSIDERED: i64 = 2000;
+/// Maximum number of deliveries that one transaction gives up because their customer has no external id.
+const ABANDONED_AT_ONCE: i64 = 500;
+/// Approximate maximum number of purchases that one sweep scans after a change of settings.
+const MAX_SCANNED: i64 = 10_000;
+/// Number of sessions that one transaction ends.
+const SESSIONS_AT_ONCE: i64 = 200;
+/// Maximum number of alarms about which one sweep records events.
+const ALARMS_AT_ONCE: i64 = 100;
+/// Number of refused claims that one sweep removes.
+const CLAIMS_AT_ONCE: i64 = 1000;
+
+/// Makes due what was stored before the clock was set back. The next sweep finds it.
+pub async fn make_stored_ahead_due(context: &Context) -> Result<Swept, Error> {
+    context.store.make_stored_ahead_due().await?;
+    Ok(Swept::default())
+}
+
+/// Signals the runs of late destinations.
+pub async fn start_late(context: &Context) -> Result<Swept, Error> {
+    let late = context.store.late_destinations().await?;
+    signal_destinations(&context.engine, &late.destinations, "lane", late.at);
+    signal_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
+    Ok(Swept { woken: late.destinations.len() + late.in_backoff.len(), more: false })
+}
+
+/// Signals the runs of destinations, starting those that do not exist.
+fn signal_destinations(engine: &Engine, found: &[DestinationId], why: &'static str, read_at: Timestamp) {
+    for id in found {
+        metrics::counter!("settle_sweep_findings_total", "why" => why).increment(1);
+        tracing::debug!(destination.id = %id, why, %read_at, "signals an overdue destination");
+        engine.supervise(*id);
+    }
+}
+
+/// Starts the streams of destinations with pending events of devices, where none is open.
+pub async fn start_streams(context: &Context) -> Result<Swept, Error> {
+    context.store.streams_pending().await?.into_iter().for_each(|id| context.engine.stream(id));
+    Ok(Swept::default())
+}
+
+/// Starts the verification of the claims of platforms where some are due, and removes refused ones.
+pub async fn start_claims(context: &Context) -> Result<Swept, Error> {
+    let due = context.store.platforms_with_due_claims().await?;
+    due.into_iter().for_each(|id| context.engine.verify_claims(id));
+    context.store.forget_refused_claims(CLAIMS_AT_ONCE).await?;
+    Ok(Swept::default())
+}
+
+/// Schedules rechecks of the purchases that a change of settings affects. If there are some, the next sweep wakes the
+/// first of them at once.
+pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Error> {
+    let scanned = context.store.continue_rechecks(MAX_SCANNED).await?;
+    if scanned > 0 {
+        tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
+    }
+    Ok(Swept { woken: 0, more: scanned > 0 })
+}
+
+/// Records events about the alarms that were opened or closed, and starts their deliveries.
+pub async fn announce_alarms(context: &Context) -> Result<Swept, Error> {
+    let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE).await?;
+    queued_for.into_iter().for_each(|id| context.engine.supervise(id));
+    Ok(Swept::default())
+}
+
+/// Expires topics that waited too long for approval.
+pub async fn expire_topics(context: &Context) -> Result<Swept, Error> {
+    context.store.expire_topics(context.store.now().await?).await?;
+    Ok(Swept::default())
+}
+
+/// Ends the sessions of devices that had no event for half an hour.
+pub async fn end_sessions(context: &Context, until: Instant) -> Result<Swept, Error> {
+    repeat(until, || context.store.end_idle_sessions(SESSIONS_AT_ONCE)).await
+}
+
+/// Reconsiders waiting deliveries after a change of their destination's settings, and ends those that are pending for
+/// deleted destinations. The next sweep finds those that are due and signals the runs of their destinations.
+pub async fn reconsider(context: &Context) -> Result<Swept, Error> {
+    let reconsidered = context.store.reconsider_left(MAX_RECONSIDERED).await?;
+    if reconsidered > 0 {
+        tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings");
+    }
+    let closed = context.store.end_deleted_pending(MAX_CLOSED).await?;
+    if closed > 0 {
+        tracing::info!(closed, "closed deliveries to deleted destinations");
+    }
+    Ok(Swept::default())
+}
+
+/// Gives up the deliveries that waited too long for the external id of their customer.
+pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Error> {
+    repeat(until, || async {
+        let number = context.store.give_up_unnamed(ABANDONED_AT_ONCE).await?;
+        if number > 0 {
+            let count = u64::try_from(number).unwrap_or(0);
+            metrics::counter!("settle_deliveries_given_up_total", "why" => "no_login").increment(count);
+            tracing::info!(number, "gave up deliveries whose customer has no external id after 30 days");
+        }
+        Ok(number)
+    })
+    .await?;
+    Ok(Swept::default())
+}

@@ -1,0 +1,151 @@
+//! Wakes overdue purchases, step by step: the first part of each sweep, before anything else is read.
+//!
+//! Purchases are woken in steps of a second. In each step come those that a person waits for, then those whose window
+//! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
+//! queried by all workers: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
+
+use super::stuck;
+use crate::dependencies::Context;
+use crate::engine::Engine;
+use domain::{CollapseKey, Timestamp};
+use futures::StreamExt;
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use storage::{Due, Error, Overdue, Quota, Store};
+use tokio::time::{Instant, sleep_until};
+use workflows::activities::Swept;
+use workflows::signal::Signal;
+
+const STEP: Duration = Duration::from_secs(1);
+/// The times that a step may count as, whatever it took.
+const STEP_BOUNDS: std::ops::RangeInclusive<Duration> = STEP..=Duration::from_secs(3);
+/// The part of the rate of queries that changes of settings and the calendar may use.
+const SHARE: f64 = 0.8;
+/// Maximum number of purchases in each category of a step that has no other limit, which limits the rate of signals.
+const OTHERS: i64 = 50;
+/// Number of missed windows in one sweep that is worth an alarm.
+const MANY_MISSED: usize = 50;
+/// The alarm. It names no number, so that there is one such alarm, which is counted.
+const MISSED: &str = "many windows ended, but their purchases were not settled: Temporal lost runs, or Temporal or \
+     the workers are too slow; the sweep wakes these purchases, at most 50 per second. If this continues, check \
+     Temporal and the workers";
+/// The number of a platform's purchases that were woken, or whose query that was put off is due, and that did not settle
+/// yet, as the time in which so many are woken.
+const IN_PROGRESS: Duration = Duration::from_secs(10);
+const MAX_CONCURRENT: usize = 8;
+/// Time after which no further run is examined that may make no progress: the next sweep goes on.
+const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
+/// How long the signals of a step are sent at least, however long the reading took.
+const SENDING: Duration = Duration::from_secs(3);
+
+/// Wakes what is overdue, step by step.
+pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Error> {
+    let (began, mut swept) = (Instant::now(), Swept::default());
+    let per_second = f64::from(context.verifier.rate.per_second()) * workers(&context.engine).await;
+    let (mut step, mut took, mut missed) = (began, STEP, 0);
+    loop {
+        let overdue = context.store.overdue(quota(per_second, took)).await?;
+        let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
+        let before = missed;
+        missed += overdue.missed();
+        if before < MANY_MISSED && missed >= MANY_MISSED {
+            raise_alarm(&context.store).await;
+        }
+        context.store.note_waking(overdue.clone()).await?;
+        let woken = wake_all(context, &overdue, until + STEP).await;
+        swept.woken += woken.len();
+        let has_progressed = !woken.is_empty() || (found == 0 && postponed > 0);
+        if let Err(error) = context.store.note_woken(overdue, woken).await {
+            tracing::warn!(error = %error, "wakes were not noted; the next sweep repeats them");
+            return Ok(swept);
+        }
+        swept.more = more && (has_progressed || found == 0);
+        if !swept.more || Instant::now() > until || context.stopping.load(Ordering::Relaxed) {
+            return Ok(swept);
+        }
+        sleep_until(step + STEP).await;
+        took = step.elapsed();
+        step = Instant::now();
+    }
+}
+
+async fn raise_alarm(store: &Store) {
+    if let Err(error) = store.alarm(None, "windows", MISSED).await {
+        tracing::warn!(error = %error, "the alarm about missed windows was not stored");
+    }
+}
+
+/// Number of workers, whose rates add up; one while Temporal does not answer.
+async fn workers(engine: &Engine) -> f64 {
+    let workers = engine.workers().await.unwrap_or(1).max(1);
+    let workers = f64::from(u32::try_from(workers).unwrap_or(u32::MAX));
+    metrics::gauge!("settle_workers").set(workers);
+    workers
+}
+
+/// The quota of a step after one that took this time, where the stores may be queried so often in a second.
+fn quota(per_second: f64, took: Duration) -> Quota {
+    let rate = per_second * SHARE;
+    let wakes = |time: Duration| {
+        #[expect(clippy::cast_possible_truncation, reason = "some thousands a second for some seconds")]
+        let wakes = (rate * time.as_secs_f64()) as i64;
+        wakes.max(1)
+    };
+    Quota {
+        per_store: wakes(took.clamp(*STEP_BOUNDS.start(), *STEP_BOUNDS.end())),
+        unfollowed: wakes(IN_PROGRESS),
+        others: OTHERS,
+    }
+}
+
+/// Wakes the found purchases, at last those whose runs did not follow their wakes, which are ended first if they are
+/// stuck. Returns those whose signal Temporal accepted.
+async fn wake_all(context: &Context, overdue: &Overdue, until: Instant) -> Vec<Due> {
+    let until = until.max(Instant::now() + SENDING);
+    let unfollowed: BTreeSet<CollapseKey> = overdue.unfollowed.iter().copied().collect();
+    let (last, first): (Vec<Due>, Vec<Due>) =
+        overdue.found.iter().partition(|due| unfollowed.contains(&due.collapse_key));
+    let mut woken = signal_all(&context.engine, first, overdue.at, until).await;
+    stuck::end(&context.store, &context.engine, overdue.unfollowed.clone(), EXAMINE_BUDGET).await;
+    woken.extend(signal_all(&context.engine, last, overdue.at, until).await);
+    woken
+}
+
+async fn signal_all(engine: &Engine, found: Vec<Due>, read_at: Timestamp, until: Instant) -> Vec<Due> {
+    let woken: Vec<Option<Due>> = futures::stream::iter(found)
+        .take_while(|_| std::future::ready(Instant::now() < until))
+        .map(|due| wake(engine, due, read_at))
+        .buffer_unordered(MAX_CONCURRENT)
+        .collect()
+        .await;
+    woken.into_iter().flatten().collect()
+}
+
+/// Signals a purchase's run; returns the purchase if Temporal accepted the signal.
+async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<Due> {
+    metrics::counter!("settle_sweep_findings_total", "why" => due.why).increment(1);
+    tracing::debug!(collapse_key = %due.collapse_key, why = due.why, %read_at, "signals an overdue purchase");
+    match engine.signal(due.collapse_key, Signal::Wake).await {
+        Ok(()) => Some(due),
+        Err(error) => {
+            tracing::warn!(collapse_key = %due.collapse_key, error = %error, "a purchase was not woken; the next sweep tries again");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_calendar_uses_four_fifths_of_the_rate() {
+        let seconds = |number| Duration::from_secs(number);
+        assert_eq!(quota(10.0, seconds(1)).per_store, 8);
+        assert_eq!(quota(100.0, seconds(2)).per_store, 160, "a long step counts");
+        assert_eq!(quota(100.0, seconds(60)).per_store, 240, "but not as a burst");
+        assert_eq!(quota(1.0, Duration::ZERO).per_store, 1);
+        assert_eq!(quota(10.0, seconds(1)).unfollowed, 80);
+    }
+}
