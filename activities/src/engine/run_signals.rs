@@ -5,7 +5,9 @@
 
 use super::TemporalError;
 use domain::time::millis;
-use std::collections::BTreeMap;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,6 +23,9 @@ pub const STREAM_INTERVAL: Duration = Duration::from_secs(30);
 /// Minimum time between two signals to the claims of the same platform.
 pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Maximum number of calls at once: one that takes long delays no other.
+const MAX_CONCURRENT: usize = 16;
+
 /// The next step of the task that sends the signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SignalStep<K> {
@@ -35,10 +40,13 @@ enum SignalStep<K> {
 #[derive(Debug)]
 struct Plan<K> {
     entries: BTreeMap<K, PendingSignal>,
+    /// The entries in the order of their times: those that are pending, and those that only wait for their interval.
+    pending: BTreeSet<(i64, K)>,
+    resting: BTreeSet<(i64, K)>,
     interval_ms: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct PendingSignal {
     is_pending: bool,
     not_before: i64,
@@ -46,24 +54,27 @@ struct PendingSignal {
 
 impl<K: Copy + Ord> Plan<K> {
     fn new(interval: Duration) -> Self {
-        Self { entries: BTreeMap::new(), interval_ms: millis(interval) }
+        let (entries, pending, resting) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { entries, pending, resting, interval_ms: millis(interval) }
     }
 
     fn mark_pending(&mut self, id: K, now: i64) {
-        self.entries.entry(id).or_insert(PendingSignal { is_pending: true, not_before: now }).is_pending = true;
+        let not_before = self.entries.get(&id).map_or(now, |entry| entry.not_before);
+        self.set(id, PendingSignal { is_pending: true, not_before });
     }
 
     /// Returns the next step. A destination in [`SignalStep::Signal`] counts as signalled: the caller must signal it, or call
     /// [`Self::mark_failed`].
     fn next(&mut self, now: i64) -> SignalStep<K> {
-        self.entries.retain(|_, entry| entry.is_pending || entry.not_before > now);
-        let pending = self.entries.iter_mut().filter(|(_, entry)| entry.is_pending);
-        match pending.min_by_key(|(_, entry)| entry.not_before) {
-            Some((id, entry)) if entry.not_before <= now => {
-                *entry = PendingSignal { is_pending: false, not_before: now + self.interval_ms };
-                SignalStep::Signal(*id)
+        while let Some((_, id)) = self.resting.first().copied().filter(|(not_before, _)| *not_before <= now) {
+            self.remove(id);
+        }
+        match self.pending.first().copied() {
+            Some((not_before, id)) if not_before <= now => {
+                self.set(id, PendingSignal { is_pending: false, not_before: now + self.interval_ms });
+                SignalStep::Signal(id)
             }
-            Some((_, entry)) => SignalStep::Sleep(entry.not_before),
+            Some((not_before, _)) => SignalStep::Sleep(not_before),
             None => SignalStep::Idle,
         }
     }
@@ -71,7 +82,23 @@ impl<K: Copy + Ord> Plan<K> {
     /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated after
     /// the interval.
     fn mark_failed(&mut self, id: K, now: i64) {
-        self.entries.insert(id, PendingSignal { is_pending: true, not_before: now + self.interval_ms });
+        self.set(id, PendingSignal { is_pending: true, not_before: now + self.interval_ms });
+    }
+
+    fn set(&mut self, id: K, entry: PendingSignal) {
+        self.remove(id);
+        self.entries.insert(id, entry);
+        self.ordered(entry).insert((entry.not_before, id));
+    }
+
+    fn remove(&mut self, id: K) {
+        if let Some(entry) = self.entries.remove(&id) {
+            self.ordered(entry).remove(&(entry.not_before, id));
+        }
+    }
+
+    const fn ordered(&mut self, entry: PendingSignal) -> &mut BTreeSet<(i64, K)> {
+        if entry.is_pending { &mut self.pending } else { &mut self.resting }
     }
 }
 
@@ -93,6 +120,20 @@ impl<K: Copy + Ord> RunSignals<K> {
         self.changed.notify_one();
     }
 
+    /// Waits until a call may be due.
+    async fn wait(&self, step: SignalStep<K>) {
+        match step {
+            SignalStep::Sleep(until) => {
+                let until = self.began + Duration::from_millis(until.unsigned_abs());
+                tokio::select! {
+                    () = sleep_until(until) => {}
+                    () = self.changed.notified() => {}
+                }
+            }
+            SignalStep::Signal(_) | SignalStep::Idle => self.changed.notified().await,
+        }
+    }
+
     fn plan(&self) -> MutexGuard<'_, Plan<K>> {
         self.plan.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,33 +143,35 @@ impl<K: Copy + Ord> RunSignals<K> {
     }
 }
 
-/// Makes the pending calls, for as long as the process lives.
+/// Makes the pending calls, several at once, for as long as the process lives.
 pub async fn run<K, C>(signals: Arc<RunSignals<K>>, call: impl Fn(K) -> C)
 where
     K: Copy + Ord + Display,
     C: Future<Output = Result<(), TemporalError>>,
 {
+    let mut calls = FuturesUnordered::new();
     loop {
-        let step = signals.plan().next(signals.now_ms());
-        match step {
-            SignalStep::Signal(id) => match call(id).await {
-                Ok(()) => {}
-                Err(TemporalError::Unavailable(reason) | TemporalError::Exhausted(reason)) => {
-                    tracing::debug!(%id, reason, "a run was not called; tried again soon");
-                    signals.plan().mark_failed(id, signals.now_ms());
-                }
-                Err(TemporalError::Rejected(reason)) => {
-                    tracing::error!(%id, reason, "Temporal rejected a call; the sweep will repeat it");
-                }
-            },
-            SignalStep::Sleep(until) => {
-                let until = signals.began + Duration::from_millis(until.unsigned_abs());
-                tokio::select! {
-                    () = sleep_until(until) => {}
-                    () = signals.changed.notified() => {}
-                }
-            }
-            SignalStep::Idle => signals.changed.notified().await,
+        let step = if calls.len() < MAX_CONCURRENT { signals.plan().next(signals.now_ms()) } else { SignalStep::Idle };
+        if let SignalStep::Signal(id) = step {
+            calls.push(call(id).map(move |result| (id, result)));
+            continue;
+        }
+        tokio::select! {
+            Some((id, result)) = calls.next() => note(&signals, id, result),
+            () = signals.wait(step) => {}
+        }
+    }
+}
+
+fn note<K: Copy + Ord + Display>(signals: &RunSignals<K>, id: K, result: Result<(), TemporalError>) {
+    match result {
+        Ok(()) => {}
+        Err(TemporalError::Unavailable(reason) | TemporalError::Exhausted(reason)) => {
+            tracing::debug!(%id, reason, "a run was not called; tried again soon");
+            signals.plan().mark_failed(id, signals.now_ms());
+        }
+        Err(TemporalError::Rejected(reason)) => {
+            tracing::error!(%id, reason, "Temporal rejected a call; the sweep will repeat it");
         }
     }
 }
@@ -188,6 +231,50 @@ mod tests {
             assert!(matches!(plan.next(0), SignalStep::Signal(_)));
         }
         assert_eq!(plan.next(1000), SignalStep::Idle);
-        assert!(plan.entries.is_empty());
+        assert!(plan.entries.is_empty() && plan.resting.is_empty() && plan.pending.is_empty());
+    }
+
+    #[test]
+    fn calls_are_made_in_the_order_in_which_they_became_due() {
+        let mut plan = Plan::new(SIGNAL_INTERVAL);
+        for (now, number) in (0..).zip([3, 1, 2]) {
+            plan.mark_pending(id(number), now);
+            plan.mark_pending(id(3), now);
+        }
+        for number in [3, 1, 2] {
+            assert_eq!(plan.next(10), SignalStep::Signal(id(number)));
+        }
+        assert_eq!(plan.next(10), SignalStep::Idle);
+    }
+
+    /// A call that never returns holds one place; all others are made meanwhile.
+    #[tokio::test]
+    async fn a_call_that_takes_long_delays_no_other() {
+        let signals = Arc::new(RunSignals::new(STREAM_INTERVAL));
+        for number in 0..200 {
+            signals.mark_pending(id(number));
+        }
+        let (made, all) = (Mutex::new(BTreeSet::new()), Notify::new());
+        let call = |destination: DestinationId| {
+            let (made, all) = (&made, &all);
+            async move {
+                if destination == id(0) {
+                    std::future::pending::<()>().await;
+                }
+                let mut made = made.lock().unwrap();
+                made.insert(destination);
+                if made.len() == 199 {
+                    all.notify_one();
+                }
+                Ok(())
+            }
+        };
+        let calling = async {
+            tokio::select! {
+                () = run(signals, call) => {}
+                () = all.notified() => {}
+            }
+        };
+        assert!(tokio::time::timeout(Duration::from_secs(30), calling).await.is_ok());
     }
 }
