@@ -45,6 +45,7 @@ mod listing;
 mod logins;
 mod lost_plan_changes;
 mod lost_windows;
+mod many_apps;
 mod many_purchases;
 mod merging;
 mod operator_events;

@@ -2,6 +2,10 @@
 //! the alarm does not say. So an alarm that is raised again while it is open, or closed before the sweep, makes no event,
 //! and an event is recorded once, whatever dies. Where another transaction holds the row of an alarm, the next sweep
 //! records it.
+//!
+//! Each alarm has transactions of its own. An alarm of no app concerns the destinations of all apps that chose such events,
+//! which one statement finds; its events are recorded for a bounded number of apps at once, and its row is locked only
+//! to note the last of them: it may be raised meanwhile.
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -11,12 +15,13 @@ use crate::db::writer::Write;
 use crate::delivery::operators::{self, Last};
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
-use crate::settings::destinations;
+use crate::settings::destinations::{self, Destination};
 use domain::event::{ALARM_CLOSED, ALARM_OPENED, AlarmEvent};
 use domain::{AlarmId, AppId, CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 row! {
+    #[derive(Clone)]
     struct Unannounced {
         id: AlarmId,
         at: Timestamp,
@@ -28,63 +33,165 @@ row! {
         about: Option<String>,
         kind: String,
         detail: String,
-        acknowledged_at: Option<Timestamp>,
         acknowledged_by: Option<String>,
         note: Option<String>,
+        /// Whether its next event is that it was opened.
+        is_open: bool,
+        /// The last app of those that have this event; `None` before the first.
+        announced_through: Option<AppId>,
     }
 }
 
-const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
-    SELECT id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_at,
-        acknowledged_by, note, COALESCE(
+/// Maximum number of apps for which one transaction records events.
+const APPS_AT_ONCE: usize = 100;
+/// How the types of these events begin.
+const ALARMS: &str = "alarm.";
+
+const COLUMNS: &str = "
+    id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_by,
+        note, announced_through, COALESCE(
             (SELECT f.name FROM platforms f WHERE f.id = alarms.platform_id),
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
-        ) AS about
+        ) AS about";
+
+/// Those whose last event is not about their state.
+const UNANNOUNCED: Sql = statement! {hot "alarms_unannounced", "
+    SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
-    WHERE announced_open <> (acknowledged_at IS NULL)
+    WHERE announced_open <> (acknowledged_at IS NULL) AND announced_through IS NULL
     ORDER BY seq
     LIMIT ?
+"};
+/// Those whose event some apps have.
+const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
+    SELECT {COLUMNS}, announced_open AS is_open
+    FROM alarms
+    WHERE announced_through IS NOT NULL
+    ORDER BY seq
+    LIMIT ?
+"};
+const LOCK: Sql = statement! {"
+    SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
+    FROM alarms
+    WHERE id = ? AND announced_open <> (acknowledged_at IS NULL)
     FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");
-/// The apps whose destinations may have chosen events of an alarm: that of the alarm, or all.
-const APPS: Sql = statement! {"
-    SELECT id AS value
-    FROM apps
-    WHERE deleted_at IS NULL AND id = COALESCE(?, id)
-    ORDER BY id
+/// Marks those of no app that nobody wants to know about.
+const UNWANTED: Sql = statement!("UPDATE alarms SET announced_open = (acknowledged_at IS NULL) WHERE id IN (?*)");
+/// Notes the last app that has the event, or that all have it, unless another process did.
+const ANNOUNCED_THROUGH: Sql = statement! {"
+    UPDATE alarms
+    SET announced_open = ?, announced_through = ?
+    WHERE id = ? AND announced_open = ? AND COALESCE(announced_through, '') = ?
 "};
 
 impl Store {
     /// Records the events of at most `limit` alarms that were opened or closed since their last event, and returns the
     /// destinations for which they are queued.
     pub async fn announce_alarms(&self, limit: i64) -> Result<BTreeSet<DestinationId>, Error> {
-        self.write(move |write| {
-            let alarms: Vec<Unannounced> = sql(UNANNOUNCED).bind(limit).all(write.connection)?;
-            let mut queued_for = BTreeSet::new();
-            for alarm in &alarms {
-                let apps = sql(APPS).bind(alarm.app_id).values(write.connection)?;
-                for app in apps {
-                    queued_for.extend(announce(write, alarm, app)?);
-                }
-                sql(ANNOUNCED).bind(alarm.acknowledged_at.is_none()).bind(alarm.id).later(write.connection)?;
+        let (alarms, chose) = self
+            .read(move |connection| {
+                let mut alarms: Vec<Unannounced> = sql(ANNOUNCING).bind(limit).all(connection)?;
+                alarms.extend(sql(UNANNOUNCED).bind(limit).all::<Unannounced>(connection)?);
+                let is_for_all = alarms.iter().any(|alarm| alarm.app_id.is_none());
+                let chose = if is_for_all { destinations::of_events(connection, ALARMS)? } else { Vec::new() };
+                Ok((alarms, chose))
+            })
+            .await?;
+        let (mut queued_for, mut unwanted) = (BTreeSet::new(), Vec::new());
+        for alarm in alarms {
+            let chose = alarm.wanted_by(&chose);
+            if let Some(app) = alarm.app_id {
+                queued_for.extend(self.write(move |write| announce_own(write, alarm.id, app)).await?);
+            } else if chose.is_empty() && alarm.announced_through.is_none() {
+                unwanted.push(alarm.id);
+            } else {
+                queued_for.extend(self.announce_to_all(alarm, &chose).await?);
             }
-            Ok(queued_for)
-        })
-        .await
+        }
+        if !unwanted.is_empty() {
+            let mark = move |write: &mut Write<'_>| {
+                sql(UNWANTED).uncached().bind_list(unwanted.iter().copied()).run(write.connection)
+            };
+            self.write(mark).await?;
+        }
+        Ok(queued_for)
+    }
+
+    /// Records the event of an alarm of no app for the apps that have none yet, some at once.
+    async fn announce_to_all(
+        &self,
+        mut alarm: Unannounced,
+        chose: &BTreeMap<AppId, Vec<DestinationId>>,
+    ) -> Result<Vec<DestinationId>, Error> {
+        let mut queued_for = Vec::new();
+        loop {
+            let mut left = chose.iter().filter(|(app, _)| alarm.announced_through.is_none_or(|done| **app > done));
+            let apps: Vec<(AppId, Vec<DestinationId>)> =
+                left.by_ref().take(APPS_AT_ONCE).map(|(app, chose)| (*app, chose.clone())).collect();
+            let through = if left.next().is_some() { apps.last().map(|(app, _)| *app) } else { None };
+            queued_for.extend(apps.iter().flat_map(|(_, chose)| chose.iter().copied()));
+            let before = alarm.clone();
+            self.write(move |write| announce_some(write, &before, &apps, through)).await?;
+            if through.is_none() {
+                return Ok(queued_for);
+            }
+            alarm.announced_through = through;
+        }
     }
 }
 
-/// Records the event of an alarm for an app; that of an alarm of no app only where a destination chose it, and without
-/// who closed it, which is not for every app. A destination gets none about itself: it could not take it.
-fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId) -> Result<Vec<DestinationId>, Error> {
-    let event_type = if alarm.acknowledged_at.is_none() { ALARM_OPENED } else { ALARM_CLOSED };
-    let mut chose = destinations::of_app(write.connection, app)?;
-    chose.retain(|one| Some(one.id) != alarm.destination_id && one.chose(event_type));
-    let is_own = alarm.app_id.is_some();
-    if chose.is_empty() && !is_own {
-        return Ok(Vec::new());
+impl Unannounced {
+    const fn event_type(&self) -> &'static str {
+        if self.is_open { ALARM_OPENED } else { ALARM_CLOSED }
     }
+
+    /// The destinations that want its event, by app. A destination gets none about itself: it could not take it.
+    fn wanted_by(&self, destinations: &[Destination]) -> BTreeMap<AppId, Vec<DestinationId>> {
+        let mut chose: BTreeMap<AppId, Vec<DestinationId>> = BTreeMap::new();
+        for one in destinations.iter().filter(|one| Some(one.id) != self.destination_id) {
+            if one.chose(self.event_type()) {
+                chose.entry(one.app_id).or_default().push(one.id);
+            }
+        }
+        chose
+    }
+}
+
+/// Records the event of an alarm of an app, also if nobody chose it.
+fn announce_own(write: &mut Write<'_>, id: AlarmId, app: AppId) -> Result<Vec<DestinationId>, Error> {
+    let Some(alarm): Option<Unannounced> = sql(LOCK).bind(id).first(write.connection)? else { return Ok(Vec::new()) };
+    let chose = destinations::of_app(write.connection, app)?;
+    let chose = alarm.wanted_by(&chose).remove(&app).unwrap_or_default();
+    announce(write, &alarm, app, &chose)?;
+    sql(ANNOUNCED).bind(alarm.is_open).bind(alarm.id).later(write.connection)?;
+    Ok(chose)
+}
+
+/// Records the event of an alarm of no app for some apps. The row of the alarm is locked at last.
+fn announce_some(
+    write: &mut Write<'_>,
+    alarm: &Unannounced,
+    apps: &[(AppId, Vec<DestinationId>)],
+    through: Option<AppId>,
+) -> Result<(), Error> {
+    for (app, chose) in apps {
+        announce(write, alarm, *app, chose)?;
+    }
+    let is_first = alarm.announced_through.is_none();
+    let was_open = if is_first { !alarm.is_open } else { alarm.is_open };
+    let before = alarm.announced_through.map(|app| app.to_string()).unwrap_or_default();
+    let noted = sql(ANNOUNCED_THROUGH).bind(alarm.is_open).bind(through).bind(alarm.id).bind(was_open).bind(before);
+    if noted.run(write.connection)? == 0 {
+        return Err(Error::Conflict { what: "alarm", detail: "another process announces it".to_owned() });
+    }
+    Ok(())
+}
+
+/// Records the event of an alarm for an app; that of an alarm of no app without who closed it, which is not for every app.
+fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId, chose: &[DestinationId]) -> Result<(), Error> {
+    let (event_type, is_own) = (alarm.event_type(), alarm.app_id.is_some());
     let key = CollapseKey::of_alarm(alarm.id, app);
     let last: Option<Last> = operators::last(write.connection, key, event_type)?;
     let revision = last.map_or(1, |last| last.revision + 1);
@@ -108,5 +215,5 @@ fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId) -> Result<Ve
         note: alarm.note.as_deref().filter(|note| is_own && !note.is_empty()),
     };
     insert(write, &event, StoredEvent::of(app, body.body().to_string()))?;
-    chose.iter().map(|one| deliveries::queue(write, &event, one.id).map(|()| one.id)).collect()
+    chose.iter().try_for_each(|one| deliveries::queue(write, &event, *one))
 }

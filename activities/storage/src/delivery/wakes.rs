@@ -1,6 +1,9 @@
 //! Purchases whose next wake has passed. What a person waits for comes first, then changes of settings, then the
 //! calendar. A purchase that was woken and did not settle is woken again with a back-off, apart from the others, so that
 //! it stands before none of them.
+//!
+//! Each category is read by two statements, whatever the number of platforms: one finds those with something due, and one
+//! reads of each a bounded number of purchases. Neither depends on how much is due.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -9,183 +12,294 @@ use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE};
 use crate::inbox::notifications::IS_OPEN_N;
-use crate::purchases::purchase::Urgency;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 use std::time::Duration;
 
+/// Maximum number of platforms of which a category is read at once: those that wait longest.
+const MAX_PLATFORMS: usize = 5_000;
+/// Approximate maximum number of purchases of a category that are found at once, in equal parts of each platform.
+const MAX_FOUND: i64 = 5_000;
+/// Maximum number of purchases per statement.
+const BATCH: usize = 500;
+
 row! {
-    struct Waking {
+    /// The purchases of a platform that are due, as texts of [`Past`].
+    struct Found {
         id: PlatformId,
-        is_deleted: bool,
         is_queried: bool,
+        found: String,
     }
 }
 
 row! {
-    struct Past {
-        collapse_key: CollapseKey,
-        held_until: Option<Timestamp>,
+    struct Planned {
+        id: PlatformId,
+        is_queried: bool,
+        /// Number of purchases that were woken once and may yet follow, or whose run queries the store soon.
+        in_progress: i64,
+        setting: String,
+        calendar: String,
+        /// Those of a deleted platform.
+        waiting: String,
     }
 }
 
-row! {
-    struct Unfollowed {
-        past: Past,
-        wakes: i64,
-        /// When its window ends, which is settled then anyway.
-        window_at: Option<Timestamp>,
-    }
+/// A purchase that is due, as a statement returns it in a text: four words, of which `0` stands for none.
+struct Past {
+    collapse_key: CollapseKey,
+    held_until: Timestamp,
+    /// Number of wakes in a row that were not followed.
+    wakes: i64,
+    /// When its window ends, which is settled then anyway.
+    window_at: Timestamp,
 }
 
-/// The platforms. There are few, so their purchases are read platform by platform.
-const WAKING: Sql = statement! {"
-    SELECT id, (deleted_at IS NOT NULL) AS is_deleted,
-        (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried
-    FROM platforms
-    ORDER BY id
+/// The purchase `p` as a text.
+const PAST: &str = "p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' 0 0'";
+/// The purchases of `each_platform` whose next wake has passed, and that were not woken for it.
+const PAST_WAKE: &str = "platform_id = each_platform.id AND next_wake_at <= ? AND next_wake_at IS NOT NULL
+    AND woken_for IS DISTINCT FROM next_wake_at";
+/// Those of a deleted platform: only those with notifications that wait for the store, so that these end.
+const LAST_WAKE: &str = "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
+    AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
+
+/// The platforms with purchases that a person waits for, each with the time of the first one.
+const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
+    SELECT COALESCE(string_agg(id || ' ' || (
+            SELECT next_wake_at
+            FROM purchases
+            WHERE urgency = 'person' AND {PAST_WAKE}
+            ORDER BY next_wake_at
+            LIMIT 1), ','), '') AS value
+    FROM platforms each_platform
+    WHERE deleted_at IS NULL
 "};
 
-/// The purchases of a platform whose next wake has passed, and that were not woken for it.
-const PAST_WAKE: Sql = statement! {hot "purchases_wake", "
-    SELECT collapse_key, held_until
-    FROM purchases
-    WHERE platform_id = ? AND urgency = ? AND next_wake_at <= ? AND next_wake_at IS NOT NULL
-        AND woken_for IS DISTINCT FROM next_wake_at
-    ORDER BY next_wake_at
-    LIMIT ?
+/// The purchases of platforms that a person waits for, the last request first: a large import does not stand before it.
+const FOR_PERSONS: Sql = statement! {hot "purchases_wake", "
+    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, COALESCE((
+            SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at DESC)
+            FROM (SELECT collapse_key, held_until, next_wake_at
+                FROM purchases
+                WHERE urgency = 'person' AND {PAST_WAKE}
+                ORDER BY next_wake_at DESC
+                LIMIT ?) p), '') AS found
+    FROM platforms each_platform
+    WHERE id IN (?*)
 "};
 
-/// The purchases of a platform that a person waits for, the last request first: a large import does not stand before it.
-const FOR_PERSON: Sql = statement! {hot "purchases_wake", "
-    SELECT collapse_key, held_until
-    FROM purchases
-    WHERE platform_id = ? AND urgency = 'person' AND next_wake_at <= ? AND next_wake_at IS NOT NULL
-        AND woken_for IS DISTINCT FROM next_wake_at
-    ORDER BY next_wake_at DESC
-    LIMIT ?
+/// The platforms with purchases that were woken and did not settle, when the first back-off of each is over.
+const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
+    SELECT COALESCE(string_agg(id || ' ' || (
+            SELECT sweep_at
+            FROM purchases
+            WHERE platform_id = each_platform.id AND woken_for = next_wake_at AND sweep_at <= ?
+            ORDER BY sweep_at
+            LIMIT 1), ','), '') AS value
+    FROM platforms each_platform
 "};
 
-/// The purchases to wake of a deleted platform: only those with notifications that wait for the store, so that these
-/// end.
-const LAST_WAKE: Sql = statement! {hot "purchases_waiting", "
-    SELECT collapse_key, held_until
-    FROM purchases
-    WHERE platform_id = ? AND (waits_for IS NOT NULL OR waits_through IS NOT NULL) AND next_wake_at <= ?
-        AND woken_for IS DISTINCT FROM next_wake_at
-    ORDER BY next_wake_at
-    LIMIT ?
-"};
-
-/// The purchases of a platform that were woken and did not settle, when their back-off is over.
+/// The purchases of platforms that were woken and did not settle, when their back-off is over.
 const UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
-    SELECT p.collapse_key, p.held_until, p.wakes,
-        (SELECT MAX(n.due_at + 0) FROM notifications n WHERE n.collapse_key = p.collapse_key AND {IS_OPEN_N}) AS window_at
-    FROM purchases p
-    WHERE p.platform_id = ? AND p.woken_for = p.next_wake_at AND p.sweep_at <= ?
-    ORDER BY p.sweep_at
-    LIMIT ?
+    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, COALESCE((
+            SELECT string_agg(
+                p.collapse_key || ' ' || COALESCE(p.held_until, 0) || ' ' || p.wakes || ' ' || COALESCE((
+                        SELECT MAX(n.due_at + 0)
+                        FROM notifications n
+                        WHERE n.collapse_key = p.collapse_key AND {IS_OPEN_N}), 0),
+                ',' ORDER BY p.sweep_at)
+            FROM (SELECT collapse_key, held_until, wakes, sweep_at
+                FROM purchases
+                WHERE platform_id = each_platform.id AND woken_for = next_wake_at AND sweep_at <= ?
+                ORDER BY sweep_at
+                LIMIT ?) p), '') AS found
+    FROM platforms each_platform
+    WHERE id IN (?*)
+"};
+
+/// The platforms with purchases that are due by a change of settings or by the calendar, or that were deleted and have
+/// some whose notifications wait.
+const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
+    SELECT COALESCE(string_agg(id || ' ' || CASE WHEN deleted_at IS NULL THEN COALESCE((
+                SELECT next_wake_at
+                FROM purchases
+                WHERE urgency = 'setting' AND {PAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT 1), (
+                SELECT next_wake_at
+                FROM purchases
+                WHERE urgency = 'calendar' AND {PAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT 1))
+            ELSE (
+                SELECT next_wake_at
+                FROM purchases
+                WHERE {LAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT 1) END, ','), '') AS value
+    FROM platforms each_platform
 "};
 
 /// How long before a query that was put off its purchase counts as woken: its run needs the store's rate then. A later
 /// one does not count, so that receipts which the store does not know for days never stop the calendar.
 const AHEAD: Duration = Duration::from_secs(10);
 
-/// Number of purchases of a platform that were woken once and may yet follow, or whose run queries the store soon.
-const IN_PROGRESS: Sql = statement! {hot "purchases_woken", "
-    SELECT COUNT(*) AS value
-    FROM (SELECT 1
-        FROM purchases
-        WHERE platform_id = ? AND woken_for = next_wake_at AND sweep_at > ? AND sweep_at <= ? AND wakes = 1
-        LIMIT ?) found
+/// The purchases of platforms that are due by a change of settings and by the calendar.
+const PLANNED: Sql = statement! {hot "purchases_wake", "
+    SELECT id, (shared_secret IS NOT NULL AND secret_refused_at IS NULL) AS is_queried, (
+            SELECT COUNT(*)
+            FROM (SELECT 1
+                FROM purchases
+                WHERE platform_id = each_platform.id AND woken_for = next_wake_at AND sweep_at > ? AND sweep_at <= ?
+                    AND wakes = 1
+                LIMIT ?) found) AS in_progress,
+        CASE WHEN deleted_at IS NULL THEN COALESCE((
+            SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at)
+            FROM (SELECT collapse_key, held_until, next_wake_at
+                FROM purchases
+                WHERE urgency = 'setting' AND {PAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT ?) p), '') ELSE '' END AS setting,
+        CASE WHEN deleted_at IS NULL THEN COALESCE((
+            SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at)
+            FROM (SELECT collapse_key, held_until, next_wake_at
+                FROM purchases
+                WHERE urgency = 'calendar' AND {PAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT ?) p), '') ELSE '' END AS calendar,
+        CASE WHEN deleted_at IS NULL THEN '' ELSE COALESCE((
+            SELECT string_agg({PAST}, ',' ORDER BY p.next_wake_at)
+            FROM (SELECT collapse_key, held_until, next_wake_at
+                FROM purchases
+                WHERE {LAST_WAKE}
+                ORDER BY next_wake_at
+                LIMIT ?) p), '') END AS waiting
+    FROM platforms each_platform
+    WHERE id IN (?*)
 "};
 
-/// The purchases that a person waits for, at most so many of each platform.
+/// The purchases that a person waits for, at most so many of each platform, one of each in turn.
 pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
-    let mut found = OverduePage::default();
-    for platform in platforms(connection)?.into_iter().filter(|platform| !platform.is_deleted) {
-        let limit = if platform.is_queried { quota.per_store } else { quota.others };
-        let rows = sql(FOR_PERSON).bind(platform.id).bind(now).bind(limit).all(connection)?;
-        found.append(rows, now, limit);
-    }
-    Ok(found)
+    let platforms = Platforms::of(sql(WITH_PERSONS).bind(now).value::<String>(connection)?)?;
+    let limit = platforms.share(quota.per_store.max(quota.others));
+    let pages =
+        platforms.read(|ids| sql(FOR_PERSONS).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
+    platforms.in_turn(pages, |Found { id, is_queried, found }| {
+        let limit = if is_queried { quota.per_store } else { quota.others }.min(limit);
+        Ok((id, OverduePage::default().with(&found, now, limit)?))
+    })
 }
 
-/// The purchases that did not follow their wakes, at most so many of each platform.
+/// The purchases that did not follow their wakes, at most so many of each platform, one of each in turn.
 pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
-    let mut found = OverduePage::default();
-    for platform in platforms(connection)? {
-        let rows: Vec<Unfollowed> = sql(UNFOLLOWED).bind(platform.id).bind(now).bind(limit).all(connection)?;
-        found.more |= is_full(rows.len(), limit);
-        found.all.extend(rows.into_iter().map(|row| {
-            let until = row.past.held_until.into_iter().chain(row.window_at).filter(|until| *until > now).max();
-            (row.past.collapse_key, until.map_or(Next::Wake { unfollowed: row.wakes }, Next::Postpone))
-        }));
-    }
-    Ok(found)
+    let platforms = Platforms::of(sql(WITH_UNFOLLOWED).bind(now).value::<String>(connection)?)?;
+    let limit = platforms.share(limit);
+    let pages =
+        platforms.read(|ids| sql(UNFOLLOWED).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
+    platforms.in_turn(pages, |Found { id, found, .. }| Ok((id, OverduePage::default().with(&found, now, limit)?)))
 }
 
 /// The purchases of all platforms for changes of settings and the calendar, one of each platform in turn.
 pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
-    let mut platforms_found = Vec::new();
-    for platform in platforms(connection)? {
-        let mut left = if platform.is_queried { quota.left(connection, &platform, now)? } else { quota.others };
-        let mut found = OverduePage::default();
-        for urgency in [Urgency::Setting, Urgency::Calendar] {
-            if left > 0 {
-                let rows: Vec<Past> = if platform.is_deleted {
-                    sql(LAST_WAKE).bind(platform.id).bind(now).bind(left).all(connection)?
-                } else {
-                    sql(PAST_WAKE).bind(platform.id).bind(urgency).bind(now).bind(left).all(connection)?
-                };
-                let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-                found.append(rows, now, left);
-                left = left.saturating_sub(count);
-            } else {
-                found.more = true;
-            }
-            if platform.is_deleted {
-                break;
-            }
-        }
-        platforms_found.push(found);
-    }
-    Ok(in_turn(&platforms_found))
+    let platforms = Platforms::of(sql(WITH_PLANNED).bind_all([now; 3]).value::<String>(connection)?)?;
+    let limit = platforms.share(quota.per_store.max(quota.others));
+    let soon = now.plus(FIRST_BACKOFF + AHEAD);
+    let pages = platforms.read(|ids| {
+        let planned = sql(PLANNED).uncached().bind(now).bind(soon).bind(quota.unfollowed);
+        let planned = (0..3).fold(planned, |planned, _| planned.bind(now).bind(limit));
+        planned.bind_list(ids).all(connection)
+    })?;
+    platforms.in_turn(pages, |Planned { id, is_queried, in_progress, setting, calendar, waiting }| {
+        let in_progress = quota.unfollowed.saturating_sub(in_progress);
+        let limit = if is_queried { quota.per_store.min(in_progress) } else { quota.others }.min(limit);
+        let past = [setting, calendar, waiting];
+        Ok((id, past.iter().try_fold(OverduePage::default(), |page, past| page.with(past, now, limit))?))
+    })
 }
 
-impl Quota {
-    /// How many more purchases of a platform may be found.
-    fn left(self, connection: &mut AnyConnection, platform: &Waking, now: Timestamp) -> Result<i64, Error> {
-        let until = now.plus(FIRST_BACKOFF + AHEAD);
-        let in_progress = sql(IN_PROGRESS).bind(platform.id).bind(now).bind(until).bind(self.unfollowed);
-        let in_progress: Option<i64> = in_progress.value(connection)?;
-        Ok(self.per_store.min(self.unfollowed.saturating_sub(in_progress.unwrap_or(0))))
+/// The platforms with something due, those first that wait longest.
+struct Platforms {
+    ids: Vec<PlatformId>,
+    more: bool,
+}
+
+impl Platforms {
+    fn of(text: Option<String>) -> Result<Self, Error> {
+        let (text, mut all) = (text.unwrap_or_default(), Vec::new());
+        for one in text.split(',').filter(|one| !one.is_empty()) {
+            let [id, at] = words(one)?;
+            all.push((parsed::<i64>(at)?, parsed::<PlatformId>(id)?));
+        }
+        all.sort_unstable();
+        let more = all.len() > MAX_PLATFORMS;
+        Ok(Self { ids: all.into_iter().take(MAX_PLATFORMS).map(|(_, id)| id).collect(), more })
+    }
+
+    /// How many purchases of each platform are read, at most `limit`.
+    fn share(&self, limit: i64) -> i64 {
+        let count = i64::try_from(self.ids.len()).unwrap_or(i64::MAX).max(1);
+        limit.min((MAX_FOUND / count).max(1))
+    }
+
+    /// Reads rows of them, if there are any.
+    fn read<T>(&self, read: impl FnOnce(Vec<PlatformId>) -> Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
+        if self.ids.is_empty() { Ok(Vec::new()) } else { read(self.ids.clone()) }
+    }
+
+    /// One purchase of each platform in turn.
+    fn in_turn<T>(
+        &self,
+        rows: Vec<T>,
+        page: impl FnMut(T) -> Result<(PlatformId, OverduePage), Error>,
+    ) -> Result<OverduePage, Error> {
+        let mut pages = rows.into_iter().map(page).collect::<Result<BTreeMap<PlatformId, OverduePage>, Error>>()?;
+        let pages: Vec<OverduePage> = self.ids.iter().filter_map(|id| pages.remove(id)).collect();
+        let longest = pages.iter().map(|found| found.all.len()).max().unwrap_or(0);
+        let all = (0..longest).flat_map(|index| pages.iter().filter_map(move |found| found.all.get(index)));
+        Ok(OverduePage { all: all.copied().collect(), more: self.more || pages.iter().any(|found| found.more) })
     }
 }
 
 impl OverduePage {
-    fn append(&mut self, rows: Vec<Past>, now: Timestamp, limit: i64) {
-        self.more |= is_full(rows.len(), limit);
-        self.all.extend(rows.into_iter().map(|row| {
-            let held = row.held_until.filter(|until| *until > now);
-            (row.collapse_key, held.map_or(Next::Wake { unfollowed: 0 }, Next::Postpone))
-        }));
+    /// With further purchases of a text, in total at most `limit`.
+    fn with(mut self, text: &str, now: Timestamp, limit: i64) -> Result<Self, Error> {
+        let limit = usize::try_from(limit).unwrap_or(0);
+        let mut found = text.split(',').filter(|one| !one.is_empty());
+        for past in found.by_ref().take(limit.saturating_sub(self.all.len())) {
+            let past: Past = past.parse()?;
+            let until = past.held_until.max(past.window_at);
+            let next = if until > now { Next::Postpone(until) } else { Next::Wake { unfollowed: past.wakes } };
+            self.all.push((past.collapse_key, next));
+        }
+        self.more |= self.all.len() >= limit && !text.is_empty() || found.next().is_some();
+        Ok(self)
     }
 }
 
-fn is_full(rows: usize, limit: i64) -> bool {
-    i64::try_from(rows).unwrap_or(i64::MAX) >= limit
+impl FromStr for Past {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let [collapse_key, held_until, wakes, window_at] = words(text)?;
+        let (held_until, window_at) = (parsed(held_until)?, parsed(window_at)?);
+        let [held_until, window_at] = [held_until, window_at].map(Timestamp::from_micros);
+        Ok(Self { collapse_key: parsed(collapse_key)?, held_until, wakes: parsed(wakes)?, window_at })
+    }
 }
 
-fn platforms(connection: &mut AnyConnection) -> Result<Vec<Waking>, Error> {
-    sql(WAKING).all(connection)
+fn words<const N: usize>(text: &str) -> Result<[&str; N], Error> {
+    let words: Vec<&str> = text.split(' ').collect();
+    words.try_into().map_err(|_| unreadable(text))
 }
 
-/// Takes one purchase of each platform in turn.
-fn in_turn(platforms: &[OverduePage]) -> OverduePage {
-    let longest = platforms.iter().map(|found| found.all.len()).max().unwrap_or(0);
-    let all = (0..longest).flat_map(|index| platforms.iter().filter_map(move |found| found.all.get(index)));
-    OverduePage { all: all.copied().collect(), more: platforms.iter().any(|found| found.more) }
+fn parsed<T: FromStr>(word: &str) -> Result<T, Error> {
+    word.parse().map_err(|_| unreadable(word))
+}
+
+fn unreadable(text: &str) -> Error {
+    Error::corrupt(format!("a statement about overdue purchases returned `{text}`"))
 }
 
 /// Locks purchases whose next wake has passed and that nobody else has noted meanwhile. One that is being settled is
@@ -217,18 +331,18 @@ pub fn note(write: &mut Write<'_>, overdue: &Overdue, woken: &[Due]) -> Result<(
     let mut postponed: BTreeMap<CollapseKey, Timestamp> = overdue.postponed(WAKE).collect();
     postponed.retain(|key, _| !woken.contains(key));
     let keys: Vec<CollapseKey> = woken.iter().chain(postponed.keys()).copied().collect();
-    if keys.is_empty() {
-        return Ok(());
-    }
-    let locked: Vec<CollapseKey> =
-        sql(LOCK).uncached().bind_list(keys).bind(overdue.at).bind(overdue.at).values(write.connection)?;
     let mut groups: BTreeMap<Option<Timestamp>, Vec<CollapseKey>> = BTreeMap::new();
-    for key in locked {
-        groups.entry(postponed.get(&key).copied()).or_default().push(key);
+    for keys in keys.chunks(BATCH) {
+        let lock = sql(LOCK).uncached().bind_list(keys.iter().copied()).bind(overdue.at).bind(overdue.at);
+        for key in lock.values::<CollapseKey>(write.connection)? {
+            groups.entry(postponed.get(&key).copied()).or_default().push(key);
+        }
     }
     for (until, keys) in groups {
         let (statement, at) = until.map_or((NOTE_WOKEN, overdue.at), |until| (POSTPONE, until));
-        sql(statement).uncached().bind(at).bind_list(keys).run(write.connection)?;
+        for keys in keys.chunks(BATCH) {
+            sql(statement).uncached().bind(at).bind_list(keys.iter().copied()).run(write.connection)?;
+        }
     }
     Ok(())
 }

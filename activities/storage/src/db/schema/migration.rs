@@ -26,6 +26,7 @@ macro_rules! file {
 /// Each, in order. A released text never changes: `tests/released` has its hash.
 const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-20-000000_ledger"),
+    file!("2026-11-29-000004_alarm_announcing"),
     file!("2026-11-29-000101_deliveries_pending_of_lane"),
     file!("2026-11-29-000102_deliveries_pending_of_destination"),
     file!("2026-11-29-000103_deliveries_pending_due"),

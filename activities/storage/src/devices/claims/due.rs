@@ -37,10 +37,11 @@ row! {
     }
 }
 
-/// A platform `f` whose store can be queried: it is not deleted, and has a secret that the store has not refused.
-const CAN_VERIFY: &str = "f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL AND f.deleted_at IS NULL";
+/// A platform whose store can be queried: it is not deleted, and has a secret that the store has not refused.
+const CAN_VERIFY: &str = "shared_secret IS NOT NULL AND secret_refused_at IS NULL AND deleted_at IS NULL";
 
-/// One step of an index per platform, however many claims are due there.
+/// The platforms whose store can be queried and that have claims that are due: one step of an index per platform, however
+/// many are due there.
 const PLATFORMS_DUE: Sql = statement! {hot "claims_pending_due", "
     WITH RECURSIVE next (platform_id) AS (
         SELECT (SELECT c.platform_id FROM claims c WHERE c.status {PENDING_DUE} ORDER BY c.platform_id LIMIT 1)
@@ -53,10 +54,11 @@ const PLATFORMS_DUE: Sql = statement! {hot "claims_pending_due", "
     SELECT platform_id AS value
     FROM next
     WHERE (SELECT c.due_at FROM claims c WHERE c.platform_id = next.platform_id AND c.status {PENDING_DUE} AND c.due_at <= ?
-        LIMIT 1) IS NOT NULL
+            LIMIT 1) IS NOT NULL
+        AND (SELECT created_at FROM platforms WHERE id = next.platform_id AND {CAN_VERIFY}) IS NOT NULL
 "};
 
-const VERIFIES: Sql = statement!("SELECT f.id AS value FROM platforms f WHERE f.id = ? AND {CAN_VERIFY}");
+const VERIFIES: Sql = statement!("SELECT id AS value FROM platforms WHERE id = ? AND {CAN_VERIFY}");
 
 const DUE: Sql = statement! {hot "claims_pending_due", "
     SELECT device_id, collapse_key, network
@@ -111,12 +113,7 @@ impl Store {
         let clock = self.clock;
         self.read(move |connection| {
             let now = connection.now(clock)?;
-            let due: Vec<PlatformId> = sql(PLATFORMS_DUE).bind(now).values(connection)?;
-            let mut able = Vec::with_capacity(due.len());
-            for platform in due {
-                able.extend(sql(VERIFIES).bind(platform).value::<PlatformId>(connection)?);
-            }
-            Ok(able)
+            sql(PLATFORMS_DUE).bind(now).values(connection)
         })
         .await
     }

@@ -3,7 +3,7 @@
 
 pub mod rows;
 
-pub use rows::{DestinationRow, find, find_ahead, of_app, of_app_ahead, set_state};
+pub use rows::{DestinationRow, find, find_ahead, of_app, of_app_ahead, of_events, set_state};
 
 use crate::db::statement::{json_columns, row};
 use crate::settings::without_default;

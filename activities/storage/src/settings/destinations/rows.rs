@@ -81,6 +81,16 @@ pub fn of_app(connection: &mut AnyConnection, app: AppId) -> Result<Vec<Destinat
     sql(OF_APP).bind(app).all(connection)
 }
 
+const OF_EVENTS: Sql = statement! {"
+    {SELECT} AND events LIKE ? AND app_id IN (SELECT id FROM apps WHERE apps.deleted_at IS NULL)
+    ORDER BY app_id, created_at, id
+"};
+
+/// The destinations of all apps that were not deleted and may have chosen events whose type begins so.
+pub fn of_events(connection: &mut AnyConnection, begin: &str) -> Result<Vec<Destination>, Error> {
+    sql(OF_EVENTS).bind(format!("%{begin}%")).all(connection)
+}
+
 /// Like [`of_app`], and the destinations are fetched later.
 pub fn of_app_ahead(connection: &mut AnyConnection, app: AppId) -> Result<Ahead<'static, Destination>, Error> {
     sql(OF_APP).bind(app).ahead(connection)
