@@ -8,6 +8,7 @@ use crate::failing::RaisedAlarms;
 use crate::heartbeat::Heartbeats;
 use crate::http::Http;
 use crate::settling::verifier::Verifier;
+use crate::sweep::parts::Streaks;
 use domain::Timestamp;
 use protocols::destinations::Allowed;
 use std::sync::Arc;
@@ -42,6 +43,8 @@ pub struct Context {
     pub prompt: Prompt,
     /// The alarms about failing activities that this process raised lately.
     pub raised: RaisedAlarms,
+    /// The parts of the sweep that keep failing.
+    pub streaks: Arc<Streaks>,
     /// Set when the worker stops; long activities then start nothing new.
     pub stopping: Arc<AtomicBool>,
 }

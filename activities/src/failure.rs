@@ -20,6 +20,21 @@ pub enum Failed {
     Storage(storage::Error),
 }
 
+impl Failed {
+    /// The reason, as logs show it.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Later { why, .. } => why.clone(),
+            Self::Storage(error) => storage::chain(error),
+        }
+    }
+
+    /// Whether it may pass without anybody's action.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Later { .. } | Self::Storage(storage::Error::Unavailable(_)))
+    }
+}
+
 impl From<storage::Error> for Failed {
     fn from(error: storage::Error) -> Self {
         Self::Storage(error)

@@ -5,12 +5,13 @@
 //! none, and signals are repeated, which is harmless.
 
 use crate::dependencies::Context;
+use crate::failure::Failed;
 use storage::{Error, Store};
 use workflows::activities::Swept;
 use workflows::contract;
 
 /// Notes which run sweeps, and whether Temporal lost the one before it. While that is not known, the next sweep checks.
-pub async fn check(context: &Context, run_id: &str) -> Result<Swept, Error> {
+pub async fn check(context: &Context, run_id: &str) -> Result<Swept, Failed> {
     let store = &context.store;
     match store.sweep_run().await? {
         Some(before) if before == run_id => {}

@@ -2,6 +2,7 @@
 //! so that a request goes on after a kill; each step and each answer is noted before the next.
 
 use crate::dependencies::Context;
+use crate::failure::Failed;
 use crate::spans;
 use domain::DestinationId;
 use futures::future::join_all;
@@ -20,7 +21,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONCURRENT: usize = 16;
 
 /// Takes steps.
-pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Failed> {
     while context.store.continue_erasure(ROWS).await? {
         if Instant::now() > until {
             return Ok(Swept { woken: 0, more: true });
@@ -30,7 +31,7 @@ pub async fn carry_on(context: &Context, until: Instant) -> Result<Swept, Error>
 }
 
 /// Asks the destinations whose turn it is, all at once: none waits for another one's answer.
-pub async fn request_deletions(context: &Context) -> Result<Swept, Error> {
+pub async fn request_deletions(context: &Context) -> Result<Swept, Failed> {
     let due = context.store.due_deletions().await?;
     let results = join_all(due.iter().map(|due| request_all(context, due))).await;
     results.into_iter().collect::<Result<(), Error>>()?;

@@ -16,16 +16,25 @@ pub mod upkeep;
 pub mod wakes;
 
 use crate::dependencies::Context;
+use crate::failing::Work;
 use crate::failure::Failed;
 use crate::heartbeat::Heartbeats;
 use futures::FutureExt;
-use parts::{Part, PartFailure};
+use parts::Part;
 use std::time::Duration;
-use storage::fault;
+use storage::{Error, fault};
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::{Instant, timeout};
 use workflows::activities::Swept;
 use workflows::options::SWEEP_BUDGET;
+
+/// The alarm about a part whose failures may pass and do not; the log has the causes.
+fn failing(part: &str) -> String {
+    format!(
+        "the part `{part}` of the sweep keeps failing or takes too long; the others go on. The log of the workers says \
+         why: check the database and Temporal"
+    )
+}
 
 const WAKES: Part<Context> = Part {
     name: "wakes",
@@ -33,9 +42,12 @@ const WAKES: Part<Context> = Part {
     budget: seconds(16),
     run: |c, until| wakes::wake_overdue(c, until).boxed(),
 };
-/// The other parts. None has a budget beyond what [`emptied`] and [`WAKES`] leave of [`TURNS`].
-const PARTS: [Part<Context>; 15] = [
-    part("set_back", |context, _| upkeep::make_stored_ahead_due(context).boxed()),
+/// What was stored before the clock was set back. A sweep that did not make all of it due has not finished: the time of its
+/// end would hide that the clock was set back.
+const SET_BACK: Part<Context> =
+    Part { budget: seconds(6), ..part("set_back", |context, _| upkeep::make_stored_ahead_due(context).boxed()) };
+/// The other parts. None has a budget beyond what [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
+const PARTS: [Part<Context>; 14] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| upkeep::start_streams(context).boxed()),
     part("claims", |context, _| upkeep::start_claims(context).boxed()),
@@ -76,7 +88,7 @@ const fn seconds(number: u64) -> Duration {
 /// Sweeps for this run of the workflow within [`SWEEP_BUDGET`], and stores the time of the end.
 ///
 /// # Errors
-/// The wakes failed, the end was not stored, or the time is over: Temporal runs the activity again.
+/// The wakes or what the clock requires failed, the end was not stored, or the time is over: Temporal runs the activity again.
 pub async fn sweep_in_time(context: &Context, run_id: &str, round: u32) -> Result<Swept, Failed> {
     let sweeping = async {
         if fault::is_planted("sweep.hang") {
@@ -101,17 +113,36 @@ pub async fn send_heartbeats(ctx: &ActivityContext, mut heartbeats: Heartbeats<'
     }
 }
 
-/// Wakes what is overdue, then lets the other parts take their turns. Only with its wakes a sweep has finished.
+/// Wakes what is overdue, then lets the other parts take their turns. Only with its wakes, and with what the clock
+/// requires, a sweep has finished.
 async fn sweep(context: &Context, run_id: &str, round: u32) -> Result<Swept, Failed> {
     let deadline = Instant::now() + TURNS;
     // What it fails to find, the next sweep does.
     drop(emptied().take(&(context, run_id)).await);
     let woken = WAKES.take(context).await;
-    let swept = parts::take_turns(&PARTS, round, context, deadline).await;
-    match woken {
-        Ok(woken) => Ok(Swept { woken: woken.woken + swept.woken, more: woken.more || swept.more }),
-        Err(PartFailure::Storage(error)) => Err(Failed::Storage(error)),
-        Err(PartFailure::TookTooLong) => Err(too_long()),
+    note(context, WAKES.name, &woken).await;
+    let made_due = SET_BACK.take(context).await;
+    note(context, SET_BACK.name, &made_due).await;
+    let (swept, turns) = parts::take_turns(&PARTS, round, context, deadline).await;
+    for (part, taken) in turns {
+        note(context, part, &taken).await;
+    }
+    made_due?;
+    woken.map(|woken| Swept { woken: woken.woken + swept.woken, more: woken.more || swept.more })
+}
+
+/// Notes how the turn of a part ended: what cannot pass is an alarm at once, and so is what does not pass.
+async fn note(context: &Context, part: &'static str, taken: &Result<Swept, Failed>) {
+    match taken {
+        Err(Failed::Storage(error)) if !matches!(error, Error::Unavailable(_)) => {
+            context.note_part(Work::Sweep, part, error).await;
+        }
+        _ if context.streaks.note(part, taken) => {
+            if let Err(error) = context.store.alarm(None, "sweep_fails", &failing(part)).await {
+                tracing::warn!(part, error = %error, "the alarm about a part of the sweep was not stored");
+            }
+        }
+        _ => {}
     }
 }
 

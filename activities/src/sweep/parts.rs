@@ -1,7 +1,11 @@
 //! The parts of a sweep. Each has a turn and a time of its own: one that fails or takes too long ends alone, and stops no
 //! other. What a part leaves undone, its next turn finds in the database again.
 
+use super::RETRY;
+use crate::failure::Failed;
 use futures::future::BoxFuture;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use storage::{Error, fault};
 use tokio::time::{Instant, timeout};
@@ -19,13 +23,27 @@ pub struct Part<C> {
 }
 
 /// What a part does, with the time after which it begins no step.
-pub type Run<C> = for<'c> fn(&'c C, Instant) -> BoxFuture<'c, Result<Swept, Error>>;
+pub type Run<C> = for<'c> fn(&'c C, Instant) -> BoxFuture<'c, Result<Swept, Failed>>;
 
-/// Why a part did not end by itself.
-#[derive(Debug)]
-pub enum PartFailure {
-    Storage(Error),
-    TookTooLong,
+/// Number of failures of a part in a row, in one process, that are worth an alarm although each may pass.
+const IN_A_ROW: u32 = 3;
+
+/// The parts that failed when they had their last turn in this process, each with the number of failures in a row.
+#[derive(Debug, Default)]
+pub struct Streaks(Mutex<BTreeMap<&'static str, u32>>);
+
+impl Streaks {
+    /// Notes how a turn of a part ended; returns whether that is worth an alarm, which one series of failures is once.
+    pub fn note(&self, part: &'static str, taken: &Result<Swept, Failed>) -> bool {
+        let mut streaks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Err(failed) = taken else {
+            streaks.remove(part);
+            return false;
+        };
+        let count = streaks.entry(part).or_default();
+        *count += 1;
+        *count == IN_A_ROW && failed.may_pass()
+    }
 }
 
 impl<C> Part<C> {
@@ -33,53 +51,59 @@ impl<C> Part<C> {
     ///
     /// # Errors
     /// It failed or took too long, which is logged.
-    pub async fn take(&self, context: &C) -> Result<Swept, PartFailure> {
+    pub async fn take(&self, context: &C) -> Result<Swept, Failed> {
         let until = Instant::now() + self.steps;
-        let (failure, why) = match timeout(self.budget, self.run_or_fail(context, until)).await {
-            Ok(Ok(swept)) => return Ok(swept),
-            Ok(Err(error)) => {
-                let why = storage::chain(&error);
-                (PartFailure::Storage(error), why)
-            }
-            Err(_) => (PartFailure::TookTooLong, "it took too long".to_owned()),
-        };
-        tracing::warn!(part = self.name, error = why, "a part of the sweep failed; the next sweep tries again");
-        Err(failure)
+        let too_long = |_| Err(Failed::Later { wait: RETRY, why: format!("{} took too long", self.name) });
+        let taken = timeout(self.budget, self.run_or_fail(context, until)).await.unwrap_or_else(too_long);
+        if let Err(failed) = &taken {
+            let error = failed.why();
+            tracing::warn!(part = self.name, error, "a part of the sweep failed; the next sweep tries again");
+        }
+        taken
     }
 
-    async fn run_or_fail(&self, context: &C, until: Instant) -> Result<Swept, Error> {
+    async fn run_or_fail(&self, context: &C, until: Instant) -> Result<Swept, Failed> {
         if fault::is_planted_for("sweep.hang", self.name) {
             std::future::pending::<()>().await;
         }
         if fault::is_planted_for("sweep.fail", self.name) {
-            return Err(Error::Unsuitable("a test planted this".to_owned()));
+            return Err(Failed::Storage(Error::Unsuitable("a test planted this".to_owned())));
         }
         (self.run)(context, until).await
     }
 }
 
 /// Lets the parts take their turns, in each round another one first. A part has no turn if its budget exceeds the time
-/// until the deadline: it is among the first in a later round.
-pub async fn take_turns<C>(parts: &[Part<C>], round: u32, context: &C, deadline: Instant) -> Swept {
-    let mut swept = Swept::default();
+/// until the deadline: it is among the first in a later round. Returns what they did, and how the turn of each ended.
+pub async fn take_turns<C>(
+    parts: &[Part<C>],
+    round: u32,
+    context: &C,
+    deadline: Instant,
+) -> (Swept, Vec<(&'static str, Result<Swept, Failed>)>) {
+    let (mut swept, mut turns) = (Swept::default(), Vec::with_capacity(parts.len()));
     let first = usize::try_from(round).unwrap_or(0).checked_rem(parts.len()).unwrap_or(0);
     for part in parts.iter().cycle().skip(first).take(parts.len()) {
         if Instant::now() + part.budget > deadline {
             tracing::debug!(part = part.name, "a part of the sweep had no turn; a later sweep gives it one");
             swept.more = true;
-        } else if let Ok(found) = part.take(context).await {
+            continue;
+        }
+        let taken = part.take(context).await;
+        if let Ok(found) = &taken {
             swept.woken += found.woken;
             swept.more |= found.more;
         }
+        turns.push((part.name, taken));
     }
-    swept
+    (swept, turns)
 }
 
 /// Repeats a step, which returns the number of what it did, until nothing is left or the time is over.
 ///
 /// # Errors
 /// The step failed.
-pub async fn repeat<F>(until: Instant, mut step: impl FnMut() -> F + Send) -> Result<Swept, Error>
+pub async fn repeat<F>(until: Instant, mut step: impl FnMut() -> F + Send) -> Result<Swept, Failed>
 where
     F: Future<Output = Result<usize, Error>> + Send,
 {
@@ -116,17 +140,17 @@ mod tests {
         }
     }
 
-    async fn done(log: &Log, name: &'static str) -> Result<Swept, Error> {
+    async fn done(log: &Log, name: &'static str) -> Result<Swept, Failed> {
         log.note(name);
         Ok(Swept { woken: 1, more: false })
     }
 
-    async fn fails(log: &Log) -> Result<Swept, Error> {
+    async fn fails(log: &Log) -> Result<Swept, Failed> {
         log.note("fails");
-        Err(Error::Unsuitable("planted".to_owned()))
+        Err(Failed::Storage(Error::Unsuitable("planted".to_owned())))
     }
 
-    async fn hangs(log: &Log) -> Result<Swept, Error> {
+    async fn hangs(log: &Log) -> Result<Swept, Failed> {
         log.note("hangs");
         std::future::pending().await
     }
@@ -142,8 +166,10 @@ mod tests {
     async fn a_part_that_fails_or_hangs_stops_no_other() {
         let log = Log::default();
         for (round, order) in [(0, ["a", "fails", "hangs", "b"]), (5, ["fails", "hangs", "b", "a"])] {
-            let swept = take_turns(&PARTS, round, &log, Instant::now() + HOUR * 2).await;
+            let (swept, turns) = take_turns(&PARTS, round, &log, Instant::now() + HOUR * 2).await;
             assert_eq!(log.take(), order);
+            let failed = turns.iter().filter(|(_, taken)| taken.is_err()).map(|(part, _)| *part);
+            assert_eq!(failed.collect::<Vec<_>>(), ["fails", "hangs"]);
             assert_eq!((swept.woken, swept.more), (2, false));
         }
     }
@@ -151,9 +177,21 @@ mod tests {
     #[tokio::test]
     async fn a_part_that_the_deadline_leaves_without_a_turn_is_tried_again_soon() {
         let log = Log::default();
-        let swept = take_turns(&PARTS, 0, &log, Instant::now() + HOUR / 2).await;
+        let (swept, _) = take_turns(&PARTS, 0, &log, Instant::now() + HOUR / 2).await;
         assert_eq!(log.take(), ["hangs"], "no other part has the time");
         assert!(swept.more);
+    }
+
+    #[test]
+    fn a_part_that_keeps_failing_is_worth_one_alarm() {
+        let streaks = Streaks::default();
+        let passing = || Err(Failed::Later { wait: RETRY, why: "late".to_owned() });
+        let noted = |number, taken: &dyn Fn() -> Result<Swept, Failed>| {
+            (0..number).map(|_| streaks.note("a", &taken())).collect::<Vec<_>>()
+        };
+        assert_eq!(noted(5, &passing), [false, false, true, false, false]);
+        assert_eq!(noted(1, &|| Ok(Swept::default())), [false]);
+        assert_eq!(noted(3, &passing), [false, false, true], "another series");
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 use super::parts::repeat;
 use crate::dependencies::Context;
+use crate::failure::Failed;
 use domain::time::millis;
 use std::time::Duration;
 use storage::{Error, Store};
@@ -18,7 +19,7 @@ const MINUTES: Duration = Duration::from_secs(24 * 3600);
 
 /// Removes bodies and attempts, and events of devices, that are older than the retention, if there is one. It goes on
 /// while there are some and time is left, so that it keeps up with any number of notifications a day.
-pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn prune(context: &Context, until: Instant) -> Result<Swept, Failed> {
     if let Some(retention) = context.retention {
         repeat(until, || remove(&context.store, retention)).await?;
     }
@@ -33,13 +34,13 @@ async fn remove(store: &Store, retention: Duration) -> Result<usize, Error> {
 }
 
 /// Removes the responses to bulk redelivery requests of more than a week ago.
-pub async fn forget_pages(context: &Context) -> Result<Swept, Error> {
+pub async fn forget_pages(context: &Context) -> Result<Swept, Failed> {
     context.store.forget_pages(MAX_ROWS).await?;
     Ok(Swept::default())
 }
 
 /// Removes old counts and rolls up those of a day ago, in short transactions.
-pub async fn tidy_counts(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn tidy_counts(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let store = &context.store;
     let now = store.now().await?;
     let tidy = || async move {

@@ -3,8 +3,8 @@
 use super::parts::repeat;
 use crate::dependencies::Context;
 use crate::engine::Engine;
+use crate::failure::Failed;
 use domain::{DestinationId, Timestamp};
-use storage::Error;
 use tokio::time::Instant;
 use workflows::activities::Swept;
 
@@ -24,13 +24,13 @@ const ALARMS_AT_ONCE: i64 = 100;
 const CLAIMS_AT_ONCE: i64 = 1000;
 
 /// Makes due what was stored before the clock was set back. The next sweep finds it.
-pub async fn make_stored_ahead_due(context: &Context) -> Result<Swept, Error> {
+pub async fn make_stored_ahead_due(context: &Context) -> Result<Swept, Failed> {
     context.store.make_stored_ahead_due().await?;
     Ok(Swept::default())
 }
 
 /// Signals the runs of late destinations.
-pub async fn start_late(context: &Context) -> Result<Swept, Error> {
+pub async fn start_late(context: &Context) -> Result<Swept, Failed> {
     let late = context.store.late_destinations().await?;
     signal_destinations(&context.engine, &late.destinations, "lane", late.at);
     signal_destinations(&context.engine, &late.in_backoff, "cancel_backoff", late.at);
@@ -47,13 +47,13 @@ fn signal_destinations(engine: &Engine, found: &[DestinationId], why: &'static s
 }
 
 /// Starts the streams of destinations with pending events of devices, where none is open.
-pub async fn start_streams(context: &Context) -> Result<Swept, Error> {
+pub async fn start_streams(context: &Context) -> Result<Swept, Failed> {
     context.store.streams_pending().await?.into_iter().for_each(|id| context.engine.stream(id));
     Ok(Swept::default())
 }
 
 /// Starts the verification of the claims of platforms where some are due, and removes refused ones.
-pub async fn start_claims(context: &Context) -> Result<Swept, Error> {
+pub async fn start_claims(context: &Context) -> Result<Swept, Failed> {
     let due = context.store.platforms_with_due_claims().await?;
     due.into_iter().for_each(|id| context.engine.verify_claims(id));
     context.store.forget_refused_claims(CLAIMS_AT_ONCE).await?;
@@ -62,7 +62,7 @@ pub async fn start_claims(context: &Context) -> Result<Swept, Error> {
 
 /// Schedules rechecks of the purchases that a change of settings affects. If there are some, the next sweep wakes the
 /// first of them at once.
-pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Error> {
+pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     let scanned = context.store.continue_rechecks(MAX_SCANNED).await?;
     if scanned > 0 {
         tracing::info!(scanned, "scheduled rechecks of purchases after a change of settings");
@@ -71,26 +71,26 @@ pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Error> {
 }
 
 /// Records events about the alarms that were opened or closed, and starts their deliveries.
-pub async fn announce_alarms(context: &Context) -> Result<Swept, Error> {
+pub async fn announce_alarms(context: &Context) -> Result<Swept, Failed> {
     let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE).await?;
     queued_for.into_iter().for_each(|id| context.engine.supervise(id));
     Ok(Swept::default())
 }
 
 /// Expires topics that waited too long for approval.
-pub async fn expire_topics(context: &Context) -> Result<Swept, Error> {
+pub async fn expire_topics(context: &Context) -> Result<Swept, Failed> {
     context.store.expire_topics(context.store.now().await?).await?;
     Ok(Swept::default())
 }
 
 /// Ends the sessions of devices that had no event for half an hour.
-pub async fn end_sessions(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn end_sessions(context: &Context, until: Instant) -> Result<Swept, Failed> {
     repeat(until, || context.store.end_idle_sessions(SESSIONS_AT_ONCE)).await
 }
 
 /// Reconsiders waiting deliveries after a change of their destination's settings, and ends those that are pending for
 /// deleted destinations. The next sweep finds those that are due and signals the runs of their destinations.
-pub async fn reconsider(context: &Context) -> Result<Swept, Error> {
+pub async fn reconsider(context: &Context) -> Result<Swept, Failed> {
     let reconsidered = context.store.reconsider_left(MAX_RECONSIDERED).await?;
     if reconsidered > 0 {
         tracing::info!(reconsidered, "reconsidered waiting deliveries after a change of settings");
@@ -103,7 +103,7 @@ pub async fn reconsider(context: &Context) -> Result<Swept, Error> {
 }
 
 /// Gives up the deliveries that waited too long for the external id of their customer.
-pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Failed> {
     repeat(until, || async {
         let number = context.store.give_up_unnamed(ABANDONED_AT_ONCE).await?;
         if number > 0 {

@@ -4,15 +4,16 @@
 //! was missed, then changes of settings and the calendar, which may use four fifths of the rate at which a store may be
 //! queried by all workers: the rest is left to windows that end. A sweep that finds many missed windows raises an alarm.
 
-use super::stuck;
+use super::{RETRY, stuck};
 use crate::dependencies::Context;
 use crate::engine::Engine;
+use crate::failure::Failed;
 use domain::{CollapseKey, Timestamp};
 use futures::StreamExt;
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use storage::{Due, Error, Overdue, Quota, Store};
+use storage::{Due, Overdue, Quota, Store};
 use tokio::time::{Instant, sleep_until};
 use workflows::activities::Swept;
 use workflows::signal::Signal;
@@ -26,6 +27,8 @@ const SHARE: f64 = 0.8;
 const OTHERS: i64 = 50;
 /// Number of missed windows in one sweep that is worth an alarm.
 const MANY_MISSED: usize = 50;
+/// Number of purchases that a step found and did not wake, from which on it must have woken a tenth as many.
+const MANY_LEFT: usize = 50;
 /// The alarm. It names no number, so that there is one such alarm, which is counted.
 const MISSED: &str = "many windows ended, but their purchases were not settled: Temporal lost runs, or Temporal or \
      the workers are too slow; the sweep wakes these purchases, at most 50 per second. If this continues, check \
@@ -40,10 +43,10 @@ const EXAMINE_BUDGET: Duration = Duration::from_secs(2);
 const SENDING: Duration = Duration::from_secs(3);
 
 /// Wakes what is overdue, step by step.
-pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Error> {
+pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Failed> {
     let (began, mut swept) = (Instant::now(), Swept::default());
     let per_second = f64::from(context.verifier.rate.per_second()) * workers(&context.engine).await;
-    let (mut step, mut took, mut missed) = (began, STEP, 0);
+    let (mut step, mut took, mut missed, mut left) = (began, STEP, 0, 0);
     loop {
         let overdue = context.store.overdue(quota(per_second, took)).await?;
         let (found, more, postponed) = (overdue.found.len(), overdue.more, overdue.postponed.len());
@@ -55,6 +58,7 @@ pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Er
         context.store.note_waking(overdue.clone()).await?;
         let woken = wake_all(context, &overdue, until + STEP).await;
         swept.woken += woken.len();
+        left = left.max(found.saturating_sub(woken.len()));
         let has_progressed = !woken.is_empty() || (found == 0 && postponed > 0);
         if let Err(error) = context.store.note_woken(overdue, woken).await {
             tracing::warn!(error = %error, "wakes were not noted; the next sweep repeats them");
@@ -62,12 +66,24 @@ pub async fn wake_overdue(context: &Context, until: Instant) -> Result<Swept, Er
         }
         swept.more = more && (has_progressed || found == 0);
         if !swept.more || Instant::now() > until || context.stopping.load(Ordering::Relaxed) {
-            return Ok(swept);
+            return progress(swept, left);
         }
         sleep_until(step + STEP).await;
         took = step.elapsed();
         step = Instant::now();
     }
+}
+
+/// What a sweep woke, of which one step left so many that it had found.
+///
+/// # Errors
+/// It found many and woke few of them: Temporal does not accept the signals, or too slowly.
+fn progress(swept: Swept, left: usize) -> Result<Swept, Failed> {
+    if left < MANY_LEFT || swept.woken.saturating_mul(10) >= left {
+        return Ok(swept);
+    }
+    let why = format!("it woke {} purchases and left {left} that it had found", swept.woken);
+    Err(Failed::Later { wait: RETRY, why })
 }
 
 async fn raise_alarm(store: &Store) {
@@ -138,6 +154,14 @@ async fn wake(engine: &Engine, due: Due, read_at: Timestamp) -> Option<Due> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_that_finds_much_and_wakes_nearly_nothing_failed() {
+        let sweep = |woken, left| progress(Swept { woken, more: true }, left).is_ok();
+        assert!(sweep(0, 0) && sweep(0, 49), "a few may be left to the next sweep");
+        assert!(!sweep(0, 50) && !sweep(9, 100));
+        assert!(sweep(10, 100) && sweep(2_000, 15_000), "it makes progress");
+    }
 
     #[test]
     fn the_calendar_uses_four_fifths_of_the_rate() {

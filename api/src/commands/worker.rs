@@ -108,6 +108,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         in_flight: InFlight::default(),
         prompt: Prompt::default(),
         raised: RaisedAlarms::default(),
+        streaks: Arc::default(),
         stopping: Arc::default(),
     };
     let runtime = tokio::runtime::Handle::current();

@@ -65,6 +65,7 @@ impl World {
             in_flight: InFlight::default(),
             prompt: Prompt::default(),
             raised: RaisedAlarms::default(),
+            streaks: Arc::default(),
             stopping: Arc::default(),
         };
         Self { context, destination, keys, folder }
