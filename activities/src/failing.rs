@@ -19,7 +19,7 @@ use tokio::time::Instant;
 /// The failure that raises an alarm, some 15 seconds after the first one. So does each further one, since an attempt that
 /// is lost with its worker, or takes too long, raises none.
 const FAILURES: u32 = 5;
-/// The same for what the database refuses for good: some seconds after the first failure, and half a minute for a
+/// As [`FAILURES`], for what the database refuses for good: some seconds after the first failure, and half a minute for a
 /// delivery, which is retried more slowly.
 const REFUSALS: u32 = 3;
 /// While the database is not available, which has alarms of its own, only each failure of this number raises one.
@@ -51,7 +51,7 @@ pub enum Work {
 
 /// A failure of an activity, or of a part of it.
 #[derive(Debug, Clone, Copy)]
-pub struct Failure<'a> {
+pub struct FailedAttempt<'a> {
     pub activity: &'a str,
     /// Number of the attempt that failed, from 1.
     pub attempt: u32,
@@ -79,18 +79,18 @@ impl Context {
             Err(error) => Failed::from(error),
         };
         if let Failed::Storage(error) = &failed {
-            self.note(work, Failure { activity, attempt, error }).await;
+            self.note(work, FailedAttempt { activity, attempt, error }).await;
         }
         Err(failure::failure(failed, attempt))
     }
 
     /// Notes that a part of an activity, which goes on without it, is refused for good.
     pub async fn note_part(&self, work: Work, activity: &str, error: &Error) {
-        self.note(work, Failure { activity, attempt: FAILURES, error }).await;
+        self.note(work, FailedAttempt { activity, attempt: FAILURES, error }).await;
     }
 
-    async fn note(&self, work: Work, failure: Failure<'_>) {
-        let Failure { activity, attempt, error } = failure;
+    async fn note(&self, work: Work, failure: FailedAttempt<'_>) {
+        let FailedAttempt { activity, attempt, error } = failure;
         let (key, destination, platform) = work.ids();
         let cause = chain(error);
         if error.is_of_request() {
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_from_the_fifth_on_are_too_many_and_refusals_from_the_third() {
+    fn the_fifth_failure_and_the_third_refusal_are_too_many() {
         for error in errors() {
             let too_many: Vec<u32> = (1..=41).filter(|attempt| is_too_many(*attempt, &error)).collect();
             let expected: Vec<u32> = match error {

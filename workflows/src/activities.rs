@@ -6,7 +6,7 @@
 use crate::signal::{Admin, Hold};
 pub use domain::settling::{Loaded, MAX_PER_SETTLING, Readiness, Record, Recorded, SettlingMode, SettlingStart};
 use domain::time::{as_millis, as_optional_millis};
-use domain::{CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, Timestamp, Verification};
+use domain::{CollapseKey, DestinationId, Lane, PlatformId, RedeliverySelector, Verification};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use temporalio_common::ActivityError;
@@ -115,20 +115,6 @@ pub struct Supervise {
     /// Whether to probe an open breaker at once, although the next probe is not due.
     #[serde(default)]
     pub is_probe: bool,
-}
-
-/// An activity of an open run that failed and is tried again, as the engine knows it. Not one whose failure only says when
-/// the next attempt at a destination is due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailingActivity {
-    /// Its name in the contract.
-    pub activity: String,
-    /// Number of attempts so far.
-    pub attempts: u32,
-    /// The last failure.
-    pub why: String,
-    /// When the next attempt begins; `None` while one is under way.
-    pub next_at: Option<Timestamp>,
 }
 
 /// Output of `supervise`.

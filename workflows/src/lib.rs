@@ -6,6 +6,7 @@ pub mod attributes;
 pub mod claims;
 pub mod contract;
 pub mod destination;
+pub mod failing;
 pub mod options;
 pub mod purchase;
 mod run;

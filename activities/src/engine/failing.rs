@@ -9,7 +9,7 @@ use temporalio_common::protos::temporal::api::failure::v1::Failure;
 use temporalio_common::protos::temporal::api::failure::v1::failure::FailureInfo;
 use temporalio_common::protos::temporal::api::workflow::v1::PendingActivityInfo;
 use temporalio_common::protos::temporal::api::workflowservice::v1::DescribeWorkflowExecutionRequest;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 
 impl Engine {
     /// The activities of an open run that failed and are tried again; none when no run is open.
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attempt_at_a_destination_that_is_due_later_is_no_failing_activity() {
+    fn an_attempt_that_is_due_later_is_no_failing_activity() {
         let found = failing(pending(Some("storage"))).map(|found| (found.activity, found.attempts, found.why));
         assert_eq!(found, Some(("record".to_owned(), 7, "why".to_owned())));
         assert_eq!([failing(pending(Some(LATER))), failing(pending(None))], [None, None]);

@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use storage::Store;
 use url::Url;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Serve HTTP (stores, devices, the admin API) and signal Temporal. Needs SETTLE_KEY and SETTLE_ADMIN_TOKEN.

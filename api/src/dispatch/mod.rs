@@ -20,7 +20,7 @@ use storage::Store;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// Maximum number of purchases in memory that have an unsent signal; beyond that the inbox is the queue.

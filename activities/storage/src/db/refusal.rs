@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_of_the_server_says_whether_trying_again_can_help() {
+    fn a_code_of_the_server_is_permanent_or_passing() {
         let permanent = [
             ("22021", Refusal::Value),
             ("22P05", Refusal::Value),
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_words_of_sqlite_say_whether_trying_again_can_help() {
+    fn a_message_of_sqlite_is_permanent_or_passing() {
         let of = |message: &str| {
             Refusal::of(&Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
         };
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sentence_says_what_to_do() {
+    fn each_sentence_names_the_next_step() {
         for refusal in ALL {
             let sentence = refusal.to_string();
             assert!(sentence.contains("trying again does not help: "), "{sentence}");

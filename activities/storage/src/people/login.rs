@@ -17,7 +17,7 @@ use crate::people::device_users;
 use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
-use crate::people::situation::{Found, Reading};
+use crate::people::situation::{Found, SituationAhead};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, UserRow};
 use crate::settings::app_lock;
@@ -54,8 +54,9 @@ impl Store {
         let installation = self.installation;
         let (found, login) = self
             .read_for_devices(move |connection| {
-                let found = connection
-                    .at_one_moment(|connection| Reading::begin(connection, &login, 0)?.fetch(connection, &login))?;
+                let found = connection.at_one_moment(|connection| {
+                    SituationAhead::begin(connection, &login, 0)?.fetch(connection, &login)
+                })?;
                 Ok((found, login))
             })
             .await?;
@@ -108,7 +109,7 @@ fn log_in(
 ) -> Result<LoggedIn, Error> {
     let place = login.place;
     app_lock::share(write, app)?;
-    let seen = Reading::begin(write.connection, login, logouts)?.fetch(write.connection, login)?.situation;
+    let seen = SituationAhead::begin(write.connection, login, logouts)?.fetch(write.connection, login)?.situation;
     let user = seen.target(login);
     if seen.named.is_none() {
         users::create(write, app, user.id(place))?;
@@ -116,7 +117,7 @@ fn log_in(
     let involved = seen.involved(login);
     let locked = moves::lock_users_ahead(write, &involved)?;
     let device = device_users::store_ahead(write, place, &login.device, &login.secret)?;
-    let present = Reading::begin(write.connection, login, seen.device.logouts)?;
+    let present = SituationAhead::begin(write.connection, login, seen.device.logouts)?;
     let mut rows: BTreeMap<UserId, UserRow> = BTreeMap::new();
     for row in locked {
         rows.extend(row.first(write.connection)?.map(|row| (row.id, row)));

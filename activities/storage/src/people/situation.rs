@@ -79,7 +79,7 @@ const OWNERS: Sql = statement! {"
 "};
 
 /// The statements of a situation, on their way to the database.
-pub struct Reading {
+pub struct SituationAhead {
     /// The number of logouts that the device is expected to have.
     logouts: i64,
     app: Ahead<'static, Single<AppId>>,
@@ -88,7 +88,7 @@ pub struct Reading {
     owners: Ahead<'static, OwnerRow>,
 }
 
-impl Reading {
+impl SituationAhead {
     /// Reads in a transaction, with the next statement whose result is needed.
     pub fn begin(connection: &mut AnyConnection, login: &Login, logouts: i64) -> Result<Self, Error> {
         let place = login.place;

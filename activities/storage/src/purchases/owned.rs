@@ -175,11 +175,11 @@ impl Which {
 /// The purchases of users whom the transaction has locked, as its settlings have read them: a settling of a user reads
 /// only what the ones before it changed.
 #[derive(Default)]
-struct Shared(HashMap<(UserId, Which), Known>);
+struct Shared(HashMap<(UserId, Which), SharedPurchases>);
 
 /// The purchases of a user in the order of their keys, and those that changed since they were read.
 #[derive(Default)]
-struct Known {
+struct SharedPurchases {
     owned: Vec<OwnedPurchase>,
     changed: BTreeSet<CollapseKey>,
 }
@@ -261,7 +261,7 @@ fn note_spent(write: &mut Write<'_>, owned: &[OwnedPurchase]) -> Result<(), Erro
     sql(NOTE_SPENT).uncached().bind_list(spent).later(write.connection)
 }
 
-impl Known {
+impl SharedPurchases {
     fn update(&mut self, changed: Option<BTreeSet<CollapseKey>>, rows: Vec<OwnedPurchase>) {
         let Some(changed) = changed else {
             self.owned = rows;

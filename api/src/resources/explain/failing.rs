@@ -6,8 +6,8 @@ use domain::{CollapseKey, DestinationId};
 use futures::future::join_all;
 use std::time::Duration;
 use storage::{MessageExplanation, PurchaseExplanation};
-use workflows::activities::FailingActivity;
 use workflows::contract;
+use workflows::failing::FailingActivity;
 
 /// How long an explanation waits for the engine. Without its answer it says what storage knows.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -74,7 +74,7 @@ fn sentence(one: &FailingActivity) -> String {
 mod tests {
     use super::sentence;
     use domain::Timestamp;
-    use workflows::activities::FailingActivity;
+    use workflows::failing::FailingActivity;
 
     #[test]
     fn a_failing_activity_is_named_with_its_failure() {

@@ -3,8 +3,7 @@
 //!
 //! Jobs of a user stay in the order in which they came.
 
-use super::MAX_QUEUED_JOBS;
-use super::job::Job;
+use super::job::{Job, MAX_QUEUED_JOBS};
 use super::order::Order;
 use crate::db::error::Error;
 use domain::UserId;

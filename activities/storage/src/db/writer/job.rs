@@ -9,6 +9,9 @@ use crate::db::waits::Call;
 use std::any::Any;
 use tokio::sync::oneshot;
 
+/// Maximum number of queued jobs; further callers wait until there is room.
+pub const MAX_QUEUED_JOBS: usize = 4096;
+
 /// One unit of writing. It may be run again until it is committed.
 pub trait Job: Any + Send {
     fn kind(&self) -> JobKind;

@@ -22,7 +22,7 @@ use domain::{CollapseKey, Timestamp};
 pub use failures::NextTransaction;
 use failures::Stopped;
 pub use job::Items;
-use job::{Batch, Job, Work};
+use job::{Batch, Job, MAX_QUEUED_JOBS, Work};
 use order::Order;
 use purpose::Purpose;
 pub use purpose::{Faults, JobKind};
@@ -42,9 +42,6 @@ mod purpose;
 mod tests;
 mod thread;
 mod write;
-
-/// Maximum number of queued jobs; further callers wait until there is room.
-const MAX_QUEUED_JOBS: usize = 4096;
 
 /// Where the jobs of a thread wait.
 type Jobs = mpsc::Sender<Box<dyn Job>>;

@@ -72,7 +72,7 @@ pub struct Thread {
 }
 
 /// What a thread does next.
-enum Next {
+enum Woken {
     Acceptance(Box<dyn Job>),
     Other(Box<dyn Job>),
     /// To run jobs that were set aside.
@@ -108,13 +108,13 @@ impl Thread {
         let _entered = self.place.enter();
         while let Some(next) = self.next(&mut jobs) {
             let first = match next {
-                Next::Acceptance(first) => {
+                Woken::Acceptance(first) => {
                     self.accept(first);
                     // What else waits has its turn after each group of acceptances, however fast the next one comes.
                     jobs.try_recv().ok()
                 }
-                Next::Other(first) => Some(first),
-                Next::Due => None,
+                Woken::Other(first) => Some(first),
+                Woken::Due => None,
             };
             let mut group = self.aside.take_due(Instant::now());
             if let Some(first) = first {
@@ -129,21 +129,21 @@ impl Thread {
     }
 
     /// Waits for the next job, an acceptance first, or until one that was set aside is run again.
-    fn next(&mut self, jobs: &mut Queue) -> Option<Next> {
+    fn next(&mut self, jobs: &mut Queue) -> Option<Woken> {
         let due = self.aside.due();
         let next = block_until(due, async {
             tokio::select! {
                 biased;
-                Some(acceptance) = self.acceptances.recv() => Some(Next::Acceptance(acceptance)),
-                job = jobs.recv() => job.map(Next::Other),
+                Some(acceptance) = self.acceptances.recv() => Some(Woken::Acceptance(acceptance)),
+                job = jobs.recv() => job.map(Woken::Other),
             }
         });
         match (next, due) {
             (Some(Some(next)), _) => Some(next),
-            (None, _) => Some(Next::Due),
+            (None, _) => Some(Woken::Due),
             (Some(None), due) => due.map(|due| {
                 block_until(Some(due), std::future::pending::<()>());
-                Next::Due
+                Woken::Due
             }),
         }
     }
