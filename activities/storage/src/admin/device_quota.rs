@@ -4,7 +4,7 @@
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Value, batches, row, sql, written_row};
-use crate::db::store::{MAX_COUNTS, Store};
+use crate::db::store::Store;
 use crate::db::writer::{JobKind, Write};
 use crate::people::device_users;
 use crate::purchases::users;
@@ -120,7 +120,8 @@ row! {
 }
 
 impl Store {
-    /// Adds what devices used of at most [`MAX_COUNTS`] days; returns what all processes counted of these.
+    /// Adds what devices used of at most [`MAX_COUNTS`](crate::db::store::MAX_COUNTS) days; returns what all processes
+    /// counted of these.
     pub async fn add_device_usage(
         &self,
         used: BTreeMap<PlatformDay, DeviceUsage>,
