@@ -1,5 +1,6 @@
 //! A proxy before a server that is far away: everything takes a time each way. It counts round trips, as seen from
-//! outside: a request after an answer begins one; and what the server sends. It can hold requests back, so that what a call does not wait for shows.
+//! outside: a request after an answer begins one; and what the server sends. It can hold requests back, so that what a
+//! call does not wait for shows.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_made_in_the_order_in_which_they_became_due() {
+    fn calls_keep_the_order_in_which_they_became_due() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         for (now, number) in (0..).zip([3, 1, 2]) {
             plan.mark_pending(id(number), now);
@@ -247,23 +247,23 @@ mod tests {
         assert_eq!(plan.next(10), SignalStep::Idle);
     }
 
-    /// A call that never returns holds one place; all others are made meanwhile.
+    /// A call that never returns holds one place; all others go on meanwhile.
     #[tokio::test]
     async fn a_call_that_takes_long_delays_no_other() {
         let signals = Arc::new(RunSignals::new(STREAM_INTERVAL));
         for number in 0..200 {
             signals.mark_pending(id(number));
         }
-        let (made, all) = (Mutex::new(BTreeSet::new()), Notify::new());
+        let (called, all) = (Mutex::new(BTreeSet::new()), Notify::new());
         let call = |destination: DestinationId| {
-            let (made, all) = (&made, &all);
+            let (called, all) = (&called, &all);
             async move {
                 if destination == id(0) {
                     std::future::pending::<()>().await;
                 }
-                let mut made = made.lock().unwrap();
-                made.insert(destination);
-                if made.len() == 199 {
+                let mut called = called.lock().unwrap();
+                called.insert(destination);
+                if called.len() == 199 {
                     all.notify_one();
                 }
                 Ok(())

@@ -15,7 +15,7 @@ const ENCODING: &str = "UTF8";
 row! {
     /// What the server says about itself and about this session.
     #[derive(Clone)]
-    struct Server {
+    struct ServerRow {
         release: i64,
         version: String,
         encoding: String,
@@ -69,7 +69,7 @@ pub fn check(database: &Database, connection: &mut AnyConnection, tables: &[Stri
              `pool_mode = session`)",
         ));
     }
-    let server: Server = sql(SERVER).one(connection, "server")?;
+    let server: ServerRow = sql(SERVER).one(connection, "server")?;
     if let Some(reason) = server.refusal() {
         return Err(Error::corrupt(reason));
     }
@@ -91,7 +91,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
     if may {
         return Ok(());
     }
-    let server: Server = sql(SERVER).one(connection, "server")?;
+    let server: ServerRow = sql(SERVER).one(connection, "server")?;
     Err(Error::corrupt(format!(
         "the role `{}` may not migrate: it must own settle's tables and have the right CREATE in the schema `{}`",
         server.role,
@@ -99,7 +99,7 @@ pub fn check_migrating(connection: &mut AnyConnection, tables: &[String]) -> Res
     )))
 }
 
-impl Server {
+impl ServerRow {
     /// Why it cannot be used.
     fn refusal(&self) -> Option<String> {
         let Self { release, version, encoding, is_read_only, role, schema } = self;
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn what_a_server_lacks_is_named_in_one_sentence() {
-        let server = Server {
+        let server = ServerRow {
             release: OLDEST,
             version: "14.0".to_owned(),
             encoding: "UTF8".to_owned(),
@@ -170,11 +170,11 @@ mod tests {
         };
         assert_eq!(server.refusal(), None);
         let table = [
-            (Server { release: 13, version: "13.9".to_owned(), ..server.clone() }, "PostgreSQL 13.9 is too old"),
-            (Server { encoding: "SQL_ASCII".to_owned(), ..server.clone() }, "its encoding is SQL_ASCII"),
-            (Server { encoding: "LATIN1".to_owned(), ..server.clone() }, "its encoding is LATIN1"),
-            (Server { is_read_only: true, ..server.clone() }, "`default_transaction_read_only` is on"),
-            (Server { schema: None, ..server }, "`search_path`"),
+            (ServerRow { release: 13, version: "13.9".to_owned(), ..server.clone() }, "PostgreSQL 13.9 is too old"),
+            (ServerRow { encoding: "SQL_ASCII".to_owned(), ..server.clone() }, "its encoding is SQL_ASCII"),
+            (ServerRow { encoding: "LATIN1".to_owned(), ..server.clone() }, "its encoding is LATIN1"),
+            (ServerRow { is_read_only: true, ..server.clone() }, "`default_transaction_read_only` is on"),
+            (ServerRow { schema: None, ..server }, "`search_path`"),
         ];
         for (server, expected) in table {
             let refusal = server.refusal().expect(expected);
