@@ -30,7 +30,7 @@ use system_tests::raw::Raw;
 use system_tests::{rows, template};
 use tokio::runtime::{Builder, Runtime};
 use tower::ServiceExt;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const TOKEN: &str = "the-admin-token-of-the-tests";

@@ -35,7 +35,7 @@ use system_tests::folder::Folder;
 use system_tests::template;
 use system_tests::wait;
 use uuid::Uuid;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 const ACCOUNT: &str = "033616359524";

@@ -4,7 +4,7 @@ use super::edge::{Service, accept};
 use domain::{CollapseKey, DestinationId};
 use serde_json::{Value, json};
 use storage::Fate;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::DestinationSignal;
 
 /// A service with a destination and purchases in revision 1, each with its settled notification and an event without

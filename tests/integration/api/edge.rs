@@ -33,7 +33,7 @@ use system_tests::sns::Sns;
 use system_tests::{rows, template};
 use tokio::time::{Instant, sleep_until};
 use tower::ServiceExt;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The admin token of every service under test.

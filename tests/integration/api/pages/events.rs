@@ -6,7 +6,7 @@ use crate::api::edge::Service;
 use domain::PlatformId;
 use serde_json::{Value, json};
 use system_tests::rows;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 
 async fn shop(name: &str, text: &str) -> (Service, String, PlatformId) {
     let service = Service::start(name).await;

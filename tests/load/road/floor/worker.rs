@@ -17,7 +17,7 @@ use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
-use workflows::activities::FailingActivity;
+use workflows::failing::FailingActivity;
 use workflows::attributes;
 use workflows::signal::{DestinationSignal, Signal};
 
