@@ -129,8 +129,15 @@ async fn settlings_of_one_customer_share_a_read_of_the_purchases() {
     held.run("COMMIT");
     settlings.await.unwrap();
     let together = distance.sent() - before;
-    eprintln!("bytes from the server: {alone} one after another, {together} in groups");
-    assert!(together < alone / 2, "{together} bytes for settlings in groups, {alone} for those one after another");
+    // Those of one transaction have the same time. How many fit into one depends on the machine.
+    let transactions = world.raw().number("SELECT COUNT(DISTINCT updated_at) AS value FROM purchases");
+    let transactions = u64::try_from(transactions).unwrap();
+    eprintln!("bytes from the server: {alone} one after another, {together} in {transactions} transactions");
+    let count = PURCHASES as u64;
+    assert!(
+        together * count < alone * (transactions + count / 4),
+        "{together} bytes for settlings in {transactions} transactions, {alone} for those one after another"
+    );
     let states = "SELECT MIN(n) AS value FROM (SELECT COUNT(*) AS n FROM events WHERE user_revision IS NOT NULL
         GROUP BY collapse_key) e";
     assert_eq!(world.raw().number(states), 2);

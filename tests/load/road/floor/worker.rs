@@ -17,8 +17,8 @@ use temporalio_sdk::runtime::{AutoscalingOptions, PollerBehavior, RuntimeOptions
 use temporalio_sdk::{Runtime, Worker, WorkerOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc::unbounded_channel;
-use workflows::failing::FailingActivity;
 use workflows::attributes;
+use workflows::failing::FailingActivity;
 use workflows::signal::{DestinationSignal, Signal};
 
 /// The arguments of the process.
