@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_keep_the_order_in_which_they_became_due() {
+    fn calls_follow_the_order_in_which_they_became_due() {
         let mut plan = Plan::new(SIGNAL_INTERVAL);
         for (now, number) in (0..).zip([3, 1, 2]) {
             plan.mark_pending(id(number), now);
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(plan.next(10), SignalStep::Idle);
     }
 
-    /// A call that never returns holds one place; all others go on meanwhile.
+    /// A call that never returns holds one place; the others do not wait for it.
     #[tokio::test]
     async fn a_call_that_takes_long_delays_no_other() {
         let signals = Arc::new(RunSignals::new(STREAM_INTERVAL));

@@ -121,13 +121,13 @@ async fn sweep(context: &Context, run_id: &str, round: u32) -> Result<Swept, Fai
     drop(emptied().take(&(context, run_id)).await);
     let woken = WAKES.take(context).await;
     note(context, WAKES.name, &woken).await;
-    let made_due = SET_BACK.take(context).await;
-    note(context, SET_BACK.name, &made_due).await;
+    let set_back = SET_BACK.take(context).await;
+    note(context, SET_BACK.name, &set_back).await;
     let (swept, turns) = parts::take_turns(&PARTS, round, context, deadline).await;
     for (part, taken) in turns {
         note(context, part, &taken).await;
     }
-    made_due?;
+    set_back?;
     woken.map(|woken| Swept { woken: woken.woken + swept.woken, more: woken.more || swept.more })
 }
 

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_part_that_the_deadline_leaves_without_a_turn_is_tried_again_soon() {
+    async fn a_part_without_a_turn_is_tried_again_soon() {
         let log = Log::default();
         let (swept, _) = take_turns(&PARTS, 0, &log, Instant::now() + HOUR / 2).await;
         assert_eq!(log.take(), ["hangs"], "no other part has the time");

@@ -130,7 +130,7 @@ async fn announced(world: &World, event_type: &str) -> (usize, usize) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn alarms_of_no_app_cost_nothing_for_apps_that_did_not_choose_them() {
+async fn an_alarm_that_no_app_chose_is_marked_at_once() {
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
     world
         .raw()

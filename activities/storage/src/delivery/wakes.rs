@@ -46,7 +46,7 @@ row! {
     }
 }
 
-/// A purchase that is due, as a statement returns it in a text: four words, of which `0` stands for none.
+/// A purchase that is due, as a statement returns it in a text: four fields, of which `0` stands for none.
 struct Past {
     collapse_key: CollapseKey,
     held_until: Timestamp,
@@ -229,7 +229,7 @@ impl Platforms {
     fn of(text: Option<String>) -> Result<Self, Error> {
         let (text, mut all) = (text.unwrap_or_default(), Vec::new());
         for one in text.split(',').filter(|one| !one.is_empty()) {
-            let [id, at] = words(one)?;
+            let [id, at] = fields(one)?;
             all.push((parsed::<i64>(at)?, parsed::<PlatformId>(id)?));
         }
         all.sort_unstable();
@@ -282,20 +282,20 @@ impl FromStr for Past {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let [collapse_key, held_until, wakes, window_at] = words(text)?;
+        let [collapse_key, held_until, wakes, window_at] = fields(text)?;
         let (held_until, window_at) = (parsed(held_until)?, parsed(window_at)?);
         let [held_until, window_at] = [held_until, window_at].map(Timestamp::from_micros);
         Ok(Self { collapse_key: parsed(collapse_key)?, held_until, wakes: parsed(wakes)?, window_at })
     }
 }
 
-fn words<const N: usize>(text: &str) -> Result<[&str; N], Error> {
-    let words: Vec<&str> = text.split(' ').collect();
-    words.try_into().map_err(|_| unreadable(text))
+fn fields<const N: usize>(text: &str) -> Result<[&str; N], Error> {
+    let fields: Vec<&str> = text.split(' ').collect();
+    fields.try_into().map_err(|_| unreadable(text))
 }
 
-fn parsed<T: FromStr>(word: &str) -> Result<T, Error> {
-    word.parse().map_err(|_| unreadable(word))
+fn parsed<T: FromStr>(text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| unreadable(text))
 }
 
 fn unreadable(text: &str) -> Error {
