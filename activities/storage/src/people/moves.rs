@@ -169,24 +169,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     } else {
         BTreeSet::new()
     };
-    for customer in &moving {
-        sql(MOVE_CUSTOMER)
-            .bind(to.id)
-            .bind(request.app)
-            .bind(customer.store.as_str())
-            .bind(customer.app_user_id.as_str())
-            .bind(from.id)
-            .later(write.connection)?;
-    }
-    write.forget_shared();
-    for key in &keys {
-        deliveries::release_purchase(write, *key)?;
-        sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
-    }
-    if !keys.is_empty() {
-        sql(COUNT_AGAIN).bind(from.id).later(write.connection)?;
-        user_leases::hand_over(write, request.app, from.id, to.id)?;
-    }
+    move_rows(write, request, &moving, &keys)?;
     // The events show the devices as their users' after the move.
     let devices = match &request.devices {
         MovedDevices::None => BTreeSet::new(),
@@ -212,6 +195,35 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     let moved = MovedRows { customers: moving, announced: announced_keys.clone(), devices };
     transfers::insert(write, &NewTransfer { id, request, moved: &moved })?;
     Ok(Moved { id, announced_keys })
+}
+
+/// Gives the customers of the store and their purchases to the other user.
+fn move_rows(
+    write: &mut Write<'_>,
+    request: &Move<'_>,
+    customers: &BTreeSet<StoreCustomer>,
+    keys: &[CollapseKey],
+) -> Result<(), Error> {
+    let (from, to) = (request.from, request.to);
+    for customer in customers {
+        sql(MOVE_CUSTOMER)
+            .bind(to.id)
+            .bind(request.app)
+            .bind(customer.store.as_str())
+            .bind(customer.app_user_id.as_str())
+            .bind(from.id)
+            .later(write.connection)?;
+    }
+    write.forget_shared();
+    for key in keys {
+        deliveries::release_purchase(write, *key)?;
+        sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
+    }
+    if !keys.is_empty() {
+        sql(COUNT_AGAIN).bind(from.id).later(write.connection)?;
+        user_leases::hand_over(write, request.app, from.id, to.id)?;
+    }
+    Ok(())
 }
 
 impl OwnedKey {
