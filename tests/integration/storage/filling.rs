@@ -323,7 +323,8 @@ fn destination(world: &World) -> String {
 
 /// The column that the next `?` of a statement is compared with, also where several are compared at once.
 fn column(before: &str) -> &str {
-    let several = before.rsplit_once(") ").filter(|(_, values)| values.starts_with(['<', '>']));
+    let several = before.rsplit_once(") ");
+    let several = several.filter(|(_, values)| values.starts_with(['<', '>']) && !values.contains(" THEN "));
     let compared = match several {
         Some((columns, values)) => {
             let opened = columns.rmatch_indices('(').find(|(at, _)| !columns[..*at].ends_with("CAST"));

@@ -41,7 +41,8 @@ const STEADY: [&str; 5] = [
 ];
 
 /// Indexes that the statements which name them walk from one end.
-const WALKED: [&str; 8] = [
+const WALKED: [&str; 9] = [
+    "alarms_announcing",
     "alarms_unannounced",
     "claims_pending_due",
     "deliveries_failed_in_order",

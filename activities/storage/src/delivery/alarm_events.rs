@@ -70,10 +70,11 @@ const ANNOUNCING: Sql = statement! {hot "alarms_announcing", "
     ORDER BY seq
     LIMIT ?
 "};
+/// With another operator than the predicate of an index of all unannounced alarms, which so cannot serve it.
 const LOCK: Sql = statement! {"
     SELECT {COLUMNS}, (acknowledged_at IS NULL) AS is_open
     FROM alarms
-    WHERE id = ? AND announced_open <> (acknowledged_at IS NULL)
+    WHERE id = ? AND announced_open IS DISTINCT FROM (acknowledged_at IS NULL)
     FOR UPDATE SKIP LOCKED
 "};
 const ANNOUNCED: Sql = statement!("UPDATE alarms SET announced_open = ? WHERE id = ?");

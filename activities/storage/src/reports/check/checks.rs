@@ -114,7 +114,7 @@ const NOTIFICATIONS_CHECKS: &[Check] = checks! {BROKEN_NOTIFICATIONS:
             AND NOT EXISTS (SELECT 1 FROM events e WHERE e.collapse_key = n.collapse_key
                 AND e.event_type = 'purchase.updated' AND e.revision = n.revision)";
     a_topic_can_be_approved: "what waits for a topic names one that exists",
-        "n.outcome IS NULL AND n.waiting_topic_id IS NOT NULL
+        "n.outcome || '' IS NULL AND n.waiting_topic_id IS NOT NULL
             AND NOT EXISTS (SELECT 1 FROM topics t WHERE t.id = n.waiting_topic_id)";
 };
 
