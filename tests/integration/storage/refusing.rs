@@ -74,7 +74,7 @@ const REFUSALS: [(&str, &str, Refusal); 6] = [
 ];
 
 story! {
-    async fn each_class_of_errors_says_what_to_do(world: World) {
+    async fn each_class_of_errors_names_the_next_step(world: World) {
         world.notify("one", "r1", 1).await;
         let key = world.key("r1");
         for (code, words, refusal) in REFUSALS {
