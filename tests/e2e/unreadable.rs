@@ -69,7 +69,7 @@ async fn wait_explained(world: &World, path: &str, parts: &[&str]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_the_database_forbids_is_seen_and_made_when_it_is_allowed() {
+async fn a_change_that_the_database_forbids_is_seen_and_happens_later() {
     let setting = Setting { backend: Backend::Postgres, window_seconds: 1, rvs: true, ..Setting::default() };
     let mut world = World::start(setting).await;
     let bought_at = api::clock::now().plus_millis(-3_600_000);

@@ -35,7 +35,7 @@ async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
 async fn end(world: &World, receipt: &str, customer: &str) {
     notify(world, receipt, receipt, customer).await;
     let now = world.load(world.key(receipt)).await.now;
-    let ended = Snapshot {
+    let snapshot = Snapshot {
         product: Product::Subscription,
         product_id: Some("parent".to_owned()),
         term_sku: Some("term".to_owned()),
@@ -45,7 +45,7 @@ async fn end(world: &World, receipt: &str, customer: &str) {
         auto_renewing: Some(false),
         ..Snapshot::default()
     };
-    world.done(shown(world, receipt, ended).await).await;
+    world.done(shown(world, receipt, snapshot).await).await;
 }
 
 /// The customer buys something that is no subscription and gives nothing; returns the journey in the event of it.
@@ -145,7 +145,7 @@ story! {
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_settling_costs_the_same_with_a_hundred_purchases_and_ten_thousand() {
+async fn a_settling_costs_the_same_with_a_hundred_times_the_purchases() {
     let now = || Timestamp::from_micros(NOW.load(Ordering::SeqCst));
     let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
     let mut costs = Vec::new();

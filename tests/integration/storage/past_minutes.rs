@@ -58,7 +58,7 @@ async fn roll_up_all(store: &Store, before: i64) -> Vec<usize> {
 }
 
 story! {
-    async fn minutes_of_the_past_are_rolled_up_to_hours_with_the_same_sums(world: World) {
+    async fn minutes_are_rolled_up_to_hours_with_the_same_sums(world: World) {
         for series in [Series::Latency, Series::Accepted] {
             fill(&world, series, 4, 40);
         }
@@ -84,7 +84,7 @@ story! {
 }
 
 story! {
-    async fn processes_that_roll_up_at_once_or_stop_in_between_double_and_lose_nothing(world: World) {
+    async fn processes_that_roll_up_at_once_or_stop_lose_nothing(world: World) {
         fill(&world, Series::Delivered, 2, 60);
         let (end, other) = (FIRST + 2 * HOUR, world.second_process().await);
         let sums = by_hour(&world.store, end).await;

@@ -147,7 +147,7 @@ impl Situation {
         DeviceUser { user_id: Some(user), is_signed: login.is_signed, ..device }
     }
 
-    /// The users whom the login concerns, in the order in which it locks them.
+    /// The users that the login concerns, in the order in which it locks them.
     pub fn involved(&self, login: &Login) -> BTreeSet<UserId> {
         let users = [self.device.id(login.place), self.target(login).id(login.place)];
         self.owners.values().copied().chain(users).collect()

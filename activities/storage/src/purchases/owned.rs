@@ -172,7 +172,7 @@ impl Which {
     }
 }
 
-/// The purchases of users whom the transaction has locked, as its settlings have read them: a settling of a user reads
+/// The purchases of users that the transaction has locked, as its settlings have read them: a settling of a user reads
 /// only what the ones before it changed.
 #[derive(Default)]
 struct Shared(HashMap<(UserId, Which), SharedPurchases>);
@@ -190,7 +190,7 @@ const OWNED_OF_KEYS: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
-/// Reads the purchases of a user whom the transaction has locked, which are fetched later.
+/// Reads the purchases of a user that the transaction has locked, which are fetched later.
 pub fn shared_ahead(write: &mut Write<'_>, user: UserId, which: Which) -> Result<SharedAhead, Error> {
     let mut shared: Shared = write.take_shared();
     let changed = shared.0.get_mut(&(user, which)).map(|known| std::mem::take(&mut known.changed));
