@@ -124,6 +124,7 @@ fn filled(raw: &mut Raw, world: &World) -> Names {
 fn insert(raw: &mut Raw, names: &Names, (first, last): (i64, i64), waiting: Waiting, into: &[&str]) {
     let Names { app, platform, destination } = names;
     let tables = purchases(app, platform, waiting).into_iter().chain(deliveries(app, destination, waiting));
+    let tables = tables.chain(money(app));
     let all = tables.chain(counts(app)).chain(devices(platform, destination, waiting));
     for (table, columns, values) in all.filter(|(table, ..)| into.contains(table)) {
         raw.run(&format!(
@@ -181,7 +182,7 @@ fn purchases(app: &str, platform: &str, waiting: Waiting) -> Vec<Rows> {
     ]
 }
 
-/// What is announced of it, and its money.
+/// What is announced of it.
 fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
     let finished = "CASE i % 100 WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped' ELSE 'delivered' END";
     let status = match waiting {
@@ -232,6 +233,12 @@ fn deliveries(app: &str, destination: &str, waiting: Waiting) -> Vec<Rows> {
             format!("{destination}, 'u' || i, 't' || i, i"),
         ),
         ("user_lanes", "destination_id, user_id, environment", format!("{destination}, 'u' || i, 'production'")),
+    ]
+}
+
+/// Its money, and what stands beside it.
+fn money(app: &str) -> Vec<Rows> {
+    vec![
         ("pages", "run, cursor, request_digest, answer, at", "'n' || (i % 10), 'c' || i, 'd', '{}', i".to_owned()),
         ("replacements", "old_key, new_key, created_at", "'o' || i, 'k' || i, i".to_owned()),
         (

@@ -266,7 +266,7 @@ story! {
         world.notify("m2", "r2", 1).await;
         world.settle(other).await;
         world.raw().run(&format!("UPDATE events SET id = '{taken}'"));
-        assert!(matches!(world.store.record(whole.clone()).await.unwrap_err(), Error::Unavailable(_)));
+        assert!(matches!(world.store.record(whole.clone()).await.unwrap_err(), Error::Raced(_)));
         assert_eq!(world.load(key).await.revision, 0);
         assert_eq!(world.count("events"), 1);
         assert_eq!(world.raw().number("SELECT MAX(revision) AS value FROM users"), 0);
