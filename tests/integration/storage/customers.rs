@@ -99,7 +99,7 @@ story! {
             for (result, side) in [(both.0, "left"), (both.1, "right")] {
                 match result {
                     Ok(_) => {}
-                    Err(Error::Unavailable(_)) => drop(second.name_customer(world.app.id, owner(side), &id, None).await.unwrap()),
+                    Err(Error::Unavailable(_) | Error::Raced(_)) => drop(second.name_customer(world.app.id, owner(side), &id, None).await.unwrap()),
                     Err(other) => panic!("{other}"),
                 }
             }

@@ -68,7 +68,7 @@ impl Reporter {
         loop {
             let login = Login { secret: secret.clone(), ..login(self.place, external_id) };
             match self.store.login(login).await {
-                Err(Error::Unavailable(_)) => {}
+                Err(Error::Unavailable(_) | Error::Raced(_)) => {}
                 answered => return proof(answered).map(drop),
             }
         }

@@ -56,7 +56,7 @@ fn settle_after_all(store: &Store, next: Record) -> impl Future<Output = ()> + S
     async move {
         loop {
             match store.record(next.clone()).await {
-                Err(Error::Unavailable(_)) => {}
+                Err(Error::Unavailable(_) | Error::Raced(_)) => {}
                 recorded => return assert!(matches!(recorded, Ok(Recorded::Done { .. })), "{recorded:?}"),
             }
         }

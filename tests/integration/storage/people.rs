@@ -37,7 +37,7 @@ pub async fn log_in(store: &Store, place: DevicePlace, external_id: &str) -> Log
     for _ in 0..20 {
         match store.login(login(place, external_id)).await {
             Ok(user) => return user,
-            Err(Error::Unavailable(_)) => {}
+            Err(Error::Unavailable(_) | Error::Raced(_)) => {}
             Err(other) => panic!("{other}"),
         }
     }

@@ -115,7 +115,7 @@ async fn costs_the_same_with_any_number_of_destinations(read: impl AsyncFn(&Worl
 async fn tried_again<T, F: Future<Output = Result<T, Error>>>(write: impl Fn() -> F) -> Result<T, Error> {
     loop {
         match write().await {
-            Err(Error::Unavailable(_)) => {}
+            Err(Error::Unavailable(_) | Error::Raced(_)) => {}
             result => return result,
         }
     }

@@ -67,7 +67,7 @@ async fn record_on(store: Store, key: CollapseKey, is_over: Arc<AtomicBool>) {
     let mut has_recorded = false;
     while !has_recorded || !is_over.load(Ordering::SeqCst) {
         let loaded = match store.load(key, i64::MAX, 500).await {
-            Err(Error::Unavailable(_)) => {
+            Err(Error::Unavailable(_) | Error::Raced(_)) => {
                 tokio::task::yield_now().await;
                 continue;
             }
