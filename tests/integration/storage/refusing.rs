@@ -63,7 +63,7 @@ story! {
     }
 }
 
-/// An error of PostgreSQL, the words of SQLite for one of its kind, and what it is.
+/// An error of PostgreSQL, SQLite's message for one of its kind, and what it is.
 const REFUSALS: [(&str, &str, Refusal); 6] = [
     ("22021", "string or blob too big", Refusal::Value),
     ("22003", "integer overflow", Refusal::Value),
@@ -77,7 +77,7 @@ story! {
     async fn each_class_of_errors_names_the_next_step(world: World) {
         world.notify("one", "r1", 1).await;
         let key = world.key("r1");
-        for (code, words, refusal) in REFUSALS {
+        for (code, message, refusal) in REFUSALS {
             world.raw().run(&if world.is_postgres() {
                 format!(
                     "CREATE OR REPLACE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS
@@ -87,7 +87,7 @@ story! {
             } else {
                 format!(
                     "DROP TRIGGER IF EXISTS planted;
-                     CREATE TRIGGER planted BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, '{words}'); END"
+                     CREATE TRIGGER planted BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, '{message}'); END"
                 )
             });
             let error = refused(&world, key).await;

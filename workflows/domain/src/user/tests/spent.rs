@@ -28,7 +28,7 @@ fn over(running: &Purchase, end: i64) -> Purchase {
 }
 
 /// A paid subscription that ended.
-fn ended(end: i64) -> Purchase {
+fn over_since(end: i64) -> Purchase {
     over(&bought(monthly()), end)
 }
 
@@ -45,18 +45,18 @@ fn keys(owned: &[OwnedPurchase]) -> Vec<CollapseKey> {
 }
 
 #[test]
-fn a_purchase_without_effect_is_spent_and_one_that_was_paid_stays() {
+fn a_purchase_without_effect_is_spent_unless_it_was_paid() {
     let coins = [unlisted(owned("coins", consumable())), unlisted(owned("more coins", consumable()))];
     assert_eq!(spent(&coins, day(32)), keys(&coins));
     let lasting = [
         owned("for ever", consumable()),
         owned("unknown", Purchase::default()),
         owned("running", until(day(400))),
-        owned("ended lately", ended(31)),
+        owned("ended lately", over_since(31)),
         owned("ended at a time that is not known", unverified(&[NotificationKind::Renewed, NotificationKind::Expired])),
     ];
     assert_eq!(spent(&lasting, day(60)), []);
-    let gone = [owned("one", ended(31)), owned("two", ended(32)), owned("three", ended(33))];
+    let gone = [owned("one", over_since(31)), owned("two", over_since(32)), owned("three", over_since(33))];
     assert_eq!(spent(&gone, day(100)), keys(&gone[1..]));
     let beside = [gone[0].clone(), gone[1].clone(), owned("running", until(day(400)))];
     assert_eq!(spent(&beside, day(100)), keys(&beside[..2]), "the running one was paid too");
@@ -76,8 +76,8 @@ prop_compose! {
         let purchase = match kind {
             0 => consumable(),
             1 => until(day(400)),
-            2 => ended(31),
-            3 => ended(62),
+            2 => over_since(31),
+            3 => over_since(62),
             4 => Purchase::default(),
             5 => over(&bought(Snapshot { trial_ends_at: Some(day(31)), ..monthly() }), 31),
             6 => unverified(&[NotificationKind::ConsumablePurchased, NotificationKind::ConsumableCancelled]),
