@@ -41,8 +41,8 @@ row! {
 const OPEN: Sql = statement! {hot "deliveries_pending_of_lane", "
     SELECT d.destination_id, MAX(d.seq) AS last_seq, COUNT(d.last_error) AS failing
     FROM deliveries d
-    JOIN destinations x ON x.id = d.destination_id
-    WHERE d.collapse_key = ? AND d.status {PENDING_OF_LANE} AND x.enabled AND x.deleted_at IS NULL
+    JOIN destinations ON destinations.id = d.destination_id
+    WHERE d.collapse_key = ? AND d.status {PENDING_OF_LANE} AND destinations.enabled AND destinations.deleted_at IS NULL
     GROUP BY d.destination_id
     ORDER BY d.destination_id
 "};
