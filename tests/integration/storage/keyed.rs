@@ -14,8 +14,8 @@ use system_tests::postgres::PgConnection;
 /// Maximum number of rows that a hot statement may read, and one that counts up to ten thousand.
 const READ: f64 = 2_000.0;
 const COUNTED: f64 = 10_000.0;
-/// Statements that remove what has expired, or list what waits of all purchases.
-const UNBOUNDED: [&str; 3] = ["/admin/", "/reports/listing.rs", "/reports/minutes.rs"];
+/// Statements that remove what has expired, list what waits of all purchases, or check a range of rows that is given.
+const UNBOUNDED: [&str; 4] = ["/admin/", "/reports/check/", "/reports/listing.rs", "/reports/minutes.rs"];
 
 /// Tables whose partial indexes have rows that stay in them, so that statistics know them, or few.
 const STEADY_TABLES: [&str; 11] = [
