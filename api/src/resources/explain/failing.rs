@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(
             sentence(&one),
             "recording what the store answered failed 7 times and is retried, nothing is lost; next attempt at \
-              2027-01-15T08:00:00.000Z. Last failure: a constraint forbids the change"
+              2027-01-15T08:00:00.000000Z. Last failure: a constraint forbids the change"
         );
     }
 }
