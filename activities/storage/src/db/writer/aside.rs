@@ -60,23 +60,23 @@ impl Aside {
 
     /// Keeps the jobs of a group that are not answered. One whose caller waits no longer is dropped.
     pub fn put(&mut self, group: Vec<Box<dyn Job>>, now: Instant) {
-        let mut kept: Vec<Box<dyn Job>> = Vec::new();
+        let mut waiting: Vec<Box<dyn Job>> = Vec::new();
         for mut job in group.into_iter().filter(|job| job.is_awaited()) {
             let Some(order) = job.order_mut() else { continue };
             let since = *order.since.get_or_insert(now);
             let doublings = order.refusals.min(MAX_DOUBLINGS);
             order.due = Some(now + PAUSE * 2_u32.saturating_pow(doublings));
             order.is_aside = false;
-            if now.saturating_duration_since(since) > MAX_ASIDE || kept.len() + self.0.len() >= MAX_QUEUED_JOBS {
+            if now.saturating_duration_since(since) > MAX_ASIDE || waiting.len() + self.0.len() >= MAX_QUEUED_JOBS {
                 job.answer(Some(Error::unavailable(CustomerBusy)));
             } else {
-                kept.push(job);
+                waiting.push(job);
             }
         }
         // What had its turn already stays before what was first set aside with it.
-        kept.append(&mut self.0);
-        kept.sort_by_key(|job| job.order().and_then(|order| order.since));
-        self.0 = kept;
+        waiting.append(&mut self.0);
+        waiting.sort_by_key(|job| job.order().and_then(|order| order.since));
+        self.0 = waiting;
     }
 }
 
