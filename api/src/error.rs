@@ -238,7 +238,7 @@ impl From<storage::Error> for Error {
             storage::Error::MissingKeys(_) => Self::Unavailable(error.to_string()),
             storage::Error::Refused { .. } => {
                 tracing::error!(error = chain(&error), "the database refuses this for good");
-                Self::Internal
+                Self::Unavailable("the database refuses this change; the log says why, and what to do".to_owned())
             }
             storage::Error::Corrupt { .. } => {
                 tracing::error!(error = chain(&error), "storage holds something that cannot be read");
@@ -258,7 +258,7 @@ mod tests {
     fn every_storage_error_has_its_status() {
         let cause = Arc::new(std::io::Error::other("the disk is full at /var/lib/secret"));
         let cases = [
-            (storage::Error::Refused { refusal: storage::Refusal::Value, source: cause.clone() }, 500),
+            (storage::Error::Refused { refusal: storage::Refusal::Value, source: cause.clone() }, 503),
             (storage::Error::Raced(cause.clone()), 503),
             (storage::Error::Unavailable(cause), 503),
             (storage::Error::Locked(PathBuf::from("settle.sqlite")), 503),

@@ -13,6 +13,7 @@ mod destinations;
 mod devices;
 mod durable;
 mod erased;
+mod failing_over;
 mod faults;
 mod first_steps;
 mod fleet;

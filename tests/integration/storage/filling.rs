@@ -88,8 +88,23 @@ const INCIDENT: [&str; 10] = [
 pub fn fill_after_a_quiet_night(raw: &mut Raw, world: &World) {
     let names = filled(raw, world);
     insert(raw, &names, (1, ROWS), Waiting::None, &FILLED);
+    long_history(raw, &names);
     raw.run("VACUUM ANALYZE");
     insert(raw, &names, (ROWS + 1, 2 * ROWS), Waiting::All, &INCIDENT);
+}
+
+/// The purchase of [`WAITING_ROW`] had this many notifications before.
+const HISTORY: i64 = 10_000;
+
+fn long_history(raw: &mut Raw, names: &Names) {
+    let first = 10 * ROWS;
+    raw.run(&format!(
+        "INSERT INTO notifications (platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at,
+            due_at, duplicate_key, outcome, revision, finished_at, pruned_at)
+         WITH RECURSIVE numbers(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM numbers WHERE i < {first} + {HISTORY})
+         SELECT '{}', 'm' || i, 'r{WAITING_ROW}', 'k{WAITING_ROW}', 'T', '{{}}', i, i, i, 'settled', 1, i, i FROM numbers",
+        names.platform
+    ));
 }
 
 /// Expressions for the ids of a row's app, platform and destination.

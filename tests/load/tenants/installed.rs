@@ -42,7 +42,7 @@ pub struct Installed {
     installation: Installation,
     pub api: Api,
     sns: Sns,
-    receiver: Receiver,
+    pub receiver: Receiver,
     others: Vec<Tenant>,
     pub troubled: Tenant,
     window: Duration,
@@ -56,6 +56,8 @@ pub struct Installed {
 pub struct Lags {
     pub p50: f64,
     pub p99: f64,
+    /// The time until a notification was acknowledged, the 99th percentile.
+    pub acknowledged: f64,
     /// Purchases without all their webhooks at the end.
     pub missing: usize,
 }
@@ -134,7 +136,7 @@ impl Installed {
                 signed(&self.sns, tenant, receipt, &format!("amzn1.account.{receipt}"))
             })
             .collect();
-        let due = self.send(&receipts, messages).await;
+        let (due, acknowledged) = self.send(&receipts, messages).await;
         let is_complete = |receipt: &String| self.receiver.arrivals(receipt).len() == DESTINATIONS;
         let missing = || due.keys().filter(|receipt| !is_complete(receipt)).count();
         let arrived = wait::within(self.window + PATIENCE, "every webhook", async || match missing() {
@@ -149,11 +151,12 @@ impl Installed {
         let mut lags: Vec<Duration> = lags.collect();
         lags.sort_unstable();
         let lag = |part| quantile(&lags, part).map_or(0.0, |lag| lag.as_secs_f64() * 1000.0);
-        Lags { p50: lag(0.5), p99: lag(0.99), missing }
+        Lags { p50: lag(0.5), p99: lag(0.99), acknowledged, missing }
     }
 
-    /// Sends the messages to both `serve` in turn. Returns when each was due.
-    async fn send(&self, receipts: &[String], messages: Vec<Message>) -> BTreeMap<String, Instant> {
+    /// Sends the messages to both `serve` in turn. Returns when each was due, and the 99th percentile of the milliseconds
+    /// until it was acknowledged.
+    async fn send(&self, receipts: &[String], messages: Vec<Message>) -> (BTreeMap<String, Instant>, f64) {
         let [first, second] = self.public_urls().map(|url| Load::new(&url, CONNECTIONS));
         let half = |odd: usize| {
             let of = messages.iter().zip(receipts).skip(odd).step_by(2);
@@ -162,12 +165,39 @@ impl Installed {
         let ((one, of_one), (other, of_other)) = (half(0), half(1));
         let (pace, at_most) = (Pace::PerSecond(self.rate / 2.0), Duration::from_secs(600));
         let (one, other) = tokio::join!(first.run(one, pace, at_most), second.run(other, pace, at_most));
-        let mut due = BTreeMap::new();
+        let (mut due, mut latency) = (BTreeMap::new(), 0.0_f64);
         for (measured, receipts) in [(one, of_one), (other, of_other)] {
             measured.check();
+            latency = latency.max(measured.latency_ms(0.99));
             due.extend(measured.acknowledged().iter().map(|sent| (receipts[sent.number].clone(), sent.due)));
         }
-        due
+        (due, latency)
+    }
+
+    /// Messages that a `serve` acknowledges a second while the keys of this many other apps come in turn, all of them seen
+    /// before. Waits until their purchases have settled.
+    pub async fn at_the_door(&mut self, apps: usize, messages: usize) -> f64 {
+        let [url, _] = self.public_urls();
+        let load = Load::new(&url, CONNECTIONS);
+        let nonsense = |tenant: &Tenant| Message { id: String::new(), request: request(&tenant.path, "").into() };
+        let seen: Vec<Message> = self.others.iter().take(apps).map(nonsense).collect();
+        load.run(seen, Pace::Saturate, PATIENCE).await;
+        let numbers = self.sent..self.sent + messages;
+        self.sent += messages;
+        let receipts: Vec<String> = numbers.map(|number| format!("receipt-{number:07}")).collect();
+        let tenants = self.others.iter().take(apps).cycle();
+        let all = receipts.iter().zip(tenants);
+        let all = all.map(|(receipt, tenant)| signed(&self.sns, tenant, receipt, &format!("amzn1.account.{receipt}")));
+        let measured = load.run(all.collect(), Pace::Saturate, PATIENCE).await;
+        measured.check();
+        wait::until(self.window + PATIENCE, "every webhook", async || {
+            match receipts.iter().filter(|receipt| self.receiver.arrivals(receipt).len() < DESTINATIONS).count() {
+                0 => Ok(()),
+                missing => Err(missing.to_string()),
+            }
+        })
+        .await;
+        measured.rate()
     }
 
     pub fn finish(mut self) {
@@ -212,11 +242,11 @@ fn signed(sns: &Sns, tenant: &Tenant, receipt: &str, customer: &str) -> Message 
     let mut rtn = Rtn::new("SUBSCRIPTION_RENEWED", receipt);
     customer.clone_into(&mut rtn.app_user_id);
     let message = sns.notification(&rtn);
-    let request = format!(
-        "POST /{} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\ncontent-length: {}\r\n\r\n{}",
-        tenant.path,
-        message.body.len(),
-        message.body
-    );
-    Message { id: message.id, request: request.into_bytes().into() }
+    Message { id: message.id, request: request(&tenant.path, &message.body).into() }
+}
+
+fn request(path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("POST /{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: text/plain; charset=UTF-8\r\n");
+    format!("{head}content-length: {length}\r\n\r\n{body}").into_bytes()
 }

@@ -9,8 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use system_tests::devices::{Device, Devices};
 use system_tests::load::{Load, Message, Pace};
+use system_tests::raw::Raw;
 use system_tests::wait;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// Connections of the generator of a trouble.
 const CONNECTIONS: usize = 8;
@@ -23,6 +25,8 @@ const CHECKED_EVERY: Duration = Duration::from_millis(50);
 pub enum Trouble {
     /// The endpoints of an app are down, and its deliveries wait.
     Endpoint,
+    /// They are well again, and all that waits is sent.
+    Backlog,
     /// Many purchases of one customer renew.
     Customer,
     /// The devices of an app log customers in.
@@ -48,11 +52,13 @@ impl Running {
 }
 
 impl Trouble {
-    pub const ALL: [Self; 5] = [Self::Endpoint, Self::Customer, Self::Launch, Self::Strangers, Self::Snapshot];
+    pub const ALL: [Self; 6] =
+        [Self::Endpoint, Self::Backlog, Self::Customer, Self::Launch, Self::Strangers, Self::Snapshot];
 
     pub const fn name(self) -> &'static str {
         match self {
             Self::Endpoint => "endpoint down",
+            Self::Backlog => "backlog sent",
             Self::Customer => "one customer",
             Self::Launch => "logins",
             Self::Strangers => "strangers",
@@ -70,6 +76,13 @@ impl Trouble {
                 let message = |number| installed.message(&format!("late-{number}"), &format!("late customer {number}"));
                 let messages = (0..options.most(1.0)).map(message).collect();
                 flow(installed, messages, 1.0, over)
+            }
+            Self::Backlog => {
+                if waiting(installed, &mut installed.raw()) == 0 {
+                    endpoint(installed, options.pending).await;
+                }
+                installed.receiver.mend();
+                backlog(installed, over)
             }
             Self::Customer => {
                 customer(installed, options.purchases).await;
@@ -148,6 +161,29 @@ async fn endpoint(installed: &Installed, pending: usize) {
     let mut raw = installed.raw();
     let copy = move || copies::purchase(&mut raw, &key, pending / each);
     tokio::task::spawn_blocking(copy).await.expect("copies");
+}
+
+/// Number of deliveries that wait for the endpoints of the troubled app.
+fn waiting(installed: &Installed, raw: &mut Raw) -> i64 {
+    raw.number(&waiting_of(&installed.troubled.destinations))
+}
+
+fn waiting_of(destinations: &[String]) -> String {
+    let list = destinations.join("', '");
+    format!("SELECT COUNT(*) AS value FROM deliveries WHERE destination_id IN ('{list}') AND status = 'pending'")
+}
+
+/// Counts what is sent until it is over.
+fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
+    let (mut raw, count) = (installed.raw(), waiting_of(&installed.troubled.destinations));
+    tokio::spawn(async move {
+        let (before, began) = (raw.number(&count), Instant::now());
+        while !over.load(Ordering::Relaxed) {
+            wait::pass(CHECKED_EVERY).await;
+        }
+        let (sent, seconds) = (before - raw.number(&count), began.elapsed().as_secs_f64());
+        format!("{sent} of {before} waiting deliveries were sent in {seconds:.0} s")
+    })
 }
 
 /// Lets a customer have this many purchases.

@@ -8,7 +8,7 @@ use crate::admin::platforms::Platform;
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, row, sql};
 use crate::db::store::Store;
@@ -63,7 +63,7 @@ const ABANDONED: Sql = statement! {"
 const COUNT_OPEN: Sql = statement! {"
     SELECT COUNT(DISTINCT collapse_key) AS value
     FROM notifications
-    WHERE store_type || '' = '{STORE_TYPE}' AND outcome {OPEN_BY_KEY} AND collapse_key IN (?*)
+    WHERE store_type || '' = '{STORE_TYPE}' AND {OPEN_OF_KEY} AND collapse_key IN (?*)
 "};
 
 const COUNT_IMPORTED: Sql = statement! {hot "notifications_imported", "

@@ -2,7 +2,7 @@
 
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
@@ -28,7 +28,7 @@ const RELEASE: Sql = statement! {"
 const DISCARD: Sql = statement! {"
     UPDATE notifications
     SET outcome = ?, reason = ?, finished_at = ?
-    WHERE collapse_key = ? AND seq + 0 <= ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
+    WHERE collapse_key = ? AND seq + 0 <= ? AND {OPEN_OF_KEY} AND waiting_topic_id IS NULL
 "};
 
 impl Store {

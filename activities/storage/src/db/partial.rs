@@ -51,8 +51,14 @@ pub const REFUSED_BY_KEY: &str = "IN ('refused', 'by key')";
 /// without a batch implies no other.
 pub const PENDING_OF_BATCH: &str = "IN ('pending', 'of batch')";
 
-/// A notification without an outcome, for one that is found by its purchase or its number.
+/// A notification without an outcome, for one that is found by its number.
 pub const OPEN_BY_KEY: &str = "|| '' IS NULL";
+/// `notifications_open_of_key (collapse_key, seq)`.
+pub const OPEN_OF_KEY: &str = "(outcome IS NULL OR outcome = 'of key')";
+/// [`OPEN_OF_KEY`], of the notification `n`.
+pub const OPEN_OF_KEY_N: &str = "(n.outcome IS NULL OR n.outcome = 'of key')";
+/// [`OPEN_OF_KEY`], of the notification `m`.
+pub const OPEN_OF_KEY_M: &str = "(m.outcome IS NULL OR m.outcome = 'of key')";
 /// `notifications_open_in_order (seq)`, of the open notification `n`, which waits for nothing.
 pub const OPEN_IN_ORDER: &str =
     "(n.outcome IS NULL OR n.outcome = 'in order') AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";

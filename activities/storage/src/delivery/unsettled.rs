@@ -89,7 +89,7 @@ const WOKEN: Sql = statement! {hot "notifications_open_woken", "
     LIMIT ?
 "};
 
-const STANDINGS: Sql = statement! {hot "notifications_of_key", "
+const STANDINGS: Sql = statement! {hot "notifications_open_of_key", "
     SELECT n.collapse_key, MAX(n.wakes) AS wakes, MAX(CASE WHEN n.wakes IS NOT NULL THEN n.sweep_at END) AS again_at,
         CASE WHEN MIN(n.due_at - n.accepted_at) <= 0 THEN MIN(n.due_at) ELSE MAX(n.due_at) END AS window_at,
         MIN(n.cap_at) AS cap_at,
@@ -200,7 +200,7 @@ fn patience(connection: &mut AnyConnection, now: Timestamp) -> Result<Timestamp,
 }
 
 /// Locks what is due of purchases. A row that is being settled is left out, so that this waits for no settling.
-const LOCK: Sql = statement! {hot "notifications_of_key", "
+const LOCK: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq, collapse_key
     FROM notifications
     WHERE collapse_key IN (?*) AND {IS_OPEN} AND {SWEEP_AT} <= ?

@@ -1,7 +1,7 @@
 //! The values of the inbox: what is accepted, with which result, and the open notifications.
 
 use crate::db::error::Error;
-use crate::db::partial::{OPEN_BY_KEY, OPEN_IN_ORDER, OPEN_OF_RECEIPT};
+use crate::db::partial::{OPEN_IN_ORDER, OPEN_OF_KEY, OPEN_OF_KEY_M, OPEN_OF_KEY_N, OPEN_OF_RECEIPT};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -89,11 +89,10 @@ const MAX_NAMED: i64 = 100;
 
 /// A notification is open: it has no outcome, and waits neither for a topic nor for the next wake of its purchase. For
 /// notifications that are found by their purchase.
-pub const IS_OPEN: &str =
-    const_format::formatcp!("outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
+pub const IS_OPEN: &str = const_format::formatcp!("{OPEN_OF_KEY} AND waiting_topic_id IS NULL AND waits_since IS NULL");
 /// [`IS_OPEN`], of the notification `n`.
 pub const IS_OPEN_N: &str =
-    const_format::formatcp!("n.outcome {OPEN_BY_KEY} AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL");
+    const_format::formatcp!("{OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL");
 
 const OPEN_AFTER: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, n.cap_at, n.traceparent
@@ -109,7 +108,7 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
     SELECT n.seq, n.collapse_key, n.due_at, (
             SELECT MIN(m.cap_at + 0)
             FROM notifications m
-            WHERE m.collapse_key = n.collapse_key AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL
+            WHERE m.collapse_key = n.collapse_key AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL
                 AND m.waits_since IS NULL
         ) AS cap_at, n.traceparent
     FROM notifications n
@@ -117,7 +116,7 @@ const NEWEST_OPEN: Sql = statement! {hot "notifications_open_in_order", "
         AND (
             SELECT 1
             FROM notifications m
-            WHERE m.collapse_key = n.collapse_key AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL
+            WHERE m.collapse_key = n.collapse_key AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL
                 AND m.seq + 0 > n.seq
             LIMIT 1) IS NULL
         AND (SELECT p.held_until > ? FROM purchases p WHERE p.collapse_key = n.collapse_key) IS NOT TRUE
@@ -196,16 +195,16 @@ impl OpenRow {
     }
 }
 
-const BEGIN_WAIT: Sql = statement! {hot "notifications_of_key", "
+const BEGIN_WAIT: Sql = statement! {hot "notifications_open_of_key", "
     UPDATE notifications
     SET waits_since = ?
     WHERE collapse_key = ? AND seq + 0 IN (?*) AND {IS_OPEN}
 "};
 
-const END_WAIT: Sql = statement! {hot "notifications_of_key", "
+const END_WAIT: Sql = statement! {hot "notifications_open_of_key", "
     UPDATE notifications
     SET waits_since = NULL, sweep_at = NULL, wakes = NULL
-    WHERE collapse_key = ? AND seq + 0 > ? AND outcome {OPEN_BY_KEY} AND waits_since IS NOT NULL
+    WHERE collapse_key = ? AND seq + 0 > ? AND {OPEN_OF_KEY} AND waits_since IS NOT NULL
 "};
 
 /// Notes that these notifications of a purchase wait for its next wake, and that none above a sequence number does any
@@ -223,10 +222,10 @@ pub fn wait(
     sql(END_WAIT).bind(key).bind(through.unwrap_or(0)).run(write.connection).map(drop)
 }
 
-const SWEEP_ANEW: Sql = statement! {hot "notifications_of_key", "
+const SWEEP_ANEW: Sql = statement! {hot "notifications_open_of_key", "
     UPDATE notifications
     SET sweep_at = NULL, wakes = NULL
-    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND sweep_at IS NOT NULL
+    WHERE collapse_key = ? AND {OPEN_OF_KEY} AND sweep_at IS NOT NULL
 "};
 
 /// Lets the sweep find the open notifications of a purchase as if it had not found them before: its hold changed.

@@ -1,7 +1,7 @@
 //! The trace contexts of open notifications, for the spans of the settling that ends them.
 
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY_N;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
@@ -28,11 +28,11 @@ pub struct SettlingTrace {
     pub settling: i64,
 }
 
-const CONTEXTS: Sql = statement! {hot "notifications_of_key", "
+const CONTEXTS: Sql = statement! {hot "notifications_open_of_key", "
     SELECT n.traceparent, n.accepted_at,
         COALESCE((SELECT p.settling FROM purchases p WHERE p.collapse_key = n.collapse_key), 0) AS settling
     FROM notifications n
-    WHERE n.collapse_key = ? AND n.outcome {OPEN_BY_KEY} AND n.waiting_topic_id IS NULL AND n.traceparent IS NOT NULL
+    WHERE n.collapse_key = ? AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL AND n.traceparent IS NOT NULL
     ORDER BY n.seq + 0
     LIMIT ?
 "};

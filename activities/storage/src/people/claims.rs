@@ -9,7 +9,7 @@
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::{OPEN_BY_KEY, PENDING_BY_KEY};
+use crate::db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -81,10 +81,10 @@ const FIND: Sql = statement! {"
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
 "};
 
-const HAS_OPEN: Sql = statement! {hot "notifications_of_key", "
+const HAS_OPEN: Sql = statement! {hot "notifications_open_of_key", "
     SELECT COUNT(*) AS value
     FROM notifications
-    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
+    WHERE collapse_key = ? AND {OPEN_OF_KEY} AND waiting_topic_id IS NULL
 "};
 
 const REPORTED: Sql = statement! {"

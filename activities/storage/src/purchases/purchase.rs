@@ -2,7 +2,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY;
 use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{Ahead, Value, json_columns, row, sql, stored};
 use crate::db::writer::Write;
@@ -147,10 +147,10 @@ pub fn lock_origin(write: &mut Write<'_>, key: CollapseKey, seen: &Origin) -> Re
     origin_ahead(write.connection, key)
 }
 
-const CUSTOMER: Sql = statement! {hot "notifications_of_key", "
+const CUSTOMER: Sql = statement! {hot "notifications_open_of_key", "
     SELECT app_user_id AS value
     FROM notifications
-    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
+    WHERE collapse_key = ? AND {OPEN_OF_KEY} AND waiting_topic_id IS NULL
         AND app_user_id IS NOT NULL
     ORDER BY seq + 0 DESC
     LIMIT 1

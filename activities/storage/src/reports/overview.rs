@@ -4,7 +4,7 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, OPEN_BY_KEY, OPEN_DUE, OPEN_IN_ORDER, PENDING_IN_ORDER,
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, OPEN_DUE, OPEN_IN_ORDER, OPEN_OF_KEY_M, PENDING_IN_ORDER,
     PENDING_OF_DESTINATION,
 };
 use crate::db::sql::{Clause, Sql, clause, statement};
@@ -160,7 +160,7 @@ const WINDOWS: Sql = statement! {"
 
 const NEXT_WINDOWS: Sql = statement! {"
     SELECT n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
-        AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL) AS ends_at
+        AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS ends_at
     FROM notifications n
     LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
     WHERE {OPEN_DUE} AND n.wakes IS NULL AND {IN_WINDOW} AND n.collapse_key IS NOT NULL AND {{which}}

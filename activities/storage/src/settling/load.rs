@@ -3,7 +3,7 @@
 use crate::db::clock::Now;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::{OPEN_OF_KEY, OPEN_OF_KEY_N};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql};
 use crate::db::store::Store;
@@ -127,23 +127,23 @@ fn load(connection: &mut AnyConnection, key: CollapseKey, request: LoadRequest) 
 }
 
 /// The notifications that are settled: the open ones, and those that wait for a wake of the purchase. `seq + 0` keeps the
-/// planner from walking the index of all open notifications instead of those of the purchase.
-const UNSETTLED: Sql = statement! {hot "notifications_of_key", "
+/// planner from walking all notifications in the order of their numbers instead of those of the purchase.
+const UNSETTLED: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq, body
     FROM notifications
-    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL
+    WHERE collapse_key = ? AND {OPEN_OF_KEY} AND waiting_topic_id IS NULL
     ORDER BY seq + 0
     LIMIT ?
 "};
 
-const EXTENT: Sql = statement! {hot "notifications_of_key", "
+const EXTENT: Sql = statement! {hot "notifications_open_of_key", "
     SELECT MIN(CASE WHEN n.seq > w.seq THEN n.accepted_at END) AS oldest_at, MAX(n.seq) AS newest_seq,
         CASE WHEN MIN(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at - n.accepted_at END) <= 0 THEN MIN(n.due_at)
         ELSE MAX(CASE WHEN n.seq > w.seq AND n.seq > ? THEN n.due_at END) END AS quiet_at,
         MAX(CASE WHEN n.seq > w.seq THEN n.due_at END) AS due_at, MAX(n.accepted_at) AS newest_at
     FROM notifications n
     CROSS JOIN (SELECT COALESCE(MAX(waits_through), 0) AS seq FROM purchases WHERE collapse_key = ?) w
-    WHERE n.collapse_key = ? AND n.outcome {OPEN_BY_KEY} AND n.waiting_topic_id IS NULL
+    WHERE n.collapse_key = ? AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL
 "};
 
 impl Extent {

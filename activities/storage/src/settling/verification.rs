@@ -5,7 +5,7 @@
 use crate::db::alarm::About;
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
-use crate::db::partial::{OPEN_BY_KEY, PENDING_BY_KEY};
+use crate::db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
@@ -97,10 +97,10 @@ const COUNT_FAILURE: Sql = statement! {"
 const LOST: Duration = MINUTE;
 
 /// The notifications of a purchase whose window has ended.
-const SETTLEABLE: Sql = statement! {hot "notifications_of_key", "
+const SETTLEABLE: Sql = statement! {hot "notifications_open_of_key", "
     SELECT seq AS value
     FROM notifications
-    WHERE collapse_key = ? AND outcome {OPEN_BY_KEY} AND waiting_topic_id IS NULL AND due_at <= ?
+    WHERE collapse_key = ? AND {OPEN_OF_KEY} AND waiting_topic_id IS NULL AND due_at <= ?
 "};
 
 const SCHEDULE: Sql = statement! {"

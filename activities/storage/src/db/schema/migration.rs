@@ -54,6 +54,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000403_claims_by_key"),
     file!("2026-11-29-000501_purchases_spent"),
     file!("2026-11-29-000502_purchases_unspent"),
+    file!("2026-11-29-000601_notifications_open_of_key"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

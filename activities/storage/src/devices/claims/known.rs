@@ -2,7 +2,7 @@
 //! so it counts nowhere and is never dropped: strangers cannot make a purchase known.
 
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY_N;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{batches, sql};
 use crate::db::writer::Write;
@@ -16,10 +16,10 @@ const RECORDED: Sql = statement! {"
     WHERE p.collapse_key IN (?*) AND p.revision > 0
 "};
 
-const NOTIFIED: Sql = statement! {hot "notifications_of_key", "
+const NOTIFIED: Sql = statement! {hot "notifications_open_of_key", "
     SELECT DISTINCT n.collapse_key AS value
     FROM notifications n
-    WHERE n.collapse_key IN (?*) AND n.outcome {OPEN_BY_KEY} AND n.waiting_topic_id IS NULL
+    WHERE n.collapse_key IN (?*) AND {OPEN_OF_KEY_N} AND n.waiting_topic_id IS NULL
 "};
 
 /// Those of these purchases that are known.

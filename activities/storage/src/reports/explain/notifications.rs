@@ -3,7 +3,7 @@
 use super::newest::MAX_ROWS;
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::OPEN_OF_KEY_M;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::reports::notifications::{NotificationView, VIEW, WITH_PURCHASE, WaitingFor};
@@ -57,7 +57,7 @@ impl Field for Option<Held> {
 const SELECT: &str = formatcp! {"
     SELECT {VIEW}, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
-        AND m.outcome {OPEN_BY_KEY} AND m.waiting_topic_id IS NULL) AS window_ends_at,
+        AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS window_ends_at,
         p.held_until, p.held_by, p.held_reason, p.unverified_since, p.unverified_because, p.next_wake_at, f.store,
         t.arn AS topic_arn
     FROM {WITH_PURCHASE}
