@@ -29,6 +29,7 @@ mod namespaces;
 mod operators;
 mod orders;
 mod recovery;
+mod refused;
 mod restored;
 mod samples;
 mod scripts;

@@ -69,7 +69,7 @@ pub async fn overview(
 ) -> Result<Response, Error> {
     let State(edge) = state;
     let explanation = edge.store.explain_destination(id).await?;
-    let tree = explained::destination(&explanation).preceded_by(failing::of_destination(edge, id).await);
+    let tree = explained::destination(&explanation).preceded_by(failing::of_destination(edge, id, &explanation).await);
     let (rates, charts) = rates(state, visit, id).await?;
     let place = PageAddress {
         screen: SCREEN.path,

@@ -4,8 +4,9 @@ use super::node::Node;
 use crate::edge::Edge;
 use domain::{CollapseKey, DestinationId};
 use futures::future::join_all;
+use std::collections::BTreeSet;
 use std::time::Duration;
-use storage::{MessageExplanation, PurchaseExplanation};
+use storage::{DestinationExplanation, MessageExplanation, PurchaseExplanation};
 use workflows::contract;
 use workflows::failing::FailingActivity;
 
@@ -29,9 +30,12 @@ pub async fn of_message(edge: &Edge, facts: &MessageExplanation) -> Vec<Node> {
     of_runs(edge, keys.map(contract::workflow_id)).await
 }
 
-/// What fails of a destination: its own run, and its stream of device events.
-pub async fn of_destination(edge: &Edge, id: DestinationId) -> Vec<Node> {
-    of_runs(edge, [contract::destination_workflow_id(id), contract::stream_workflow_id(id)]).await
+/// What fails of a destination: its own run, its stream of device events, and the runs of the purchases whose deliveries
+/// are shown as pending.
+pub async fn of_destination(edge: &Edge, id: DestinationId, facts: &DestinationExplanation) -> Vec<Node> {
+    let own = [contract::destination_workflow_id(id), contract::stream_workflow_id(id)];
+    let pending: BTreeSet<CollapseKey> = facts.pending.iter().map(|one| one.delivery.collapse_key).collect();
+    of_runs(edge, own.into_iter().chain(pending.into_iter().map(contract::workflow_id))).await
 }
 
 async fn of_runs(edge: &Edge, workflow_ids: impl IntoIterator<Item = String>) -> Vec<Node> {

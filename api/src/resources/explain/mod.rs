@@ -43,5 +43,5 @@ pub async fn event(State(edge): State<Shared>, Id(id): Id<EventId>) -> Result<Js
 /// `GET /v1/explain/destinations/{destination_id}`: its health, what is pending for it and what failed.
 pub async fn destination(State(edge): State<Shared>, Id(id): Id<DestinationId>) -> Result<Json<Node>, Error> {
     let facts = edge.store.explain_destination(id).await?;
-    Ok(Json(story::destination(&facts).preceded_by(failing::of_destination(&edge, id).await)))
+    Ok(Json(story::destination(&facts).preceded_by(failing::of_destination(&edge, id, &facts).await)))
 }
