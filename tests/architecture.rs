@@ -378,8 +378,9 @@ fn tests_wait_for_conditions_and_never_just_sleep() {
 /// Tests of what must be on the disk, of transactions that overlap, of a kill at every fail point, and of delivery at
 /// scale. All others may use a PostgreSQL that does not wait for the disk: what it has committed outlives a `kill -9` of
 /// settle all the same.
-const SYNCED: [&str; 10] = [
+const SYNCED: [&str; 11] = [
     "tests/chaos/site/mod.rs",
+    "tests/chaos/site/servers.rs",
     "tests/e2e/kills.rs",
     "tests/integration/harness_postgres.rs",
     "tests/integration/storage/epochs.rs",

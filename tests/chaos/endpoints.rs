@@ -1,7 +1,7 @@
 //! Everything that settle delivers to: an endpoint for each app, a hostile one, one at a forbidden address and a fake
 //! of Amplitude.
 
-use crate::plan::place;
+use crate::plan::{Outage, place};
 use serde_json::{Value, json};
 use std::time::Duration;
 use system_tests::amplitude::{self, Amplitude};
@@ -21,12 +21,17 @@ const SECRET_KEY: &str = "c0ffee5eb7a94d21f36a8b9esecret";
 /// Seconds between two attempts: short, so that a round sees many.
 const SCHEDULE: [u64; 1] = [1];
 const ATTEMPTS: usize = 90;
+/// The index of the app whose endpoint is down for long, and the seconds between two attempts at it.
+pub const DOWN: usize = 3;
+const LONG_SCHEDULE: [u64; 1] = [10];
 
 /// The endpoint of an app.
 pub struct Endpoint {
     pub destination_id: String,
     /// `None` for that of the world.
     receiver: Option<Receiver>,
+    /// How it is down for long: then no other fault concerns it.
+    outage: Option<Outage>,
 }
 
 impl Endpoint {
@@ -78,7 +83,8 @@ impl Endpoints {
     /// Adds the destinations of an app.
     pub async fn join(&mut self, world: &mut World, app: usize, app_id: &str) {
         let path = format!("/v1/apps/{app_id}/destinations");
-        let schedule: Vec<u64> = SCHEDULE.into_iter().cycle().take(ATTEMPTS).collect();
+        let schedule = if app == DOWN { LONG_SCHEDULE } else { SCHEDULE };
+        let schedule: Vec<u64> = schedule.into_iter().cycle().take(ATTEMPTS).collect();
         let add = async |world: &World, more: Value| {
             let mut body = json!({ "schedule": schedule, "events": ["*"] });
             for (name, value) in more.as_object().into_iter().flatten() {
@@ -90,7 +96,7 @@ impl Endpoints {
         let webhook = |name: &str, url: &str| json!({ "kind": "webhook", "name": name, "url": url });
         if app == 0 {
             world.set_schedule(&schedule).await;
-            self.own.push(Endpoint { destination_id: world.destination_id.clone(), receiver: None });
+            self.own.push(Endpoint { destination_id: world.destination_id.clone(), receiver: None, outage: None });
             let url = format!("http://127.0.0.1:{}/hook", self.forbidden.port());
             let (id, _) = add(world, webhook("forbidden", &url)).await;
             let settings = json!({ "url": self.forbidden.scripted_url(), "headers": [] });
@@ -103,7 +109,7 @@ impl Endpoints {
             let receiver = Receiver::start().await;
             let (id, added) = add(world, webhook("own", &receiver.url())).await;
             receiver.trust_shown(&added);
-            self.own.push(Endpoint { destination_id: id, receiver: Some(receiver) });
+            self.own.push(Endpoint { destination_id: id, receiver: Some(receiver), outage: None });
         }
         if app == 1 {
             let integration = json!({
@@ -130,7 +136,7 @@ impl Endpoints {
     /// Closes the ports of all apps.
     pub async fn refuse(&mut self, world: &mut World) {
         world.receiver.refuse().await;
-        for endpoint in &mut self.own {
+        for endpoint in self.own.iter_mut().filter(|endpoint| endpoint.outage.is_none()) {
             if let Some(receiver) = &mut endpoint.receiver {
                 receiver.refuse().await;
             }
@@ -140,9 +146,32 @@ impl Endpoints {
     /// Opens them again.
     pub async fn accept(&mut self, world: &mut World) {
         world.receiver.accept().await;
-        for endpoint in &mut self.own {
+        for endpoint in self.own.iter_mut().filter(|endpoint| endpoint.outage.is_none()) {
             if let Some(receiver) = &mut endpoint.receiver {
                 receiver.accept().await;
+            }
+        }
+    }
+
+    /// Lets the endpoint of one app be down until [`Self::bring_back`].
+    pub async fn take_down(&mut self, outage: Outage) {
+        let endpoint = &mut self.own[DOWN];
+        endpoint.outage = Some(outage);
+        if let Some(receiver) = &mut endpoint.receiver {
+            match outage {
+                Outage::Unavailable => receiver.answer(Reply::Status(503)),
+                Outage::Closed => receiver.refuse().await,
+            }
+        }
+    }
+
+    /// Ends what [`Self::take_down`] began.
+    pub async fn bring_back(&mut self) {
+        let endpoint = &mut self.own[DOWN];
+        if let (Some(outage), Some(receiver)) = (endpoint.outage.take(), &mut endpoint.receiver) {
+            match outage {
+                Outage::Unavailable => receiver.answer_truly(),
+                Outage::Closed => receiver.accept().await,
             }
         }
     }
@@ -150,7 +179,7 @@ impl Endpoints {
     /// Lets the endpoints answer their next requests with errors.
     pub fn disturb(&self, world: &World, random: &mut Random) {
         let elsewhere = self.forbidden.scripted_url();
-        for endpoint in &self.own {
+        for endpoint in self.own.iter().filter(|endpoint| endpoint.outage.is_none()) {
             for _ in 0..2 + random.below(8) {
                 endpoint.receiver(world).answer_next(1, &reply(random, &elsewhere));
             }
@@ -172,7 +201,7 @@ impl Endpoints {
 
     /// From now on the endpoints of all apps answer as they should.
     pub fn calm(&self, world: &World) {
-        for endpoint in &self.own {
+        for endpoint in self.own.iter().filter(|endpoint| endpoint.outage.is_none()) {
             endpoint.receiver(world).answer_truly();
             endpoint.receiver(world).release();
         }

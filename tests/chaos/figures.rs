@@ -43,6 +43,8 @@ pub struct Figures {
     judged: BTreeMap<Promise, usize>,
     faults: BTreeMap<Kind, usize>,
     kills: BTreeMap<String, usize>,
+    /// The sizes of what rounds had to do besides the lives of their customers.
+    loads: BTreeMap<&'static str, Vec<usize>>,
     lags: BTreeMap<Kind, Vec<Duration>>,
     /// The lag of each event after its window.
     all: Vec<Duration>,
@@ -59,6 +61,11 @@ impl Figures {
 
     pub fn killed(&mut self, place: &str, times: usize) {
         *self.kills.entry(place.to_owned()).or_default() += times;
+    }
+
+    /// Notes the size of a load of a round.
+    pub fn loaded(&mut self, load: &'static str, size: usize) {
+        self.loads.entry(load).or_default().push(size);
     }
 
     pub fn lagged(&mut self, kind: Kind, lags: Vec<Duration>) {
@@ -98,6 +105,11 @@ impl fmt::Display for Figures {
             )?;
         }
         writeln!(to, "| all events, after their window | | {} |", seconds(&self.all))?;
+        writeln!(to, "\n| load | rounds | smallest | largest |\n|---|---|---|---|")?;
+        for (load, sizes) in &self.loads {
+            let [least, most] = [sizes.iter().min(), sizes.iter().max()].map(|size| size.copied().unwrap_or_default());
+            writeln!(to, "| {load} | {} | {least} | {most} |", sizes.len())?;
+        }
         writeln!(to, "\n| killed (SIGKILL or abort) | times |\n|---|---|")?;
         for (place, times) in &self.kills {
             writeln!(to, "| {place} | {times} |")?;

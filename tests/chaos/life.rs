@@ -19,9 +19,10 @@ const CONVERTED: &[&str] = &["user.journey.trial.converted", RENEWED];
 const EXPIRED: &[&str] = &["user.subscription.expired"];
 const NOT_CONVERTED: &[&str] = &["user.journey.trial.did_not_convert", "user.subscription.expired"];
 
-/// A customer with a subscription after another.
+/// A customer's subscription, and others after it.
 pub struct Life {
-    /// The customer, and the beginning of the receipt ids.
+    customer: String,
+    /// The beginning of the receipt ids.
     name: String,
     random: Random,
     /// Whether what the store shows is queried.
@@ -47,8 +48,17 @@ pub struct Step {
 }
 
 impl Life {
-    pub const fn new(name: String, random: Random, is_verified: bool) -> Self {
-        Self { name, random, is_verified, receipts: 0, current: None, is_in_grace: false, lived: BTreeMap::new() }
+    pub const fn new(customer: String, name: String, random: Random, is_verified: bool) -> Self {
+        Self {
+            customer,
+            name,
+            random,
+            is_verified,
+            receipts: 0,
+            current: None,
+            is_in_grace: false,
+            lived: BTreeMap::new(),
+        }
     }
 
     /// The pause before the next step, in milliseconds.
@@ -99,7 +109,7 @@ impl Life {
     fn begin(&mut self, now: Timestamp) -> Step {
         let receipt_id = self.receipt();
         let trial = self.random.percent(30).then_some(7);
-        let (new, notifications) = Subscription::begin(&receipt_id, &self.name, now, trial);
+        let (new, notifications) = Subscription::begin(&receipt_id, &self.customer, now, trial);
         self.happened(new, notifications, if trial.is_some() { TRIED } else { BOUGHT })
     }
 

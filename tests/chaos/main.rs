@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each round has a seed, which it prints: an even one runs two `serve` and two `worker` on PostgreSQL, an odd one `run`
-//! on SQLite, with a Temporal Server of its own. Random lives of subscriptions of three apps are the load. `tests/README.md`
+//! on SQLite, with a Temporal Server of its own. Random lives of subscriptions of four apps are the load. `tests/README.md`
 //! shows how to read the table at the end.
 
 mod disk;
@@ -16,8 +16,10 @@ mod plan;
 mod planted;
 mod restored;
 mod site;
+mod snapshot;
 mod store;
 mod verdict;
+mod visitors;
 mod watch;
 
 use clap::Parser;
@@ -34,6 +36,7 @@ use store::Store;
 use system_tests::{postgres, process};
 use tokio::time::Instant;
 use verdict::{Evidence, judge};
+use visitors::Visitors;
 use watch::Watch;
 
 /// With a planted break, what has not come after this time counts as lost, because most of a round is.
@@ -188,13 +191,19 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
     let api = site.world.api.clone();
     let watch = Watch::start(&api, &site.world.installation.token, site.endpoints.ids.clone());
     let (platforms, sns, rvs) = (site.platforms.clone(), site.world.sns.clone(), Arc::clone(&site.rvs));
-    let mut store = Store::start(seed, options.lives, platforms, sns, rvs);
-    site.run(Duration::from_secs(options.seconds)).await;
+    let mut store = Store::start(&site.plan, options.lives, platforms, sns, rvs);
+    let time = Duration::from_secs(options.seconds);
+    let visitors = match site.plan.loads.outage {
+        Some((_, events)) => Some(Visitors::start(seed, site.devices().await, events, time)),
+        None => None,
+    };
+    site.run(time).await;
     println!("seed {seed}: {} messages, {} faults; healing", store.accepted().len(), site.record.faults.len());
     store.conclude();
     site.heal().await;
     let healed = Instant::now();
-    while !store.are_over() && healed.elapsed() < CONCLUDED {
+    let are_over = || store.are_over() && visitors.as_ref().is_none_or(Visitors::are_over);
+    while !are_over() && healed.elapsed() < CONCLUDED {
         site.tick().await;
         system_tests::wait::pass(Duration::from_millis(100)).await;
     }
@@ -203,7 +212,7 @@ async fn live(options: &Options, plan: Plan, planted: &Break, figures: &mut Figu
     println!("seed {seed}: {} messages; judging", accepted.len());
     let patience = Duration::from_secs(options.patience);
     let timeout = if planted.is_planted() { patience.min(LOST_WITH_A_BREAK) } else { patience };
-    judge(&mut site, Evidence { accepted, lived, watch, timeout }, figures).await
+    judge(&mut site, Evidence { accepted, lived, visitors, watch, timeout }, figures).await
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub enum Kind {
     EngineKilled,
     EngineSuspended,
     DatabaseKilled,
+    FailedOver,
     Closed,
     Broken,
     Hostile,
@@ -23,18 +24,22 @@ pub enum Kind {
     SlowDisk,
     FullDisk,
     Clock,
+    ClockBack,
+    Snapshot,
+    Down,
     Upgraded,
     Restored,
 }
 
 impl Kind {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Kill,
         Self::Point,
         Self::Suspended,
         Self::EngineKilled,
         Self::EngineSuspended,
         Self::DatabaseKilled,
+        Self::FailedOver,
         Self::Closed,
         Self::Broken,
         Self::Hostile,
@@ -44,6 +49,9 @@ impl Kind {
         Self::SlowDisk,
         Self::FullDisk,
         Self::Clock,
+        Self::ClockBack,
+        Self::Snapshot,
+        Self::Down,
         Self::Upgraded,
         Self::Restored,
     ];
@@ -56,6 +64,7 @@ impl Kind {
             Self::EngineKilled => "Temporal killed",
             Self::EngineSuspended => "Temporal suspended",
             Self::DatabaseKilled => "PostgreSQL killed",
+            Self::FailedOver => "failed over to the standby",
             Self::Closed => "endpoints closed",
             Self::Broken => "endpoints with errors",
             Self::Hostile => "hostile endpoint",
@@ -65,6 +74,9 @@ impl Kind {
             Self::SlowDisk => "slow disk",
             Self::FullDisk => "full disk",
             Self::Clock => "clock set forward",
+            Self::ClockBack => "clock set back",
+            Self::Snapshot => "long snapshot",
+            Self::Down => "one app's endpoint down",
             Self::Upgraded => "upgraded, process by process",
             Self::Restored => "backup restored",
         }
@@ -73,23 +85,26 @@ impl Kind {
     /// How often it occurs among [`BLOCK`] faults.
     const fn share(self, of: Database) -> usize {
         match (self, of) {
-            // `Plan::armed` plans the kills at fail points; a backup is restored at the end of a round.
-            (Self::Point | Self::Restored, _)
+            // `Plan::armed` plans the kills at fail points, and `once` what comes once; a backup is restored at the end of
+            // a round.
+            (Self::Point | Self::FailedOver | Self::Snapshot | Self::Down | Self::Restored, _)
             | (Self::DatabaseKilled, Database::Sqlite)
             | (Self::FullDisk, Database::Postgres) => 0,
             (Self::Kill, _) => 4,
-            (Self::Suspended | Self::Broken | Self::DatabaseKilled, _) => 2,
+            (Self::DatabaseKilled, _) => 3,
+            (Self::Suspended | Self::Broken, _) => 2,
             _ => 1,
         }
     }
 
     /// Longest time that it lasts, in milliseconds. A suspended process and a step of the clock together stay below the
-    /// 20 s of a lease: I7 excepts longer ones. Two steps are [`STEPS_APART`].
+    /// 20 s of a lease: I7 excepts longer ones. A step back lengthens a lease. Two steps are [`STEPS_APART`], so that none
+    /// comes while a lease of before the other one lasts.
     const fn longest_ms(self) -> u64 {
         match self {
             Self::Suspended => 8000,
-            Self::Clock => 9000,
-            Self::EngineKilled | Self::DatabaseKilled => 4000,
+            Self::Clock | Self::ClockBack => 9000,
+            Self::EngineKilled | Self::DatabaseKilled | Self::FailedOver => 4000,
             Self::Kill | Self::Point => 2000,
             _ => 6000,
         }
@@ -164,6 +179,11 @@ impl Armed {
 const SHORTEST_MS: u64 = 500;
 /// Time from a step of the clock to the next one, at least.
 const STEPS_APART: Duration = Duration::from_secs(30);
+/// How far the clock is ahead when a round begins. It is never set back behind the real time, which is the store's: what
+/// the store has ended would not have ended yet, and settle would look again only minutes later.
+pub const AHEAD: Duration = Duration::from_secs(10);
+/// How long before a fail-over and a long snapshot PostgreSQL is killed at the latest, so that it has recovered.
+const RECOVERED: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -171,16 +191,49 @@ pub struct Fault {
     pub kind: Kind,
     /// The index of the process that it concerns, for a kind that concerns one.
     pub process: usize,
-    /// How long it lasts, or by how much it sets the clock forward.
+    /// How long it lasts, or by how much it sets the clock.
     pub time: Duration,
     /// What else is random about it.
     pub seed: u64,
+}
+
+/// How the endpoint of an app is down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// It answers 503.
+    Unavailable,
+    /// Its port is closed.
+    Closed,
+}
+
+/// What a round has to do besides the lives of its customers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Loads {
+    /// Number of purchases of one customer that change together.
+    pub purchases: Option<usize>,
+    /// How the endpoint of one app is down from the beginning to the end, and how many events its devices report meanwhile.
+    pub outage: Option<(Outage, usize)>,
+}
+
+impl Loads {
+    /// Those of a seed, each in half of the rounds.
+    fn of(seed: u64) -> Self {
+        let mut random = random(seed, 200_002);
+        let purchases = 60 + place(&mut random, 91);
+        let events = 2000 + 20 * place(&mut random, 101);
+        let outage = if random.percent(50) { Outage::Unavailable } else { Outage::Closed };
+        Self {
+            purchases: random.percent(50).then_some(purchases),
+            outage: random.percent(50).then_some((outage, events)),
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
     pub database: Database,
+    pub loads: Loads,
     pub faults: Vec<Fault>,
 }
 
@@ -197,31 +250,23 @@ impl Plan {
     /// The plan of a seed. About one fault comes every `gap`.
     pub fn new(seed: u64, time: Duration, gap: Duration) -> Self {
         let database = Database::of(seed);
-        let mut random = random(seed, 1);
-        let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
-        let mut last_step: Option<Duration> = None;
-        let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
-        loop {
-            at += gap / 2 + Duration::from_millis(random.below(gap_ms));
-            if at >= time {
-                break;
-            }
-            if deck.is_empty() {
-                deck = Kind::ALL.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.share(database))).collect();
-            }
-            let kind = deck.swap_remove(place(&mut random, deck.len()));
-            let process = place(&mut random, database.processes().len());
-            let time = Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
-            let fault = Fault { at, kind, process, time, seed: random.below(u64::MAX) };
-            if kind == Kind::Clock {
-                if last_step.is_some_and(|last| at < last + STEPS_APART) {
-                    continue;
-                }
-                last_step = Some(at);
-            }
-            faults.push(fault);
+        let mut faults = drawn(seed, database, time, gap);
+        if database == Database::Postgres {
+            let once = once(seed, time);
+            // A killed PostgreSQL ends a snapshot, and cannot fail over.
+            let is_apart = |at: Duration| {
+                let mut ranges = once.iter().map(|other| other.at.saturating_sub(RECOVERED)..other.at + other.time);
+                !ranges.any(|range| range.contains(&at))
+            };
+            faults.retain(|fault| fault.kind != Kind::DatabaseKilled || is_apart(fault.at));
+            faults.extend(once);
+            faults.sort_by_key(|fault| fault.at);
         }
-        Self { seed, database, faults }
+        let loads = Loads::of(seed);
+        if loads.outage.is_some() {
+            faults.insert(0, Fault { at: Duration::ZERO, kind: Kind::Down, process: 0, time, seed: 0 });
+        }
+        Self { seed, database, loads, faults }
     }
 
     /// The fail point of a process at its `start`th start, if it has one: `wanted` at each start of a process that
@@ -245,6 +290,50 @@ impl Plan {
     }
 }
 
+/// The faults that come again and again, in random order.
+fn drawn(seed: u64, database: Database, time: Duration, gap: Duration) -> Vec<Fault> {
+    let mut random = random(seed, 1);
+    let (mut faults, mut deck, mut at) = (Vec::new(), Vec::new(), Duration::ZERO);
+    let (mut last_step, mut ahead) = (None::<Duration>, AHEAD);
+    let gap_ms = u64::try_from(gap.as_millis()).unwrap_or(u64::MAX);
+    loop {
+        at += gap / 2 + Duration::from_millis(random.below(gap_ms));
+        if at >= time {
+            return faults;
+        }
+        if deck.is_empty() {
+            deck = Kind::ALL.iter().flat_map(|kind| std::iter::repeat_n(*kind, kind.share(database))).collect();
+        }
+        let kind = deck.swap_remove(place(&mut random, deck.len()));
+        let process = place(&mut random, database.processes().len());
+        let time = Duration::from_millis(SHORTEST_MS + random.below(kind.longest_ms() - SHORTEST_MS));
+        let mut fault = Fault { at, kind, process, time, seed: random.below(u64::MAX) };
+        if [Kind::Clock, Kind::ClockBack].contains(&kind) {
+            if last_step.is_some_and(|last| at < last + STEPS_APART) {
+                continue;
+            }
+            fault.kind = if time > ahead { Kind::Clock } else { kind };
+            ahead = if fault.kind == Kind::Clock { ahead + time } else { ahead - time };
+            last_step = Some(at);
+        }
+        faults.push(fault);
+    }
+}
+
+/// The faults of PostgreSQL that come once in a round: a fail-over and, in half of the rounds, a snapshot that is held until
+/// just before the end.
+fn once(seed: u64, time: Duration) -> Vec<Fault> {
+    let mut random = random(seed, 200_001);
+    let mut percent = |from: u64, to: u64| time * u32::try_from(from + random.below(to - from)).unwrap_or(0) / 100;
+    let held_at = percent(10, 50);
+    let held = Fault { at: held_at, kind: Kind::Snapshot, process: 0, time: percent(90, 99) - held_at, seed: 0 };
+    let at = percent(5, 90);
+    let outage = SHORTEST_MS + random.below(Kind::FailedOver.longest_ms() - SHORTEST_MS);
+    let (time, seed) = (Duration::from_millis(outage), random.below(u64::MAX));
+    let failed_over = Fault { at, kind: Kind::FailedOver, process: 0, time, seed };
+    std::iter::once(failed_over).chain(random.percent(50).then_some(held)).collect()
+}
+
 /// An index below `count`.
 pub fn place(random: &mut Random, count: usize) -> usize {
     let place = random.below(u64::try_from(count).unwrap_or(1));
@@ -254,6 +343,13 @@ pub fn place(random: &mut Random, count: usize) -> usize {
 impl fmt::Display for Plan {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(to, "seed {}: {:?}, {} faults", self.seed, self.database, self.faults.len())?;
+        let Loads { purchases, outage } = self.loads;
+        if let Some(purchases) = purchases {
+            writeln!(to, "load: {purchases} purchases of one customer, which change together")?;
+        }
+        if let Some((outage, events)) = outage {
+            writeln!(to, "load: {events} events of devices of an app whose endpoint is down ({outage:?})")?;
+        }
         for Fault { at, kind, process, time, .. } in &self.faults {
             let of_process = matches!(kind, Kind::Kill | Kind::Suspended);
             let name = if of_process { self.database.processes()[*process] } else { "" };
@@ -265,7 +361,7 @@ impl fmt::Display for Plan {
 
 #[cfg(test)]
 mod tests {
-    use super::{Database, Kind, Plan, SHORTEST_MS, STEPS_APART};
+    use super::{AHEAD, Database, Kind, Plan, RECOVERED, SHORTEST_MS, STEPS_APART};
     use std::time::Duration;
 
     fn plan(seed: u64) -> Plan {
@@ -285,11 +381,43 @@ mod tests {
     fn steps_of_the_clock_are_apart() {
         for seed in 0..20 {
             let faults = plan(seed).faults;
-            let steps = faults.iter().filter(|fault| fault.kind == Kind::Clock);
+            let steps = faults.iter().filter(|fault| [Kind::Clock, Kind::ClockBack].contains(&fault.kind));
             let steps: Vec<Duration> = steps.map(|fault| fault.at).collect();
             assert!(steps.len() > 1, "seed {seed}");
             assert!(steps.windows(2).all(|pair| pair[1] - pair[0] >= STEPS_APART), "seed {seed}: {steps:?}");
         }
+    }
+
+    #[test]
+    fn the_clock_is_never_set_back_behind_the_real_time() {
+        for seed in 0..20 {
+            let mut ahead = AHEAD;
+            for fault in plan(seed).faults {
+                match fault.kind {
+                    Kind::Clock => ahead += fault.time,
+                    Kind::ClockBack => ahead = ahead.checked_sub(fault.time).expect("a clock that stays ahead"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn postgres_is_not_killed_beside_a_snapshot_or_a_fail_over() {
+        let mut snapshots = 0;
+        for seed in (0..20).step_by(2) {
+            let faults = plan(seed).faults;
+            let of_kind = |kind: Kind| faults.iter().filter(move |fault| fault.kind == kind);
+            let failed_over = of_kind(Kind::FailedOver).next().expect("a fail-over");
+            let held = of_kind(Kind::Snapshot).next();
+            snapshots += usize::from(held.is_some());
+            for other in held.into_iter().chain([failed_over]) {
+                let range = other.at.saturating_sub(RECOVERED)..other.at + other.time;
+                assert!(range.end < Duration::from_secs(600), "seed {seed}: {other:?}");
+                assert!(of_kind(Kind::DatabaseKilled).all(|kill| !range.contains(&kill.at)), "seed {seed}");
+            }
+        }
+        assert!((1..10).contains(&snapshots), "in some rounds: {snapshots}");
     }
 
     #[test]

@@ -2,9 +2,9 @@
 //! accepted, as SNS does.
 
 use crate::life::{Life, Lived, Step};
-use crate::plan::random;
+use crate::plan::{Plan, place, random};
 use domain::PlatformId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,8 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long a message is repeated; more means that it is not accepted at all.
 const ACCEPTED: Duration = Duration::from_secs(300);
+/// The shortest pause between two bursts of one customer's purchases, and how much longer it may be, in milliseconds.
+const BURST_MS: [u64; 2] = [15_000, 15_000];
 /// Maximum delay of a late notification, in milliseconds.
 const LATE_MS: u64 = 4000;
 
@@ -52,7 +54,7 @@ pub struct Accepted {
     pub at: Instant,
 }
 
-/// The life of one customer: the index of the platform, and the receipts.
+/// The lives of one customer: the index of the platform, and the receipts.
 pub type LivedAt = (usize, BTreeMap<String, Lived>);
 
 struct Shared {
@@ -72,19 +74,33 @@ pub struct Store {
 }
 
 impl Store {
-    /// Begins this number of lives, in turn on each platform.
-    pub fn start(seed: u64, lives: usize, platforms: Vec<Platform>, sns: Sns, rvs: Arc<Mutex<Rvs>>) -> Self {
+    /// Begins this number of lives, in turn on each platform, and those of one more customer, if the plan has one.
+    pub fn start(plan: &Plan, lives: usize, platforms: Vec<Platform>, sns: Sns, rvs: Arc<Mutex<Rvs>>) -> Self {
+        let (seed, purchases) = (plan.seed, plan.loads.purchases);
         let (accepted, refused, is_over) = (Lock::default(), Lock::default(), AtomicBool::new(false));
         let shared = Arc::new(Shared { platforms, sns, rvs, accepted, refused, is_over });
-        let live = |number: usize| {
-            let own = random(seed, 100_000 + u64::try_from(number).unwrap_or(0));
+        let own = |number: usize| random(seed, 100_000 + u64::try_from(number).unwrap_or(0));
+        let single = |number: usize| {
             let platform = number % shared.platforms.len();
-            let is_verified = shared.platforms[platform].is_verified;
-            let life = Life::new(format!("life-{seed}-{number}"), own.clone(), is_verified);
-            tokio::spawn(live(shared.clone(), life, platform, own))
+            let (name, is_verified) = (format!("life-{seed}-{number}"), shared.platforms[platform].is_verified);
+            let life = Life::new(name.clone(), name, own(number), is_verified);
+            tokio::spawn(live(shared.clone(), vec![life], platform, own(number)))
         };
-        let lives = (0..lives).map(live).collect();
-        Self { shared, lives }
+        let mut all: Vec<_> = (0..lives).map(single).collect();
+        if let Some(purchases) = purchases {
+            let mut random = own(lives);
+            // Where nothing is verified, purchases renew.
+            let fitting = (0..shared.platforms.len()).filter(|platform| !shared.platforms[*platform].is_verified);
+            let fitting: Vec<usize> = fitting.collect();
+            let platform = fitting[place(&mut random, fitting.len())];
+            let customer = many(seed);
+            let life = |number: usize| {
+                Life::new(customer.clone(), format!("{customer}-{number}"), own(lives + 1 + number), false)
+            };
+            let lives = (0..purchases).map(life).collect();
+            all.push(tokio::spawn(live(shared.clone(), lives, platform, random)));
+        }
+        Self { shared, lives: all }
     }
 
     pub fn accepted(&self) -> Vec<Accepted> {
@@ -122,13 +138,17 @@ impl Drop for Store {
     }
 }
 
-/// Lives until the store concludes.
-async fn live(shared: Arc<Shared>, mut life: Life, platform: usize, mut random: Random) -> LivedAt {
-    let (mut sending, mut begun) = (JoinSet::new(), Vec::new());
-    let mut send = |step: Step, is_last: bool| {
+/// The customer with many purchases.
+pub fn many(seed: u64) -> String {
+    format!("many-{seed}")
+}
+
+/// Lives until the store concludes; several lives take each step together.
+async fn live(shared: Arc<Shared>, mut lives: Vec<Life>, platform: usize, mut random: Random) -> LivedAt {
+    let (mut sending, mut begun) = (JoinSet::new(), BTreeSet::new());
+    let mut send = |step: Step, is_last: bool, random: &mut Random| {
         for rtn in step.notifications {
-            let is_first = !begun.contains(&rtn.receipt_id);
-            begun.push(rtn.receipt_id.clone());
+            let is_first = begun.insert(rtn.receipt_id.clone());
             // What ends a receipt is followed by nothing.
             let may_be_lost = shared.platforms[platform].is_verified && !rtn.kind.ends_with("ED");
             let (times, late_ms) = match random.below(100) {
@@ -148,16 +168,22 @@ async fn live(shared: Arc<Shared>, mut life: Life, platform: usize, mut random: 
     loop {
         let is_last = shared.is_over.load(Ordering::Relaxed);
         let now = api::clock::now();
-        let step = if is_last { life.conclude(now) } else { life.go_on(now) };
-        show(&shared, &step).await;
-        send(step, is_last);
+        for life in &mut lives {
+            let step = if is_last { life.conclude(now) } else { life.go_on(now) };
+            show(&shared, &step).await;
+            send(step, is_last, &mut random);
+        }
         if is_last {
             break;
         }
-        pause(&shared, life.pause_ms()).await;
+        let pause_ms = match &mut lives[..] {
+            [life] => life.pause_ms(),
+            _ => BURST_MS[0] + random.below(BURST_MS[1]),
+        };
+        pause(&shared, pause_ms).await;
     }
     sending.join_all().await;
-    (platform, life.lived)
+    (platform, lives.into_iter().flat_map(|life| life.lived).collect())
 }
 
 async fn pause(shared: &Shared, millis: u64) {

@@ -1,13 +1,14 @@
 //! Judges a round by I1 to I8, from outside only: by the HTTP API, what the endpoints received, `settle check` and the
 //! histories in Temporal.
 
-use crate::endpoints::KEY;
+use crate::endpoints::{DOWN, KEY};
 use crate::figures::{Figures, Promise};
 use crate::life::Lived;
 use crate::plan::{Database, Kind};
 use crate::restored;
 use crate::site::{Occurred, Site, WINDOW};
-use crate::store::{Accepted, LivedAt, Platform};
+use crate::store::{Accepted, LivedAt, Platform, many};
+use crate::visitors::Visitors;
 use crate::watch::{Watch, list};
 use domain::CollapseKey;
 use domain::event::{PURCHASE_UPDATED, REVENUE_ADJUSTED};
@@ -26,6 +27,8 @@ const LATE: Duration = Duration::from_secs(5);
 pub struct Evidence {
     pub accepted: Vec<Accepted>,
     pub lived: Result<Vec<LivedAt>, String>,
+    /// Devices of the app whose endpoint is down, if one is.
+    pub visitors: Option<Visitors>,
     pub watch: Watch,
     /// What has not come by then counts as lost.
     pub timeout: Duration,
@@ -33,7 +36,7 @@ pub struct Evidence {
 
 /// Judges a healed round; returns everything that is broken.
 pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -> Vec<String> {
-    let Evidence { accepted, lived, watch, timeout } = evidence;
+    let Evidence { accepted, lived, visitors, watch, timeout } = evidence;
     site.record.faults.iter().for_each(|fault| figures.occurred(fault.kind));
     site.record.kills.iter().for_each(|(place, count)| figures.killed(place, *count));
     let mut broken = std::mem::take(&mut site.record.findings);
@@ -41,20 +44,25 @@ pub async fn judge(site: &mut Site, evidence: Evidence, figures: &mut Figures) -
         broken.push(format!("I1: {refused}"));
         Vec::new()
     });
-    match outcomes(site, &accepted, timeout).await {
+    let settled = match outcomes(site, &accepted, timeout).await {
         Ok(settled) => {
             figures.judged(Promise::I1, accepted.len());
             figures.judged(Promise::I8, accepted.len());
-            note_lags(site, &accepted, &settled, figures);
+            Some(settled)
         }
-        Err(lost) => broken.push(lost),
-    }
+        Err(lost) => {
+            broken.push(lost);
+            None
+        }
+    };
     watch.enable(&site.endpoints.ids).await;
     // Where something is broken, much is lost, and one cause is enough.
     let rest = |broken: &[String]| if broken.is_empty() { timeout } else { Duration::ZERO };
-    if let Err(lost) = newest(site, rest(&broken), figures).await {
-        broken.push(format!("I5: {lost}"));
+    broken.extend(arrived(site, visitors.as_ref(), rest(&broken), figures).await.err());
+    if let Some(settled) = settled {
+        note_lags(site, &accepted, &settled, figures);
     }
+    note_purchases(site, &lived, figures);
     match watch.finish().await {
         Ok(seen) => {
             figures.judged(Promise::I2, seen.watched());
@@ -124,9 +132,61 @@ async fn outcomes(site: &Site, accepted: &[Accepted], timeout: Duration) -> Resu
     Ok(settled)
 }
 
-/// I5: the last acknowledged revision of each purchase is its newest one.
-async fn newest(site: &Site, timeout: Duration, figures: &mut Figures) -> Result<(), String> {
-    for platform in &site.platforms {
+/// I5: everything arrives; what is not for an endpoint that is down arrives before that is back.
+async fn arrived(
+    site: &mut Site,
+    visitors: Option<&Visitors>,
+    timeout: Duration,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    let Some(visitors) = visitors else {
+        return newest(site, |_| true, timeout, figures).await.map_err(|late| format!("I5: {late}"));
+    };
+    let others = newest(site, |app| app != DOWN, timeout, figures).await;
+    others.map_err(|late| format!("I5: while the endpoint of another app is down: {late}"))?;
+    let accepted = visitors.accepted();
+    if accepted != visitors.events {
+        return Err(format!("I1: {accepted} of {} events of devices were accepted in time", visitors.events));
+    }
+    let pending = pending(site, timeout).await?;
+    figures.loaded("events pending for an endpoint that is down", pending);
+    println!("{pending} events are pending for the endpoint that was down; it is back");
+    site.bring_back().await;
+    let own = newest(site, |app| app == DOWN, timeout, figures).await;
+    own.map_err(|late| format!("I5: for an endpoint that was down: {late}"))?;
+    let receiver = site.endpoints.own[DOWN].receiver(&site.world);
+    let of_devices = wait::within(timeout, "the events of devices at an endpoint that was down", async || {
+        let found = receiver.device_events().len();
+        if found == accepted { Ok(()) } else { Err(format!("{found} of {accepted}")) }
+    });
+    of_devices.await.map_err(|late| format!("I5: {late}"))
+}
+
+/// Number of events that are pending for the endpoint that is down; nothing is for others.
+async fn pending(site: &Site, timeout: Duration) -> Result<usize, String> {
+    let down = &site.endpoints.own[DOWN].destination_id;
+    let excepted = [down, &site.endpoints.forbidden_id].map(String::as_str);
+    wait::within(timeout, "I5: what is pending while the endpoint of another app is down", async || {
+        let of_purchases = list(&site.world.api, "/v1/deliveries?status=pending&limit=500").await?;
+        let is_other = |one: &&Value| !excepted.contains(&one["destination_id"].as_str().unwrap_or_default());
+        if let Some(other) = of_purchases.iter().find(is_other) {
+            return Err(other.to_string());
+        }
+        let path = format!("/v1/device-events?status=pending&destination_id={down}&limit=500");
+        let of_devices = list(&site.world.api, &path).await?;
+        Ok(of_devices.len() + of_purchases.iter().filter(|one| one["destination_id"] == **down).count())
+    })
+    .await
+}
+
+/// I5: the last acknowledged revision of each purchase of these apps is its newest one.
+async fn newest(
+    site: &Site,
+    is_wanted: impl Fn(usize) -> bool,
+    timeout: Duration,
+    figures: &mut Figures,
+) -> Result<(), String> {
+    for platform in site.platforms.iter().filter(|platform| is_wanted(platform.app)) {
         let receiver = receiver(site, platform);
         let path = format!("/v1/purchases?platform_id={}&limit=500", platform.id);
         let count = wait::within(timeout, "the newest revision of each purchase at its endpoint", async || {
@@ -234,8 +294,8 @@ async fn life(
 
 /// The types of the acknowledged events of a receipt, each event once.
 fn announced(receiver: &Receiver, receipt_id: &str) -> Vec<String> {
-    let received = receiver.all();
-    let own = received.iter().filter(|one| one.is_acked() && one.receipt_id() == receipt_id);
+    let received = receiver.of_receipt(receipt_id);
+    let own = received.iter().filter(|one| one.is_acked());
     // A repeated request is the same event.
     let mut ids = BTreeSet::new();
     let once = own.filter(|one| one.collapse_key().is_empty() && ids.insert(one.event_id()));
@@ -317,9 +377,23 @@ impl Way {
     }
 }
 
-/// Notes for each fault how late what was due during it arrived.
+/// Notes for each fault how late what was due during it arrived. What waits for an endpoint that is down is charged to
+/// that alone.
 fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mut Figures) {
-    let arrivals: Vec<_> = site.endpoints.own.iter().map(|one| arrivals(one.receiver(&site.world))).collect();
+    let is_down = site.plan.loads.outage.is_some();
+    let others = ways(site, accepted, settled, |app| app != DOWN || !is_down);
+    let of_down = ways(site, accepted, settled, |app| app == DOWN && is_down);
+    others.iter().for_each(|way| figures.arrived(way.arrived.saturating_duration_since(way.due())));
+    for fault in &site.record.faults {
+        let ways = if fault.kind == Kind::Down { &of_down } else { &others };
+        figures.lagged(fault.kind, ways.iter().filter_map(|way| way.lag(fault)).collect());
+    }
+}
+
+/// The ways of the events of these apps.
+fn ways(site: &Site, accepted: &[Accepted], settled: &Settled, is_wanted: impl Fn(usize) -> bool) -> Vec<Way> {
+    let own = site.endpoints.own.iter().enumerate().filter(|(app, _)| is_wanted(*app));
+    let arrivals: Vec<_> = own.map(|(_, one)| arrivals(one.receiver(&site.world))).collect();
     let mut ways = BTreeMap::<(&str, i64), Way>::new();
     for message in accepted {
         let Some((key, Some(revision))) = settled.get(&message.message_id) else { continue };
@@ -329,10 +403,16 @@ fn note_lags(site: &Site, accepted: &[Accepted], settled: &Settled, figures: &mu
         way.last = way.last.max(message.at);
     }
     // One that arrived before its last message brought nothing new.
-    let ways: Vec<Way> = ways.into_values().filter(|way| way.arrived > way.last).collect();
-    ways.iter().for_each(|way| figures.arrived(way.arrived.saturating_duration_since(way.due())));
-    for fault in &site.record.faults {
-        figures.lagged(fault.kind, ways.iter().filter_map(|way| way.lag(fault)).collect());
+    ways.into_values().filter(|way| way.arrived > way.last).collect()
+}
+
+/// Notes the number of purchases of the customer with many.
+fn note_purchases(site: &Site, lived: &[LivedAt], figures: &mut Figures) {
+    let customer = many(site.plan.seed);
+    let receipts = lived.iter().flat_map(|(_, receipts)| receipts.values());
+    let own = receipts.filter(|lived| lived.shown.app_user_id == customer).count();
+    if own > 0 {
+        figures.loaded("purchases of one customer", own);
     }
 }
 

@@ -5,6 +5,7 @@ use domain::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 /// The clock of the processes that are started with [`Clock::fail_point`].
 pub struct Clock {
@@ -38,14 +39,27 @@ impl Clock {
         move || api::clock::now().plus_millis(ahead_ms.load(Ordering::Relaxed))
     }
 
-    /// Moves it forward to `now`. It is never moved back, and runs on by itself.
+    /// Moves it forward to `now`, and never back. It runs on by itself.
     ///
     /// # Panics
     /// When its file cannot be written.
     pub fn set(&self, now: Timestamp) {
         // One millisecond more, so that rounding never leaves it microseconds before `now`.
         let ahead = now.millis_since(api::clock::now()).saturating_add(1);
-        let ahead = self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead);
+        self.write(self.ahead_ms.fetch_max(ahead, Ordering::Relaxed).max(ahead));
+    }
+
+    /// Makes it run this far ahead of the real time, also where it was further ahead: then it is set back.
+    ///
+    /// # Panics
+    /// When its file cannot be written.
+    pub fn set_ahead(&self, ahead: Duration) {
+        let ahead = i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX);
+        self.ahead_ms.store(ahead, Ordering::Relaxed);
+        self.write(ahead);
+    }
+
+    fn write(&self, ahead: i64) {
         let new = self.folder.path().join("new");
         std::fs::write(&new, ahead.to_string()).expect("the clock's file");
         // Renaming is atomic, so that no process reads half a number.

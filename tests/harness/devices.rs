@@ -4,6 +4,7 @@ use super::http::{Answer, Api};
 use super::world::World;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use domain::PlatformId;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -81,9 +82,17 @@ impl Devices {
     /// # Panics
     /// When the platform has no publishable key.
     pub async fn of(world: &World) -> Self {
-        let shown = world.api.get(&format!("/v1/platforms/{}", world.platform_id)).await.ok();
+        Self::of_platform(&world.api, world.platform_id).await
+    }
+
+    /// The devices of a platform.
+    ///
+    /// # Panics
+    /// When it has no publishable key.
+    pub async fn of_platform(api: &Api, platform: PlatformId) -> Self {
+        let shown = api.get(&format!("/v1/platforms/{platform}")).await.ok();
         let key = shown["publishable_key"].as_str().expect("a publishable key");
-        Self::with_key(&world.api, key)
+        Self::with_key(api, key)
     }
 
     /// The devices of the platform with this publishable key.
@@ -107,6 +116,14 @@ impl Devices {
 
     pub async fn report(&self, device: Device, events: &[Value]) -> Answer {
         self.client(device).post(PATH, &device.body(events)).await
+    }
+
+    /// As [`Self::report`], also where nothing answers.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn try_report(&self, device: Device, events: &[Value]) -> Result<Answer, String> {
+        self.client(device).try_post(PATH, &device.body(events)).await
     }
 
     /// The client of a device that knows its secret.

@@ -111,6 +111,14 @@ impl Api {
 
     /// Posts JSON to a path.
     ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn try_post(&self, path: &str, body: &Value) -> Result<Answer, String> {
+        send(Method::POST, &format!("{}{path}", self.url), &self.headers(JSON), body.to_string().into_bytes()).await
+    }
+
+    /// Posts JSON to a path.
+    ///
     /// # Panics
     /// When nothing answers.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {

@@ -98,7 +98,7 @@ struct Server {
     /// The name of the database with settle's tables, which new databases are copied from.
     template: OnceLock<String>,
     /// What it runs on, if the tests started it.
-    own: Option<Own>,
+    _own: Option<Own>,
 }
 
 /// The programs, the folder and the process of a server that the tests started.
@@ -142,38 +142,6 @@ fn running(sync: Fsync) -> anyhow::Result<&'static Server> {
     let place = &SERVERS[usize::from(sync == Fsync::On)];
     let server = place.get_or_init(|| server(sync).map_err(|error| format!("{error:#}")));
     server.as_ref().map_err(|error| anyhow::anyhow!("no PostgreSQL for the tests: {error}"))
-}
-
-/// Kills the server of this test process (SIGKILL), as a power cut would: what it has not written is lost. Its sessions end
-/// by themselves.
-///
-/// # Errors
-/// When there is no server, or `SETTLE_TEST_POSTGRES` names it.
-pub fn crash(sync: Fsync) -> anyhow::Result<()> {
-    own(sync)?.crash();
-    Ok(())
-}
-
-/// Starts the server again after [`crash`], and waits until it has recovered.
-///
-/// # Errors
-/// As [`crash`]; when it does not recover.
-pub fn recover(sync: Fsync) -> anyhow::Result<()> {
-    own(sync)?.start()
-}
-
-/// The ids of the processes of the server, in no order.
-///
-/// # Errors
-/// As [`crash`].
-pub fn processes(sync: Fsync) -> anyhow::Result<Vec<u32>> {
-    let Some(first) = own(sync)?.process().as_ref().map(Watched::id) else { return Ok(Vec::new()) };
-    let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
-    Ok(children.split_whitespace().filter_map(|id| id.parse().ok()).chain([first]).collect())
-}
-
-fn own(sync: Fsync) -> anyhow::Result<&'static Own> {
-    running(sync)?.own.as_ref().context("SETTLE_TEST_POSTGRES names a server that the tests may not kill")
 }
 
 /// Executes a statement past settle, for a state that otherwise only time brings about.
@@ -293,7 +261,7 @@ fn server(sync: Fsync) -> anyhow::Result<Server> {
         url.set_query(None);
         url.set_path("");
         let base = url.as_str().trim_end_matches('/').to_owned();
-        return Ok(Server { base, query, template: OnceLock::new(), own: None });
+        return Ok(Server { base, query, template: OnceLock::new(), _own: None });
     }
     let home = api::tools::home(&std::env::temp_dir());
     start(&programs(&home)?, sync)
@@ -382,7 +350,7 @@ fn succeed(command: &mut Command, name: &'static str) -> anyhow::Result<()> {
 fn start(programs: &Path, sync: Fsync) -> anyhow::Result<Server> {
     let own = Own::init(programs, sync)?;
     own.start()?;
-    Ok(Server { base: own.base(), query: String::new(), template: OnceLock::new(), own: Some(own) })
+    Ok(Server { base: own.base(), query: String::new(), template: OnceLock::new(), _own: Some(own) })
 }
 
 impl Own {
@@ -412,6 +380,8 @@ impl Own {
         std::fs::write(data.join("standby.signal"), "")?;
         let mut settings = File::options().append(true).open(data.join("postgresql.auto.conf"))?;
         writeln!(settings, "primary_conninfo = 'host=127.0.0.1 port={} user=settle'", self.port)?;
+        // So that a restarted primary is soon followed again.
+        writeln!(settings, "wal_retrieve_retry_interval = '200ms'")?;
         Ok(standby)
     }
 
@@ -429,9 +399,23 @@ impl Own {
         self.folder.join("data")
     }
 
-    /// Kills it, as a power cut would.
+    /// Kills it (SIGKILL), as a power cut would: what it has not written is lost. Its sessions end by themselves.
     pub(super) fn crash(&self) {
         drop(self.process().take());
+    }
+
+    /// Kills it for good.
+    pub(super) fn remove(&self) {
+        self.crash();
+        // A session may be writing; what is left is removed when the test process ends.
+        drop(std::fs::remove_dir_all(&self.folder));
+    }
+
+    /// The ids of its processes, in no order.
+    pub(super) fn processes(&self) -> Vec<u32> {
+        let Some(first) = self.process().as_ref().map(Watched::id) else { return Vec::new() };
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap_or_default();
+        children.split_whitespace().filter_map(|id| id.parse().ok()).chain([first]).collect()
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Watched>> {

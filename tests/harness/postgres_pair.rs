@@ -30,13 +30,13 @@ pub struct Pair {
 }
 
 impl Pair {
-    /// Starts both, with a database of settle's tables, all of them empty; blocking.
+    /// Starts both, which sync or do not, with a database of settle's tables, all of them empty; blocking.
     ///
     /// # Errors
     /// When there are no programs, or they do not start.
-    pub fn start() -> anyhow::Result<Self> {
+    pub fn start(sync: Fsync) -> anyhow::Result<Self> {
         let home = api::tools::home(&std::env::temp_dir());
-        let primary = Own::init(&postgres::programs(&home)?, Fsync::Off)?;
+        let primary = Own::init(&postgres::programs(&home)?, sync)?;
         let standby = primary.standby()?;
         primary.start()?;
         standby.start()?;
@@ -48,6 +48,21 @@ impl Pair {
         created.map_err(|_| anyhow::anyhow!("settle's tables cannot be created"))??;
         pair.catch_up()?;
         Ok(pair)
+    }
+
+    /// From now on each commit waits until it is on the standby's disk too; blocking.
+    ///
+    /// # Errors
+    /// When the primary does not do it.
+    pub fn confirm(&self) -> anyhow::Result<()> {
+        self.set("synchronous_standby_names", "'*'")
+    }
+
+    /// Changes a setting of the primary.
+    fn set(&self, name: &str, value: &str) -> anyhow::Result<()> {
+        let primary = self.url_of(Side::Primary);
+        postgres::execute(&primary, &format!("ALTER SYSTEM SET {name} = {value}"))?;
+        postgres::execute(&primary, "SELECT pg_reload_conf()")
     }
 
     /// A URL that names both servers, this one first.
@@ -99,13 +114,31 @@ impl Pair {
         })
     }
 
+    /// Kills a server (SIGKILL), as a power cut would.
+    pub fn crash(&self, side: Side) {
+        self.server(side).crash();
+    }
+
+    /// Starts a server after [`Self::crash`], and waits until it has recovered; blocking.
+    ///
+    /// # Errors
+    /// When it does not recover.
+    pub fn recover(&self, side: Side) -> anyhow::Result<()> {
+        self.server(side).start()
+    }
+
+    /// The ids of the processes of a server, in no order.
+    pub fn processes(&self, side: Side) -> Vec<u32> {
+        self.server(side).processes()
+    }
+
     /// Kills the primary and starts it again, and waits until it accepts connections; blocking.
     ///
     /// # Errors
     /// When it does not start.
     pub fn restart(&self) -> anyhow::Result<()> {
-        self.primary.crash();
-        self.primary.start()
+        self.crash(Side::Primary);
+        self.recover(Side::Primary)
     }
 
     /// Makes the primary read-only, which goes on running with all its sessions, and promotes the standby; blocking.
@@ -113,11 +146,41 @@ impl Pair {
     /// # Errors
     /// When a server does not do it.
     pub fn fail_over(&self) -> anyhow::Result<()> {
-        let primary = self.url_of(Side::Primary);
-        postgres::execute(&primary, "ALTER SYSTEM SET default_transaction_read_only = on")?;
-        postgres::execute(&primary, "SELECT pg_reload_conf()")?;
+        self.demote()?;
         self.catch_up()?;
-        postgres::execute(&self.url_of(Side::Standby), "SELECT pg_promote()")
+        self.promote()
+    }
+
+    /// Makes the primary read-only, which goes on running with all its sessions; blocking.
+    ///
+    /// # Errors
+    /// When it does not do it.
+    pub fn demote(&self) -> anyhow::Result<()> {
+        self.set("default_transaction_read_only", "on")
+    }
+
+    /// Makes the standby a primary, once it has replayed all that it has; blocking.
+    ///
+    /// # Errors
+    /// When it does not become one.
+    pub fn promote(&self) -> anyhow::Result<()> {
+        let promoted = self.number(Side::Standby, "SELECT CAST(CAST(pg_promote() AS INT) AS BIGINT) AS value")?;
+        anyhow::ensure!(promoted == 1, "the standby was not promoted in time");
+        Ok(())
+    }
+
+    /// Ends the sessions of the primary that write, as a fail-over does: after [`Self::promote`] nothing confirms a commit
+    /// of theirs, which would wait for ever; blocking.
+    ///
+    /// # Errors
+    /// When they go on.
+    pub fn end_writers(&self) -> anyhow::Result<()> {
+        let end = "SELECT COUNT(pg_terminate_backend(pid)) AS value FROM pg_stat_activity
+            WHERE backend_type = 'client backend' AND (backend_xid IS NOT NULL OR wait_event = 'SyncRep')";
+        wait::until_blocking(SOON, "a primary without writers", || match self.number(Side::Primary, end) {
+            Ok(0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        })
     }
 
     const fn server(&self, side: Side) -> &Own {
@@ -125,5 +188,12 @@ impl Pair {
             Side::Primary => &self.primary,
             Side::Standby => &self.standby,
         }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        self.primary.remove();
+        self.standby.remove();
     }
 }

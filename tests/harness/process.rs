@@ -106,13 +106,22 @@ impl Installation {
     /// # Panics
     /// When its files or its database cannot be made.
     pub fn new(backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
+        Self::on(None, backend, temporal, signer)
+    }
+
+    /// As [`Self::new`]; `database` is the URL of one on a PostgreSQL of the test's own, which may name several hosts.
+    ///
+    /// # Panics
+    /// When its files or its database cannot be made.
+    pub fn on(database: Option<String>, backend: Backend, temporal: &str, signer: &sns::Sns) -> Self {
         let folder = Folder::new("settle");
         let certificate = folder.path().join("certificate.pem");
         signer.write_certificate(&certificate);
         write_sample_key(&folder.path().join("data"));
         let (port, admin_port) = (ports::free(), ports::free());
         let token = format!("token-{}", api::clock::random_uuid().simple());
-        let database = match backend {
+        let hosts = database.is_some();
+        let database = database.unwrap_or_else(|| match backend {
             Backend::Sqlite => {
                 let file = folder.path().join("settle.sqlite");
                 template::sqlite(&file);
@@ -120,7 +129,7 @@ impl Installation {
             }
             Backend::Postgres => postgres::migrated(Fsync::Off).expect("a database"),
             Backend::SyncedPostgres => postgres::migrated(Fsync::On).expect("a database"),
-        };
+        });
         let settings = format!(
             "data = {data:?}\ndatabase = {database:?}\nkey = {key:?}\nlisten = \"127.0.0.1:{port}\"\n\
              admin_listen = \"127.0.0.1:{admin_port}\"\nadmin_token = {token:?}\n\
@@ -135,7 +144,8 @@ impl Installation {
             program: program(),
             folder,
             backend,
-            database,
+            // The tests' own connections need the one that accepts writes, as settle finds it by itself.
+            database: if hosts { format!("{database}?target_session_attrs=read-write") } else { database },
             temporal: temporal.to_owned(),
             namespace: None,
             port,

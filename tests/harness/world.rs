@@ -27,6 +27,8 @@ const AT_ONCE: usize = 16;
 pub struct Setting {
     /// SQLite with one process, or PostgreSQL with two.
     pub backend: Backend,
+    /// The URL of a database of settle's tables on a PostgreSQL of the test's own. It may name several hosts.
+    pub database: Option<String>,
     /// A namespace of the shared Temporal Server, or a server of the test's own.
     pub memory: Memory,
     /// Dynamic settings of a server of the test's own, such as `limit.historyCount.suggestContinueAsNew=80`.
@@ -56,6 +58,7 @@ impl Default for Setting {
     fn default() -> Self {
         Self {
             backend: Backend::Sqlite,
+            database: None,
             memory: Memory::Shared,
             temporal: Vec::new(),
             temporal_distance: None,
@@ -107,7 +110,7 @@ impl World {
         let (sns, receiver) = (Sns::new(), Receiver::start().await);
         let distance = setting.temporal_distance.map(|round_trip| temporal.at_a_distance(round_trip));
         let address = distance.map_or_else(|| temporal.address(), |distance| distance.address());
-        let installation = Installation::new(setting.backend, &address, &sns);
+        let installation = Installation::on(setting.database.clone(), setting.backend, &address, &sns);
         let installation = installation.in_namespace(temporal.namespace());
         let installation = installation.with_descriptors(setting.descriptors).with_program(setting.program.clone());
         let mut processes = launch(&installation, &setting, &[]);

@@ -2,19 +2,23 @@
 //! faults of the plan happen to them.
 
 mod processes;
+mod servers;
 
 use crate::disk::Injected;
-use crate::endpoints::{Endpoints, store_reply};
-use crate::plan::{Database, Fault, Kind, Plan, random};
+use crate::endpoints::{DOWN, Endpoints, store_reply};
+use crate::plan::{AHEAD, Database, Fault, Kind, Plan, random};
 use crate::planted::Planted;
+use crate::snapshot::Snapshot;
 use crate::store::Platform;
 use serde_json::json;
+use servers::Servers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use system_tests::clock::Clock;
+use system_tests::devices::Devices;
 use system_tests::http::text;
-use system_tests::postgres::{self, Fsync};
+use system_tests::postgres;
 use system_tests::process::Backend;
 use system_tests::random::Random;
 use system_tests::rvs::{self, Rvs};
@@ -79,6 +83,10 @@ enum End {
     Engine,
     EngineResume,
     Database,
+    /// Promotes the standby.
+    FailOver,
+    /// `None` while there is no database.
+    Snapshot(Option<Snapshot>),
     /// Ends the scripted errors of this kind.
     Calm(Kind),
     Endpoints,
@@ -108,8 +116,10 @@ pub struct Site {
     pub platforms: Vec<Platform>,
     pub record: Record,
     pub plan: Plan,
+    /// Those of PostgreSQL.
+    servers: Option<Servers>,
     clock: Clock,
-    /// How far the clock was set forward.
+    /// How far the clock is ahead of the real time.
     ahead: Duration,
     variables: Vec<(String, String)>,
     planted: Planted,
@@ -129,25 +139,27 @@ pub struct Site {
 impl Site {
     /// Starts everything.
     pub async fn start(plan: Plan, planted: &Planted) -> Self {
-        // A round that panicked may have left it killed.
-        if plan.database == Database::Postgres && postgres::processes(Fsync::On).is_ok_and(|all| all.is_empty()) {
-            tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
-        }
         let rvs = Rvs::start().await;
         let clock = Clock::new(api::clock::now());
+        clock.set_ahead(AHEAD);
         let endpoints = Endpoints::start().await;
         let mut variables = endpoints.variables();
         variables.push(("SETTLE_AMAZON_RVS_URL".to_owned(), rvs.url()));
         variables.push(("SETTLE_AMAZON_RVS_PER_SECOND".to_owned(), "1000".to_owned()));
         variables.extend(planted.variables.iter().cloned());
-        let backend = match plan.database {
-            Database::Sqlite => Backend::Sqlite,
-            Database::Postgres => Backend::SyncedPostgres,
+        let (backend, servers) = match plan.database {
+            Database::Sqlite => (Backend::Sqlite, None),
+            Database::Postgres => {
+                let started = tokio::task::block_in_place(|| Servers::start(plan.seed));
+                (Backend::SyncedPostgres, Some(started.expect("a primary and a standby")))
+            }
         };
+        let (servers, database) = servers.unzip();
         let mut of_world = variables.clone();
         of_world.push(("FAILPOINTS".to_owned(), clock.fail_point()));
         let setting = Setting {
             backend,
+            database,
             memory: Memory::File,
             window_seconds: WINDOW.as_secs(),
             events: vec!["*".to_owned()],
@@ -165,8 +177,9 @@ impl Site {
             platforms: Vec::new(),
             record: Record::default(),
             plan,
+            servers,
             clock,
-            ahead: Duration::ZERO,
+            ahead: AHEAD,
             variables,
             planted: planted.clone(),
             second,
@@ -179,7 +192,7 @@ impl Site {
         };
         site.fill().await;
         if site.plan.database == Database::Postgres {
-            postgres::set_ahead(site.world.installation.database(), Duration::ZERO).expect("a clock that can be moved");
+            postgres::set_ahead(site.world.installation.database(), AHEAD).expect("a clock that can be moved");
         }
         site.restart_all().await;
         site
@@ -192,10 +205,11 @@ impl Site {
         let api = self.world.api.clone();
         let own = (self.world.platform_id, self.world.notification_url.clone());
         self.add_platform(0, own.0, own.1, "com.example.settle", false);
-        for app in 1..=2_usize {
+        for app in 1..=DOWN {
             let id = text(&api.post("/v1/apps", &json!({ "name": format!("chaos-{app}") })).await.ok(), "id");
             self.endpoints.join(&mut self.world, app, &id).await;
-            for is_verified in if app == 1 { vec![true] } else { vec![true, false] } {
+            let of_app = [vec![true], vec![true, false], vec![false]];
+            for is_verified in of_app[app - 1].iter().copied() {
                 let package_name = format!("com.example.chaos{app}{}", if is_verified { "v" } else { "" });
                 let mut platform = json!({
                     "store": "amazon", "name": package_name, "package_name": package_name, "environment": "sandbox",
@@ -210,6 +224,12 @@ impl Site {
                 self.add_platform(app, platform_id, url, &package_name, is_verified);
             }
         }
+    }
+
+    /// The devices of the app whose endpoint is down.
+    pub async fn devices(&self) -> Devices {
+        let platform = self.platforms.iter().find(|platform| platform.app == DOWN).expect("a platform of each app");
+        Devices::of_platform(&self.world.api, platform.id).await
     }
 
     fn add_platform(&mut self, app: usize, id: domain::PlatformId, url: String, package: &str, is_verified: bool) {
@@ -281,6 +301,7 @@ impl Site {
                 true
             }
             Kind::DatabaseKilled => self.kill_database(over),
+            Kind::FailedOver => self.demote(over, random.percent(50)),
             Kind::Closed => {
                 self.endpoints.refuse(&mut self.world).await;
                 self.queue(over, fault.kind, End::Endpoints);
@@ -297,8 +318,11 @@ impl Site {
                 true
             }
             Kind::SlowDisk | Kind::FullDisk => self.disturb_disk(fault.kind, over).await,
-            Kind::Clock => self.step(fault.time),
+            Kind::Clock => self.step(self.ahead + fault.time),
+            Kind::ClockBack => self.step(self.ahead.saturating_sub(fault.time)),
+            Kind::Snapshot => self.hold_snapshot(over),
             Kind::Upgraded => self.upgrade(began),
+            Kind::Down => self.take_down().await,
             Kind::Point | Kind::Restored => false,
         };
         if is_possible {
@@ -376,8 +400,14 @@ impl Site {
                 (self.is_engine_up, self.outage_over) = (true, Some(Instant::now()));
             }
             End::Database => {
-                tokio::task::block_in_place(|| postgres::recover(Fsync::On)).expect("PostgreSQL recovers");
-                (self.is_database_up, self.outage_over) = (true, Some(Instant::now()));
+                let servers = self.servers.as_ref().expect("servers that were killed");
+                tokio::task::block_in_place(|| servers.recover()).expect("PostgreSQL recovers");
+                self.find_database();
+            }
+            End::FailOver => {
+                let servers = self.servers.as_mut().expect("a standby");
+                tokio::task::block_in_place(|| servers.promote()).expect("the standby is promoted");
+                self.find_database();
             }
             End::Calm(kind) => self.calm(kind).await,
             End::Endpoints => self.endpoints.accept(&mut self.world).await,
@@ -389,24 +419,30 @@ impl Site {
                     self.slots[process].is_replaced = true;
                 }
             }
-            End::Disk(_) => {}
+            End::Disk(_) | End::Snapshot(_) => {}
         }
     }
 
-    fn kill_database(&mut self, over: Instant) -> bool {
-        if !self.is_database_up {
-            return false;
-        }
-        postgres::crash(Fsync::On).expect("a PostgreSQL of the tests");
-        self.is_database_up = false;
-        self.queue(over, Kind::DatabaseKilled, End::Database);
+    async fn take_down(&mut self) -> bool {
+        let Some((outage, _)) = self.plan.loads.outage else { return false };
+        self.endpoints.take_down(outage).await;
         true
+    }
+
+    /// Ends the outage of one app's endpoint, if the round has one.
+    pub async fn bring_back(&mut self) {
+        self.endpoints.bring_back().await;
+        self.record
+            .faults
+            .iter_mut()
+            .filter(|fault| fault.kind == Kind::Down)
+            .for_each(|fault| fault.over = Instant::now());
     }
 
     async fn disturb_disk(&mut self, kind: Kind, over: Instant) -> bool {
         let processes = match self.plan.database {
             Database::Sqlite => vec![self.world.serve().id()],
-            Database::Postgres => postgres::processes(Fsync::On).unwrap_or_default(),
+            Database::Postgres => self.servers.as_ref().map(Servers::processes).unwrap_or_default(),
         };
         let file = std::path::PathBuf::from(self.world.installation.database());
         let injected = match kind {
@@ -418,17 +454,17 @@ impl Site {
         true
     }
 
-    /// Sets the clock of the processes and of PostgreSQL forward.
-    fn step(&mut self, time: Duration) -> bool {
+    /// Sets the clock of the processes and of PostgreSQL so that it is this far ahead of the real time.
+    fn step(&mut self, ahead: Duration) -> bool {
         if self.plan.database == Database::Postgres {
             let database = self.world.installation.database().to_owned();
-            let moved = tokio::task::block_in_place(|| postgres::set_ahead(&database, self.ahead + time));
+            let moved = tokio::task::block_in_place(|| postgres::set_ahead(&database, ahead));
             if moved.is_err() {
                 return false;
             }
         }
-        self.ahead += time;
-        self.clock.set(api::clock::now().plus(self.ahead));
+        self.ahead = ahead;
+        self.clock.set_ahead(ahead);
         true
     }
 }

@@ -18,7 +18,7 @@ use axum::http::header::CONNECTION;
 use axum::response::Response;
 use jsonschema::Validator;
 use serde_json::Value;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -280,6 +280,21 @@ impl Receiver {
     pub fn about(&self, collapse_key: &str) -> Vec<Received> {
         let seen = self.seen();
         seen.requests.iter().filter(|request| request.collapse_key() == collapse_key).cloned().collect()
+    }
+
+    /// The requests about a receipt.
+    #[must_use]
+    pub fn of_receipt(&self, receipt_id: &str) -> Vec<Received> {
+        let seen = self.seen();
+        seen.requests.iter().filter(|request| request.receipt_id() == receipt_id).cloned().collect()
+    }
+
+    /// The ids of the acknowledged events of devices.
+    #[must_use]
+    pub fn device_events(&self) -> BTreeSet<String> {
+        let seen = self.seen();
+        let bodies = seen.requests.iter().filter(|request| request.is_acked()).flat_map(Received::bodies);
+        bodies.filter(|body| type_of(body).starts_with("device.")).map(|body| id_of(body).to_owned()).collect()
     }
 
     /// The acknowledged revisions of one purchase, in the order of arrival.

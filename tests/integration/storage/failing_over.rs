@@ -22,7 +22,7 @@ async fn world(url: String) -> World {
 
 /// Starts both servers, and opens a store that names them, this one first.
 async fn pair(first: Side) -> (World, Pair) {
-    let pair = tokio::task::spawn_blocking(Pair::start).await.unwrap().unwrap();
+    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off)).await.unwrap().unwrap();
     let world = world(pair.url(first)).await;
     (world, pair)
 }
