@@ -2,6 +2,7 @@
 //! nothing is lost of what got 200.
 
 use std::time::Duration;
+use system_tests::postgres::Fsync;
 use system_tests::postgres_pair::{Pair, Side};
 use system_tests::process::Backend;
 use system_tests::sns::Rtn;
@@ -15,7 +16,7 @@ const PURCHASES: usize = 8;
 
 /// Starts both servers, and processes whose URL names them, this one first.
 async fn start(first: Side) -> (World, Pair) {
-    let pair = tokio::task::spawn_blocking(Pair::start).await.unwrap().unwrap();
+    let pair = tokio::task::spawn_blocking(|| Pair::start(Fsync::Off)).await.unwrap().unwrap();
     let variables = vec![("SETTLE_DATABASE".to_owned(), pair.url(first))];
     let setting = Setting { backend: Backend::Postgres, window_seconds: 2, variables, ..Setting::default() };
     (World::start(setting).await, pair)
