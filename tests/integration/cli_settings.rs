@@ -1,6 +1,6 @@
 //! Settings and queries on the command line, with a running service that never reaches Temporal.
 
-use super::cli::{ON_THIS_MACHINE, logged, settle, stderr_of, stdout_of, wait_open};
+use super::cli::{ON_THIS_MACHINE, logged, ran, settle, stderr_of, stdout_of, wait_open};
 use diesel::connection::SimpleConnection;
 use diesel::{Connection, SqliteConnection};
 use serde_json::{Value, json};
@@ -119,6 +119,23 @@ impl Desk {
     pub fn write(&self, name: &str, text: &str) {
         std::fs::write(self.folder.path().join(name), text).expect("a file");
     }
+}
+
+#[test]
+fn a_file_without_an_address_leads_to_the_last_run_on_its_data() {
+    let desk = Desk::open("cli-config");
+    let list = |text: &str| {
+        desk.write("own.toml", text);
+        ran(&desk.folder, &["--config", "own.toml", "app", "list"])
+    };
+    let found = list("data = \"data\"\nretention = \"30d\"\n");
+    assert!(found.status.success() && stdout_of(&found).contains("mine"), "{}", stderr_of(&found));
+    let named = stderr_of(&list("data = \"data\"\nadmin_listen = \"127.0.0.1:9\"\n"));
+    assert!(named.contains("127.0.0.1:9"), "an address of the file counts: {named}");
+    let shared = stderr_of(&list("data = \"data\"\nlisten = \"127.0.0.1:9\"\nadmin_on_listen = true\n"));
+    assert!(shared.contains("127.0.0.1:9"), "and so does the one address of the file: {shared}");
+    let elsewhere = stderr_of(&list("data = \"none\"\nlisten = \"127.0.0.1:8\"\nadmin_token = \"0123456789abcdef\"\n"));
+    assert!(elsewhere.contains("127.0.0.1:9"), "else the port after that of `listen`: {elsewhere}");
 }
 
 #[test]

@@ -90,7 +90,7 @@ impl Remote {
         let config = self.place.load(&variables)?;
         let url = match (&self.service, &config) {
             (Some(service), _) => service.clone(),
-            (None, Some(config)) => listening(config.http.api())?,
+            (None, Some(config)) => configured(config)?,
             (None, None) => recorded(&self.place.data(&variables))?,
         };
         let token = self.admin_token(&variables, config, &url)?;
@@ -158,6 +158,16 @@ fn check_owner(url: &Url, data: &Path, file: &Path) -> anyhow::Result<()> {
         file = file.display(),
         other = url.origin().ascii_serialization()
     )
+}
+
+/// The URL of the service of a settings file: the address that it names, else the one that `settle run` recorded in its
+/// data directory.
+fn configured(config: &Config) -> anyhow::Result<Url> {
+    let is_recorded = || super::data::service_file(&config.data).exists();
+    if config.http.is_admin_listen_set || !is_recorded() {
+        return listening(config.http.api());
+    }
+    recorded(&config.data)
 }
 
 /// The URL that `settle run` recorded in its data directory, or the default one.

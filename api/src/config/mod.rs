@@ -156,6 +156,8 @@ pub struct Http {
     /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
     /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
+    /// Whether a setting names where the whole API is served: `admin_listen` or `admin_on_listen`.
+    pub is_admin_listen_set: bool,
     /// creates one in its data folder, `serve` needs it.
     pub admin_token: Option<SecretString>,
 }

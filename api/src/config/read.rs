@@ -319,6 +319,7 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
         listen,
         admin_listen: admin_listen(listen, raw)?,
         connections: connections("connections", raw.connections.unwrap_or(2048), 16)?,
+        is_admin_listen_set: raw.admin_listen.is_some() || raw.admin_on_listen,
         connections_per_address: connections("connections_per_address", raw.connections_per_address.unwrap_or(256), 1)?,
         public_url,
         admin_token: admin_token.map(SecretString::from),
