@@ -35,6 +35,8 @@ pub struct Context {
     pub random: fn() -> f64,
     /// How long bodies (of notifications, events, deliveries and answers) are stored; `None` stores them for ever.
     pub retention: Option<Duration>,
+    /// The public address of the dashboard, for links in events about alarms.
+    pub dashboard: Option<Arc<str>>,
     /// The number of this worker's delivery slots that each destination occupies.
     pub slots: DeliverySlots,
     /// What requests are in flight about.

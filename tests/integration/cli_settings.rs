@@ -139,6 +139,17 @@ fn a_file_without_an_address_leads_to_the_last_run_on_its_data() {
 }
 
 #[test]
+fn sign_in_links_begin_with_the_public_address_of_the_dashboard() {
+    let desk = Desk::open("cli-public-link").restarted_with(&[("SETTLE_UI_URL", "https://settle.example.com")]);
+    let line = ["sign-in", "link", "--name", "Anna", "--role", "support"];
+    let (created, begins) = (desk.answer(&line), "https://settle.example.com/ui/sign-in/");
+    let (url, path) = (created["url"].as_str().unwrap_or_default(), created["path"].as_str().unwrap_or_default());
+    assert!(url.starts_with(begins) && url.ends_with(path), "{created}");
+    let printed = stdout_of(&desk.run(&line));
+    assert!(printed.contains(begins), "{printed}");
+}
+
+#[test]
 fn a_second_hold_names_the_first() {
     let desk = Desk::open("cli-held");
     desk.seed(1);

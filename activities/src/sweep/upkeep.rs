@@ -72,7 +72,7 @@ pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
 
 /// Records events about the alarms that were opened or closed, and starts their deliveries.
 pub async fn announce_alarms(context: &Context) -> Result<Swept, Failed> {
-    let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE).await?;
+    let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE, context.dashboard.clone()).await?;
     queued_for.into_iter().for_each(|id| context.engine.supervise(id));
     Ok(Swept::default())
 }

@@ -104,6 +104,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         clock: clock::now,
         random: fraction,
         retention: config.retention,
+        dashboard: config.dashboard().map(Arc::from),
         slots: DeliverySlots::default(),
         in_flight: InFlight::default(),
         prompt: Prompt::default(),

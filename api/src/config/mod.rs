@@ -73,6 +73,13 @@ pub struct Config {
     pub demo: Option<Demo>,
 }
 
+impl Config {
+    /// The public address of the page, without a slash at the end.
+    pub fn dashboard(&self) -> Option<String> {
+        self.ui.url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned())
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Ui {
     /// `ui.sign_in_idle`, `SETTLE_UI_SIGN_IN_IDLE`: how long a sign-in may be unused, from 1 minute to 24 hours;
@@ -87,6 +94,8 @@ pub struct Ui {
     /// `ui.temporal_url`, `SETTLE_UI_TEMPORAL_URL`: the address of Temporal's own UI, to which the page links; none by
     /// default. `run` knows that of the dev server that it starts.
     pub temporal_url: Option<Url>,
+    /// `ui.url`, `SETTLE_UI_URL`: where people reach the page, for links in alarms and sign-in links; none by default.
+    pub url: Option<Url>,
 }
 
 /// What `run` adds for its demo.
@@ -147,6 +156,8 @@ pub struct Http {
     /// metrics and health; default `127.0.0.1` and the port after that of `listen`. `None` with `admin_on_listen`,
     /// `SETTLE_ADMIN_ON_LISTEN`: then `listen` serves all of it; default false.
     pub admin_listen: Option<SocketAddr>,
+    /// Whether a setting names where the whole API is served: `admin_listen` or `admin_on_listen`.
+    pub is_admin_listen_set: bool,
     /// `connections`, `SETTLE_CONNECTIONS`: maximum number of connections to `listen`, from 16 to 8192; default 2048. A
     /// low limit of descriptors reduces it.
     pub connections: usize,
@@ -156,8 +167,6 @@ pub struct Http {
     /// `public_url`, `SETTLE_PUBLIC_URL`: the base of `notification_url`; default `http://{listen}`.
     pub public_url: Url,
     /// `admin_token`, `SETTLE_ADMIN_TOKEN`: the bearer token of the admin part, at least 16 characters; `run`
-    /// Whether a setting names where the whole API is served: `admin_listen` or `admin_on_listen`.
-    pub is_admin_listen_set: bool,
     /// creates one in its data folder, `serve` needs it.
     pub admin_token: Option<SecretString>,
 }

@@ -81,6 +81,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("ui.sign_in_lifetime", "SETTLE_UI_SIGN_IN_LIFETIME", Form::One),
     ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),
     ("ui.temporal_url", "SETTLE_UI_TEMPORAL_URL", Form::One),
+    ("ui.url", "SETTLE_UI_URL", Form::One),
 ];
 
 #[derive(Clone, Copy)]
@@ -318,8 +319,8 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     Ok(Http {
         listen,
         admin_listen: admin_listen(listen, raw)?,
-        connections: connections("connections", raw.connections.unwrap_or(2048), 16)?,
         is_admin_listen_set: raw.admin_listen.is_some() || raw.admin_on_listen,
+        connections: connections("connections", raw.connections.unwrap_or(2048), 16)?,
         connections_per_address: connections("connections_per_address", raw.connections_per_address.unwrap_or(256), 1)?,
         public_url,
         admin_token: admin_token.map(SecretString::from),

@@ -63,6 +63,7 @@ impl Config {
             "ui.sign_in_idle" => compact(ui.sign_in_idle),
             "ui.sign_in_lifetime" => compact(ui.sign_in_lifetime),
             "ui.hosts" => list(&ui.hosts),
+            "ui.url" => ui.url.as_ref().map_or_else(none, ToString::to_string),
             "ui.temporal_url" => ui.temporal_url.as_ref().map_or_else(none, ToString::to_string),
             other => format!("`{other}` is not shown"),
         }

@@ -14,6 +14,7 @@ pub struct Raw {
     sign_in_lifetime: Option<String>,
     hosts: Vec<String>,
     temporal_url: Option<String>,
+    url: Option<String>,
 }
 
 /// Parses the section.
@@ -30,6 +31,7 @@ pub fn read(raw: &Raw) -> Result<Ui, Invalid> {
         sign_in_lifetime: time("ui.sign_in_lifetime", raw.sign_in_lifetime.as_deref(), ("12h", week))?,
         hosts: hosts(&raw.hosts)?,
         temporal_url: raw.temporal_url.as_deref().map(|text| origin("ui.temporal_url", text)).transpose()?,
+        url: raw.url.as_deref().map(|text| origin("ui.url", text)).transpose()?,
     })
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use url::Url;
 
 /// The path of the page; all of it is below.
 pub const PREFIX: &str = "/ui";
@@ -25,23 +26,28 @@ pub struct Pages {
     /// The names under which it is reached.
     pub hosts: Hosts,
     pub live: Live,
-    /// Whether the page is reached by TLS, as far as `public_url` shows.
+    /// Whether the page is reached by TLS, as far as `ui.url`, else `public_url`, shows.
     pub is_secure: bool,
     temporal_ui: TemporalUi,
+    /// Its public address, without a slash at the end.
+    url: Option<String>,
     address: Option<SocketAddr>,
 }
 
 impl Pages {
     pub fn new(config: &Config) -> Self {
-        let url = config.ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let ui = &config.ui;
+        let temporal = ui.temporal_url.as_ref().map(|url| url.as_str().trim_end_matches('/').to_owned());
+        let own = [ui.url.as_ref(), Some(&config.http.public_url)].into_iter().flatten();
         Self {
-            sign_in_idle: config.ui.sign_in_idle,
-            sign_in_lifetime: config.ui.sign_in_lifetime,
+            sign_in_idle: ui.sign_in_idle,
+            sign_in_lifetime: ui.sign_in_lifetime,
             settings: config.shown(),
-            hosts: Hosts::new(config.ui.hosts.iter().map(String::as_str).chain(config.http.public_url.host_str())),
+            hosts: Hosts::new(ui.hosts.iter().map(String::as_str).chain(own.clone().filter_map(Url::host_str))),
             live: Live::default(),
-            is_secure: config.http.public_url.scheme() == "https",
-            temporal_ui: Arc::new(move || url.clone()),
+            is_secure: own.clone().next().is_some_and(|url| url.scheme() == "https"),
+            temporal_ui: Arc::new(move || temporal.clone()),
+            url: config.dashboard(),
             address: config.http.admin_listen,
         }
     }
@@ -55,6 +61,11 @@ impl Pages {
     /// The address of Temporal's own UI with the namespace, such as `http://127.0.0.1:8233/namespaces/default`.
     pub fn temporal_ui(&self) -> Option<String> {
         (self.temporal_ui)()
+    }
+
+    /// The public URL of a path of the page; `None` where no setting names its public address.
+    pub fn link(&self, path: &str) -> Option<String> {
+        self.url.as_ref().map(|url| format!("{url}{path}"))
     }
 
     /// Where it is served with the whole API, unless that is the address of stores and devices.

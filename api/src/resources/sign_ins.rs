@@ -43,6 +43,9 @@ pub struct NewSignInLink {
 pub struct SignInLink {
     /// The path of the link, at the address of this API; shown only here. It works once.
     path: String,
+    /// The whole link, where `ui.url` names the public address of the page.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     /// When it ends.
     expires_at: Timestamp,
 }
@@ -67,7 +70,8 @@ pub async fn link(edge: Acting, caller: Caller, mut draft: Draft<NewSignInLink>)
     let code = code(&edge);
     let new = storage::NewLink { person, code: code.clone(), valid: LINK_VALID, lifetime };
     let expires_at = edge.store.new_sign_in_link(new).await?;
-    Ok(Created(SignInLink { path: path(&code), expires_at }))
+    let path = path(&code);
+    Ok(Created(SignInLink { url: edge.pages.link(&path), path, expires_at }))
 }
 
 /// `GET /v1/sign-ins`, the oldest first, including those that ended within the last month.

@@ -1,7 +1,7 @@
 //! Events about alarms: which are recorded, once, and for which destinations.
 
 use super::erasure::{OWN_ID, STORE_ID, by, finish, renew};
-use super::operator_events::chooses;
+use super::operator_events::{chooses, fails};
 use super::sending::Sent;
 use super::world::{World, new_destination, story};
 use domain::{CollapseKey, DestinationId, schemas};
@@ -11,7 +11,7 @@ use storage::{About, AlarmFilter, CustomerName, EventFilter, LeaseResult, Mode, 
 
 /// Records events as one sweep does; returns the destinations for which they are queued.
 async fn sweep(world: &World) -> BTreeSet<DestinationId> {
-    world.store.announce_alarms(100).await.unwrap()
+    world.store.announce_alarms(100, Some("https://settle.example.com".into())).await.unwrap()
 }
 
 /// The valid bodies of all events of this type, in their order.
@@ -56,6 +56,9 @@ story! {
         let alarm = &opened[0]["alarm"];
         assert_eq!((&alarm["count"], &alarm["kind"], &alarm["detail"]), (&2.into(), &"odd".into(), &"something is odd".into()));
         assert_eq!(alarm["platform_id"], world.platform.id.to_string());
+        assert_eq!(opened[0]["app_name"], world.app.name);
+        let page = format!("https://settle.example.com/ui/connect/platforms/{}", world.platform.id);
+        assert_eq!((&alarm["url"], alarm.get("cause")), (&page.into(), None));
         assert_eq!(alarm["about"], world.platform.settings.name);
         assert_eq!((&opened[0]["closed_by"], &opened[0]["note"]), (&Value::Null, &Value::Null));
         let closed = bodies(&world, "alarm.closed").await;
@@ -65,6 +68,23 @@ story! {
         assert_eq!(sweep(&world).await, [pager].into(), "it is open again");
         assert_eq!(bodies(&world, "alarm.opened").await.len(), 2);
         assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
+    async fn the_alarm_of_a_failing_destination_has_cause_and_counts(world: World) {
+        let hook = chooses(&world, "hook", &["*"]).await;
+        chooses(&world, "pager", &["alarm.opened"]).await;
+        for number in 0..10 {
+            fails(&world, number, hook).await;
+        }
+        sweep(&world).await;
+        let opened = bodies(&world, "alarm.opened").await;
+        assert_eq!(opened.len(), 1, "{opened:?}");
+        let alarm = &opened[0]["alarm"];
+        assert_eq!((&alarm["kind"], &alarm["cause"]), (&"destination_failing".into(), &"the endpoint answered 500".into()));
+        assert_eq!((&alarm["failures"], &alarm["pending"]), (&10.into(), &10.into()));
+        assert_eq!(alarm["url"], format!("https://settle.example.com/ui/destinations/{hook}"));
     }
 }
 

@@ -84,7 +84,7 @@ async fn a_sweep_of_ten_thousand_platforms_takes_few_statements() {
     world.store.late_destinations().await.unwrap();
     world.store.streams_pending().await.unwrap();
     world.store.platforms_with_due_claims().await.unwrap();
-    world.store.announce_alarms(100).await.unwrap();
+    world.store.announce_alarms(100, None).await.unwrap();
     let trips = distance.trips() - before;
     assert!(trips < 100, "{trips} round trips");
     let unsettled = found.found.iter().filter(|due| due.why == "unsettled").map(|due| due.collapse_key);
@@ -139,11 +139,11 @@ async fn an_alarm_that_no_app_chose_is_marked_at_once() {
         world.store.alarm(None, "odd", detail).await.unwrap();
     }
     let before = distance.trips();
-    assert_eq!(world.store.announce_alarms(100).await.unwrap(), [].into());
+    assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into());
     let trips = distance.trips() - before;
     assert!(trips < 20, "{trips} round trips");
     chooses(&world, "pager", &["alarm.*"]).await;
-    assert_eq!(world.store.announce_alarms(100).await.unwrap(), [].into(), "they were announced to nobody");
+    assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into(), "they were announced to nobody");
 }
 
 story! {
@@ -155,9 +155,9 @@ story! {
             world.store.new_destination(new).await.unwrap();
         }
         world.store.alarm(None, "odd", "all is odd").await.unwrap();
-        assert_eq!(world.store.announce_alarms(100).await.unwrap().len(), 120);
+        assert_eq!(world.store.announce_alarms(100, None).await.unwrap().len(), 120);
         assert_eq!(announced(&world, "alarm.opened").await, (120, 120));
-        assert_eq!(world.store.announce_alarms(100).await.unwrap(), [].into());
+        assert_eq!(world.store.announce_alarms(100, None).await.unwrap(), [].into());
         // As if a process had died after the first hundred apps, and the alarm had been opened again meanwhile.
         let open = AlarmFilter { open: Some(true), ..AlarmFilter::default() };
         let alarm = world.store.alarms_of(open, Page::default()).await.unwrap().items.remove(0);
@@ -166,9 +166,9 @@ story! {
             "SELECT id AS value FROM apps WHERE name LIKE 'app %' ORDER BY id LIMIT 1 OFFSET 99").remove(0);
         world.raw().run(&format!("UPDATE alarms SET announced_open = FALSE, announced_through = '{through}'"));
         world.store.alarm(None, "odd", "all is odd").await.unwrap();
-        assert_eq!(world.store.announce_alarms(100).await.unwrap().len(), 20, "the rest hear that it was closed");
+        assert_eq!(world.store.announce_alarms(100, None).await.unwrap().len(), 20, "the rest hear that it was closed");
         assert_eq!(announced(&world, "alarm.closed").await, (20, 20));
-        assert_eq!(world.store.announce_alarms(100).await.unwrap().len(), 120, "then all that it is open again");
+        assert_eq!(world.store.announce_alarms(100, None).await.unwrap().len(), 120, "then all that it is open again");
         assert_eq!(announced(&world, "alarm.opened").await, (240, 120));
         assert_eq!(world.broken(1000).await, []);
     }

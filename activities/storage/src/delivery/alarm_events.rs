@@ -12,13 +12,15 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use crate::delivery::health::{self, HealthView};
 use crate::delivery::operators::{self, Last};
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settings::destinations::{self, Destination};
-use domain::event::{ALARM_CLOSED, ALARM_OPENED, AlarmEvent};
+use domain::event::{ALARM_CLOSED, ALARM_OPENED, AlarmEvent, Trouble};
 use domain::{AlarmId, AppId, CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 row! {
     #[derive(Clone)]
@@ -30,6 +32,7 @@ row! {
         app_id: Option<AppId>,
         platform_id: Option<PlatformId>,
         destination_id: Option<DestinationId>,
+        app_name: Option<String>,
         about: Option<String>,
         kind: String,
         detail: String,
@@ -49,7 +52,7 @@ const ALARMS: &str = "alarm.";
 
 const COLUMNS: &str = "
     id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_by,
-        note, announced_through, COALESCE(
+        note, announced_through, (SELECT a.name FROM apps a WHERE a.id = alarms.app_id) AS app_name, COALESCE(
             (SELECT f.name FROM platforms f WHERE f.id = alarms.platform_id),
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about";
@@ -89,8 +92,12 @@ const ANNOUNCED_THROUGH: Sql = statement! {"
 
 impl Store {
     /// Records the events of at most `limit` alarms that were opened or closed since their last event, and returns the
-    /// destinations for which they are queued.
-    pub async fn announce_alarms(&self, limit: i64) -> Result<BTreeSet<DestinationId>, Error> {
+    /// destinations for which they are queued. The events link to this public address of the dashboard.
+    pub async fn announce_alarms(
+        &self,
+        limit: i64,
+        dashboard: Option<Arc<str>>,
+    ) -> Result<BTreeSet<DestinationId>, Error> {
         let (alarms, chose) = self
             .read(move |connection| {
                 let mut alarms: Vec<Unannounced> = sql(ANNOUNCING).bind(limit).all(connection)?;
@@ -104,11 +111,13 @@ impl Store {
         for alarm in alarms {
             let chose = alarm.wanted_by(&chose);
             if let Some(app) = alarm.app_id {
-                queued_for.extend(self.write(move |write| announce_own(write, alarm.id, app)).await?);
+                let dashboard = dashboard.clone();
+                let announced = self.write(move |write| announce_own(write, alarm.id, app, dashboard.as_deref()));
+                queued_for.extend(announced.await?);
             } else if chose.is_empty() && alarm.announced_through.is_none() {
                 unwanted.push(alarm.id);
             } else {
-                queued_for.extend(self.announce_to_all(alarm, &chose).await?);
+                queued_for.extend(self.announce_to_all(alarm, &chose, dashboard.as_ref()).await?);
             }
         }
         if !unwanted.is_empty() {
@@ -125,6 +134,7 @@ impl Store {
         &self,
         mut alarm: Unannounced,
         chose: &BTreeMap<AppId, Vec<DestinationId>>,
+        dashboard: Option<&Arc<str>>,
     ) -> Result<Vec<DestinationId>, Error> {
         let mut queued_for = Vec::new();
         loop {
@@ -133,8 +143,8 @@ impl Store {
                 left.by_ref().take(APPS_AT_ONCE).map(|(app, chose)| (*app, chose.clone())).collect();
             let through = if left.next().is_some() { apps.last().map(|(app, _)| *app) } else { None };
             queued_for.extend(apps.iter().flat_map(|(_, chose)| chose.iter().copied()));
-            let before = alarm.clone();
-            self.write(move |write| announce_some(write, &before, &apps, through)).await?;
+            let (before, dashboard) = (alarm.clone(), dashboard.cloned());
+            self.write(move |write| announce_some(write, &before, &apps, through, dashboard.as_deref())).await?;
             if through.is_none() {
                 return Ok(queued_for);
             }
@@ -146,6 +156,12 @@ impl Store {
 impl Unannounced {
     const fn event_type(&self) -> &'static str {
         if self.is_open { ALARM_OPENED } else { ALARM_CLOSED }
+    }
+
+    /// The health of the destination whose failures are what is wrong.
+    fn failing(&self, write: &mut Write<'_>) -> Result<Option<HealthView>, Error> {
+        let id = self.destination_id.filter(|_| self.is_open && self.kind == health::FAILING);
+        id.map(|id| health::view(write.connection, id)).transpose()
     }
 
     /// The destinations that want its event, by app. A destination gets none about itself: it could not take it.
@@ -161,11 +177,16 @@ impl Unannounced {
 }
 
 /// Records the event of an alarm of an app, also if nobody chose it.
-fn announce_own(write: &mut Write<'_>, id: AlarmId, app: AppId) -> Result<Vec<DestinationId>, Error> {
+fn announce_own(
+    write: &mut Write<'_>,
+    id: AlarmId,
+    app: AppId,
+    dashboard: Option<&str>,
+) -> Result<Vec<DestinationId>, Error> {
     let Some(alarm): Option<Unannounced> = sql(LOCK).bind(id).first(write.connection)? else { return Ok(Vec::new()) };
     let chose = destinations::of_app(write.connection, app)?;
     let chose = alarm.wanted_by(&chose).remove(&app).unwrap_or_default();
-    announce(write, &alarm, app, &chose)?;
+    announce(write, &alarm, (app, &chose), dashboard)?;
     sql(ANNOUNCED).bind(alarm.is_open).bind(alarm.id).later(write.connection)?;
     Ok(chose)
 }
@@ -176,9 +197,10 @@ fn announce_some(
     alarm: &Unannounced,
     apps: &[(AppId, Vec<DestinationId>)],
     through: Option<AppId>,
+    dashboard: Option<&str>,
 ) -> Result<(), Error> {
     for (app, chose) in apps {
-        announce(write, alarm, *app, chose)?;
+        announce(write, alarm, (*app, chose), dashboard)?;
     }
     let is_first = alarm.announced_through.is_none();
     let was_open = if is_first { !alarm.is_open } else { alarm.is_open };
@@ -191,13 +213,19 @@ fn announce_some(
 }
 
 /// Records the event of an alarm for an app; that of an alarm of no app without who closed it, which is not for every app.
-fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId, chose: &[DestinationId]) -> Result<(), Error> {
+fn announce(
+    write: &mut Write<'_>,
+    alarm: &Unannounced,
+    (app, chose): (AppId, &[DestinationId]),
+    dashboard: Option<&str>,
+) -> Result<(), Error> {
     let (event_type, is_own) = (alarm.event_type(), alarm.app_id.is_some());
     let key = CollapseKey::of_alarm(alarm.id, app);
     let last: Option<Last> = operators::last(write.connection, key, event_type)?;
     let revision = last.map_or(1, |last| last.revision + 1);
     let id = EventId::of(key, write.epoch()?, revision, event_type, 0);
     let event = Event { id, event_type: event_type.to_owned(), collapse_key: key, revision, traceparent: None };
+    let health = alarm.failing(write)?;
     let body = AlarmEvent {
         id,
         event_type,
@@ -207,6 +235,13 @@ fn announce(write: &mut Write<'_>, alarm: &Unannounced, app: AppId, chose: &[Des
         kind: &alarm.kind,
         detail: &alarm.detail,
         about: alarm.about.as_deref(),
+        app_name: alarm.app_name.as_deref(),
+        trouble: health.as_ref().map(|view| Trouble {
+            cause: view.health.last_error.as_deref(),
+            failures: view.health.failures,
+            pending: view.pending,
+        }),
+        dashboard,
         platform: alarm.platform_id,
         destination: alarm.destination_id,
         first_at: alarm.at,

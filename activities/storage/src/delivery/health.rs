@@ -359,7 +359,7 @@ pub fn alarm(write: &mut Write<'_>, destination: &Destination, what: &str) -> Re
 }
 
 /// The kind of the one alarm of a destination that fails.
-const FAILING: &str = "destination_failing";
+pub const FAILING: &str = "destination_failing";
 
 /// The detail of that alarm. It has no cause and no name: these change, and the alarm stays the same.
 fn keeps_failing(id: DestinationId) -> String {

@@ -82,7 +82,9 @@ fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     let (path, expires) = (once.text("path")?, once.text("expires_at")?);
     let person = once.sent.get("name").unwrap_or_default();
     let role = once.sent.get("role").unwrap_or_default();
+    let link = once.text("url");
     let reach = match visit.origin.as_str() {
+        _ if link.is_some() => "",
         "" => " Put the address of this dashboard in front of it.",
         // A browser takes the cookie without TLS from this very machine alone.
         origin if origin.starts_with("http://") => " It works only on this machine, as this dashboard does.",
@@ -90,7 +92,7 @@ fn link(visit: &Visit, once: &ShownOnce) -> Option<Once> {
     };
     Some(Once {
         label: format!("Link for {person}, with the role {role}"),
-        value: format!("{}{path}", visit.origin),
+        value: link.map_or_else(|| format!("{}{path}", visit.origin), str::to_owned),
         note: Some(Sentence::new(&format!("It works once, until {expires}. Send it only to that person.{reach}"))),
     })
 }

@@ -20,6 +20,12 @@ pub struct AlarmEvent<'a> {
     pub detail: &'a str,
     /// The name of the platform or destination that it is about.
     pub about: Option<&'a str>,
+    /// The name of that one's app.
+    pub app_name: Option<&'a str>,
+    /// The failures of the destination that it is about, where they are what is wrong.
+    pub trouble: Option<Trouble<'a>>,
+    /// The public address of the dashboard, without a slash at the end.
+    pub dashboard: Option<&'a str>,
     pub platform: Option<PlatformId>,
     pub destination: Option<DestinationId>,
     /// When it was raised first and last, and how often.
@@ -29,6 +35,17 @@ pub struct AlarmEvent<'a> {
     /// Who closed it, and their note; none while it is open, and where it concerns the whole installation.
     pub closed_by: Option<&'a str>,
     pub note: Option<&'a str>,
+}
+
+/// How a destination fails, as of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trouble<'a> {
+    /// The last failure.
+    pub cause: Option<&'a str>,
+    /// Failures in a row.
+    pub failures: i64,
+    /// Number of pending deliveries, up to a bound.
+    pub pending: i64,
 }
 
 /// An alarm that was opened or closed.
@@ -43,6 +60,9 @@ pub(crate) struct AlarmBody {
     created_date: String,
     /// The app whose destinations receive it.
     app_id: Uuid,
+    /// The name of the app of that platform or destination; absent for an alarm of the whole installation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_name: Option<String>,
     /// The alarm.
     alarm: AlarmIdentity,
     /// Who closed it: a person, or `settle` when its cause is gone; null while it is open, and for an alarm of the whole
@@ -75,6 +95,21 @@ struct AlarmIdentity {
     /// How often it was raised.
     #[schemars(range(min = 1))]
     count: i64,
+    /// The last failure of the destination, as of this event; absent where the detail names all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<String>,
+    /// Failures of the destination in a row, as of this event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    failures: Option<i64>,
+    /// How many deliveries are pending for the destination, as of this event; a hundred thousand stands for any number
+    /// beyond.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0))]
+    pending: Option<i64>,
+    /// The page about it, where a setting names the public address of the dashboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
 }
 
 impl AlarmEvent<'_> {
@@ -85,6 +120,7 @@ impl AlarmEvent<'_> {
             event_type: self.event_type.to_owned(),
             created_date: self.created_at.with_offset(),
             app_id: self.app.uuid(),
+            app_name: self.app_name.map(str::to_owned),
             alarm: AlarmIdentity {
                 id: self.alarm.uuid(),
                 kind: self.kind.to_owned(),
@@ -95,11 +131,25 @@ impl AlarmEvent<'_> {
                 first_at: self.first_at,
                 last_at: self.last_at,
                 count: self.count,
+                cause: self.trouble.and_then(|trouble| trouble.cause).map(str::to_owned),
+                failures: self.trouble.map(|trouble| trouble.failures),
+                pending: self.trouble.map(|trouble| trouble.pending),
+                url: self.url(),
             },
             closed_by: self.closed_by.map(str::to_owned),
             note: self.note.map(str::to_owned),
         };
         // Serialization fails only for maps with keys that are no strings, and there is none.
         serde_json::to_value(body).unwrap_or_default()
+    }
+
+    /// The page that shows what is wrong.
+    fn url(&self) -> Option<String> {
+        let base = self.dashboard?;
+        Some(match (self.destination, self.platform) {
+            (Some(id), _) => format!("{base}/ui/destinations/{id}"),
+            (None, Some(id)) => format!("{base}/ui/connect/platforms/{id}"),
+            (None, None) => format!("{base}/ui/alarms"),
+        })
     }
 }

@@ -20,7 +20,7 @@ pub(crate) mod tests;
 
 pub use about::{About, about_all, group, summary};
 pub use access::{ClaimType, DeviceAccess, MAX_DEVICES};
-pub use alarms::AlarmEvent;
+pub use alarms::{AlarmEvent, Trouble};
 pub use changes::{Change, changes};
 pub use choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,

@@ -32,6 +32,7 @@ impl Letter {
         let subject = format!("{prefix} {}", sentence.title).trim().to_owned();
         let mut lines = vec![sentence.title, String::new()];
         lines.extend(sentence.lines.iter().map(|(label, value)| format!("{label}: {value}")));
+        lines.extend(sentence.link.map(|link| format!("Link: {link}")));
         lines.extend([String::new(), format!("Event: {event_type}")]);
         lines.extend(id.map(|id| format!("Id: {id}")));
         Self { subject, text: lines.join("\n") + "\n" }

@@ -26,6 +26,8 @@ pub struct Sentence {
     pub title: String,
     /// Labels and values of at most [`MAX_VALUE_CHARS`] characters. What is not known has no line.
     pub lines: Vec<(&'static str, String)>,
+    /// A page of this installation's dashboard, as settle recorded its address in the event.
+    pub link: Option<String>,
 }
 
 /// Describes an event by its type and its body as a destination gets it. Of a type that it does not know, it has the name
@@ -45,7 +47,7 @@ pub fn sentence(event_type: &str, body: &Value) -> Sentence {
 
 impl Sentence {
     fn new(title: &str) -> Self {
-        Self { title: within(visible(title), MAX_TITLE_CHARS), lines: Vec::new() }
+        Self { title: within(visible(title), MAX_TITLE_CHARS), lines: Vec::new(), link: None }
     }
 
     /// The summary of the type as its title, or the type's name. A title of the sandbox names it.
@@ -74,17 +76,23 @@ fn destination(event_type: &str, body: &Value) -> Sentence {
         DESTINATION_EXHAUSTED => format!("{name}: a delivery failed"),
         _ => format!("{name}: {event_type}"),
     };
-    let pending = body.get("pending").and_then(Value::as_i64).map(|pending| match pending {
-        MANY_PENDING.. => format!("{MANY_PENDING} deliveries or more"),
-        1 => "1 delivery".to_owned(),
-        fewer => format!("{fewer} deliveries"),
-    });
-    let failures = text(body, "/failures").filter(|failures| failures != "0");
     Sentence::new(&title)
         .line("Reason", text(body, "/reason"))
         .line("Since", time(body, "/since"))
-        .line("Failures in a row", failures)
-        .line("Pending", pending)
+        .line("Failures in a row", failures(body))
+        .line("Pending", pending(body))
+}
+
+fn failures(body: &Value) -> Option<String> {
+    text(body, "/failures").filter(|failures| failures != "0")
+}
+
+fn pending(body: &Value) -> Option<String> {
+    body.get("pending").and_then(Value::as_i64).map(|pending| match pending {
+        MANY_PENDING.. => format!("{MANY_PENDING} deliveries or more"),
+        1 => "1 delivery".to_owned(),
+        fewer => format!("{fewer} deliveries"),
+    })
 }
 
 fn alarm(event_type: &str, body: &Value) -> Sentence {
@@ -95,14 +103,28 @@ fn alarm(event_type: &str, body: &Value) -> Sentence {
     let title = if is_closed { "Alarm closed" } else { "Alarm" };
     let count = text(body, "/alarm/count").filter(|count| count != "1");
     let last = time(body, "/alarm/last_at").filter(|_| count.is_some());
-    Sentence::new(&format!("{title}: {about}"))
+    let alarm = body.get("alarm").unwrap_or(&Value::Null);
+    let of_all = || text(body, "/alarm/about").is_none().then(|| "all".to_owned());
+    let sentence = Sentence::new(&format!("{title}: {about}"))
+        .line("App", text(body, "/app_name").or_else(of_all))
         .line("Detail", text(body, "/alarm/detail"))
+        .line("Cause", text(alarm, "/cause"))
+        .line("Failures in a row", failures(alarm))
+        .line("Pending", pending(alarm))
         .line("Raised", time(body, "/alarm/first_at"))
         .line("Raised last", last)
         .line("Times raised", count)
         .line("Closed", time(body, "/created_date").filter(|_| is_closed))
         .line("Closed by", text(body, "/closed_by"))
-        .line("Note", text(body, "/note"))
+        .line("Note", text(body, "/note"));
+    Sentence { link: link(alarm), ..sentence }
+}
+
+/// The link of an alarm's event: one address on one line.
+fn link(alarm: &Value) -> Option<String> {
+    let url = alarm.get("url").and_then(Value::as_str)?;
+    let is_address = url.starts_with("https://") || url.starts_with("http://");
+    (is_address && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>|".contains(&byte))).then(|| url.to_owned())
 }
 
 fn purchase(event_type: &str, body: &Value) -> Sentence {

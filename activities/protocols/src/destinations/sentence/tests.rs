@@ -100,6 +100,7 @@ fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
     let once = sentence("alarm.opened", &raised(1));
     assert_eq!(once.title, "Alarm: Billing: destination failing");
     assert_eq!(lines(&once), ["Detail: ten failures in a row", "Raised: 2026-03-04 10:00 UTC"]);
+    assert_eq!(once.link, None);
     let again = sentence("alarm.opened", &raised(3));
     assert_eq!(value(&again, "Raised last"), "2026-03-04 11:00 UTC");
     assert_eq!(value(&again, "Times raised"), "3");
@@ -113,6 +114,31 @@ fn an_alarm_is_named_when_it_opens_and_when_it_closes() {
     let mut of_all = raised(1);
     of_all["alarm"]["about"] = Value::Null;
     assert_eq!(sentence("alarm.opened", &of_all).title, "Alarm: destination failing");
+    assert_eq!(value(&sentence("alarm.opened", &of_all), "App"), "all");
+}
+
+#[test]
+fn an_alarm_names_app_cause_counts_and_a_page() {
+    let mut body = raised(1);
+    body["app_name"] = json!("Radio");
+    let page = "https://settle.example.com/ui/destinations/d";
+    let more = json!({ "cause": "HTTP 503", "failures": 18, "pending": 34, "url": page });
+    body["alarm"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let all = sentence("alarm.opened", &body);
+    let expected = [
+        "App: Radio",
+        "Detail: ten failures in a row",
+        "Cause: HTTP 503",
+        "Failures in a row: 18",
+        "Pending: 34 deliveries",
+        "Raised: 2026-03-04 10:00 UTC",
+    ];
+    assert_eq!(lines(&all), expected);
+    assert_eq!(all.link.as_deref(), Some(page));
+    for no_address in ["javascript:x", "https://a.example/<!channel>", "https://a.example/\n@here", ""] {
+        body["alarm"]["url"] = json!(no_address);
+        assert_eq!(sentence("alarm.opened", &body).link, None, "{no_address}");
+    }
 }
 
 #[test]

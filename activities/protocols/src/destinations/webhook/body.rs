@@ -61,8 +61,8 @@ pub fn sample(shape: BodyShape, event: &Value) -> Value {
     match shape {
         BodyShape::Event => event.clone(),
         BodyShape::Slack => {
-            let Sentence { title, lines } = sentence(type_of(event), event);
-            message(&Sentence { title: format!("Test: {title}"), lines })
+            let sentence = sentence(type_of(event), event);
+            message(&Sentence { title: format!("Test: {}", sentence.title), ..sentence })
         }
     }
 }
@@ -89,7 +89,8 @@ fn type_of(event: &Value) -> &str {
 /// (<https://docs.slack.dev/messaging/formatting-message-text>).
 fn message(sentence: &Sentence) -> Value {
     let lines = sentence.lines.iter().map(|(label, value)| format!("\n{label}: {}", escaped(value)));
-    json!({ "text": format!("*{}*{}", escaped(&sentence.title), lines.collect::<String>()) })
+    let link = sentence.link.as_ref().map_or_else(String::new, |link| format!("\nLink: {link}"));
+    json!({ "text": format!("*{}*{}{link}", escaped(&sentence.title), lines.collect::<String>()) })
 }
 
 /// Breaks what a chat would read as a link or a mention, and is invisible: a space of no width.

@@ -3,7 +3,7 @@
 use super::schema::{check_places, complaints, schema};
 use super::{day, destination, key};
 use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
-use crate::event::{AlarmEvent, DestinationEvent};
+use crate::event::{AlarmEvent, DestinationEvent, Trouble};
 use crate::health::State;
 use crate::{AlarmId, AppId, EventId};
 use serde_json::{Value, json};
@@ -67,6 +67,9 @@ fn alarm(event_type: &str) -> Value {
         kind: "destination_failing",
         detail: "requests to it keep failing",
         about: Some("Billing"),
+        app_name: Some("Radio"),
+        trouble: (!is_closed).then_some(Trouble { cause: Some("HTTP 503"), failures: 18, pending: 34 }),
+        dashboard: Some("https://settle.example.com"),
         platform: None,
         destination: Some(destination()),
         first_at: day(2),
@@ -78,9 +81,46 @@ fn alarm(event_type: &str) -> Value {
     event.body()
 }
 
+/// An alarm of the whole installation, whose dashboard has no public address.
+fn alarm_of_all() -> Value {
+    let event = AlarmEvent {
+        id: EventId::of(key("receipt"), 1, 1, "alarm.opened", 0),
+        event_type: "alarm.opened",
+        created_at: day(3),
+        app: AppId::new(uuid::uuid!("486c1c9f-37b1-4873-9ff6-e78e563d184a")),
+        alarm: AlarmId::of(None, "sweep", "no sweep finished"),
+        kind: "sweep",
+        detail: "no sweep finished",
+        about: None,
+        app_name: None,
+        trouble: None,
+        dashboard: None,
+        platform: None,
+        destination: None,
+        first_at: day(2),
+        last_at: day(3),
+        count: 1,
+        closed_by: None,
+        note: None,
+    };
+    let body = event.body();
+    assert_eq!(complaints(&schema("alarm.opened"), &body), [""; 0]);
+    body
+}
+
 #[test]
 fn the_body_of_an_alarm_that_was_closed() {
     insta::assert_json_snapshot!(alarm("alarm.closed"));
+}
+
+#[test]
+fn an_open_alarm_has_app_cause_counts_and_a_link() {
+    let body = alarm("alarm.opened");
+    let alarm = &body["alarm"];
+    assert_eq!((&body["app_name"], &alarm["cause"]), (&json!("Radio"), &json!("HTTP 503")));
+    assert_eq!((&alarm["failures"], &alarm["pending"], &alarm["count"]), (&json!(18), &json!(34), &json!(2)));
+    assert_eq!(alarm["url"], format!("https://settle.example.com/ui/destinations/{}", destination()));
+    assert_eq!(alarm_of_all()["alarm"].get("url"), None, "no setting names the address");
 }
 
 #[test]

@@ -54,6 +54,20 @@ fn an_event_becomes_a_message_with_a_bold_title_and_its_lines() {
 }
 
 #[test]
+fn an_alarm_links_to_its_page() {
+    let page = "https://settle.example.com/ui/destinations/d";
+    let event = json!({ "event_type": "alarm.opened", "app_name": "Radio", "alarm": {
+        "kind": "destination_failing", "about": "Billing", "detail": "see https://evil.example", "cause": "HTTP 503",
+        "count": 1, "failures": 18, "pending": 34, "url": page,
+    } });
+    let expected = format!(
+        "*Alarm: Billing: destination failing*\nApp: Radio\nDetail: see https:\u{200b}//evil.example\n\
+         Cause: HTTP 503\nFailures in a row: 18\nPending: 34 deliveries\nLink: {page}"
+    );
+    assert_eq!(text(&body("slack", "alarm.opened", event)), expected);
+}
+
+#[test]
 fn no_text_is_a_link_or_a_mention() {
     for (name, shown) in [
         ("<!channel> & <https://example.com|us>", "&lt;!channel&gt; &amp; &lt;https:\u{200b}//example.com|us&gt;"),
