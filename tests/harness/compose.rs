@@ -140,8 +140,8 @@ fn substitute(document: &mut Value, variables: &Texts) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}` or `${NAME:-default}`. `$$` is a
-/// dollar.
+/// A text with the values of its variables: `${NAME}`, `${NAME:?why it is needed}`, `${NAME:-default}` or
+/// `${NAME:+what stands for a value}`. `$$` is a dollar.
 ///
 /// # Errors
 /// A variable has no value, or the text has another form of variable.
@@ -156,14 +156,27 @@ pub fn substituted(text: &str, variables: &Texts) -> anyhow::Result<String> {
         }
         let variable = after.strip_prefix('{').and_then(|after| after.split_once('}'));
         let (variable, after) = variable.ok_or_else(|| anyhow::anyhow!("`{text}`: a `$` is written `$$`"))?;
+        if let Some((name, instead)) = variable.split_once(":+") {
+            done.push_str(set(variables, name).map_or("", |_| instead));
+            rest = after;
+            continue;
+        }
         let (name, default) = match variable.split_once(":-") {
             Some((name, default)) => (name, Some(default)),
             None => (variable.split_once(":?").map_or(variable, |(name, _)| name), None),
         };
-        let value = variables.get(name).filter(|value| default.is_none() || !value.is_empty()).map(String::as_str);
+        let value = match default {
+            Some(_) => set(variables, name),
+            None => variables.get(name).map(String::as_str),
+        };
         let value = value.or(default).ok_or_else(|| anyhow::anyhow!("{name} has no value"))?;
         done.push_str(value);
         rest = after;
     }
     Ok(done + rest)
+}
+
+/// The value of a variable that is set and not empty.
+fn set<'a>(variables: &'a Texts, name: &str) -> Option<&'a str> {
+    variables.get(name).map(String::as_str).filter(|value| !value.is_empty())
 }

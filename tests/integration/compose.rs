@@ -15,20 +15,31 @@ const VARIABLES: &[&str] = &[
     "SETTLE_PUBLIC_URL",
     "TEMPORAL_POSTGRES_PASSWORD",
 ];
-/// The variables that the file passes on to settle if they are set.
-const OPTIONAL: &[&str] = &[
+/// The variables of traces, which the file passes on to settle if they are set.
+const TRACES: &[&str] = &[
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_RESOURCE_ATTRIBUTES",
     "OTEL_TRACES_SAMPLER",
     "OTEL_TRACES_SAMPLER_ARG",
-    "SETTLE_DESTINATIONS_DENIED_NETWORKS",
-    "SETTLE_DEVICES_TRUSTED_PROXIES",
-    "SETTLE_RETENTION",
-    "SETTLE_UI_HOSTS",
 ];
-/// Variables of settle that its settings do not name: of its log, and those of Temporal's clients.
-const OTHERS: &[&str] = &["SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
+/// Settings that the file does not pass on: its own values, and those of `settle run`.
+const OWN: &[&str] = &[
+    "SETTLE_ADMIN_LISTEN",
+    "SETTLE_ADMIN_ON_LISTEN",
+    "SETTLE_DATA",
+    "SETTLE_DATABASE",
+    "SETTLE_LISTEN",
+    "SETTLE_TEMPORAL_CLI",
+];
+/// Values where the environment has none. Other variables are empty then, which counts as absent.
+const DEFAULTS: &[(&str, &str)] = &[("OTEL_TRACES_SAMPLER", "parentbased_always_on"), ("SETTLE_LOG_FORMAT", "json")];
+/// Where a container finds the file of settings.
+const CONFIG: &str = "/etc/settle/settle.toml";
+/// Variables of settle that its settings do not name: of its log, its file, and those of Temporal's clients.
+const OTHERS: &[&str] = &["SETTLE_CONFIG", "SETTLE_LOG", "SETTLE_LOG_FORMAT", "TEMPORAL_ADDRESS", "TEMPORAL_NAMESPACE"];
+/// Where all settings are described.
+const SETTINGS: &str = "api/src/config/README.md";
 /// Where the variables of traces are described.
 const TELEMETRY: &str = "api/src/telemetry/README.md";
 const IMAGES: &[&str] = &[
@@ -117,17 +128,34 @@ fn every_variable_is_known_and_is_read() {
     }
 }
 
+/// The variables of the configuration's page that nobody has to set, and those of traces.
+fn optional() -> BTreeSet<String> {
+    let page = std::fs::read_to_string(documents::root().join(SETTINGS)).expect("the page");
+    let names = page.split(|letter: char| !letter.is_ascii_uppercase() && letter != '_');
+    let settings = names.filter(|name| name.starts_with("SETTLE_"));
+    let all: BTreeSet<String> = settings.chain(TRACES.iter().copied()).map(str::to_owned).collect();
+    for name in OWN {
+        assert!(all.contains(*name), "{name} is no setting");
+    }
+    all.into_iter().filter(|name| !OWN.contains(&name.as_str()) && !VARIABLES.contains(&name.as_str())).collect()
+}
+
 #[test]
-fn optional_variables_reach_every_process_of_settle() {
-    let own = |name: &str| format!("own {name}");
-    let set = OPTIONAL.iter().map(|name| ((*name).to_owned(), own(name)));
+fn every_setting_of_the_page_reaches_every_process() {
+    let (own, optional) = (|name: &str| format!("own {name}"), optional());
+    assert!(optional.len() > 30, "{optional:?}");
+    let set = optional.iter().map(|name| (name.clone(), own(name)));
     let with = Compose::read(&values().into_iter().chain(set).collect()).expect("the file");
     for ((name, service), (_, without)) in ours(&with).into_iter().zip(ours(&compose())) {
-        for variable in OPTIONAL {
-            assert_eq!(service.environment.get(*variable), Some(&own(variable)), "{name}");
-            let default = if *variable == "OTEL_TRACES_SAMPLER" { "parentbased_always_on" } else { "" };
-            assert_eq!(without.environment[*variable], default, "{name}: {variable}");
+        for variable in &optional {
+            let expected = if variable == "SETTLE_CONFIG" { CONFIG.to_owned() } else { own(variable) };
+            assert_eq!(service.environment.get(variable), Some(&expected), "{name}: {variable}");
+            let default = DEFAULTS.iter().find(|(with_default, _)| with_default == variable);
+            let default = default.map_or("", |(_, default)| default);
+            assert_eq!(without.environment[variable], default, "{name}: {variable}");
         }
+        assert_eq!(service.volumes, [format!("{}:{CONFIG}:ro", own("SETTLE_CONFIG"))], "{name}");
+        assert_eq!(without.volumes, [format!("/dev/null:{CONFIG}:ro")], "{name}");
     }
 }
 
@@ -203,7 +231,8 @@ fn a_container_of_settle_may_do_little() {
         assert_eq!(service.security_opt, ["no-new-privileges:true"], "{name}");
         assert_eq!(image_user.join(" "), service.user, "{name}");
         assert!(!service.user.starts_with('0'), "{name} is root");
-        assert!(service.volumes.is_empty(), "{name} has data");
+        let is_settings = |volume: &String| volume.ends_with(&format!(":{CONFIG}:ro"));
+        assert!(service.volumes.iter().all(is_settings), "{name} has data");
         let build = service.build.as_ref().expect("how it is built");
         assert_eq!((build.context.as_str(), build.dockerfile.as_str()), (".", "api/Dockerfile"), "{name}");
     }
@@ -248,6 +277,8 @@ fn variables_are_put_into_texts() {
     assert_eq!(done, "x-$1-x");
     let done = substituted("${A:-y}-${B:-}-${B:-y}", &values).expect("a text");
     assert_eq!(done, "x--y");
+    let done = substituted("${A:+y}-${B:+y}", &values).expect("a text");
+    assert_eq!(done, "y-");
     for wrong in ["$A", "${B}", "${A"] {
         assert!(substituted(wrong, &values).is_err(), "{wrong}");
     }
