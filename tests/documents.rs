@@ -256,6 +256,31 @@ fn every_line_for_the_temporal_cli_is_among_the_tested_ones() {
     assert!(!documents::operators_lines().is_empty());
 }
 
+/// What is wrong with a command of a document that writes or restores a backup.
+fn unsafe_backup(line: &str) -> Option<&'static str> {
+    let writes = ["pg_dump --", "VACUUM INTO", "cp settle-data/"].iter().any(|command| line.contains(command));
+    if writes && !line.contains("umask 077") {
+        return Some("others can read the backup");
+    }
+    let stops = ["--single-transaction", "--exit-on-error"].iter().all(|flag| line.contains(flag));
+    (line.contains("pg_restore --") && !stops).then_some("it goes on after an error, in a database that is in use")
+}
+
+#[test]
+fn backups_are_closed_to_others_and_restored_as_a_whole() {
+    let documents = documents::all();
+    let blocks =
+        documents.iter().flat_map(|document| document.blocks().into_iter().map(move |block| (document, block)));
+    let lines: Vec<(String, String)> = blocks
+        .flat_map(|(document, block)| block.lines.into_iter().map(|line| (document.path.clone(), line)))
+        .collect();
+    let wrong = lines.iter().filter_map(|(path, line)| Some(format!("{path}: {}: {line}", unsafe_backup(line)?)));
+    none("these commands are not safe", wrong.collect::<Vec<_>>());
+    for command in ["pg_dump --", "pg_restore --", "VACUUM INTO"] {
+        assert!(lines.iter().any(|(_, line)| line.contains(command)), "no line has {command}");
+    }
+}
+
 #[test]
 fn documents_name_things_without_verbs_of_talking() {
     let mut places = Vec::new();
