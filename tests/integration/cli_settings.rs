@@ -139,6 +139,13 @@ fn a_file_without_an_address_leads_to_the_last_run_on_its_data() {
 }
 
 #[test]
+fn the_metrics_name_the_version() {
+    let desk = Desk::open("cli-version");
+    let expected = format!("settle_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION"));
+    assert_eq!(desk.metric("settle_build_info"), Some(expected));
+}
+
+#[test]
 fn sign_in_links_begin_with_the_public_address_of_the_dashboard() {
     let desk = Desk::open("cli-public-link").restarted_with(&[("SETTLE_UI_URL", "https://settle.example.com")]);
     let line = ["sign-in", "link", "--name", "Anna", "--role", "support"];

@@ -38,6 +38,7 @@ impl Metrics {
         // An error means that another recorder is installed, which then records for this process.
         let _ = metrics::set_global_recorder(recorder);
         describe();
+        gauge!("settle_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(upkeep(handle.clone()));
         }

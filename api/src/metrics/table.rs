@@ -61,6 +61,7 @@ pub const METRICS: &[Metric] = &[
         &["reason"],
         "Refused requests of the API; reason is unknown, expired, revoked, slowed, role or app; of the page also origin, form or link.",
     ),
+    gauge("settle_build_info", &["version"], "1, with the version of this process."),
     counter(
         "settle_capped_values_total",
         &["kind"],
