@@ -182,10 +182,11 @@ fn every_rule_names_metrics_that_exist_a_summary_and_a_runbook() {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let name = text(&rule["alert"]);
         wrong.extend(unknown(&text(&rule["expr"])).into_iter().map(|metric| format!("{name}: {metric}")));
-        let runbook = format!("{REFERENCE}#{}", name.to_lowercase());
+        let page = "{{ or $externalLabels.settle_docs \"https://settle.example.com\" }}/telemetry.html";
+        let runbook = format!("{page}#{}", name.to_lowercase());
         let heading = name.strip_prefix("Settle").unwrap_or_default();
         let is_complete = !text(&rule["annotations"]["summary"]).is_empty()
-            && text(&rule["annotations"]["runbook"]) == runbook
+            && text(&rule["annotations"]["runbook_url"]) == runbook
             && ["critical", "warning", "info"].contains(&text(&rule["labels"]["severity"]).as_str());
         if !is_complete || !headings.contains(heading) {
             wrong.push(format!("{name} lacks a summary, a severity, or the heading of {runbook}"));
