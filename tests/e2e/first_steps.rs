@@ -172,7 +172,7 @@ async fn an_open_breaker_is_an_alarm_and_in_the_status() {
     let printed = text(&status);
     assert_eq!(status.status.code(), Some(0), "{printed}");
     for part in
-        ["accepts notifications", "Temporal      connected", "not tried yet", "nothing pending", "none in the last"]
+        ["accepts notifications", "Temporal      connected", "no event sent yet", "nothing pending", "none in the last"]
     {
         assert!(printed.contains(part), "`{part}` is missing: {printed}");
     }

@@ -48,7 +48,7 @@ fn a_webhook_is_created_shown_and_changed_by_flags() {
     assert!(created["secret"].as_str().is_some_and(|secret| secret.starts_with("whsec_")), "shown once");
     let id = created["id"].as_str().expect("an id");
     let shown = stdout_of(&desk.run(&["destination", "show", id]));
-    for part in ["not tried yet", "at most 20 requests per second", "5s, 5m, 1h 30m", "0 deliveries"] {
+    for part in ["no event sent yet", "at most 20 requests per second", "5s, 5m, 1h 30m", "0 deliveries"] {
         assert!(shown.contains(part), "`{part}` is missing:\n{shown}");
     }
     assert!(!shown.contains("hunter2") && !shown.contains("whsec_"), "{shown}");

@@ -273,11 +273,11 @@ mod tests {
             "Temporal|does not answer: notifications are accepted, and settled once it does",
             "Sweep|late, the last one finished at 2026-01-31T11:00:00Z: lost signals are not repaired; it restarts by \
              itself if a worker runs and Temporal answers",
-            "Destinations|1 healthy, 1 not tried yet, 1 skipping everything, 1 with an open breaker",
+            "Destinations|1 healthy, 1 no event sent yet, 1 skipping everything, 1 with an open breaker",
             "|billing d1: breaker open since 2026-01-31T12:00:00Z (503), 12 pending, 1 failed; `settle \
              destination retry d1` retries now",
             "|analytics d2: healthy, nothing pending, 2 skipped",
-            "|new d3: not tried yet, nothing pending",
+            "|new d3: no event sent yet, nothing pending",
             "|test d4: skips everything, nothing pending, 17 skipped; `settle explain destination d4` shows why",
             "Alarms|2 in the last 24 hours; `settle alarm list` shows all",
             "|2026-01-31T12:00:00Z destination, 3 times: billing: it is off",

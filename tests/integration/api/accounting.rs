@@ -100,7 +100,7 @@ async fn explanations_are_sentences_and_data() {
     assert!(has_sentence(&message, "SUBSCRIPTION_RENEWED: settled in revision 1"), "{message}");
     let destination = service.get(&format!("/v1/explain/destinations/{hook}")).await.body;
     assert!(
-        has_sentence(&destination, "not tried yet") && has_sentence(&destination, "no pending deliveries"),
+        has_sentence(&destination, "no event sent yet") && has_sentence(&destination, "no pending deliveries"),
         "{destination}"
     );
     for nobody in ["notifications/nobody", "purchases/6b275a67-0bbb-4f3a-99b9-6600bf711993", "events/x"] {

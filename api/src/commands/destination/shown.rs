@@ -199,7 +199,7 @@ mod tests {
         let state = |shown: &str| json!({ "state": "healthy", "since": "noon", "shown_state": shown });
         for (shown, text) in [
             ("healthy", "healthy since noon"),
-            ("not_tried", "not tried yet"),
+            ("not_tried", "no event sent yet"),
             ("skips_everything", "skips everything"),
         ] {
             assert_eq!(line(&state(shown), "state"), text);
@@ -207,7 +207,7 @@ mod tests {
         let mut list = json!({ "items": [state("not_tried"), state("open")] });
         humanize_states(&mut list);
         let shown = ["/items/0/shown_state", "/items/1/shown_state"].map(|path| list.pointer(path));
-        assert_eq!(shown, [Some(&json!("not tried yet")), Some(&json!("does not answer"))]);
+        assert_eq!(shown, [Some(&json!("no event sent yet")), Some(&json!("failing, retries paused"))]);
     }
 
     #[test]

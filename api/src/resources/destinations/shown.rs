@@ -38,14 +38,15 @@ pub struct CreatedDestination {
     pub shown_once: Vec<&'static str>,
 }
 
-/// What people see for a state, on the page and on the command line.
+/// What people see for a state, on the page and on the command line. It is about events alone: a test may have succeeded
+/// before the first one, and a destination that fails may well answer.
 pub const fn shown_state_for_people(state: ShownState) -> &'static str {
     match state {
-        ShownState::NotTried => "not tried yet",
+        ShownState::NotTried => "no event sent yet",
         ShownState::SkipsEverything => "skips everything",
         ShownState::Healthy => "healthy",
         ShownState::Failing => "failing",
-        ShownState::Open => "does not answer",
+        ShownState::Open => "failing, retries paused",
         ShownState::Disabled => "disabled",
     }
 }

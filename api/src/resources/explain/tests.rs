@@ -398,7 +398,7 @@ fn a_destination_shows_its_state_and_its_backlog() {
     let stands = |addressee: Addressee| sentences::destination(&explanation(addressee, 0));
     assert_eq!(stands(hook()), format!("destination {HOOK}: healthy since 2027-01-15T08:00:00.000000Z"));
     for (shown_state, text) in [
-        (ShownState::NotTried, "not tried yet"),
+        (ShownState::NotTried, "no event sent yet"),
         (ShownState::SkipsEverything, "skips everything; no event of the last 24 hours was sent"),
     ] {
         let of = DestinationExplanation { shown_state, ..explanation(hook(), 0) };

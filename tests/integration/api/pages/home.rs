@@ -31,7 +31,7 @@ async fn a_new_destination_is_not_tried_yet_on_every_screen() {
     let page = format!("/ui/destinations/{id}");
     for path in ["/ui/", "/ui/destinations", &page, &format!("{page}/settings"), &format!("/ui/connect/apps/{app}")] {
         let text = visitor.get(&service, path).await.text;
-        assert!(text.contains("not tried yet") && !text.contains("healthy"), "{path}: {text}");
+        assert!(text.contains("no event sent yet") && !text.contains("healthy"), "{path}: {text}");
     }
 }
 
