@@ -1,8 +1,10 @@
 //! What a destination got of a purchase, in a sentence: by the latest delivery of each type of event, what was not sent
 //! and why in front; payments that the destination did not choose before all. Pure.
 
+use domain::Timestamp;
+use domain::health::State;
 use domain::payment::EntryKind;
-use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
+use storage::{DeliveryStatus, DeliveryView, Destination, UnchosenPayment};
 
 /// The statuses in the order of a sentence.
 const ORDER: [DeliveryStatus; 6] = [
@@ -17,9 +19,40 @@ const ORDER: [DeliveryStatus; 6] = [
 /// Maximum number of types of events that are named for one reason.
 const NAMED: usize = 3;
 
+/// How what is pending for a destination is tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retries {
+    /// Each delivery at its own time, which has passed at this one if it is being sent.
+    ByDelivery(Timestamp),
+    /// Its breaker is open: it is checked, whatever the times of its deliveries.
+    Checked,
+    /// It is disabled.
+    None,
+}
+
+impl Retries {
+    pub fn of(destination: &Destination, now: Timestamp) -> Self {
+        match destination.state {
+            _ if !destination.enabled => Self::None,
+            State::Open | State::Disabled => Self::Checked,
+            State::Healthy | State::Failing => Self::ByDelivery(now),
+        }
+    }
+
+    /// When something that is due at a time is tried, as the end of a sentence.
+    fn phrase(self, due: Timestamp) -> String {
+        match self {
+            Self::ByDelivery(now) if due > now => format!("; next attempt at {due}"),
+            Self::ByDelivery(_) => "; next attempt soon".to_owned(),
+            Self::Checked => "; the destination is checked every 30 s".to_owned(),
+            Self::None => "; the destination is disabled".to_owned(),
+        }
+    }
+}
+
 /// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front;
 /// `unchosen` has the payments that it did not get because of its choice of events, the latest in front.
-pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
+pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment], retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
         for one in all.iter().copied().filter(|one| one.status == status) {
@@ -35,7 +68,7 @@ pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
         groups.retain(|group| group.iter().all(|one| one.status != DeliveryStatus::Superseded));
     }
     let is_alone = groups.len() == 1 && unchosen.is_empty();
-    let parts = groups.iter().filter_map(|group| part(group, is_alone));
+    let parts = groups.iter().filter_map(|group| part(group, is_alone, retries));
     money(unchosen).into_iter().chain(parts).collect::<Vec<String>>().join("; ")
 }
 
@@ -73,7 +106,7 @@ fn reason(one: &DeliveryView) -> Option<&str> {
 }
 
 /// The part about deliveries of one status and reason.
-fn part(group: &[&DeliveryView], is_alone: bool) -> Option<String> {
+fn part(group: &[&DeliveryView], is_alone: bool, retries: Retries) -> Option<String> {
     let last = group.last()?;
     let names = names(group);
     let at = last.finished_at.map_or_else(String::new, |at| format!(" {at}"));
@@ -81,7 +114,7 @@ fn part(group: &[&DeliveryView], is_alone: bool) -> Option<String> {
     Some(match last.status {
         DeliveryStatus::Delivered if is_alone => format!("delivered{at}"),
         DeliveryStatus::Delivered => format!("the other events delivered{at}"),
-        DeliveryStatus::Pending => format!("{names} pending{}{why}{}", attempts(group), next(group)),
+        DeliveryStatus::Pending => format!("{names} pending{}{why}{}", attempts(group), next(group, retries)),
         DeliveryStatus::Waiting => format!("{names} waiting for login"),
         DeliveryStatus::Superseded => "superseded by a newer event".to_owned(),
         DeliveryStatus::Skipped => format!("{names} not sent{why}"),
@@ -117,18 +150,22 @@ fn attempts(group: &[&DeliveryView]) -> String {
 }
 
 /// When the next attempt is due, of deliveries that were tried.
-fn next(group: &[&DeliveryView]) -> String {
+fn next(group: &[&DeliveryView], retries: Retries) -> String {
     let due = group.iter().filter(|one| one.attempts > 0).filter_map(|one| one.next_due_at).min();
-    due.map_or_else(String::new, |at| format!("; next attempt at {at}"))
+    due.map_or_else(String::new, |at| retries.phrase(at))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::summary;
+    use super::Retries;
     use domain::payment::EntryKind;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
     use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
     use uuid::Uuid;
+
+    fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
+        super::summary(all, unchosen, Retries::Checked)
+    }
 
     fn delivery(event_type: &str, status: DeliveryStatus, last_error: Option<&str>) -> DeliveryView {
         let at: Timestamp = "2026-11-25T10:00:00Z".parse().unwrap();
@@ -178,6 +215,22 @@ mod tests {
         let skipped = ["a", "b", "c", "d"].map(|name| delivery(name, DeliveryStatus::Skipped, None));
         let all: Vec<&DeliveryView> = skipped.iter().collect();
         assert_eq!(summary(&all, &[]), "`a`, `b`, `c` and 1 more not sent");
+    }
+
+    #[test]
+    fn no_attempt_is_announced_for_a_time_that_has_passed() {
+        let [due, later] = ["2026-11-25T10:00:30Z", "2026-11-25T10:01:45Z"].map(|at| at.parse::<Timestamp>().unwrap());
+        let one = delivery("a", DeliveryStatus::Pending, Some("HTTP 503"));
+        let one = DeliveryView { attempts: 1, next_due_at: Some(due), ..one };
+        for (retries, end) in [
+            (Retries::ByDelivery(one.created_at), format!("next attempt at {due}")),
+            (Retries::ByDelivery(later), "next attempt soon".to_owned()),
+            (Retries::Checked, "the destination is checked every 30 s".to_owned()),
+            (Retries::None, "the destination is disabled".to_owned()),
+        ] {
+            let shown = super::summary(&[&one], &[], retries);
+            assert_eq!(shown, format!("`a` pending, 1 attempt failed: HTTP 503; {end}"));
+        }
     }
 
     #[test]

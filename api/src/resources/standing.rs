@@ -1,7 +1,7 @@
 //! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
-use super::reached;
+use super::reached::{self, Retries};
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
@@ -104,7 +104,7 @@ impl Standing {
             (delivery.is_some() || !unchosen.is_empty()).then(|| Reached {
                 destination: destination.common.name.clone(),
                 delivery,
-                summary: reached::summary(&got, &unchosen),
+                summary: reached::summary(&got, &unchosen, Retries::of(destination, known.now)),
             })
         });
         Self {

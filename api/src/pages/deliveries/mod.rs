@@ -9,12 +9,12 @@ use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::Id;
 use crate::resources::deliveries;
-use crate::resources::explain::story as explained;
+use crate::resources::explain::{held_back, story as explained};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
 use domain::DeliveryId;
-use storage::Role;
+use storage::{Addressee, Role};
 use view::{DeliveryPage, Detail};
 
 pub fn routes() -> Vec<Route> {
@@ -28,7 +28,11 @@ pub fn routes() -> Vec<Route> {
 async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Result<Response, Error> {
     let State(edge) = &state;
     let delivery = edge.store.delivery(id).await?;
-    let tree = explained::event(&edge.store.explain_event(delivery.event_id).await?);
+    let explanation = edge.store.explain_event(delivery.event_id).await?;
+    let tree = explained::event(&explanation);
+    let is_own = |one: &&Addressee| one.destination.id == delivery.destination_id;
+    let is_held = explanation.addressees.iter().find(is_own).is_some_and(|one| held_back(one, visit.now).is_some());
+    let next_due_at = delivery.next_due_at.filter(|due| !is_held && *due > visit.now);
     // Its body is about a customer: whoever may not see it by the API does not see it here.
     let request = if visit.sign_in.role >= Role::Support {
         Some(deliveries::request(state.clone(), Id(id)).await?.0)
@@ -43,6 +47,7 @@ async fn show(state: State<Shared>, visit: Visit, Id(id): Id<DeliveryId>) -> Res
         ..PageAddress::default()
     };
     let frame = Frame::of(edge, &visit, place).await?;
-    let detail = Detail { delivery: &delivery, tree: &tree, request: request.as_ref(), run: run((edge.random)()) };
+    let (request, run) = (request.as_ref(), run((edge.random)()));
+    let detail = Detail { delivery: &delivery, next_due_at, tree: &tree, request, run };
     shown(&visit, &DeliveryPage::new(&frame, &visit, &detail), &delivery)
 }

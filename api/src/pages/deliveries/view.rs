@@ -11,6 +11,7 @@ use crate::pages::visit::Visit;
 use crate::resources::deliveries::SentRequest;
 use crate::resources::explain::node::Node;
 use askama::Template;
+use domain::Timestamp;
 use domain::event::PURCHASE_UPDATED;
 use serde_json::Value;
 use storage::{DeliveryStatus, DeliveryView, Role};
@@ -18,6 +19,8 @@ use storage::{DeliveryStatus, DeliveryView, Role};
 /// What a delivery is shown from.
 pub struct Detail<'a> {
     pub delivery: &'a DeliveryView,
+    /// When it is attempted next, where that is a time ahead.
+    pub next_due_at: Option<Timestamp>,
     pub tree: &'a Node,
     /// Its request, for who may see it.
     pub request: Option<&'a SentRequest>,
@@ -43,14 +46,14 @@ pub struct DeliveryPage<'a> {
 
 impl<'a> DeliveryPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, detail: &Detail<'a>) -> Self {
-        let Detail { delivery, tree, request, run } = detail;
+        let Detail { delivery, next_due_at, tree, request, run } = detail;
         let id = delivery.id.to_string();
         let is_it =
             |node: &&Node| node.what == "delivery" && node.facts.get("id").and_then(Value::as_str) == Some(id.as_str());
         let moments = [
             ("Recorded", Some(delivery.created_at)),
             ("First request", delivery.first_tried_at),
-            ("Next attempt", delivery.next_due_at),
+            ("Next attempt", *next_due_at),
             ("Ended", delivery.finished_at),
         ];
         let event_type = delivery.event_type.as_str();

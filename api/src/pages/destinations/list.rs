@@ -22,8 +22,9 @@ const COLUMNS: &[Column<DeliveryView>] = &[
         Some(error) => Cell::below(Sentence::new(error)),
         None => Cell::none(),
     }),
-    Column::new("When", |one, _| {
-        let next = one.next_due_at.filter(|_| one.status == DeliveryStatus::Pending);
+    Column::new("When", |one, visit| {
+        // A time that has passed says nothing: it is being sent, or the destination is checked instead.
+        let next = one.next_due_at.filter(|due| one.status == DeliveryStatus::Pending && *due > visit.now);
         let next = next.map(|due| vec!["next".into(), Moment::until(due).into()]);
         Cell::from(one.finished_at.unwrap_or(one.created_at)).under(next.unwrap_or_default())
     }),

@@ -8,7 +8,7 @@ pub mod story;
 #[cfg(test)]
 mod tests;
 
-pub use sentences::waits;
+pub use sentences::{held_back, waits};
 
 use crate::edge::Shared;
 use crate::error::Error;

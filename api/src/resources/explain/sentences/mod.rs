@@ -7,7 +7,7 @@ mod sent;
 
 pub use destination::{choice, destination, failed, health, pending, skipped, unchosen, unchosen_payment};
 pub use device::{device_delivery, device_event, device_event_unsent, no_notification};
-pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, unsent};
+pub use sent::{Unsent, attempt, changes, delivery, delivery_of, earlier_attempts, event, held_back, unsent};
 
 use crate::resources::purchases::state_for_people;
 use crate::stores;
