@@ -425,6 +425,19 @@ story! {
 }
 
 story! {
+    async fn a_device_is_never_active_before_it_registered(world: World) {
+        let key = world.key("r1");
+        world.bought("r1", CUSTOMER).await;
+        world.device_claims(1, "a", session(1, &[("r1", CUSTOMER)])).await;
+        // What the device reports in its first request happened before that arrived.
+        world.raw().run("UPDATE device_sessions SET last_event_at = last_event_at - 1000000");
+        world.verified_by(key, &snapshot(world.store.now().await.unwrap())).await;
+        let device = &world.newest_data(key)["devices_with_access"][0];
+        assert!(device["last_active"].is_string() && device["first_launch"] == device["last_active"], "{device}");
+    }
+}
+
+story! {
     async fn a_signed_device_of_the_user_shares_the_purchase(world: World) {
         let key = world.key("r1");
         world.bought("r1", CUSTOMER).await;

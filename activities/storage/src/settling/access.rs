@@ -115,7 +115,8 @@ impl DeviceRow {
             platform_type: self.platform_type,
             claim_type,
             first_launch: self.created_at,
-            last_active: self.last_active_at,
+            // Its first request tells of what happened before it arrived.
+            last_active: self.last_active_at.max(self.created_at),
             seen_at: self.seen_at,
         }
     }
