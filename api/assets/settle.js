@@ -43,6 +43,18 @@
     }
   };
   setInterval(() => { if (!document.hidden) writeTimes(); }, 1000);
+  // Times that are entered are in the same zone. The page has them in UTC, and so the form sends them.
+  const entries = 'input[type="datetime-local"]';
+  for (const entry of all(entries)) {
+    for (const label of entry.labels) label.textContent = label.textContent.replace(" (UTC)", "");
+    const at = new Date(`${entry.defaultValue}Z`);
+    if (!isNaN(at)) entry.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+  }
+  document.addEventListener("formdata", (event) => {
+    for (const entry of all(entries, event.target)) {
+      if (entry.value) event.formData.set(entry.name, new Date(entry.value).toISOString().slice(0, 19));
+    }
+  });
 
   // Copying.
   const addCopies = (from = document) => {

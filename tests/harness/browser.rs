@@ -158,6 +158,11 @@ impl Browser {
         self.chromium("Emulation.setEmulatedMedia", json!({ "features": features })).await;
     }
 
+    /// The time zone of the system, such as `America/New_York`.
+    pub async fn set_zone(&self, zone: &str) {
+        self.chromium("Emulation.setTimezoneOverride", json!({ "timezoneId": zone })).await;
+    }
+
     /// Switches the scripts of all pages off, or on.
     pub async fn disable_scripts(&self, is_disabled: bool) {
         self.chromium("Emulation.setScriptExecutionDisabled", json!({ "value": is_disabled })).await;

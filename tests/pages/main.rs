@@ -87,6 +87,17 @@ async fn why_a_receipt_has_no_event_is_one_click_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn filters_are_in_the_zone_of_the_rows() {
+    let stage = Stage::start().await;
+    stage.browser.set_zone("America/New_York").await;
+    stage.open("/ui/events?from=2026-01-31T12:00:00Z").await;
+    let shown = "const of = (selector) => document.querySelector(selector);
+        return [of('#from').value, of('label[for=from]').textContent, new FormData(of('form.filter')).get('from')]";
+    assert_eq!(stage.browser.run(shown).await, json!(["2026-01-31T07:00", "From", "2026-01-31T12:00:00"]));
+    stage.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_screen_works_without_scripts() {
     let mut stage = Stage::start().await;
     stage.purchase("receipt-1").await;
