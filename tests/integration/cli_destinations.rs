@@ -249,6 +249,21 @@ fn a_retry_that_fails_shows_the_next_attempt_and_exits_with_1() {
 }
 
 #[test]
+fn a_name_that_two_apps_have_needs_its_app() {
+    let desk = Desk::open("cli-two-apps");
+    let other = desk.id(&["app", "create", "other"]);
+    for app in [&desk.app, &other] {
+        desk.answer(&["destination", "create", "--app", app, "--name", "backend", "--url", URL]);
+    }
+    let several = stderr_of(&desk.run(&["destination", "update", "backend", "--rate", "5"]));
+    assert!(several.contains("name the app with --app"), "{several}");
+    let changed = desk.answer(&["destination", "update", "backend", "--app", "other", "--rate", "5"]);
+    assert_eq!((&changed["app_id"], &changed["rate"]), (&json!(other), &json!(5)));
+    let retried = desk.answer(&["destination", "retry", "backend", "--app", "mine"]);
+    assert_eq!(retried["result"], "nothing_pending", "{retried}");
+}
+
+#[test]
 fn an_integration_is_created_by_flags_and_hides_its_keys() {
     let desk = Desk::open("cli-amplitude");
     desk.write("sandbox", "5a17db0c5a17db0c\n");

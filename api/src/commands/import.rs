@@ -1,7 +1,7 @@
 //! `settle app import`: adopts purchases that were made before the platform was connected, at a limited rate.
 
 use super::client::{Client, segment};
-use super::names::{self, Text};
+use super::names;
 use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow};
 use super::{settings, table};
@@ -24,6 +24,9 @@ pub struct Import {
     /// The platform's id or name.
     #[arg(long, value_name = "ID")]
     platform: String,
+    /// The app in which the platform's name is looked up, by its id or name.
+    #[arg(long)]
+    app: Option<String>,
     /// Maximum number of new purchases per second, each of which is verified with the store.
     #[arg(long, default_value_t = 5, value_parser = |text: &str| settings::number(text, 1..=500))]
     rate: u32,
@@ -55,8 +58,8 @@ struct Importer<'a> {
 
 /// Imports the file, if there is one, and prints the progress of the platform's imports.
 pub async fn import(client: &Client, options: &Import) -> anyhow::Result<ExitCode> {
-    let text = Text { text: &options.platform, app: None };
-    let platform = format!("/v1/platforms/{}", segment(&names::id_of(client, "platform_id", text).await?));
+    let platform = names::id_in(client, "platform_id", &options.platform, options.app.as_deref()).await?;
+    let platform = format!("/v1/platforms/{}", segment(&platform));
     let path = format!("{platform}/import");
     if options.file.is_some() {
         check_verification(&client.get(&platform, &[]).await?)?;

@@ -63,7 +63,16 @@ pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Res
     }
 }
 
-/// The id of the only app, platform or destination with this name.
+/// As [`id_of`], in this app, by its id or name; in all apps without one.
+pub async fn id_in(client: &Client, field: &str, text: &str, app: Option<&str>) -> anyhow::Result<String> {
+    let app = match app {
+        Some(app) => Some(app_id(client, app).await?),
+        None => None,
+    };
+    id_of(client, field, Text { text, app: app.as_deref() }).await
+}
+
+/// The id of the only app, platform, destination or key in use with this name.
 async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> anyhow::Result<String> {
     let field = |one: &Value, name: &str| one[name].as_str().unwrap_or_default().to_owned();
     let mut all = Vec::new();

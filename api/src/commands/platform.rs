@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::drawn::{Exchange, Hook};
-use super::names::{self, Text};
+use super::names;
 use super::table;
 use crate::resources::forms::of_stores;
 use clap::{Args, FromArgMatches};
@@ -59,16 +59,17 @@ fn is_of_this_machine(url: &Url) -> bool {
 struct SignLogins {
     /// The platform's id or name.
     id: String,
+    /// The app in which the name is looked up, by its id or name.
+    #[arg(long)]
+    app: Option<String>,
     /// Accept logins without a token again.
     #[arg(long)]
     off: bool,
 }
 
-async fn sign_logins(client: &Client, SignLogins { id, off }: SignLogins) -> anyhow::Result<ExitCode> {
-    let path = format!(
-        "/v1/platforms/{}/login-secret",
-        segment(&names::id_of(client, "platform_id", Text { text: &id, app: None }).await?)
-    );
+async fn sign_logins(client: &Client, SignLogins { id, app, off }: SignLogins) -> anyhow::Result<ExitCode> {
+    let id = names::id_in(client, "platform_id", &id, app.as_deref()).await?;
+    let path = format!("/v1/platforms/{}/login-secret", segment(&id));
     let answer = if off { client.delete(&path).await? } else { client.post(&path, &json!({})).await? };
     Ok(table::answer(client, &answer))
 }

@@ -8,7 +8,7 @@ pub use shown::notable_state;
 
 use crate::commands::client::{Client, segment};
 use crate::commands::drawn::{Exchange, Hook};
-use crate::commands::names::{self, Text};
+use crate::commands::names;
 use crate::commands::table;
 use crate::near::did_you_mean;
 use crate::resources::forms::of_destinations;
@@ -62,8 +62,8 @@ struct Create {
 
 #[derive(Debug, clap::Args)]
 struct Update {
-    /// The destination's id or name.
-    id: String,
+    #[command(flatten)]
+    named: NamedDestination,
     /// Reset a flag to its default: `rate`, `concurrency`, `schedule`, `platform`,
     /// `environment`, `headers`, `secret-key`, `sandbox-api-key`, …
     #[arg(long, value_name = "FLAG", value_delimiter = ',')]
@@ -74,11 +74,21 @@ struct Update {
 
 #[derive(Debug, clap::Args)]
 struct Retry {
-    /// The destination's id or name.
-    id: String,
+    #[command(flatten)]
+    named: NamedDestination,
     /// The reason, which the Temporal UI shows.
     #[arg(long)]
     reason: Option<String>,
+}
+
+/// An existing destination.
+#[derive(Debug, clap::Args)]
+struct NamedDestination {
+    /// The destination's id or name.
+    id: String,
+    /// The app in which the name is looked up, by its id or name.
+    #[arg(long)]
+    app: Option<String>,
 }
 
 /// Parses a kind of destination.
@@ -92,8 +102,10 @@ fn kind(text: &str) -> Result<String, String> {
     Err(format!("expected {}{}", known.join(" or "), did_you_mean(text, kinds())))
 }
 
-async fn id_of(client: &Client, text: &str) -> anyhow::Result<String> {
-    names::id_of(client, "destination_id", Text { text, app: None }).await
+impl NamedDestination {
+    async fn id(&self, client: &Client) -> anyhow::Result<String> {
+        names::id_in(client, "destination_id", &self.id, self.app.as_deref()).await
+    }
 }
 
 fn show_answer(_: &Client, exchange: &Exchange) {
@@ -159,8 +171,8 @@ fn revenue_left_out(created: &Value) -> Option<String> {
     })
 }
 
-async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow::Result<ExitCode> {
-    let id = id_of(client, &id).await?;
+async fn update(client: &Client, Update { named, clear, fields }: Update) -> anyhow::Result<ExitCode> {
+    let id = named.id(client).await?;
     let app = client.get(&path(&id), &[]).await?["app_id"].as_str().map(str::to_owned);
     let mut body = fields.body(client, app.as_deref()).await?;
     flags::clear(&mut body, &clear)?;
@@ -168,8 +180,8 @@ async fn update(client: &Client, Update { id, clear, fields }: Update) -> anyhow
     Ok(show(client, &changed))
 }
 
-async fn retry(client: &Client, Retry { id, reason }: Retry) -> anyhow::Result<ExitCode> {
-    retry::retry(client, &id_of(client, &id).await?, reason).await
+async fn retry(client: &Client, Retry { named, reason }: Retry) -> anyhow::Result<ExitCode> {
+    retry::retry(client, &named.id(client).await?, reason).await
 }
 
 fn path(id: &str) -> String {

@@ -62,6 +62,29 @@ fn every_command_that_changes_something_takes_a_reason() {
 }
 
 #[test]
+fn every_command_that_takes_a_name_takes_its_app() {
+    let (mut without, mut with) = (Vec::new(), 0);
+    for resource in RESOURCES.iter() {
+        for verb in &resource.verbs {
+            let command = verb.command(&verb.name);
+            let help = |arg: &clap::Arg| arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let is_named = |arg: &clap::Arg| {
+                arg.is_positional()
+                    && ["The destination's id or name", "The platform's id or name"].contains(&help(arg).as_str())
+            };
+            let has_name = command.get_arguments().any(is_named);
+            let has_app = command.get_arguments().any(|arg| arg.get_long() == Some("app"));
+            with += usize::from(has_name && has_app);
+            if has_name && !has_app {
+                without.push(format!("{} {}", resource.name, verb.name));
+            }
+        }
+    }
+    assert_eq!(without, [""; 0]);
+    assert!(with > 10, "only {with} commands");
+}
+
+#[test]
 fn the_command_that_lists_what_an_id_names_exists() {
     for (path, command) in [
         ("/v1/platforms/{platform_id}", Some("settle platform list")),
