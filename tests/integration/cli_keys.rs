@@ -35,6 +35,24 @@ fn a_key_is_printed_once_used_and_revoked() {
 }
 
 #[test]
+fn a_key_is_revoked_by_its_name() {
+    let desk = Desk::open("cli-key-names");
+    let create = |name: &str| desk.answer(&["key", "create", "--name", name, "--role", "metrics"]);
+    let first = create("prometheus");
+    assert_eq!(desk.run(&["key", "revoke", "prometheus"]).status.code(), Some(0));
+    assert_eq!(with_key(&desk, first["key"].as_str().expect("a key"), &["app", "list"]).0, Some(1));
+    let again = stderr_of(&desk.run(&["key", "revoke", "prometheus"]));
+    assert!(again.contains("no key has the id or name `prometheus`"), "{again}");
+    create("prometheus");
+    create("prometheus");
+    let several = stderr_of(&desk.run(&["key", "revoke", "prometheus"]));
+    assert!(
+        several.contains("several keys are named `prometheus`") && several.contains("settle key list"),
+        "{several}"
+    );
+}
+
+#[test]
 fn the_token_of_a_folder_stays_on_this_machine() {
     let folder = Folder::new("cli-token");
     let data = folder.path().join("data");

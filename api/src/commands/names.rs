@@ -1,5 +1,5 @@
 //! Resolves ids and names: adds the name of a platform or destination to a list that has only its id, and finds the id
-//! of an app, platform or destination with a name, the purchase of a receipt, and the event of a delivery.
+//! of an app, platform, destination or key with a name, the purchase of a receipt, and the event of a delivery.
 
 use super::client::{Client, Refused, segment};
 use super::table::{self, Column};
@@ -47,7 +47,7 @@ pub async fn app_id(client: &Client, text: &str) -> anyhow::Result<String> {
 }
 
 /// What a text means in this field of the API: the id of what it names, where the field holds the id of an app, a
-/// platform or a destination; the collapse key of a receipt; else the text.
+/// platform, a destination or a key; the collapse key of a receipt; else the text.
 pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Result<String> {
     let kind = match field {
         "collapse_key" => return collapse_key(client, named.text).await,
@@ -55,6 +55,7 @@ pub async fn id_of(client: &Client, field: &str, named: Text<'_>) -> anyhow::Res
         "app_id" => "app",
         "platform_id" => "platform",
         "destination_id" => "destination",
+        "key_id" => "key",
         _ => return Ok(named.text.to_owned()),
     };
     match named.text.parse::<CollapseKey>() {
@@ -78,6 +79,10 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
     let mut all = Vec::new();
     if kind == "app" {
         all = every(client, "/v1/apps").await?;
+    } else if kind == "key" {
+        all = every(client, "/v1/keys").await?;
+        // A key that took the place of another one may have its name.
+        all.retain(|one| one["revoked_at"].is_null());
     } else {
         let apps = match app {
             Some(app) => vec![app.to_owned()],
@@ -91,7 +96,10 @@ async fn of_name(client: &Client, kind: &str, Text { text, app }: Text<'_>) -> a
     let mut found = all.iter().zip(&names).filter(|(_, name)| *name == text).map(|(one, _)| field(one, "id"));
     match (found.next(), found.next()) {
         (Some(id), None) => Ok(id),
-        (Some(_), Some(_)) => bail!("several {kind}s are named `{text}`: use its id, or name the app with --app"),
+        (Some(_), Some(_)) => match kind {
+            "app" | "key" => bail!("several {kind}s are named `{text}`: use the id of one (`settle {kind} list`)"),
+            _ => bail!("several {kind}s are named `{text}`: use its id, or name the app with --app"),
+        },
         (None, _) => {
             let meant = did_you_mean(text, names.iter().map(String::as_str));
             bail!("no {kind} has the id or name `{text}`{meant}")
