@@ -65,7 +65,8 @@ fn help() -> String {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
     help.push_str(
-        "\nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
+        "With `modified-immediate`, `--related` names the purchase that the plan replaces.\n\
+         \nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \
          settle sample --app Radio\n\
          Next: when the window has ended, `settle purchase explain RECEIPT` shows the result.",
     );

@@ -36,7 +36,7 @@ pub const TYPES: &[(&str, &str)] = &[
     ("SUBSCRIPTION_SCHEDULED_TO_END", "reminder that the subscription will end"),
     ("SUBSCRIPTION_IN_GRACE_PERIOD", "payment failed, grace period started"),
     ("SUBSCRIPTION_OUT_OF_GRACE_PERIOD", "payment recovered"),
-    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "plan changed immediately (see --related)"),
+    ("SUBSCRIPTION_MODIFIED_IMMEDIATE", "plan changed immediately"),
     ("SUBSCRIPTION_MODIFIED_DEFERRED", "plan change at the next renewal"),
     ("SUBSCRIPTION_CANCELLED", "subscription cancelled"),
     ("SUBSCRIPTION_EXPIRED", "subscription expired"),
@@ -192,5 +192,11 @@ mod tests {
         assert_eq!(store_type("consumable_purchased"), Ok("CONSUMABLE_PURCHASED"));
         assert!(store_type("paused").is_err());
         assert_eq!(TYPES.len(), 16);
+    }
+
+    #[test]
+    fn the_meaning_of_a_type_names_no_flag() {
+        // Pages show it, and a page has fields.
+        assert!(TYPES.iter().all(|(_, meaning)| !meaning.contains("--")), "{TYPES:?}");
     }
 }
