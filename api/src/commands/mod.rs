@@ -31,6 +31,7 @@ mod migrate;
 mod names;
 mod notification;
 mod open;
+mod payment;
 mod platform;
 mod product;
 mod progress;

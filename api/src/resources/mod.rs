@@ -35,6 +35,7 @@ pub mod purchases;
 pub mod query;
 pub mod rates;
 pub mod reached;
+pub mod refunds;
 pub mod resends;
 pub mod reviews;
 pub mod sales;

@@ -2,6 +2,7 @@
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
 use super::reached::{self, Retries};
+use super::refunds::estimate;
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
@@ -19,8 +20,18 @@ pub struct Standing {
     pub summary: String,
     /// Whether its latest refund stands.
     pub is_refunded: bool,
+    /// Whether that refund is settle's estimate, because the purchase ended early.
+    pub is_refund_estimated: bool,
     /// What each destination got of it last.
     pub destinations: Vec<Reached>,
+}
+
+impl Standing {
+    /// What stands at a purchase whose refund stands.
+    pub fn refund_for_people(&self) -> Option<&'static str> {
+        let badge = if self.is_refund_estimated { "refund estimated" } else { "refunded" };
+        self.is_refunded.then_some(badge)
+    }
 }
 
 /// What a destination got last of a purchase.
@@ -82,8 +93,10 @@ impl Standing {
     pub fn of(view: &PurchaseView, is_active: Option<bool>, known: &Known<'_>) -> Self {
         let (record, state) = (Record::of(view), state(view));
         let is_test = record.is_test();
-        let refunded = refunded(view, known.payments, is_test);
-        let is_refunded = refunded.is_some();
+        let refund = refund(view, known.payments);
+        let refunded = refund.map(|(one, usd)| refunded(one, usd, is_test));
+        let (is_refunded, is_refund_estimated) =
+            (refund.is_some(), refund.is_some_and(|(one, _)| estimate(one).is_some()));
         let charged = record.charges_on(state, known.now).filter(|_| is_refunded);
         let runs = charged.or_else(|| record.runs(state, known.now));
         let mut sentences = vec![record.bought(), record.replaced(), refunded, runs];
@@ -111,6 +124,7 @@ impl Standing {
             product: record.product(),
             summary: format!("{}.", sentences.join(". ")),
             is_refunded,
+            is_refund_estimated: is_refunded && is_refund_estimated,
             destinations: reached.collect(),
         }
     }
@@ -330,13 +344,24 @@ impl Record {
     }
 }
 
-/// That the latest refund of a purchase stands.
-fn refunded(view: &PurchaseView, payments: &[PaymentView], is_test: bool) -> Option<String> {
+/// The latest refund of a purchase, if it stands, with its amount in USD.
+fn refund<'a>(view: &PurchaseView, payments: &'a [PaymentView]) -> Option<(&'a PaymentView, &'a str)> {
     let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
     let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
-    let amount = if is_test { String::new() } else { format!(" {} USD", usd.trim_start_matches('-')) };
-    Some(format!("Refunded{amount} on {}", last.occurred_at))
+    Some((last, usd.trim_start_matches('-')))
+}
+
+/// What a refund is to a customer.
+fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
+    let at = refund.occurred_at;
+    match estimate(refund) {
+        _ if is_test => format!("Refunded on {at}"),
+        Some(_) => format!(
+            "Ended early on {at}: settle counts {amount} USD as refunded until a sales report shows what came back"
+        ),
+        None => format!("Refunded {amount} USD on {at}"),
+    }
 }
 
 #[cfg(test)]

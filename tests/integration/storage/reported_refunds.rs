@@ -1,6 +1,6 @@
 //! A price and its refund in one sales report, in the ledger and in the list of payments.
 
-use super::payments::{monthly, sale};
+use super::payments::{monthly, refunded, sale};
 use super::world::{World, story};
 use domain::TransitionKind;
 use domain::payment::{EntryKind, SaleKind};
@@ -40,5 +40,28 @@ story! {
         assert_eq!(listed, [refund, correction, (EntryKind::Initial, "9.99")], "newest first, page by page");
         let other = domain::AppId::new(uuid::Uuid::from_u128(7));
         assert_eq!(world.store.payments(Some(other), subject(), Page::default()).await.unwrap().items, []);
+    }
+}
+
+story! {
+    async fn a_refund_by_an_early_end_is_confirmed_by_a_report(world: World) {
+        world.sell("9.99").await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.show("r1", refunded(), &[(TransitionKind::Expired, 1)]).await;
+        let refund = async || {
+            let subject = storage::PaymentSubject::Purchases(vec![world.key("r1")]);
+            let listed = world.store.payments(Some(world.app.id), subject, Page::default()).await.unwrap().items;
+            listed.into_iter().find(|one| one.kind == EntryKind::Refund).unwrap()
+        };
+        let inferred = refund().await;
+        assert_eq!((inferred.source.as_str(), inferred.transaction_id), ("store", None));
+        let charge = sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "9.99");
+        world.store.import_sales(world.app.id, vec![charge], Run::Real).await.unwrap();
+        assert_eq!(refund().await.transaction_id, None, "a charge confirms no refund");
+        let line = sale("t1", SaleKind::Refund, "2027-01-20T13:00:00Z", "9.99");
+        world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+        let confirmed = refund().await;
+        assert_eq!((confirmed.transaction_id.as_deref(), confirmed.is_corrected), (Some("t1"), false));
+        assert_eq!(world.ledger("r1").len(), 2, "the report agrees");
     }
 }

@@ -121,14 +121,17 @@ impl Store {
     }
 }
 
-/// Adds the transactions that confirm or correct prices from elsewhere: of payments, and of prices that were added later.
+/// Adds the transactions that confirm or correct amounts from elsewhere: of payments, of prices that were added later, and
+/// of refunds that follow from an early end.
 fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
     let is_price = |one: &PaymentView| one.kind.is_payment() || one.kind == EntryKind::Correction;
-    let is_open = |one: &PaymentView| is_price(one) && one.transaction_id.is_none();
+    let is_amount = |one: &PaymentView| is_price(one) || one.kind == EntryKind::Refund;
+    let is_open = |one: &PaymentView| is_amount(one) && one.transaction_id.is_none();
     let open = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key);
     let known = confirmed(connection, open.collect::<BTreeSet<_>>())?;
     for one in payments.iter_mut().filter(|one| is_open(one)) {
-        if let Some(report) = known.get(&(one.collapse_key, one.number)) {
+        let reports = if is_price(one) { &known.prices } else { &known.refunds };
+        if let Some(report) = reports.get(&(one.collapse_key, one.number)) {
             one.transaction_id = Some(report.transaction_id.clone());
             one.is_corrected = report.is_correction;
         }

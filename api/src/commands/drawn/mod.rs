@@ -14,7 +14,8 @@ pub use verb::{Hook, Planned};
 
 use super::client::{Client, Remote};
 use super::{
-    app, customer, delivery, destination, device, event, explain, notification, platform, product, purchase, sign_in,
+    app, customer, delivery, destination, device, event, explain, notification, payment, platform, product, purchase,
+    sign_in,
 };
 use crate::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -39,6 +40,7 @@ const HOOKS: &[(&str, Hooks)] = &[
     ("notification", notification::HOOKS),
     ("event", event::HOOKS),
     ("delivery", delivery::HOOKS),
+    ("payment", payment::HOOKS),
     ("device", device::HOOKS),
     ("sign-in", sign_in::HOOKS),
     ("explain", explain::HOOKS),

@@ -5,7 +5,9 @@ use super::paid::NO_MONEY;
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Badge, Code, Moment, Tone};
+use crate::pages::text::capital;
 use crate::pages::visit::Visit;
+use crate::resources::refunds::{STATE, estimate};
 use domain::Environment;
 use domain::payment::{EntryKind, UnknownPrice};
 use storage::PaymentView;
@@ -101,9 +103,12 @@ pub const fn kind(kind: EntryKind) -> &'static str {
 
 /// Where an amount is from, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
+    if let Some(basis) = estimate(one) {
+        return capital(basis);
+    }
     let price = match one.source.as_str() {
         "report" => return "Sales report".to_owned(),
-        "store" => return "The store".to_owned(),
+        STATE => "Early end",
         "device" => "Price on the device",
         _ => "List price",
     };
@@ -180,5 +185,8 @@ pub mod tests {
         assert_eq!(shown("catalogue", transaction, true), "List price (corrected by a sales report)");
         assert_eq!(shown("device", transaction, true), "Price on the device (corrected by a sales report)");
         assert_eq!(shown("report", transaction, false), "Sales report");
+        assert_eq!(shown("store", transaction, false), "Early end (confirmed by a sales report)");
+        let estimated = shown("store", None, false);
+        assert!(estimated.starts_with("Settle's estimate, since it ended early"), "{estimated}");
     }
 }

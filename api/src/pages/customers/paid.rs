@@ -6,6 +6,7 @@ use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Table};
 use crate::pages::parts::{Code, Moment};
 use crate::pages::visit::Visit;
+use crate::resources::refunds::estimate;
 use domain::payment::{EntryKind, Total};
 use domain::{Environment, Timestamp};
 use rust_decimal::Decimal;
@@ -115,6 +116,9 @@ impl PaymentRow {
         let usd = if self.is_test() { Some(Decimal::ZERO) } else { self.usd() };
         let in_usd = || usd.map(|usd| format!("{} USD", signed(usd)));
         match self.entry.kind {
+            EntryKind::Refund if estimate(&self.entry).is_some() => {
+                in_usd().map(|amount| format!("{amount} estimated"))
+            }
             EntryKind::Refund => in_usd().map(|amount| format!("{amount} refunded")),
             EntryKind::Restored | EntryKind::Correction => in_usd(),
             _ if self.is_test() || !self.corrections.is_empty() => in_usd(),
@@ -136,12 +140,9 @@ impl PaymentRow {
             return NO_MONEY.to_owned();
         }
         if !self.is_payment() {
-            return match (self.entry.source.as_str(), self.transaction()) {
-                ("report", _) | (_, Some(_)) => "sales report",
-                ("store", None) => "shown by the store",
-                _ => "list price",
-            }
-            .to_owned();
+            let is_reported = self.entry.source == "report" || self.transaction().is_some();
+            let other = estimate(&self.entry).unwrap_or("list price");
+            return if is_reported { "sales report" } else { other }.to_owned();
         }
         let (is_listed, is_reported) = (self.entry.source != "report", self.transaction().is_some());
         let list = if self.entry.source == "device" { "price on the device" } else { "list price" };
@@ -168,6 +169,8 @@ fn signed(usd: Decimal) -> String {
 #[derive(Default)]
 struct Sums {
     refunded: Decimal,
+    /// Whether a part of that is an estimate.
+    is_estimated: bool,
     /// What no sales report has yet.
     unconfirmed: Decimal,
     /// Whether all of that is by list prices.
@@ -184,6 +187,7 @@ impl Sums {
             let Some(usd) = row.usd() else { continue };
             if matches!(row.entry.kind, EntryKind::Refund | EntryKind::Restored) {
                 sums.refunded = sums.refunded.saturating_sub(usd);
+                sums.is_estimated |= estimate(&row.entry).is_some();
             }
             if row.is_payment() && row.transaction().is_none() {
                 sums.unconfirmed = sums.unconfirmed.saturating_add(usd);
@@ -195,6 +199,11 @@ impl Sums {
             }
         }
         sums
+    }
+
+    /// How what came back is called.
+    const fn returned(&self) -> &'static str {
+        if self.is_estimated { "refunded by settle's estimate" } else { "refunded" }
     }
 
     /// Which part of the payments no sales report has.
@@ -225,7 +234,7 @@ pub fn total(usd: &str, rows: &[PaymentRow], is_whole: bool) -> String {
     let notes: Vec<String> = doubt.into_iter().chain(others).collect();
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) };
     match is_refunded {
-        true => format!("Paid {paid}, refunded {}; {usd} USD remain{notes}", sums.refunded),
+        true => format!("Paid {paid}, {} {}; {usd} USD remain{notes}", sums.returned(), sums.refunded),
         false => format!("Paid in total: {usd} USD{notes}"),
     }
 }
@@ -240,8 +249,8 @@ pub fn total_before(rows: &[PaymentRow], is_whole: bool) -> Option<String> {
     let least = if is_whole { "" } else { "at least " };
     let refunded = match (sums.refunded.is_zero(), is_whole) {
         (true, _) => String::new(),
-        (false, true) => format!(", refunded {}; {left} USD remain", sums.refunded),
-        (false, false) => format!(", refunded at least {}", sums.refunded),
+        (false, true) => format!(", {} {}; {left} USD remain", sums.returned(), sums.refunded),
+        (false, false) => format!(", {} at least {}", sums.returned(), sums.refunded),
     };
     let doubt = sums.doubt(paid, is_whole).map_or_else(String::new, |doubt| format!(" ({doubt})"));
     Some(format!("Paid before the purchases moved away: {least}{paid} USD{refunded}{doubt}"))
@@ -288,6 +297,17 @@ mod tests {
             ]
         );
         assert_eq!(total("0.00", &rows, true), "Paid 8.49, refunded 8.49; 0.00 USD remain");
+    }
+
+    #[test]
+    fn a_refund_that_no_report_has_is_an_estimate() {
+        let inferred = PaymentView { source: "store".to_owned(), ..entry(1, EntryKind::Refund, "-9.99") };
+        let rows = rows(&[inferred, entry(1, EntryKind::Initial, "9.99")]);
+        let (amount, source, _) = shown(&rows[0]);
+        assert_eq!(amount, "\u{2212}9.99 USD estimated");
+        assert!(source.starts_with("settle's estimate, since it ended early"), "{source}");
+        let whole = total("0.00", &rows, true);
+        assert!(whole.starts_with("Paid 9.99, refunded by settle's estimate 9.99; 0.00 USD remain"), "{whole}");
     }
 
     #[test]

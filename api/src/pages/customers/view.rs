@@ -353,7 +353,7 @@ fn purchase(visit: &Visit, read: &ReadCustomer, one: &PurchaseStanding) -> Purch
     let counted = read.detail.purchases.iter().find(|known| known.collapse_key == *collapse_key);
     let is_test = counted.is_some_and(|counted| counted.environment == domain::Environment::Sandbox);
     let state = stored.map(state).into_iter();
-    let refunded = standing.is_refunded.then(|| Badge::new(Tone::Warn, "refunded"));
+    let refunded = standing.refund_for_people().map(|refund| Badge::new(Tone::Warn, refund));
     let test = is_test.then(|| Badge::new(Tone::Idle, "test purchase"));
     let reached = |one: &Reached| (one.destination.clone(), Sentence::new(&one.summary));
     Purchase {

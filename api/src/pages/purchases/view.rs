@@ -51,7 +51,7 @@ pub struct DetailPage<'a> {
     standing: Option<Sentence>,
     /// Each destination, and what it got last.
     reached: Vec<(String, Sentence)>,
-    is_refunded: bool,
+    refund: Option<&'static str>,
     payments: Option<Table>,
     summary: Sentence,
     /// What fails at the moment and is retried.
@@ -84,7 +84,7 @@ impl<'a> DetailPage<'a> {
                 let all = standing.iter().flat_map(|known| &known.destinations);
                 all.map(|one| (one.destination.clone(), Sentence::new(&one.summary))).collect()
             },
-            is_refunded: standing.as_ref().is_some_and(|known| known.is_refunded),
+            refund: standing.as_ref().and_then(|known| known.refund_for_people()),
             payments: table(visit, rows(payments)),
             summary: Sentence::new(&capital(&tree.summary)),
             failing: {

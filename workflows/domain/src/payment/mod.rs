@@ -12,8 +12,8 @@ mod adjust;
 mod tests;
 
 pub use adjust::{
-    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed, matches,
-    newest,
+    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed,
+    confirmed_refunds, matches, newest,
 };
 
 use crate::catalogue::PriceSource;

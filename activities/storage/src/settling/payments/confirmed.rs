@@ -1,4 +1,5 @@
-//! The lines of sales reports that confirm the prices of payments. A price that is right has no entry in the ledger.
+//! The lines of sales reports that confirm the prices of payments, and their refunds. An amount that is right has no entry
+//! in the ledger.
 
 use super::ledger::{ENTRY, EntryRow, RATE, SALE, SaleRow};
 use crate::db::connection::AnyConnection;
@@ -47,12 +48,17 @@ const ENTRIES: Sql = statement! {"
 "};
 const PURCHASES: Sql = statement!("SELECT collapse_key, purchase FROM purchases WHERE collapse_key IN (?*)");
 
-/// The lines of sales reports that confirm or correct the prices of payments, by the purchase and the number of the
-/// payment. Without sales reports about the purchases, that is one statement.
-pub fn confirmed(
-    connection: &mut AnyConnection,
-    keys: BTreeSet<CollapseKey>,
-) -> Result<BTreeMap<(CollapseKey, i64), PriceReport>, Error> {
+/// The lines of sales reports that confirm or correct amounts of payments, each by the purchase and the number of the
+/// payment.
+#[derive(Debug, Default)]
+pub struct Confirmed {
+    pub prices: BTreeMap<(CollapseKey, i64), PriceReport>,
+    /// Of refunds that follow from an early end.
+    pub refunds: BTreeMap<(CollapseKey, i64), PriceReport>,
+}
+
+/// What sales reports confirm of these purchases. Without sales reports about them, that is one statement.
+pub fn confirmed(connection: &mut AnyConnection, keys: BTreeSet<CollapseKey>) -> Result<Confirmed, Error> {
     let (mut sales, mut booked) = (BTreeMap::<_, Vec<Sale>>::new(), BTreeMap::<_, Vec<LedgerEntry>>::new());
     if !keys.is_empty() {
         for SaleOfKey { collapse_key, sale } in sql(SALES).uncached().bind_list(keys).all(connection)? {
@@ -60,18 +66,20 @@ pub fn confirmed(
         }
     }
     if sales.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Confirmed::default());
     }
     let keys = || sales.keys().copied();
     for EntryOfKey { collapse_key, entry } in sql(ENTRIES).uncached().bind_list(keys()).all(connection)? {
         booked.entry(collapse_key).or_default().push(entry.booked());
     }
     let purchases: Vec<PurchaseRow> = sql(PURCHASES).uncached().bind_list(keys()).all(connection)?;
-    let mut all = BTreeMap::new();
+    let mut all = Confirmed::default();
     for PurchaseRow { collapse_key: key, purchase } in purchases {
         let Some((booked, sales)) = booked.get(&key).zip(sales.get(&key)) else { continue };
-        let confirmed = payment::confirmed(booked, sales, payment::reach(&purchase::read(&purchase)?));
-        all.extend(confirmed.into_iter().map(|(number, report)| ((key, number), report)));
+        let reach = payment::reach(&purchase::read(&purchase)?);
+        let of_key = |(number, report)| ((key, number), report);
+        all.prices.extend(payment::confirmed(booked, sales, reach).into_iter().map(of_key));
+        all.refunds.extend(payment::confirmed_refunds(booked, sales, reach).into_iter().map(of_key));
     }
     Ok(all)
 }

@@ -2,6 +2,7 @@
 //! attempt.
 
 use super::phrases::{count, environments, error_beside, label, protocol, response, sentence, subscription};
+use crate::resources::refunds::STATE;
 use domain::Timestamp;
 use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, group, is_for_operators, is_implied};
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
@@ -140,6 +141,11 @@ fn payment(payment: &PaymentFacts) -> String {
             ("catalogue", _) => "catalogue price".to_owned(),
             ("report", Some(id)) => format!("sales report, transaction {id}"),
             ("report", None) => "sales report".to_owned(),
+            (STATE, _) => {
+                "settle's estimate by the state that the store showed; `settle payment` shows whether a sales \
+                           report has it"
+                    .to_owned()
+            }
             (other, _) => other.to_owned(),
         };
         return format!("; {what}: {usd} USD ({source})");

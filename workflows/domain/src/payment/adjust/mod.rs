@@ -89,7 +89,7 @@ pub struct Adjustment {
     pub transaction_id: Option<String>,
 }
 
-/// The line of a sales report that a payment's price agrees with.
+/// The line of a sales report that the price of a payment, or its refund, agrees with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PriceReport {
     /// The transaction of the line.
@@ -156,6 +156,13 @@ pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTr
     known.iter().filter_map(|one| Some((one.number, one.price_report()?))).collect()
 }
 
+/// The lines of a sales report that show the refund of a payment which the ledger has by its early end alone, by the number
+/// of the payment. Another amount than the whole price is a correction.
+pub fn confirmed_refunds(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, PriceReport> {
+    let known = known(booked, sales, reach);
+    known.iter().filter_map(|one| Some((one.number, one.refund_report()?))).collect()
+}
+
 /// The number of the newest payment.
 pub fn newest(booked: &[LedgerEntry]) -> Option<i64> {
     let payments = booked.iter().filter(|entry| entry.kind.is_payment());
@@ -217,6 +224,15 @@ impl<'a> KnownPayment<'a> {
         let is_same = charge.usd.is_some() && charge.usd == self.earned;
         let is_booked = is_same || self.charge_ids.contains(charge.transaction_id.as_str());
         is_booked.then(|| PriceReport { transaction_id: charge.transaction_id.clone(), is_correction: !is_same })
+    }
+
+    /// The refund of the report that stands for one which followed from an early end.
+    fn refund_report(&self) -> Option<PriceReport> {
+        self.store_refund?;
+        let price = self.price()?;
+        let returned = self.returned(price)?;
+        let transaction_id = self.returns.last()?.transaction_id.clone();
+        Some(PriceReport { transaction_id, is_correction: returned != price })
     }
 
     /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.

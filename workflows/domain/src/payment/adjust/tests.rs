@@ -216,6 +216,19 @@ fn a_charge_with_another_price_confirms_once_it_is_booked() {
 }
 
 #[test]
+fn a_refund_by_an_early_end_is_confirmed_by_its_line_alone() {
+    let (_, inferred) = settled(&[paid(1, Some("9.99"))], &[], RefundStatus::Refunded(day(31)));
+    let charge = sale("t1", Charge, 30, "9.99");
+    let refunds = |sales: &[Sale]| confirmed_refunds(&inferred, sales, REACH);
+    assert_eq!((refunds(&[]), refunds(std::slice::from_ref(&charge))), ([].into(), [].into()));
+    let report = |is_correction| [(1, PriceReport { transaction_id: "r1".to_owned(), is_correction })].into();
+    assert_eq!(refunds(&[charge.clone(), sale("r1", Return, 31, "9.99")]), report(false));
+    assert_eq!(refunds(&[charge.clone(), sale("r1", Return, 31, "3.34")]), report(true));
+    let (_, shown) = settled(&[paid(1, Some("9.99"))], &[charge, sale("r1", Return, 31, "9.99")], VALID);
+    assert_eq!(confirmed_refunds(&shown, &[], REACH), [].into(), "the report itself has it");
+}
+
+#[test]
 fn a_corrected_refund_leaves_the_price_confirmed() {
     let (_, refunded) = settled(&[paid(1, Some("9.99"))], &[], RefundStatus::Refunded(day(31)));
     let sales = [sale("t1", Charge, 30, "9.99"), sale("r1", Return, 31, "3.34")];
