@@ -152,8 +152,11 @@ fn customer_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/apps/{app_id}/customers/move", transfers::move_customer).summary(
             "Moves a customer with all purchases to the user with another external id; 409 when they belong to that \
-             user already.",
+             user already, or when `create` or `preview` refuses it.",
         ),
+        key(Support, "POST", "/v1/apps/{app_id}/customers/move/preview", transfers::preview_move)
+            .as_query()
+            .summary("What such a move would do."),
         key(Read, "GET", "/v1/transfers", transfers::list)
             .summary("The hundred latest transfers from and to a user, newest first."),
         key(Read, "GET", "/v1/transfers/{transfer_id}", transfers::show).summary("One transfer."),

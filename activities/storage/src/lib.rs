@@ -38,7 +38,7 @@ pub use admin::sales::{Difference, ImportedSales, NewSale, Unmatched};
 pub use admin::sign_ins::{FoundSignIn, Link, LinkEnd, NewLink, Person, SignIn};
 pub use admin::stored_enums::stored_enums;
 pub use admin::stored_json::{JSON_COLUMNS, JsonColumn};
-pub use admin::transfers::CustomerMove;
+pub use admin::transfers::{CustomerMove, MoveCondition, PlannedMove};
 pub use db::alarm::About;
 pub use db::audit_log::Actor;
 pub use db::config::{Config, Database, Installation, Key};

@@ -73,9 +73,12 @@ struct Move {
     /// Your id for the customer who receives the purchases; a new id creates a customer.
     #[arg(long, value_name = "ID")]
     to: String,
-    /// The reason, which is stored.
+    /// Change nothing; print what would move, and whether a customer would be created.
     #[arg(long)]
-    reason: String,
+    dry_run: bool,
+    /// The reason, which is stored.
+    #[arg(long, required_unless_present = "dry_run")]
+    reason: Option<String>,
     /// The author, which is stored [default: cli].
     #[arg(long, value_name = "WHO", default_value = "cli", hide_default_value = true)]
     by: String,
@@ -101,11 +104,21 @@ async fn customers(client: &Client, app: &str) -> anyhow::Result<String> {
     Ok(format!("/v1/apps/{}/customers", segment(&names::app_id(client, app).await?)))
 }
 
-async fn move_to(client: &Client, Move { app, key, to, reason, by }: Move) -> anyhow::Result<ExitCode> {
+async fn move_to(client: &Client, wanted: Move) -> anyhow::Result<ExitCode> {
+    let Move { app, key, to, dry_run, reason, by } = wanted;
     let MoveKey { external_id, app_user_id, receipt } = key;
     let from = json!({ "external_id": external_id, "app_user_id": app_user_id, "receipt_id": receipt });
+    let path = format!("{}/move", customers(client, &app).await?);
+    if dry_run {
+        let body = json!({ "from": present_fields(from), "external_id": to });
+        let answer = client.post(&format!("{path}/preview"), &body).await?;
+        if answer["to"].is_null() && !client.json {
+            table::line(&format!("Nobody has the id `{to}`: the move would create a customer. Check its spelling."));
+        }
+        return Ok(table::answer(client, &answer));
+    }
     let body = json!({ "from": present_fields(from), "external_id": to, "reason": reason, "by": by });
-    let mut answer = client.post(&format!("{}/move", customers(client, &app).await?), &body).await?;
+    let mut answer = client.post(&path, &body).await?;
     print_warnings(client, &mut answer);
     Ok(table::answer(client, &answer))
 }

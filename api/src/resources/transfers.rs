@@ -1,17 +1,25 @@
 //! `/v1/transfers` and `POST /v1/apps/{app_id}/customers/move`: purchases that move from one user to another.
 
 use super::customers::{CustomerChoice, unknown_customer};
-use super::naming::other_case;
+use super::naming::{MergedCustomer, other_case};
+use crate::answer::short_digest;
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Body, Draft, Id, Query, Stored};
 use crate::keys::{Acting, Caller};
 use axum::Json;
 use axum::extract::State;
-use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId};
+use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
+use domain::{AppId, CollapseKey, Timestamp, TransferId, UserId, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use storage::{App, Author, CustomerMove, Paged, TransferCause};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use storage::{App, Author, CustomerMove, CustomerPurchases, MoveCondition, Paged, PlannedMove, TransferCause};
+
+/// What names the customer who moves.
+const ONE_OF_THREE: &str = "exactly one of `external_id`, `app_user_id` and `receipt_id`";
 
 /// A customer who is to belong to another user.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -24,9 +32,83 @@ pub struct MovedCustomer {
     /// The external id of the new owner, who need not exist.
     #[schemars(length(min = 1, max = 512))]
     external_id: String,
+    /// Whether a customer is created where nobody has that id; true when absent. False: 409 in that case.
+    create: Option<bool>,
+    /// The id of the preview of this move: 409 when the call would do something else by now.
+    #[schemars(length(min = 1, max = 64))]
+    preview: Option<String>,
     /// The author and the reason.
     #[serde(flatten)]
     author: TransferAuthor,
+}
+
+/// A move that is to be previewed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[schemars(extend("examples" = [{ "from": { "app_user_id": "u1" }, "external_id": "otto@example.com" }]))]
+pub struct WantedMove {
+    /// The customer: all that a user has by `external_id`, or one customer of the store.
+    from: CustomerChoice,
+    /// The external id of the new owner, who need not exist.
+    #[schemars(length(min = 1, max = 512))]
+    external_id: String,
+}
+
+/// What a move would do.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MovePreview {
+    /// Stands for all of this; sent as `preview`, it lets exactly this happen.
+    pub id: String,
+    /// The customer who loses the purchases.
+    pub from: MergedCustomer,
+    /// The customer who gets them; null when nobody has the id: then a customer is created.
+    pub to: Option<MergedCustomer>,
+    /// Number of purchases that move.
+    pub purchases: usize,
+    /// The moved purchases that are announced by two events: those that give access.
+    pub announced: Vec<CollapseKey>,
+    /// The events that follow, and at most how many of each.
+    pub events: BTreeMap<&'static str, usize>,
+}
+
+impl From<&PlannedMove> for MovePreview {
+    fn from(planned: &PlannedMove) -> Self {
+        let PlannedMove { from, to, purchases, announced } = planned;
+        let of = |one: &CustomerPurchases| json!([one.customer.user_id, one.purchases]);
+        let facts = json!([of(from), to.as_ref().map(of), purchases, announced]);
+        let all = [
+            (event::PURCHASE_UPDATED, purchases.len()),
+            (TRANSFERRED_FROM, announced.len()),
+            (TRANSFERRED_TO, announced.len()),
+        ];
+        Self {
+            id: short_digest(facts.to_string().as_bytes()),
+            from: from.into(),
+            to: to.as_ref().map(MergedCustomer::from),
+            purchases: purchases.len(),
+            announced: announced.clone(),
+            events: all.into_iter().filter(|(_, number)| *number > 0).collect(),
+        }
+    }
+}
+
+impl MovedCustomer {
+    /// What the request requires of what it does.
+    fn condition(&self) -> Option<MoveCondition> {
+        let (may_create, preview) = (self.create.unwrap_or(true), self.preview.clone());
+        if may_create && preview.is_none() {
+            return None;
+        }
+        let external_id = self.external_id.clone();
+        Some(Arc::new(move |planned| {
+            if planned.to.is_none() && !may_create {
+                return Err(format!("nobody has the id `{external_id}`, and `create` is false"));
+            }
+            if preview.as_ref().is_some_and(|shown| *shown != MovePreview::from(planned).id) {
+                return Err("one of the customers has changed since the preview: preview the move again".to_owned());
+            }
+            Ok(())
+        }))
+    }
 }
 
 /// Who moves purchases, and why.
@@ -133,16 +215,34 @@ pub async fn move_customer(
 ) -> Result<Json<Transfer>, Error> {
     let key = draft.body.from.key();
     if key.is_none() {
-        draft.wrong.add("from", "exactly one of `external_id`, `app_user_id` and `receipt_id`");
+        draft.wrong.add("from", ONE_OF_THREE);
     }
-    let MovedCustomer { external_id, author, .. } = draft.finish()?;
+    let wanted = draft.finish()?;
+    let condition = wanted.condition();
+    let MovedCustomer { external_id, author, .. } = wanted;
     let Some(customer) = key else { return Err(Error::Internal) };
     let (edge, author) = author.acting(edge);
     let warnings = other_case(&edge, app.id, &external_id).await?;
     let wanted = CustomerMove { app: app.id, customer, to: external_id, author };
-    let transfer = edge.store.move_customer(wanted).await.map_err(refusal)?;
+    let transfer = edge.store.move_customer_if(wanted, condition).await.map_err(refusal)?;
     edge.wake_for_persons();
     Ok(Json(Transfer { warnings, ..transfer.into() }))
+}
+
+/// `POST /v1/apps/{app_id}/customers/move/preview`: what a move would do. Changes nothing.
+pub async fn preview_move(
+    State(edge): State<Shared>,
+    Stored(app): Stored<App>,
+    mut draft: Draft<WantedMove>,
+) -> Result<Json<MovePreview>, Error> {
+    let key = draft.body.from.key();
+    if key.is_none() {
+        draft.wrong.add("from", ONE_OF_THREE);
+    }
+    let WantedMove { external_id, .. } = draft.finish()?;
+    let Some(customer) = key else { return Err(Error::Internal) };
+    let planned = edge.store.plan_move(app.id, customer, external_id).await.map_err(refusal)?;
+    Ok(Json(MovePreview::from(&planned)))
 }
 
 /// `GET /v1/transfers?user_id=`: the latest transfers from and to a user.

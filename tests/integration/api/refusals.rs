@@ -90,6 +90,9 @@ fn sample_body(path: &str) -> Value {
         "import" => return json!({ "purchases": [] }),
         _ => {}
     }
+    if path.ends_with("/customers/move/preview") {
+        return json!({ "from": { "app_user_id": "u" }, "external_id": "anna" });
+    }
     if path.ends_with("/customers/move") {
         return json!({ "from": { "app_user_id": "u" }, "external_id": "anna", "reason": "ticket 1" });
     }

@@ -221,7 +221,8 @@ impl Customer {
     }
 }
 
-fn with_purchases(connection: &mut AnyConnection, user: UserId) -> Result<CustomerPurchases, Error> {
+/// A customer with all purchases.
+pub fn with_purchases(connection: &mut AnyConnection, user: UserId) -> Result<CustomerPurchases, Error> {
     let purchases = sql(PURCHASES).bind(user).values(connection)?;
     Ok(CustomerPurchases { customer: view(connection, user)?, purchases })
 }

@@ -1,8 +1,10 @@
 //! Moves of customers by a person, and taking a transfer back.
 
 use crate::admin::customers::{CustomerKey, owner_of};
+use crate::admin::naming::{CustomerPurchases, with_purchases};
 use crate::db::audit_log::AuditEntry;
 use crate::db::config::Installation;
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::secrets::random_uuid;
 use crate::db::store::Store;
@@ -13,9 +15,11 @@ use crate::people::transfers::{self, Transfer};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
 use crate::settings::app_lock;
-use domain::{AppId, TransferId, UserId};
+use crate::settling::transferred;
+use domain::{AppId, CollapseKey, TransferId, UserId};
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// A move that a person requests.
 #[derive(Debug, Clone)]
@@ -28,15 +32,59 @@ pub struct CustomerMove {
     pub author: Author,
 }
 
+/// What a move would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedMove {
+    /// The customer who loses the purchases, with all of them.
+    pub from: CustomerPurchases,
+    /// The customer who gets them; `None` where nobody has the id, and the move would create one.
+    pub to: Option<CustomerPurchases>,
+    /// The purchases that move.
+    pub purchases: Vec<CollapseKey>,
+    /// Those of them that give access, which are announced by two events.
+    pub announced: Vec<CollapseKey>,
+}
+
+/// Refuses what a move would do, in a sentence.
+pub type MoveCondition = Arc<dyn Fn(&PlannedMove) -> Result<(), String> + Send + Sync>;
+
 impl Store {
+    /// What a move would do now.
+    ///
+    /// # Errors
+    /// Those of [`Store::move_customer`].
+    pub async fn plan_move(&self, app: AppId, customer: CustomerKey, to: String) -> Result<PlannedMove, Error> {
+        self.read(move |connection| {
+            let Source { user, customers } = Source::find(connection, app, &customer)?;
+            let named = names::named(connection, app, &to)?;
+            if named == Some(user) {
+                return Err(already(&to));
+            }
+            planned(connection, app, (user, customers.as_ref()), named)
+        })
+        .await
+    }
+
     /// Moves a customer with their purchases to the user with another external id.
     ///
     /// # Errors
     /// [`Error::Missing`] if there is no such customer; [`Error::Conflict`] if they belong to that user already.
     pub async fn move_customer(&self, wanted: CustomerMove) -> Result<Transfer, Error> {
+        self.move_customer_if(wanted, None).await
+    }
+
+    /// As [`Store::move_customer`], if the condition does not refuse what it would do.
+    ///
+    /// # Errors
+    /// Also [`Error::Conflict`] if the condition refuses it. Then nothing is changed.
+    pub async fn move_customer_if(
+        &self,
+        wanted: CustomerMove,
+        condition: Option<MoveCondition>,
+    ) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
         self.change_in(JobKind::People(wanted.app, None), "customer.move", move |write| {
-            let moved = move_customer(write, installation, new, &wanted)?;
+            let moved = move_customer(write, installation, (new, condition.as_ref()), &wanted)?;
             let transfer = transfers::find(write.connection, moved.id)?;
             let entry = entry(&transfer);
             Ok((transfer, Some(entry)))
@@ -71,25 +119,20 @@ fn entry(transfer: &Transfer) -> AuditEntry {
 fn move_customer(
     write: &mut Write<'_>,
     installation: Installation,
-    new: UserId,
+    (new, condition): (UserId, Option<&MoveCondition>),
     wanted: &CustomerMove,
 ) -> Result<Moved, Error> {
     let CustomerMove { app, customer, to, author } = wanted;
     app_lock::share(write, *app)?;
-    let missing = || Error::Missing { what: "customer" };
-    let (from, customers) = match customer {
-        CustomerKey::ExternalId(name) => (names::named(write.connection, *app, name)?.ok_or_else(missing)?, None),
-        CustomerKey::Owner(owner) => {
-            let known = owner_of(write.connection, *app, owner)?.ok_or_else(missing)?;
-            let user = known.find(write.connection)?.ok_or_else(missing)?;
-            (user, Some(BTreeSet::from([StoreCustomer::from(&known)])))
-        }
-    };
+    let Source { user: from, customers } = Source::find(write.connection, *app, customer)?;
     let named = names::named(write.connection, *app, to)?;
     let target = named.unwrap_or(new);
     if target == from {
-        let detail = format!("it already belongs to `{to}`");
-        return Err(Error::Conflict { what: "customer", detail });
+        return Err(already(to));
+    }
+    if let Some(condition) = condition {
+        let planned = planned(write.connection, *app, (from, customers.as_ref()), named)?;
+        condition(&planned).map_err(|detail| Error::Conflict { what: "customer", detail })?;
     }
     users::create(write, *app, target)?;
     let (from, mut to_row) = lock_both(write, from, target)?;
@@ -112,6 +155,49 @@ fn move_customer(
         devices: MovedDevices::None,
     };
     moves::carry_out(write, installation, &request)
+}
+
+/// Whose purchases move.
+struct Source {
+    user: UserId,
+    /// The customers of a store; `None` for all of the user's.
+    customers: Option<BTreeSet<StoreCustomer>>,
+}
+
+impl Source {
+    fn find(connection: &mut AnyConnection, app: AppId, customer: &CustomerKey) -> Result<Self, Error> {
+        let missing = || Error::Missing { what: "customer" };
+        Ok(match customer {
+            CustomerKey::ExternalId(name) => {
+                Self { user: names::named(connection, app, name)?.ok_or_else(missing)?, customers: None }
+            }
+            CustomerKey::Owner(owner) => {
+                let known = owner_of(connection, app, owner)?.ok_or_else(missing)?;
+                let user = known.find(connection)?.ok_or_else(missing)?;
+                Self { user, customers: Some(BTreeSet::from([StoreCustomer::from(&known)])) }
+            }
+        })
+    }
+}
+
+fn already(to: &str) -> Error {
+    Error::Conflict { what: "customer", detail: format!("it already belongs to `{to}`") }
+}
+
+fn planned(
+    connection: &mut AnyConnection,
+    app: AppId,
+    (from, customers): (UserId, Option<&BTreeSet<StoreCustomer>>),
+    to: Option<UserId>,
+) -> Result<PlannedMove, Error> {
+    let (_, purchases) = moves::moving(connection, from, customers)?;
+    let entitling = transferred::entitling(connection, app, from)?;
+    Ok(PlannedMove {
+        from: with_purchases(connection, from)?,
+        to: to.map(|to| with_purchases(connection, to)).transpose()?,
+        announced: purchases.iter().copied().filter(|key| entitling.contains(key)).collect(),
+        purchases,
+    })
 }
 
 fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, author: &Author) -> Result<Moved, Error> {

@@ -147,19 +147,28 @@ pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSe
     Ok(rows.into_iter().map(customer).collect())
 }
 
+/// The customers of a user that move, and their purchases: all of the user's without a choice.
+pub fn moving(
+    connection: &mut AnyConnection,
+    from: UserId,
+    chosen: Option<&BTreeSet<StoreCustomer>>,
+) -> Result<(BTreeSet<StoreCustomer>, Vec<CollapseKey>), Error> {
+    let all = customers(connection, from)?;
+    let moving: BTreeSet<StoreCustomer> = match chosen {
+        Some(chosen) => all.intersection(chosen).cloned().collect(),
+        None => all,
+    };
+    let owned: Vec<OwnedKey> = sql(PURCHASES).bind(from).all(connection)?;
+    let keys = owned.iter().filter(|one| moving.contains(&one.customer())).map(|one| one.collapse_key).collect();
+    Ok((moving, keys))
+}
+
 /// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
 /// announced, it raises both by one.
 pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Move<'_>) -> Result<Moved, Error> {
     let (from, to) = (request.from, request.to);
     let epoch = write.epoch()?;
-    let all = customers(write.connection, from.id)?;
-    let moving: BTreeSet<StoreCustomer> = match &request.customers {
-        Some(chosen) => all.intersection(chosen).cloned().collect(),
-        None => all,
-    };
-    let owned: Vec<OwnedKey> = sql(PURCHASES).bind(from.id).all(write.connection)?;
-    let keys: Vec<CollapseKey> =
-        owned.iter().filter(|one| moving.contains(&one.customer())).map(|one| one.collapse_key).collect();
+    let (moving, keys) = moving(write.connection, from.id, request.customers.as_ref())?;
     let mut rows = Vec::with_capacity(keys.len());
     for key in &keys {
         rows.push(purchase::lock(write, *key)?);

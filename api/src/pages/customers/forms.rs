@@ -2,7 +2,7 @@
 
 use super::merge::confirm;
 use super::moved::{LOG_IN_AGAIN, called};
-use super::{path, show, show_user};
+use super::{moving, path, show_user};
 use crate::edge::Shared;
 use crate::error::Error;
 use crate::extract::{Id, Ids};
@@ -44,12 +44,12 @@ pub fn routes() -> Vec<Route> {
             Role::Support,
             "POST",
             "/ui/customers/{app_id}/{user_id}/move",
-            act(transfers::move_customer, show)
+            act(transfers::move_customer, moving::confirm)
                 .body(set_source)
                 .then(|visit, answer| above(visit, 1) + other_case(answer)),
         )
         .twin("POST /v1/apps/{app_id}/customers/move")
-        .summary("Moves purchases to another customer."),
+        .summary("Moves purchases to another customer; the move is shown first."),
         Route::page(
             Role::Support,
             "POST",
@@ -78,17 +78,15 @@ fn named_page(visit: &Visit, answer: &Value) -> String {
     visit.to(&format!("{}/{user}?done=named{}", upper(visit.uri.path(), 1), other_case(answer)))
 }
 
-/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
+/// What moves, as the API has it, and only as the preview showed it.
 fn set_source(_: &Shared, _: &Visit, sent: &Sent, body: &mut Map<String, Value>) -> Result<(), Error> {
     body.remove("from");
     body.remove(RECEIPT);
-    let receipt = sent.get(RECEIPT).map(str::trim).filter(|receipt| !receipt.is_empty());
-    let (key, id) = match (receipt, sent.get("from")) {
-        (Some(receipt), _) => (RECEIPT, receipt),
-        (None, Some(from)) => from.split_once('/').unwrap_or_default(),
-        (None, None) => return Err(Error::invalid(RECEIPT, "the receipt of the purchase")),
+    let Some((key, id)) = moving::source(sent) else {
+        return Err(Error::invalid(RECEIPT, "the receipt of the purchase"));
     };
     body.insert("from".to_owned(), json!({ key: id }));
+    moving::only_as_shown(sent, body);
     Ok(())
 }
 
@@ -143,7 +141,7 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     let loser = customer.external_id.as_deref().unwrap_or("This customer");
     let what = format!(
         "{loser} loses the access that the purchases give, and the customer with the login gets it at once. \
-         {ONE_PERSON} A login that nobody has creates a new customer. Transfer events announce the change of access."
+         {ONE_PERSON} You see both before anything moves. Transfer events announce the change of access."
     );
     let action = Action::new(move_path(app, customer), "move", "Move purchases", &what, mistakes);
     let action = action.with(Input::choice("from", "What to move", &choices));

@@ -6,6 +6,7 @@ mod forms;
 pub mod list;
 mod merge;
 mod moved;
+mod moving;
 pub mod paid;
 mod past;
 mod view;

@@ -8,20 +8,20 @@ use system_tests::rows;
 
 /// A text that is a script where it is not escaped.
 const HOSTILE: &str = "\"'><script>alert(1)</script>";
-const REASON: (&str, &str) = ("reason", "ticket 4711");
+pub const REASON: (&str, &str) = ("reason", "ticket 4711");
 
-async fn signed_in(service: &Service) -> Visitor {
+pub async fn signed_in(service: &Service) -> Visitor {
     Visitor::with_key(service, TOKEN).await.expect("a sign-in")
 }
 
-fn has(answer: &Answer, parts: &[&str]) {
+pub fn has(answer: &Answer, parts: &[&str]) {
     for part in parts {
         assert!(answer.text.contains(part), "{part}: {}", answer.text);
     }
 }
 
 /// A customer with a settled purchase and an event, by the ids of the app and of settle.
-async fn customer(service: &Service, external: &str, store: &str) -> (String, String) {
+pub async fn customer(service: &Service, external: &str, store: &str) -> (String, String) {
     let (app, _) = service.platform().await;
     let body = json!({ "external_id": external, "app_user_id": store });
     let named = service.send_json("PUT", &format!("/v1/apps/{app}/customers"), &body).await;
@@ -151,7 +151,7 @@ async fn unnamed(service: &Service, app: &str, store: &str) -> String {
 }
 
 /// The value of a hidden field of a form.
-fn hidden(answer: &Answer, name: &str) -> String {
+pub fn hidden(answer: &Answer, name: &str) -> String {
     let field = format!("<input type=\"hidden\" name=\"{name}\" value=\"");
     let rest = answer.text.split(&field).nth(1).unwrap_or_else(|| panic!("no field {name}: {}", answer.text));
     rest.split('"').next().unwrap_or_default().to_owned()
@@ -243,66 +243,6 @@ async fn a_merge_is_undone_on_the_page_by_whoever_sees_its_reason() {
     service.raw("UPDATE transfers SET created_at = created_at - 600000000");
     let later = visitor.get(&service, &format!("{target}?done=undone")).await;
     assert!(!later.text.contains("The transfer was undone"), "{}", later.text);
-}
-
-#[tokio::test]
-async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
-    let service = Service::start("customers-move").await;
-    let (app, anna) = customer(&service, "anna", "u1").await;
-    let visitor = signed_in(&service).await;
-    let page = format!("/ui/customers/{app}/{anna}");
-    has(
-        &visitor.get(&service, &page).await,
-        &["Move purchases", "value=\"external_id/anna\"", "value=\"app_user_id/u1\""],
-    );
-    let wrong = visitor.post(&service, &format!("{page}/move"), &[("from", "app_user_id/u1"), REASON]).await;
-    assert_eq!(wrong.status, 400);
-    has(&wrong, &["id=\"wrong-external_id\""]);
-    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
-    let moved = visitor.post(&service, &format!("{page}/move"), &fields).await;
-    assert_eq!((moved.status, moved.header("location")), (303, format!("{page}?done=move").as_str()), "{}", moved.text);
-    let shown = visitor.get(&service, &format!("{page}?done=move")).await;
-    has(&shown, &["The purchases were moved", "Purchases moved to", ">otto<", "Moved by admin token", "ticket 4711"]);
-    has(&shown, &["The purchases moved to <a", "Undo under Transfers", "go back to anna, and otto loses them"]);
-    has(&shown, &["They <a href=\"#transfers-title\">moved to another customer", "Bring purchases here"]);
-    assert!(!shown.text.contains("No purchase is known") && !shown.text.contains("Move purchases"), "{}", shown.text);
-    let empty = [("external_id", "anna"), ("receipt_id", " "), REASON];
-    has(&visitor.post(&service, &format!("{page}/move"), &empty).await, &["id=\"wrong-receipt_id\""]);
-    let gold = json!({ "data": { "entitlements": [{ "name": "Gold" }], "current_term_length": "P1M" } });
-    service.raw(&format!("UPDATE events SET body = '{gold}'"));
-    let keys = "json_array((SELECT collapse_key FROM purchases))";
-    service.raw(&format!("UPDATE transfers SET moved = json_set(moved, '$.announced', {keys})"));
-    let shown = visitor.get(&service, &page).await;
-    has(&shown, &[">Gold monthly</a> moved to <a", "Gold monthly goes back to anna, and otto loses it at once"]);
-    assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "otto");
-    let back = [("receipt_id", "receipt-1"), ("external_id", "anna"), REASON];
-    let brought = visitor.post(&service, &format!("{page}/move"), &back).await;
-    assert_eq!((brought.status, brought.header("location")), (303, format!("{page}?done=move").as_str()));
-    assert_eq!(service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["external_id"], "anna");
-    let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
-    let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
-    let shown = reader.get(&service, &page).await;
-    assert!(!shown.text.contains("Move purchases") && !shown.text.contains(">Undo<"), "{}", shown.text);
-}
-
-#[tokio::test]
-async fn what_was_paid_before_a_move_stays_with_the_payer() {
-    let service = Service::start("customers-payer").await;
-    let (app, anna) = customer(&service, "anna", "u1").await;
-    let payment = rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
-    service.raw(&payment.text("event_id", random_uuid()).text("sku", "gold.monthly"));
-    let visitor = signed_in(&service).await;
-    let page = format!("/ui/customers/{app}/{anna}");
-    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
-    assert_eq!(visitor.post(&service, &format!("{page}/move"), &fields).await.status, 303);
-    let keys = "json_array((SELECT collapse_key FROM purchases))";
-    service.raw(&format!("UPDATE transfers SET moved = json_set(moved, '$.announced', {keys})"));
-    let shown = visitor.get(&service, &page).await;
-    has(&shown, &["9.99 USD", "before the move to <a", "Paid before the purchases moved away: 9.99 USD (list price"]);
-    let otto = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["user_id"].clone();
-    let shown = visitor.get(&service, &format!("/ui/customers/{app}/{}", otto.as_str().expect("an id"))).await;
-    has(&shown, &["9.99 USD", "before the move from <a", &page]);
-    assert!(!shown.text.contains("moved away"), "{}", shown.text);
 }
 
 /// A monthly subscription of this customer that is paid and refunded, and events that a destination does not have;

@@ -9,6 +9,7 @@ mod forms;
 mod headers;
 mod home;
 mod live;
+mod moving;
 mod screens;
 mod sign_in;
 mod team;

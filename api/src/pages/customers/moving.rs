@@ -1,0 +1,143 @@
+//! Moving purchases to another customer: what would happen is shown first, and happens only as it is shown. A customer who
+//! does not exist is created only for who ticks that: usually the id is mistyped.
+
+use super::{SCREEN, path, show_user};
+use crate::edge::Shared;
+use crate::error::Error;
+use crate::extract::Ids;
+use crate::keys::Caller;
+use crate::pages::change::{Mistakes, Refused};
+use crate::pages::form::Sent;
+use crate::pages::frame::{Frame, PageAddress, html};
+use crate::pages::parts::Code;
+use crate::pages::visit::Visit;
+use crate::resources::naming::{MergedCustomer, counted};
+use crate::resources::transfers::MovePreview;
+use crate::shell::quoted;
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use domain::{AppId, UserId};
+use serde_json::{Map, Value, json};
+use storage::{CustomerKey, Owner};
+
+/// The fields of the form that the next one repeats.
+const REPEATED: [&str; 3] = ["from", "receipt_id", "external_id"];
+/// Stands for no preview: the first form shows one, whatever it would do.
+const NONE: &str = "none";
+
+struct Side {
+    title: &'static str,
+    path: String,
+    own: Option<Code>,
+    stores: Vec<Code>,
+    id: Code,
+    purchases: String,
+}
+
+#[derive(Template)]
+#[template(path = "customers/move.html")]
+pub struct MovePage<'a> {
+    frame: &'a Frame,
+    path: String,
+    back: String,
+    external_id: String,
+    sides: Vec<Side>,
+    /// Whether nobody has the id.
+    is_new: bool,
+    moving: String,
+    events: Vec<String>,
+    fields: Vec<(&'static str, String)>,
+    preview: String,
+    reason: String,
+    wrong_reason: Option<String>,
+    refused: Refused,
+}
+
+impl<'a> MovePage<'a> {
+    fn new(frame: &'a Frame, visit: &Visit, of: (AppId, UserId), preview: MovePreview, mistakes: Mistakes) -> Self {
+        let ((app, user), Mistakes { sent, refused, .. }) = (of, mistakes);
+        let side = |title, of: &MergedCustomer| Side {
+            title,
+            path: visit.to(&path(app, of.user_id)),
+            own: of.external_id.as_ref().map(Code::short),
+            stores: of.app_user_ids.iter().map(Code::short).collect(),
+            id: Code::short(of.user_id),
+            purchases: counted(of.purchases),
+        };
+        let sides = std::iter::once(side("The customer who loses them", &preview.from));
+        let text = |name: &str| sent.get(name).unwrap_or_default().to_owned();
+        Self {
+            path: format!("{}/move", path(app, user)),
+            back: visit.to(&path(app, user)),
+            external_id: text("external_id"),
+            is_new: preview.to.is_none(),
+            moving: counted(preview.purchases),
+            events: preview.events.iter().map(|(name, number)| format!("{number} {name}")).collect(),
+            sides: sides.chain(preview.to.iter().map(|to| side("The customer who gets them", to))).collect(),
+            fields: REPEATED.iter().filter_map(|name| Some((*name, sent.get(name)?.to_owned()))).collect(),
+            reason: text("reason"),
+            wrong_reason: refused.wrong("reason"),
+            // The first form is refused so that this page shows what it would do.
+            refused: if sent.get("preview").is_some() { refused } else { Refused::default() },
+            preview: preview.id,
+            frame,
+        }
+    }
+}
+
+/// Moves only as a preview showed it, and to nobody new without a tick.
+pub fn only_as_shown(sent: &Sent, body: &mut Map<String, Value>) {
+    body.insert("preview".to_owned(), sent.get("preview").unwrap_or(NONE).into());
+    body.insert("create".to_owned(), (sent.get("create") == Some("true")).into());
+}
+
+/// What moves, as the API has it: `external_id/ID`, `app_user_id/ID` or `receipt_id/ID` in the form, or a receipt.
+pub fn source(sent: &Sent) -> Option<(&str, &str)> {
+    let receipt = sent.get("receipt_id").map(|receipt| ("receipt_id", receipt));
+    receipt.or_else(|| Some(sent.get("from")?.split_once('/').unwrap_or_default()))
+}
+
+/// The move that a form would make, with the form that makes it; where nothing can be moved, the page of the customer with
+/// what was wrong in its form.
+pub async fn confirm(
+    State(edge): State<Shared>,
+    visit: Visit,
+    caller: Caller,
+    Ids(app, user): Ids<AppId, UserId>,
+    mistakes: Mistakes,
+) -> Result<Response, Error> {
+    let sent = &mistakes.sent;
+    let is_wanted = mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
+    let wanted = source(sent).and_then(key).zip(sent.get("external_id")).filter(|_| is_wanted);
+    let planned = match wanted {
+        Some((customer, to)) => edge.store.plan_move(app, customer, to.to_owned()).await.ok(),
+        None => None,
+    };
+    let Some(preview) = planned.as_ref().map(MovePreview::from) else {
+        return show_user(&edge, &visit, &caller, Ids(app, user), mistakes).await;
+    };
+    let (field, id) = source(sent).unwrap_or_default();
+    let to = sent.get("external_id").unwrap_or_default();
+    let body = json!({ "from": { field: id }, "external_id": to });
+    let flag = field.trim_end_matches("_id").replace("external", "external-id").replace("app_user", "app-user-id");
+    let place = PageAddress {
+        screen: SCREEN.path,
+        title: "Move".to_owned(),
+        api: format!("POST /v1/apps/{app}/customers/move/preview {body}"),
+        command: format!("settle customer move --app {app} --{flag}={} --to={} --dry-run", quoted(id), quoted(to)),
+        is_answer: true,
+    };
+    let frame = Frame::of(&edge, &visit, place).await?;
+    html(&MovePage::new(&frame, &visit, (app, user), preview, mistakes))
+}
+
+fn key((field, id): (&str, &str)) -> Option<CustomerKey> {
+    Some(match field {
+        "external_id" => CustomerKey::ExternalId(id.to_owned()),
+        "app_user_id" => CustomerKey::Owner(Owner::AppUser(id.to_owned())),
+        "receipt_id" => CustomerKey::Owner(Owner::Receipt(id.to_owned())),
+        _ => return None,
+    })
+}
