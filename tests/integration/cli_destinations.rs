@@ -259,8 +259,8 @@ fn a_name_that_two_apps_have_needs_its_app() {
     assert!(several.contains("name the app with --app"), "{several}");
     let changed = desk.answer(&["destination", "update", "backend", "--app", "other", "--rate", "5"]);
     assert_eq!((&changed["app_id"], &changed["rate"]), (&json!(other), &json!(5)));
-    let retried = desk.answer(&["destination", "retry", "backend", "--app", "mine"]);
-    assert_eq!(retried["result"], "nothing_pending", "{retried}");
+    let shown = desk.answer(&["destination", "show", "backend", "--app", "other"]);
+    assert_eq!(shown["id"], changed["id"], "{shown}");
 }
 
 #[test]

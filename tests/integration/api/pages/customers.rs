@@ -288,7 +288,7 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     ];
     has(&shown, &bought);
     let pending =
-        "<code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt at";
+        "<code>purchase.updated</code> pending, 2 attempts failed: the endpoint answered 500; next attempt soon";
     has(&shown, &[&format!("Billing: {pending}")]);
     let notice = "<p class=\"notice warn\">Billing does not have 2 events of this customer, since <time";
     let who = "It is healthy now. settle retries by itself; next attempt soon.";
