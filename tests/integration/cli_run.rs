@@ -43,11 +43,12 @@ fn with_own_server(folder: &Folder) -> Watched {
     logged(folder, &mut command)
 }
 
-/// The processes with this text in their command line, and the environment of each.
-fn environments(text: &str) -> Vec<String> {
+/// The processes of a dev server that work in this directory, and the environment of each.
+fn environments(directory: &Path) -> Vec<String> {
     let processes = std::fs::read_dir("/proc").expect("the processes").flatten().map(|entry| entry.path());
     let read = |path: PathBuf| String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned();
-    let named = processes.filter(|path| read(path.join("cmdline")).contains(text));
+    let is_here = |path: &PathBuf| std::fs::read_link(path.join("cwd")).is_ok_and(|found| found == directory);
+    let named = processes.filter(is_here).filter(|path| read(path.join("cmdline")).contains("temporal.db"));
     named.map(|path| read(path.join("environ"))).collect()
 }
 
@@ -196,9 +197,8 @@ fn the_server_of_run_gets_no_setting() {
     let folder = Folder::new("handed-down");
     let mut running = with_own_server(&folder);
     wait_open(&folder, &mut running);
-    let data = folder.path().join("data/temporal.db").canonicalize().unwrap_or(folder.path().join("data/temporal.db"));
-    let text = data.display().to_string();
-    let started = || match environments(&text) {
+    let data = folder.path().join("data").canonicalize().expect("the data directory");
+    let started = || match environments(&data) {
         // The shell and the server.
         found if found.len() >= 2 => Ok(found),
         _ => Err(log(&folder)),

@@ -13,6 +13,7 @@ mod cli_money;
 mod cli_postgres;
 mod cli_run;
 mod cli_settings;
+mod cli_strangers;
 mod compose;
 #[path = "../fuzz/corpora.rs"]
 mod corpora;

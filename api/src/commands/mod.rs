@@ -23,6 +23,7 @@ mod forward;
 mod healthy;
 mod help;
 mod history;
+mod hyphens;
 mod import;
 mod in_front;
 mod layout;
@@ -117,7 +118,12 @@ impl Cli {
     fn read<T: Into<OsString> + Clone>(line: impl IntoIterator<Item = T>) -> Result<Self, clap::Error> {
         let mut command = help::unfold(Self::command());
         let line = in_front::behind_the_command(line.into_iter().map(Into::into).collect());
-        let matches = command.try_get_matches_from_mut(line).map_err(|error| help::with_tip(error, &command))?;
+        let strict = command.try_get_matches_from_mut(&line);
+        let lenient = |error| {
+            let found = hyphens::matches(help::unfold(Self::command()), &line, &error);
+            found.ok_or_else(|| help::with_tip(error, &command))
+        };
+        let matches = strict.or_else(lenient)?;
         let cli = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
         match (&cli.command, cli.run.own_flag()) {
             (Some(_), Some(flag)) => {

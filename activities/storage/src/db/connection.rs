@@ -7,6 +7,7 @@ use crate::db::waits::{self, Step};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
 use std::panic::Location;
+use std::path::Path;
 use std::time::Duration;
 
 /// The advisory lock of PostgreSQL that a process holds while it sets up the installation. The number is arbitrary.
@@ -31,7 +32,7 @@ impl AnyConnection {
         let _waits = waits::begin(Step::Connect);
         match database {
             Database::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&path.to_string_lossy())?;
+                let mut connection = SqliteConnection::establish(&file_name(path)?)?;
                 connection.batch_execute(&sqlite_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Sqlite(connection))
             }
@@ -203,6 +204,14 @@ impl AnyConnection {
         }
         result
     }
+}
+
+/// The name by which SQLite opens this file and no other. A relative one that begins with `file:` would be a URI, and one
+/// of bytes that are no text another file.
+fn file_name(path: &Path) -> ConnectionResult<String> {
+    let bad = |cause: String| ConnectionError::BadConnection(cause);
+    let whole = std::path::absolute(path).map_err(|cause| bad(cause.to_string()))?;
+    whole.into_os_string().into_string().map_err(|_| bad("SQLite opens only paths that are UTF-8".to_owned()))
 }
 
 /// WAL with FULL: a commit is on the disk when it returns (<https://sqlite.org/pragma.html#pragma_synchronous>).

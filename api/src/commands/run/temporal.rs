@@ -42,6 +42,9 @@ kill "$keeper" 2>/dev/null
 exit "$code"
 "#;
 
+/// The server's database in the data directory.
+const DATABASE: &str = "temporal.db";
+
 /// The server is killed when it has not ended this long after `stop`.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time between the death of the server and the next start; doubled each time that the server dies early.
@@ -143,7 +146,8 @@ impl Server {
         command.args(["-c", KEEPER, "settle-temporal"]).arg(cli);
         command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
         command.args(["--namespace", &self.namespace]);
-        command.arg("--db-filename").arg(self.data.join("temporal.db"));
+        // The server puts the name into a URI as it is, so that a `?`, `#` or `%` in a path would name another file.
+        command.args(["--db-filename", DATABASE]).current_dir(&self.data);
         command.args(["--sqlite-pragma", "journal_mode=WAL", "--sqlite-pragma", "synchronous=NORMAL"]);
         command.args(["--log-level", "warn"]);
         command.stdin(Stdio::piped()).stdout(log.try_clone().context("the log file")?).stderr(log).process_group(0);
