@@ -22,6 +22,7 @@ const DOMAIN: &[&str] = &[
     "serde_json_canonicalizer",
     "sha2",
     "thiserror",
+    "unicode-normalization",
     "uuid",
 ];
 

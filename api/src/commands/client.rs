@@ -8,6 +8,7 @@ use crate::config::{self, Config, Variables};
 use crate::keys::REASON;
 use crate::shell::quoted;
 use anyhow::{Context, anyhow, bail};
+use domain::text::trimmed;
 use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
@@ -117,7 +118,7 @@ impl Remote {
         }
         // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
         if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
-            return Ok(SecretString::from(token.as_str()));
+            return Ok(SecretString::from(trimmed(token)));
         }
         let data = config.as_ref().map_or_else(|| self.place.data(variables), |config| config.data.clone());
         if let Some(token) = config.and_then(|config| config.http.admin_token) {

@@ -2,6 +2,7 @@
 
 use crate::clock;
 use anyhow::{Context, bail};
+use domain::text::trimmed;
 use secrecy::SecretString;
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
@@ -114,7 +115,7 @@ fn secret<const N: usize>(path: &Path) -> anyhow::Result<SecretString> {
         Ok(text) if text.trim().is_empty() => {
             bail!("{} is empty: delete it, and settle creates it again", path.display())
         }
-        Ok(text) => Ok(text.trim_end().into()),
+        Ok(text) => Ok(trimmed(&text).into()),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let text = storage::hex(&clock::random_bytes::<N>());
             write(path, format!("{text}\n").as_bytes())?;

@@ -2,6 +2,7 @@
 //! would be visible in the process list.
 
 use anyhow::{Context, bail};
+use domain::text::trimmed;
 use secrecy::SecretString;
 use std::io::Read;
 use std::path::PathBuf;
@@ -33,7 +34,8 @@ impl FromStr for Source {
 }
 
 impl Source {
-    /// Reads the secret, without line breaks at its end. An error names what it is for, such as the flag.
+    /// Reads the secret, without blanks and invisible characters at its ends: editors put line breaks and a byte order mark
+    /// there, and a shell a blank. An error names what it is for, such as the flag.
     pub fn read(&self, what: &str) -> anyhow::Result<SecretString> {
         let mut text = String::new();
         match self {
@@ -47,7 +49,7 @@ impl Source {
                     .with_context(|| format!("cannot read {what} from {}", path.display()))?;
             }
         }
-        let secret = text.trim_end_matches(['\r', '\n']);
+        let secret = trimmed(&text);
         if secret.is_empty() {
             bail!("{what} is empty");
         }

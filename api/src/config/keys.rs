@@ -4,12 +4,13 @@ use super::read::invalid;
 use super::{Invalid, Keys};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use domain::text::trimmed;
 
 /// Parses keys, the newest first. The error does not repeat the text.
 pub fn parse(text: &str) -> Result<Keys, Invalid> {
     let expected = "32 bytes in base64 or hex (`openssl rand -base64 32` generates them), \
                     or several such keys separated by commas, each once and the newest first";
-    let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(key.trim())).collect();
+    let parsed: Option<Vec<[u8; 32]>> = text.split(',').map(|key| one_key(trimmed(key))).collect();
     let mut parsed = parsed.unwrap_or_default();
     let is_repeated = parsed.iter().enumerate().any(|(index, key)| parsed.iter().take(index).any(|one| one == key));
     if parsed.is_empty() || is_repeated {

@@ -6,6 +6,7 @@ use super::{Amazon, Certificate, Config, Database, Destinations, Devices, Http, 
 use crate::near::did_you_mean;
 use crate::{sizes, times};
 use config::{File, FileFormat, Value};
+use domain::text::trimmed;
 use ipnet::IpNet;
 use protocols::destinations::schedule::LONGEST_DAYS;
 use secrecy::SecretString;
@@ -312,7 +313,7 @@ fn http(raw: &Raw) -> Result<Http, Invalid> {
     if !plain || !matches!(public_url.scheme(), "http" | "https") {
         return Err(invalid("public_url", "an HTTP or HTTPS URL without a query or fragment"));
     }
-    let admin_token = raw.admin_token.as_ref().map(|token| token.trim().to_owned());
+    let admin_token = raw.admin_token.as_ref().map(|token| trimmed(token).to_owned());
     if admin_token.as_ref().is_some_and(|token| token.len() < 16) {
         return Err(invalid("admin_token", "at least 16 characters; `openssl rand -hex 32` generates some"));
     }

@@ -6,6 +6,8 @@ use super::formats;
 use super::shape::{admits_null, choices, is_required, present, type_of};
 use crate::error::{Error, Field, cut};
 use crate::near::did_you_mean;
+use domain::placeholder::placeholder;
+use domain::text::trimmed;
 use serde_json::{Map, Value};
 
 /// Maximum number of wrong fields in one answer.
@@ -144,9 +146,19 @@ pub fn object(value: &mut Map<String, Value>, schema: &Value, place: &str, wrong
     }
 }
 
+/// Removes what nobody sees at the ends of a text that a machine compares, such as a secret.
+fn trim(text: &mut String, schema: &Value) {
+    if (schema["x-trimmed"] == true || schema["writeOnly"] == true) && trimmed(text).len() != text.len() {
+        *text = trimmed(text).to_owned();
+    }
+}
+
 /// Checks a value and adds its errors. Returns whether it fits; wrong parts of an object or list are repaired and do
 /// not count.
 fn fits(value: &mut Value, schema: &Value, place: &str, wrong: &mut FieldErrors) -> bool {
+    if let Value::String(text) = &mut *value {
+        trim(text, schema);
+    }
     let schema = present(schema);
     let choices = choices(schema);
     let error = match (type_of(schema), &mut *value) {
@@ -203,8 +215,17 @@ fn wrong_text(text: &str, schema: &Value) -> Option<String> {
     if schema["maxLength"].as_u64().is_some_and(|max| length > max) {
         return Some(format!("{}, but it has {length}", expected(schema)));
     }
-    let max_bytes = schema["x-maxBytes"].as_u64().filter(|max| bytes > *max)?;
-    Some(format!("text of at most {max_bytes} bytes, but it has {bytes}"))
+    if let Some(max_bytes) = schema["x-maxBytes"].as_u64().filter(|max| bytes > *max) {
+        return Some(format!("text of at most {max_bytes} bytes, but it has {bytes}"));
+    }
+    // What identifies somebody or something is no word for "no value".
+    if schema["x-identifies"] == true { no_id(text) } else { None }
+}
+
+/// The error of a text that is no id, because programs send it where they have none; `None` of an id.
+pub fn no_id(text: &str) -> Option<String> {
+    let placeholder = placeholder(text)?;
+    Some(format!("an id, but it is `{}`: {}", shown(text), placeholder.mistake()))
 }
 
 /// Checks a list, and removes wrong items, whose errors are added one by one. Returns the error of the list as a whole.

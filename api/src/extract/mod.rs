@@ -13,7 +13,7 @@ pub mod shape;
 mod tests;
 
 pub use body::{Body, BodyLimit, Csv, Message, Unread};
-pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, object};
+pub use check::{Budget, FieldErrors, MAX_BYTES, is_plain, no_id, object};
 pub use fields::{Draft, Fields, checked, drafted, nullable, part, schema, secret};
 pub use patch::{Patch, admit_null};
 pub use path::{Id, Ids, Stored};

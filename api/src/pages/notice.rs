@@ -33,15 +33,15 @@ const DONE: &[(&str, &str, &str)] = &[
     (
         "/ui/customers/",
         "named-other-case",
-        "The customer id is set. It differs only by case from another customer's id; the two are not merged. Search for \
-         the id to see both.",
+        "The customer id is set. It differs only by case from another customer's id, or by characters that nobody sees; \
+         the two are not merged. Search for the id to see both.",
     ),
     ("/ui/customers/", "move", "The purchases were moved."),
     (
         "/ui/customers/",
         "move-other-case",
-        "The purchases were moved. The login differs only by case from another customer's; the two are not merged. \
-         Search for it to see both.",
+        "The purchases were moved. The login differs only by case from another customer's, or by characters that nobody \
+         sees; the two are not merged. Search for it to see both.",
     ),
     ("/ui/destinations/", "enable", "The destination is being enabled."),
     ("/ui/destinations/", "disable", "The destination is being disabled."),

@@ -3,7 +3,7 @@
 use crate::answer::Accepted;
 use crate::edge::Shared;
 use crate::error::Error;
-use crate::extract::{Body, Stored};
+use crate::extract::{Body, Stored, no_id};
 use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
@@ -29,12 +29,12 @@ pub struct Import {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub struct ImportedPurchase {
     /// The store's id for the purchase.
-    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
+    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990, "x-identifies" = true, "x-trimmed" = true))]
     receipt_id: String,
     /// The store's id for the customer.
-    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990))]
+    #[schemars(length(min = 1, max = 512), extend("x-maxBytes" = 990, "x-identifies" = true, "x-trimmed" = true))]
     app_user_id: String,
-    /// The customer's own id, when it is known.
+    /// The customer's own id, when it is known. A purchase whose id is a word for "no value" is imported without it.
     #[schemars(length(min = 1, max = 512))]
     external_id: Option<String>,
 }
@@ -99,7 +99,9 @@ pub async fn start(
     Stored(platform): Stored<Platform>,
     Body(import): Body<Import>,
 ) -> Result<Accepted<Imported>, Error> {
-    let purchases = import.purchases.into_iter().map(Adoption::from).collect();
+    let mut purchases: Vec<Adoption> = import.purchases.into_iter().map(Adoption::from).collect();
+    let nobody = purchases.iter_mut().enumerate().filter_map(|(at, purchase)| Some((at, nobody(purchase)?)));
+    let nobody: Vec<(usize, String)> = nobody.collect();
     let adopted = edge.store.adopt(&platform, purchases, (edge.clock)()).await?;
     for (key, seq) in &adopted.accepted {
         edge.dispatch.notify(*key, *seq, platform.settings.window_ms, platform.settings.max_wait_ms);
@@ -107,10 +109,18 @@ pub async fn start(
     let unnamed = adopted
         .unnamed
         .into_iter()
+        .chain(nobody)
         .map(|(at, detail)| Unnamed { field: format!("purchases[{at}].external_id"), detail })
         .collect();
     let (known, waiting) = (adopted.known, adopted.waiting);
     Ok(Accepted(Imported { accepted: adopted.accepted.len(), known, waiting, unnamed }))
+}
+
+/// Takes away a customer's id that is none, so that the purchase is imported without it. Returns what is wrong with it.
+fn nobody(purchase: &mut Adoption) -> Option<String> {
+    let why = no_id(purchase.external_id.as_deref()?)?;
+    purchase.external_id = None;
+    Some(format!("expected {why}"))
 }
 
 /// `GET /v1/platforms/{platform_id}/import`: the number of adopted purchases that wait, and of the others by outcome.

@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::extract::{Draft, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
+use domain::text::hidden;
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
 use domain::{AppId, CollapseKey, UserId, event};
 use schemars::JsonSchema;
@@ -27,13 +28,13 @@ use storage::{App, CustomerNames, CustomerPurchases, Naming, NamingCondition, Ow
 }]))]
 pub struct NamedCustomer {
     /// The customer's own id: a UUID, a SHA-256, or any other text.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
     /// The store's id for the customer; either this or a receipt.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-identifies" = true, "x-trimmed" = true))]
     app_user_id: Option<String>,
     /// A receipt that the customer owns.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-trimmed" = true))]
     receipt_id: Option<String>,
     /// The app's own id for the customer's device in Amplitude; absent leaves it as it is.
     #[schemars(length(min = 1, max = 128))]
@@ -129,18 +130,28 @@ impl From<&Naming> for NamingPreview {
     }
 }
 
-/// The warning about a customer's id that another customer of the app has in another case. The two stay apart.
+/// Warnings about a customer's id: what is hidden in it, and that another customer of the app has one that looks like it.
+/// The two stay apart.
 ///
 /// # Errors
 /// When the database cannot be read.
-pub async fn other_case(edge: &Acting, app: AppId, external_id: &str) -> Result<Vec<String>, Error> {
-    let other = edge.store.id_in_other_case(app, external_id).await?;
-    let warning = other.map(|other| {
-        format!(
-            "`{external_id}` differs only by case from `{other}`, the id of another customer; the two are not merged"
-        )
+pub async fn twin_warnings(edge: &Acting, app: AppId, external_id: &str) -> Result<Vec<String>, Error> {
+    let other = edge.store.twin_of_id(app, external_id).await?;
+    let of_other = other.map(|other| {
+        if other.to_lowercase() == external_id.to_lowercase() {
+            let by = "differs only by case from";
+            return format!("`{external_id}` {by} `{other}`, the id of another customer; the two are not merged");
+        }
+        let by = "only by blanks, invisible characters or the composition of letters; the two are not merged";
+        format!("`{external_id}` differs from `{other}`, the id of another customer, {by}")
     });
-    Ok(warning.into_iter().collect())
+    Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
+}
+
+/// The warning about what nobody sees in a customer's id; `None` without any.
+pub fn hidden_in(external_id: &str) -> Option<String> {
+    let why = hidden(external_id)?;
+    Some(format!("`{external_id}` is not what a reader sees: {why}; the id without that is another customer's"))
 }
 
 /// `PUT /v1/apps/{app_id}/customers`: sets the app's own id of a user, who is found by the store's id or by a receipt.
@@ -167,7 +178,7 @@ pub async fn name(
     let Some(owner) = owner else { return Err(Error::Internal) };
     let condition = named.condition();
     let NamedCustomer { external_id, analytics_device_id, .. } = named;
-    let warnings = other_case(&edge, app.id, &external_id).await?;
+    let warnings = twin_warnings(&edge, app.id, &external_id).await?;
     let names = CustomerNames { external_id, analytics_device_id };
     if query.run() == Run::Dry {
         let naming = edge.store.preview_naming(app.id, owner, names).await.map_err(naming_error)?;

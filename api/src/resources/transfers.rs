@@ -1,7 +1,7 @@
 //! `/v1/transfers` and `POST /v1/apps/{app_id}/customers/move`: purchases that move from one user to another.
 
 use super::customers::{CustomerChoice, unknown_customer};
-use super::naming::{MergedCustomer, other_case};
+use super::naming::{MergedCustomer, twin_warnings};
 use crate::answer::short_digest;
 use crate::edge::Shared;
 use crate::error::Error;
@@ -30,7 +30,7 @@ pub struct MovedCustomer {
     /// The customer: all that a user has by `external_id`, or one customer of the store.
     from: CustomerChoice,
     /// The external id of the new owner, who need not exist.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
     /// Whether a customer is created where nobody has that id; true when absent. False: 409 in that case.
     create: Option<bool>,
@@ -49,7 +49,7 @@ pub struct WantedMove {
     /// The customer: all that a user has by `external_id`, or one customer of the store.
     from: CustomerChoice,
     /// The external id of the new owner, who need not exist.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
 }
 
@@ -222,7 +222,7 @@ pub async fn move_customer(
     let MovedCustomer { external_id, author, .. } = wanted;
     let Some(customer) = key else { return Err(Error::Internal) };
     let (edge, author) = author.acting(edge);
-    let warnings = other_case(&edge, app.id, &external_id).await?;
+    let warnings = twin_warnings(&edge, app.id, &external_id).await?;
     let wanted = CustomerMove { app: app.id, customer, to: external_id, author };
     let transfer = edge.store.move_customer_if(wanted, condition).await.map_err(refusal)?;
     edge.wake_for_persons();

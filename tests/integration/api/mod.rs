@@ -3,6 +3,7 @@
 mod accounting;
 mod actions;
 mod adopting;
+mod alike;
 mod audit_log;
 mod destinations;
 mod device_secrets;
@@ -14,6 +15,7 @@ mod forms;
 mod keys;
 mod logins;
 mod names;
+mod nobody;
 mod pages;
 mod people;
 mod quotas;

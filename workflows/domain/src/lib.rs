@@ -13,6 +13,7 @@ pub mod lane;
 mod names;
 pub mod notification;
 pub mod payment;
+pub mod placeholder;
 pub mod purchase;
 pub mod redelivery;
 pub mod schemas;

@@ -1,5 +1,7 @@
 //! Names that people read: what nobody sees in them, and which of them look the same.
 
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
 /// Whether a character shows nothing by itself, or changes how others are shown: the control characters, those that
 /// Unicode calls default ignorable (<https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt>), the
 /// separators of lines and paragraphs, and the empty Braille pattern.
@@ -30,6 +32,49 @@ pub fn visible(name: &str) -> String {
 pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }
+
+/// A text without blanks and invisible characters at its ends, such as a byte order mark or a line break of a file.
+pub fn trimmed(text: &str) -> &str {
+    text.trim_matches(|letter: char| letter.is_whitespace() || is_invisible(letter))
+}
+
+/// What hides in a text that a machine compares byte by byte, as the end of a sentence; `None` when a reader sees all of it.
+pub fn hidden(text: &str) -> Option<String> {
+    if trimmed(text) != text {
+        return Some("it has blanks or invisible characters at its ends".to_owned());
+    }
+    if let Some(letter) = text.chars().find(|letter| is_invisible(*letter) || letter.is_whitespace() && *letter != ' ')
+    {
+        return Some(format!("it has the invisible character U+{:04X}", u32::from(letter)));
+    }
+    let is_composed = is_nfc(text);
+    (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
+}
+
+/// What texts have in common that a reader takes for one, however their letters are composed.
+pub fn alike(text: &str) -> String {
+    folded(&text.nfkc().collect::<String>())
+}
+
+/// Other spellings of an id that a reader takes for it, those that programs send most often: without what is hidden, with a
+/// blank or an invisible character at its end, composed and decomposed.
+pub fn spellings(id: &str) -> Vec<String> {
+    let plain: String = trimmed(id).chars().filter(|letter| !is_invisible(*letter)).collect();
+    let spaced = plain.replace(|letter: char| letter.is_whitespace(), " ");
+    let composed: String = spaced.nfc().collect();
+    let mut all = vec![id.to_owned(), plain, composed.nfd().collect(), composed.nfkc().collect()];
+    for hidden in [" ", "\u{a0}", "\u{200b}", "\u{feff}", "\u{200e}"] {
+        all.push(format!("{composed}{hidden}"));
+    }
+    for hidden in [" ", "\u{feff}"] {
+        all.push(format!("{hidden}{composed}"));
+    }
+    all.push(composed);
+    all
+}
+
+/// Number of [`spellings`].
+pub const SPELLINGS: usize = 12;
 
 /// Whether a text of a store or a device can be an id or a name: 1 to `max_chars` characters, none of them a control
 /// character. PostgreSQL stores no NUL, and an entry of an index has a maximum length.
@@ -98,7 +143,7 @@ fn number(text: &str) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{folded, is_plain, readable_json, visible};
+    use super::{SPELLINGS, alike, folded, hidden, is_plain, readable_json, spellings, trimmed, visible};
 
     #[test]
     fn a_plain_text_has_no_control_characters_and_a_length() {
@@ -108,6 +153,38 @@ mod tests {
         for text in ["", "gold\0month", "gold\u{85}month", "gold\nmonth", "com.example.gold.months"] {
             assert!(!is_plain(text, 22), "{text:?}");
         }
+    }
+
+    #[test]
+    fn what_is_hidden_in_an_id_is_named_and_trimmed_at_its_ends() {
+        for text in ["gold.month", "Žofie", "gold month", "用户"] {
+            assert_eq!((hidden(text), trimmed(text)), (None, text));
+        }
+        for (text, part) in [
+            ("gold.month ", "at its ends"),
+            ("\u{feff}gold.month\n", "at its ends"),
+            ("\u{200b}gold.month\u{a0}", "at its ends"),
+            ("gold\u{200b}.month", "U+200B"),
+            ("gold\u{a0}month", "U+00A0"),
+            ("Z\u{30c}ofie", "not composed"),
+        ] {
+            assert!(hidden(text).is_some_and(|why| why.contains(part)), "{text:?}: {:?}", hidden(text));
+        }
+        assert_eq!(trimmed("\u{feff} gold.month\u{200b}\r\n"), "gold.month");
+    }
+
+    #[test]
+    fn an_id_has_the_spellings_that_a_reader_takes_for_it() {
+        let ids = ["Žofie", "Z\u{30c}ofie", "Žofie ", " Žofie", "Žofie\u{200b}", "Žofie\u{a0}", "\u{feff}Žofie"];
+        for id in ids {
+            let all = spellings(id);
+            assert_eq!(all.len(), SPELLINGS);
+            for other in ids {
+                assert!(all.iter().any(|one| one == other), "{id:?} and {other:?}");
+                assert_eq!(alike(id), alike(other));
+            }
+        }
+        assert_eq!(alike("ＡＮＮＡ"), alike("anna"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::purchases::users::{self, RECEIPT_PREFIX};
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
+use domain::text::spellings;
 use domain::{AppId, UserId};
 
 /// How the user who owns a purchase is found.
@@ -61,16 +62,17 @@ impl Store {
         .await
     }
 
-    /// The external id of another customer of the app that differs from this one only by case: of ASCII letters on
-    /// SQLite, of those that the database's locale knows on PostgreSQL.
+    /// The external id of another customer of the app that a reader takes for this one: it differs by the case of ASCII
+    /// letters, by what is hidden in it, or by how its letters are composed.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be read.
-    pub async fn id_in_other_case(&self, app: AppId, external_id: &str) -> Result<Option<String>, Error> {
+    pub async fn twin_of_id(&self, app: AppId, external_id: &str) -> Result<Option<String>, Error> {
         let external_id = external_id.to_owned();
         self.read(move |connection| {
-            let id = external_id.as_str();
-            sql(IN_OTHER_CASE).bind(id).bind(app).bind(id).value(connection)
+            let spellings = spellings(&external_id);
+            let query = sql(ALIKE).bind_all(spellings.iter().map(String::as_str));
+            query.bind(app).bind(external_id.as_str()).value(connection)
         })
         .await
     }
@@ -105,10 +107,17 @@ impl Owner {
     }
 }
 
-const IN_OTHER_CASE: Sql = statement! {hot "users_folded", "
+/// With one parameter for each of [`spellings`].
+const ALIKE: Sql = statement! {hot "users_folded", "
     SELECT external_id AS value
     FROM users
-    WHERE external_id IS NOT NULL AND lower(external_id) = lower(?) AND app_id = ? AND external_id <> ?
+    WHERE external_id IS NOT NULL
+        AND lower(external_id) IN (
+            lower(?), lower(?), lower(?), lower(?), lower(?), lower(?),
+            lower(?), lower(?), lower(?), lower(?), lower(?), lower(?)
+        )
+        AND app_id = ?
+        AND external_id <> ?
     LIMIT 1
 "};
 

@@ -4,6 +4,7 @@
 
 mod currencies;
 mod fields;
+mod references;
 
 pub use fields::{Catalogue, Product, Sku};
 
@@ -185,11 +186,12 @@ pub async fn change_if(
     run: Run,
     condition: Condition,
 ) -> Result<Concerned, Error> {
-    edge.store.app(app).await?;
+    let stored = of_app(edge, app).await?;
+    references::check(&stored, &change)?;
     if let Change::SetProduct(_, product) = &change {
-        check_entitlements(&edge.store.catalogue(app).await?, product)?;
+        check_entitlements(&stored, product)?;
     }
-    let warnings = currencies::warnings(&change);
+    let warnings = [references::warnings(&stored, &change), currencies::warnings(&change)].concat();
     let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
     Ok(Concerned { purchases, warnings })
 }

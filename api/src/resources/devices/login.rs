@@ -6,6 +6,7 @@ use crate::devices::token::{self, Expected};
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::{Unread, secret};
+use crate::resources::naming::hidden_in;
 use axum::Json;
 use axum::extract::State;
 use domain::device::Device;
@@ -28,7 +29,7 @@ pub struct DeviceLogin {
     /// The device.
     device: Device,
     /// The customer's own id: a UUID, a SHA-256, or any other text.
-    #[schemars(length(min = 1, max = 512))]
+    #[schemars(length(min = 1, max = 512), extend("x-identifies" = true))]
     external_id: String,
     /// A JSON Web Token of the app's own server with this `sub`; required where the platform has a login secret.
     #[serde(default, deserialize_with = "secret")]
@@ -57,6 +58,9 @@ pub struct LoggedInDevice {
     device_user_id: UserId,
     /// The customer's own id.
     external_id: String,
+    /// What is probably a mistake in the request, each as a sentence; absent without any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// The anonymous user of a device after a logout.
@@ -93,7 +97,8 @@ pub async fn login(
     if !is_signed && client.platform.unsigned_login_at.is_none() {
         edge.store.note_unsigned_login(client.platform.app_id, client.platform.id).await?;
     }
-    Ok(Json(LoggedInDevice { device_user_id, external_id }))
+    let warnings = hidden_in(&external_id).into_iter().collect();
+    Ok(Json(LoggedInDevice { device_user_id, external_id, warnings }))
 }
 
 /// `POST /v1/device/logout`

@@ -98,10 +98,10 @@ pub struct ReportedEvent {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeviceReceipt {
     /// The store's id of the receipt.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
     /// The store's id of the customer who is signed in to the store on the device.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
 }
 
@@ -133,7 +133,7 @@ pub struct Impression {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct OfferedProduct {
     /// Its SKU: that of the term.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]
     pub sku: String,
     /// The shown price.
     #[serde(default)]
@@ -154,13 +154,13 @@ pub struct DeviceTransaction {
     /// Whether it was made or restored.
     pub kind: TransactionKind,
     /// The store's id of the receipt.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub receipt_id: String,
     /// The store's id of the customer.
-    #[schemars(length(min = 1, max = 500))]
+    #[schemars(length(min = 1, max = 500), extend("x-identifies" = true, "x-trimmed" = true))]
     pub app_user_id: String,
     /// The SKU of the term.
-    #[schemars(length(min = 1, max = 200))]
+    #[schemars(length(min = 1, max = 200), extend("x-trimmed" = true))]
     pub sku: String,
     /// The price that the store showed.
     #[serde(default)]

@@ -4,7 +4,8 @@ use super::settings::{Settings, UserIdSource};
 use storage::{Rendered, Unsent};
 
 /// Ids that Amplitude refuses, in lower case and without surrounding spaces: placeholders that faulty programs send
-/// (<https://amplitude.com/docs/apis/analytics/http-v2>).
+/// (<https://amplitude.com/docs/apis/analytics/http-v2>). settle names nobody by these and by further ones
+/// (`domain::placeholder`); a customer who was named by a further one before is still sent, because Amplitude takes the id.
 const FORBIDDEN: [&str; 14] = [
     "",
     "-1",
@@ -88,4 +89,17 @@ fn refused(id: &str, min_id_length: u64) -> Option<(&'static str, String)> {
     }
     let why = || format!("the customer's external id is longer than {MAX_ID_LENGTH} characters: {OTHER_ID}");
     (length > MAX_ID_LENGTH).then(|| ("long", why()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FORBIDDEN;
+    use domain::placeholder::placeholder;
+
+    #[test]
+    fn what_amplitude_refuses_is_a_placeholder_everywhere() {
+        for id in FORBIDDEN {
+            assert!(placeholder(id).is_some(), "{id:?}");
+        }
+    }
 }
