@@ -45,6 +45,19 @@ const MAIN: &str = "class Main {
         if (RadioApplication.settle != null) { throw new AssertionError(\"a client in an unknown process\"); }
     }
 }";
+/// What the store shows, and the decimal that the example finds in it.
+const PRICES: &str = "
+    public static void main(String[] none) {
+        String[][] all = {
+            {\"1.299,00 \\u20ac\", \"DE\", \"1299.00\"}, {\"8,99\\u00a0\\u20ac\", \"DE\", \"8.99\"}, {\"$9.99\", \"US\", \"9.99\"},
+            {\"$1,299\", \"US\", \"1299\"}, {\"\\uffe51,200\", \"JP\", \"1200\"}, {\"Rs. 99.00\", \"IN\", \"99.00\"},
+            {\"1 299,00 kr.\", \"SE\", \"1299.00\"}, {\"free\", \"US\", null},
+        };
+        for (String[] one : all) {
+            String found = decimal(one[0], Currency.getInstance(new Locale(\"\", one[1])));
+            if (!Objects.equals(found, one[2])) { throw new AssertionError(one[0] + \": \" + found); }
+        }
+    }";
 const COROUTINES: &str = "import settle.SettleClient
     object Dispatchers { val IO = Any() }
     suspend fun <T> withContext(context: Any, block: suspend () -> T): T { check(context != block); return block() }";
@@ -72,7 +85,7 @@ fn compile(compiler: &mut Command, folder: &Path, files: &[PathBuf]) {
 #[test]
 fn the_java_of_the_readme_compiles() {
     let folder = Folder::new("java");
-    let [start, report] = examples("java").try_into().expect("two examples");
+    let [start, report, price] = examples("java").try_into().expect("three examples");
     let use_of =
         "class BuildConfig { static final String VERSION_NAME = null; } class Use { void run(SettleClient settle) {";
     let mut files: Vec<PathBuf> = ANDROID
@@ -84,6 +97,11 @@ fn the_java_of_the_readme_compiles() {
         .collect();
     files.push(write(folder.path(), "RadioApplication.java", &format!("{IMPORTS} {start}")));
     files.push(write(folder.path(), "Main.java", MAIN));
+    files.push(write(
+        folder.path(),
+        "Price.java",
+        &format!("{IMPORTS} import java.math.*; class Price {{ {price} {PRICES} }}"),
+    ));
     files.push(write(folder.path(), "Use.java", &format!("{IMPORTS} {use_of} {report} }} }}")));
     compile(
         Command::new("javac").args(["--release", "8", "-Xlint:-options", "-encoding", "UTF-8"]),
@@ -91,8 +109,10 @@ fn the_java_of_the_readme_compiles() {
         &files,
     );
     let all = format!("{}:{}", classes().display(), folder.path().join("out").display());
-    let ran = Command::new("java").args(["-cp", &all, "Main"]).output().expect("java");
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    for class in ["Main", "Price"] {
+        let ran = Command::new("java").args(["-cp", &all, class]).output().expect("java");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    }
 }
 
 #[test]

@@ -73,6 +73,17 @@ impl FieldErrors {
         self.fields.is_empty() && !self.is_cut
     }
 
+    /// The wrong fields that are named.
+    pub fn fields(&self) -> &[Field] {
+        &self.fields
+    }
+
+    /// Takes the error of a field away, if there is one: the request is taken without the field.
+    pub fn take(&mut self, field: &str) -> Option<Field> {
+        let at = self.fields.iter().position(|wrong| wrong.field == field)?;
+        Some(self.fields.remove(at))
+    }
+
     pub fn into_fields(self) -> Vec<Field> {
         self.fields
     }

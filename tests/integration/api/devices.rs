@@ -40,6 +40,16 @@ fn impression(id: &str) -> Value {
     })
 }
 
+fn transaction(id: &str) -> Value {
+    json!({
+        "id": id, "type": "device.transaction", "time": "2026-11-20T11:59:40Z", "session_id": SESSION,
+        "transaction": {
+            "kind": "purchased", "receipt_id": format!("receipt-{id}"), "app_user_id": "u1", "sku": "month",
+            "price": "4.99", "currency": "EUR", "marketplace": "DE", "impression_id": "b",
+        },
+    })
+}
+
 impl Service {
     async fn report(&self, key: &str, body: &Value) -> Answer {
         self.send("POST", "/v1/device/events", Some(&format!("Bearer {key}")), body.to_string().into_bytes()).await
@@ -94,7 +104,7 @@ async fn a_wrong_event_is_named_and_the_others_are_stored() {
         (changed(start("c"), "/session_id", Value::Null), "session_id"),
         (start("a/b"), "id"),
         (changed(start("e"), "/impression", json!({ "paywall": "x" })), "impression"),
-        (changed(impression("f"), "/impression/products/0/price", json!("-1")), "impression.products[0].price"),
+        (changed(transaction("f"), "/transaction/app_user_id", json!("undefined")), "transaction.app_user_id"),
         (changed(start("g"), "/type", json!("device.dance")), "type"),
         (changed(start("h"), "/colour", json!("red")), "colour"),
         (json!(5), "event"),
@@ -111,6 +121,56 @@ async fn a_wrong_event_is_named_and_the_others_are_stored() {
         assert!(rejected["errors"][0]["expected"].as_str().is_some_and(|text| !text.is_empty()), "{rejected}");
     }
     assert_eq!(rejected.len(), wrong.len());
+}
+
+#[tokio::test]
+async fn an_optional_part_that_cannot_be_read_is_left_out_and_named() {
+    let (service, key) = service("device-ornaments", &[]).await;
+    let receipts = json!([
+        { "receipt_id": "r1", "app_user_id": "u1" }, { "receipt_id": "r2", "app_user_id": "null" },
+        5, { "receipt_id": "r4 ", "app_user_id": "u1" }, { "receipt_id": "", "app_user_id": "u1" },
+    ]);
+    let products = json!([
+        { "sku": "month", "price": "4,99 €", "currency": "EUR" }, { "sku": "", "price": "1" }, { "sku": "year" },
+    ]);
+    let cases = [
+        (changed(transaction("a"), "/transaction/price", json!("8,99\u{a0}€")), vec!["transaction.price"]),
+        (changed(transaction("b"), "/transaction/price", json!(8.99)), vec!["transaction.price"]),
+        (changed(transaction("c"), "/transaction/currency", json!("€")), vec!["transaction.currency"]),
+        (changed(transaction("d"), "/transaction/currency", Value::Null), vec!["transaction.currency"]),
+        (changed(transaction("e"), "/transaction/marketplace", json!("Germany")), vec!["transaction.marketplace"]),
+        (changed(transaction("f"), "/transaction/impression_id", json!("")), vec!["transaction.impression_id"]),
+        (changed(transaction("g"), "/session_id", json!("none")), vec!["session_id"]),
+        (changed(impression("h"), "/impression/placement", json!("")), vec!["impression.placement"]),
+        (
+            changed(impression("i"), "/impression/products", products),
+            vec!["impression.products[0].price", "impression.products[1].sku"],
+        ),
+        (
+            changed(start("j"), "/receipts", receipts),
+            vec!["receipts[1].app_user_id", "receipts[2]", "receipts[4].receipt_id"],
+        ),
+        (changed(impression("k"), "/impression/products", json!("month")), vec!["impression.products"]),
+    ];
+    let events: Vec<&Value> = cases.iter().map(|(event, _)| event).collect();
+    let mut body = request(&json!(events));
+    body["device"]["analytics_device_id"] = json!("");
+    let answer = service.report(&key, &body).await;
+    let (accepted, rejected) = (&answer.body["accepted"], &answer.body["rejected"]);
+    assert_eq!((answer.status, accepted, rejected), (200, &json!(cases.len()), &json!([])), "{}", answer.body);
+    let names = |errors: &Value| -> Vec<String> {
+        let all = errors.as_array().into_iter().flatten();
+        all.map(|error| error["field"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    let left_out = answer.body["left_out"].as_array().expect("a list");
+    assert_eq!(names(&left_out[0]["errors"]), ["device.analytics_device_id"], "{}", left_out[0]);
+    for (index, (one, (event, fields))) in left_out[1..].iter().zip(&cases).enumerate() {
+        assert_eq!(one["index"], json!(index), "{event}");
+        assert_eq!(names(&one["errors"]), *fields, "{one}");
+    }
+    assert_eq!(left_out.len(), cases.len() + 1);
+    assert_eq!(service.count("claims"), 9, "seven of transactions, and those of r1 and r4");
+    assert_eq!(service.count("claims WHERE receipt_id = 'r4'"), 1, "without the blank");
 }
 
 #[tokio::test]

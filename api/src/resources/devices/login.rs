@@ -1,10 +1,10 @@
 //! `POST /v1/device/login` and `POST /v1/device/logout`: who uses the app on a device.
 
-use super::request::is_random;
+use super::request::{ANALYTICS_DEVICE_ID, is_random};
 use super::secret::Proof;
 use crate::devices::token::{self, Expected};
 use crate::edge::{Edge, Shared};
-use crate::error::Error;
+use crate::error::{Error, Field};
 use crate::extract::{Unread, secret};
 use crate::resources::naming::hidden_in;
 use axum::Json;
@@ -79,6 +79,8 @@ pub async fn login(
     let now = (edge.clock)();
     let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
+    // Who uses the app does not depend on it.
+    let left_out = draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
@@ -97,7 +99,8 @@ pub async fn login(
     if !is_signed && client.platform.unsigned_login_at.is_none() {
         edge.store.note_unsigned_login(client.platform.app_id, client.platform.id).await?;
     }
-    let warnings = hidden_in(&external_id).into_iter().collect();
+    let left_out = left_out.map(|Field { field, expected }| format!("`{field}` was left out: expected {expected}"));
+    let warnings = hidden_in(&external_id).into_iter().chain(left_out).collect();
     Ok(Json(LoggedInDevice { device_user_id, external_id, warnings }))
 }
 
@@ -109,6 +112,8 @@ pub async fn logout(
 ) -> Result<Json<LoggedOutDevice>, Error> {
     let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
+    // Who uses the app does not depend on it.
+    draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);

@@ -3,6 +3,7 @@
 mod claims;
 pub mod client;
 pub mod login;
+mod ornaments;
 mod request;
 pub mod secret;
 
@@ -102,7 +103,7 @@ pub async fn report(
         counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
         request::check(reception, draft)
     });
-    let Checked { request, rejected } = checked.await?;
+    let Checked { request, rejected, left_out } = checked.await?;
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
     let reporter = client.reporter();
     let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
@@ -119,7 +120,7 @@ pub async fn report(
         edge.dispatch.engine().verify_claims(platform);
     }
     queued_for.into_iter().for_each(|destination| edge.dispatch.engine().stream(destination));
-    Ok(Json(Receipt { accepted, repeated, rejected }))
+    Ok(Json(Receipt { accepted, repeated, rejected, left_out }))
 }
 
 /// What a request used of its platform's day: of one that brought nothing new, nothing.

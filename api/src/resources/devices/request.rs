@@ -1,6 +1,8 @@
 //! A request of a device: what it describes of itself, and its events. An event that is wrong is left out and named in
-//! the answer; the others of its request are taken, so that no client sends one wrong event for ever.
+//! the answer, and so is an optional part of an event; the rest of the request is taken, so that no client sends one wrong
+//! event for ever.
 
+use super::ornaments;
 use crate::devices::address::site;
 use crate::error::{Error, Field};
 use crate::extract::{Budget, Draft, FieldErrors, part};
@@ -8,7 +10,7 @@ use domain::device::{Content, Device, ReportedEvent};
 use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::net::IpAddr;
 use storage::{Claiming, DeviceReport, DeviceRequest, SecretHash};
 use tokio::time::Instant;
@@ -17,6 +19,9 @@ use tokio::time::Instant;
 const RANDOM: usize = 4;
 /// Maximum size of an event in bytes.
 const MAX_EVENT_BYTES: usize = 16 * 1024;
+
+/// The field of a device that its reports can do without.
+pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
 
 /// What a device reports.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -49,6 +54,19 @@ pub struct Receipt {
     pub repeated: usize,
     /// The events that are wrong, and are not stored: sending them again is no use.
     pub rejected: Vec<RejectedEvent>,
+    /// The optional parts that are wrong: the rest is stored without them. Absent when there is none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Optional parts of a request that cannot be read.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct LeftOut {
+    /// The place of their event in the request, from 0; absent for those of the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<usize>,
+    /// What is wrong.
+    pub errors: Vec<Field>,
 }
 
 /// An event that is wrong.
@@ -66,6 +84,7 @@ pub struct RejectedEvent {
 pub struct Checked {
     pub request: DeviceRequest,
     pub rejected: Vec<RejectedEvent>,
+    pub left_out: Vec<LeftOut>,
 }
 
 #[derive(Debug)]
@@ -88,6 +107,10 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
     if !wrong.has("device.id") && !is_random(device.id) {
         wrong.add("device.id", "a random UUID (version 4) that the app generated at its first launch");
     }
+    let mut left_out = Vec::new();
+    if let Some(error) = wrong.take(ANALYTICS_DEVICE_ID) {
+        left_out.push(LeftOut { index: None, errors: vec![error] });
+    }
     wrong.finish()?;
     let (mut reports, mut rejected) = (Vec::with_capacity(events.len()), Vec::new());
     let mut budget = Budget::default();
@@ -95,15 +118,21 @@ pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked
         let mut wrong = FieldErrors::within(budget);
         let report = report(event, &mut wrong);
         budget = wrong.budget();
-        match report.filter(|_| wrong.is_empty()) {
-            Some(report) => reports.push(report),
-            None => rejected.push(RejectedEvent { index, errors: wrong.into_fields() }),
+        let errors = wrong.into_fields();
+        match report {
+            Some(report) => {
+                reports.push(report);
+                if !errors.is_empty() {
+                    left_out.push(LeftOut { index: Some(index), errors });
+                }
+            }
+            None => rejected.push(RejectedEvent { index, errors }),
         }
     }
     let Reception { platform, secret, at: received_at, claiming, address } = reception;
     let network = site(address).to_string();
     let request = DeviceRequest { platform, device, secret, sent_at, received_at, reports, claiming, network };
-    Ok(Checked { request, rejected })
+    Ok(Checked { request, rejected, left_out })
 }
 
 /// Whether an id was made at random: nobody guesses the id of another device.
@@ -111,7 +140,7 @@ pub fn is_random(id: DeviceId) -> bool {
     id.uuid().get_version_num() == RANDOM
 }
 
-/// An event; `None` with its errors when it is wrong.
+/// An event without its optional parts that are wrong, which are noted; `None` with its errors when it is wrong.
 fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
     let Value::Object(fields) = event else {
         wrong.add("event", "an object");
@@ -121,18 +150,31 @@ fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
         wrong.add("event", "at most 16 KiB");
         return None;
     }
-    let event: ReportedEvent = part(fields, wrong).filter(|_| wrong.is_empty())?;
+    let event = readable(fields, wrong)?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
     if !event.id.chars().all(is_plain) {
         wrong.add("id", "only letters, digits and `-_.:`");
         return None;
     }
-    let content = event.content().inspect_err(|error| wrong.add(error.field, error.expected)).ok()?;
-    if let Content::Transaction(transaction) = &content
+    let mut content = event.content().inspect_err(|error| wrong.add(error.field, error.expected)).ok()?;
+    if let Content::Transaction(transaction) = &mut content
         && transaction.price.is_some() != transaction.currency.is_some()
     {
         wrong.add("transaction.currency", "the currency of the price, and none without a price");
-        return None;
+        (transaction.price, transaction.currency) = (None, None);
     }
     Some(DeviceReport { client_id: event.id, time: event.time, session: event.session_id, content })
+}
+
+/// Reads an event, if need be without its optional parts that are wrong.
+fn readable(fields: Map<String, Value>, wrong: &mut FieldErrors) -> Option<ReportedEvent> {
+    let whole = fields.clone();
+    let event = part(fields, wrong);
+    if wrong.is_empty() {
+        return event;
+    }
+    let rest = ornaments::without(&whole, wrong.fields())?;
+    let mut still_wrong = FieldErrors::within(wrong.budget());
+    let event = part(rest, &mut still_wrong);
+    if still_wrong.is_empty() { event } else { None }
 }
