@@ -31,4 +31,5 @@ mod migrating;
 mod missing_key;
 mod own_server;
 mod ready;
+mod responses;
 mod storage;

@@ -17,6 +17,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shorter than the keep-alive of common servers, so that servers rarely close the connection first.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 const MAX_IDLE_CONNECTIONS: usize = 16;
+/// Maximum number of header fields of a response; [`BrokenRule::Size`](protocols::http::BrokenRule::Size) states it.
+const MAX_FIELDS: usize = 1000;
 /// Maximum number of cached clients, one per set of addresses.
 const MAX_CLIENTS: usize = 512;
 
@@ -57,6 +59,11 @@ impl Clients {
             .no_proxy()
             .referer(false)
             .http1_only()
+            // As browsers and curl read a response: an odd field of it is no reason to send the request again.
+            .http1_max_headers(MAX_FIELDS)
+            .http1_ignore_invalid_headers_in_responses(true)
+            .http1_allow_spaces_after_header_name_in_responses(true)
+            .http1_allow_obsolete_multiline_headers_in_responses(true)
             .no_gzip()
             .no_brotli()
             .no_deflate()

@@ -1,6 +1,6 @@
 //! Converts an error of `reqwest` into a [`Failure`].
 
-use protocols::http::Failure;
+use protocols::http::{BrokenRule, Failure};
 use std::error::Error;
 use std::io;
 
@@ -13,8 +13,27 @@ pub fn of(error: &reqwest::Error) -> Failure {
     } else if error.is_connect() {
         Failure::Connect
     } else {
-        Failure::Reset
+        broken_rule(error).map_or(Failure::Reset, Failure::Head)
     }
+}
+
+/// The rule that the head of an answer breaks; `None` if the connection ended before one came.
+fn broken_rule(error: &(dyn Error + 'static)) -> Option<BrokenRule> {
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
+    let error = causes.find_map(|cause| cause.downcast_ref::<hyper::Error>()).filter(|error| error.is_parse())?;
+    // Which field is wrong, only its text says.
+    let text = error.to_string();
+    Some(if error.is_parse_too_large() {
+        BrokenRule::Size
+    } else if text.contains("content-length") {
+        BrokenRule::Length
+    } else if text.contains("transfer-encoding") {
+        BrokenRule::Encoding
+    } else if text.contains("header") {
+        BrokenRule::Field
+    } else {
+        BrokenRule::StatusLine
+    })
 }
 
 /// Whether a rustls error is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is used

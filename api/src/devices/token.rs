@@ -10,6 +10,7 @@ use ring::hmac;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Number, Value};
 
 /// Maximum length of a token in bytes.
 pub const MAX_BYTES: usize = 4096;
@@ -17,6 +18,9 @@ pub const MAX_BYTES: usize = 4096;
 const MAX_VALIDITY_SECONDS: i64 = 24 * 3600;
 /// How much the clocks of two servers may differ.
 const LEEWAY_SECONDS: i64 = 60;
+const MICROS: i64 = 1_000_000;
+/// The year 5138. As milliseconds it would be 1973.
+const MAX_SECONDS: i64 = 100_000_000_000;
 
 /// The header of a token (RFC 7515, section 4).
 #[derive(Deserialize)]
@@ -26,12 +30,12 @@ struct Header {
     crit: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+/// What a token states, once its signature is verified.
 struct Claims {
     sub: String,
-    /// When it expires, in seconds since 1970.
-    exp: i64,
-    /// The device for which it was made; any when absent.
+    /// When it expires, in microseconds since 1970.
+    exp_micros: i64,
+    /// The device for which it was issued; any when absent.
     device_id: Option<DeviceId>,
 }
 
@@ -51,16 +55,15 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
     if token.len() > MAX_BYTES {
         return Err("it is longer than 4096 bytes");
     }
-    let Some(Claims { sub, exp, device_id }) = signed(token, secret) else {
-        return Err(
-            "it is not a JSON Web Token with `sub` and `exp`, signed with HS256 by the platform's login secret",
-        );
-    };
-    let left_seconds = exp.saturating_sub(expected.now.micros() / 1_000_000);
-    if left_seconds < -LEEWAY_SECONDS {
+    let Claims { sub, exp_micros, device_id } = claims(signed(token, secret)?)?;
+    let left_micros = exp_micros.saturating_sub(expected.now.micros());
+    if left_micros < -LEEWAY_SECONDS * MICROS {
         return Err("its `exp` has passed");
     }
-    if left_seconds > MAX_VALIDITY_SECONDS + LEEWAY_SECONDS {
+    if exp_micros / MICROS > MAX_SECONDS {
+        return Err("its `exp` is in milliseconds, but counts seconds since 1970");
+    }
+    if left_micros > (MAX_VALIDITY_SECONDS + LEEWAY_SECONDS) * MICROS {
         return Err("its `exp` is more than a day ahead");
     }
     if sub != expected.external_id {
@@ -72,17 +75,59 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
     Ok(())
 }
 
-/// What a token says, if it is signed with this secret.
-fn signed(token: &str, secret: &SecretString) -> Option<Claims> {
-    let (message, signature) = token.rsplit_once('.')?;
-    let (header, claims) = message.split_once('.')?;
-    let header: Header = part(header)?;
-    if header.alg != "HS256" || header.crit.is_some() {
-        return None;
+/// The claims of a token that is signed with this secret.
+fn signed(token: &str, secret: &SecretString) -> Result<Map<String, Value>, &'static str> {
+    let parts =
+        token.rsplit_once('.').and_then(|(message, signature)| Some((message, message.split_once('.')?, signature)));
+    let Some((message, (header, claims), signature)) = parts.filter(|(_, (_, claims), _)| !claims.contains('.')) else {
+        return Err("it is not a JSON Web Token of three parts with a `.` between them");
+    };
+    let header: Header =
+        part(header).ok_or("its first part is not base64url (without `=`) of a JSON object with `alg`")?;
+    if header.alg != "HS256" {
+        return Err("its `alg` is not HS256, the only algorithm that is accepted");
     }
+    if header.crit.is_some() {
+        return Err("its `crit` names extensions, and none is known");
+    }
+    let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its third part is not base64url (without `=`)")?;
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
-    hmac::verify(&key, message.as_bytes(), &URL_SAFE_NO_PAD.decode(signature).ok()?).ok()?;
-    part(claims)
+    hmac::verify(&key, message.as_bytes(), &signature)
+        .map_err(|_| "its signature is not by the platform's login secret, whose text is the key as it is")?;
+    part(claims).ok_or("its second part is not base64url (without `=`) of a JSON object")
+}
+
+/// Reads the claims of a token whose signature is verified.
+fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
+    let sub = match claims.get("sub") {
+        Some(Value::String(sub)) => sub.clone(),
+        Some(_) => return Err("its `sub` is not text"),
+        None => return Err("it has no `sub`"),
+    };
+    let exp_micros = match claims.get("exp") {
+        Some(Value::Number(exp)) => micros(exp).ok_or("its `exp` is out of range")?,
+        Some(_) => return Err("its `exp` is not a number: seconds since 1970"),
+        None => return Err("it has no `exp`"),
+    };
+    let device_id = match claims.get("device_id") {
+        None | Some(Value::Null) => None,
+        Some(id) => {
+            let id = serde_json::from_value(id.clone());
+            Some(id.map_err(|_| "its `device_id` is not the UUID of a device")?)
+        }
+    };
+    Ok(Claims { sub, exp_micros, device_id })
+}
+
+/// A date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
+fn micros(seconds: &Number) -> Option<i64> {
+    if let Some(whole) = seconds.as_i64() {
+        return Some(whole.saturating_mul(MICROS));
+    }
+    let micros = (seconds.as_f64()? * 1e6).floor();
+    #[expect(clippy::cast_possible_truncation, reason = "a decimal that is too great becomes the greatest number")]
+    let whole = micros as i64;
+    micros.is_finite().then_some(whole)
 }
 
 fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
@@ -92,7 +137,7 @@ fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
     use uuid::Uuid;
 
     const SECRET: &str = "ls_of-the-platform";
@@ -139,6 +184,9 @@ mod tests {
             json!({ "sub": "anna", "exp": NOW + 60 }),
             json!({ "sub": "anna", "exp": NOW - 59, "device_id": device(1), "aud": "anything" }),
             json!({ "sub": "anna", "exp": NOW + 24 * 3600 }),
+            json!({ "sub": "anna", "exp": 1_800_000_060.25, "device_id": null }),
+            json!({ "sub": "anna", "exp": 1_800_000_060.0 }),
+            json!({ "sub": "anna", "exp": 1_799_999_940.5 }),
         ] {
             assert_eq!(checked(&signed("HS256", SECRET, &claims)), Ok(()), "{claims}");
         }
@@ -152,14 +200,22 @@ mod tests {
             (token(json!({ "sub": "anna", "exp": NOW - 61 })), "its `exp` has passed"),
             (token(json!({ "sub": "anna", "exp": NOW + 25 * 3600 })), "its `exp` is more"),
             (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": device(2) })), "its `device_id`"),
-            (token(json!({ "sub": "anna" })), "it is not a JSON Web Token"),
-            (token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })), "it is not a JSON Web Token"),
-            (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "it is not a JSON Web Token"),
-            (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "it is not a JSON Web Token"),
-            (
-                "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(),
-                "it is not a JSON Web Token",
-            ),
+            (token(json!({ "exp": NOW + 60 })), "it has no `sub`"),
+            (token(json!({ "sub": 7, "exp": NOW + 60 })), "its `sub` is not text"),
+            (token(json!({ "sub": "anna" })), "it has no `exp`"),
+            (token(json!({ "sub": "anna", "exp": (NOW + 60).to_string() })), "its `exp` is not a number"),
+            (token(json!({ "sub": "anna", "exp": (NOW + 60) * 1000 })), "its `exp` is in milliseconds"),
+            (token(json!({ "sub": "anna", "exp": 1e300 })), "its `exp` is in milliseconds"),
+            (token(json!({ "sub": "anna", "exp": 1_799_999_939.5 })), "its `exp` has passed"),
+            (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": "tv" })), "its `device_id` is not the UUID"),
+            (token(json!([])), "its second part"),
+            (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "its signature is not by"),
+            (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "its `alg` is not HS256"),
+            ("eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbm5hIiwiZXhwIjoxODAwMDAwMDYwfQ.".to_owned(), "its `alg` is not HS256"),
+            (token(json!({ "sub": "anna", "exp": NOW + 60 })) + "=", "its third part"),
+            ("eyJhbGciOiJIUzI1NiJ9=.e30.e30".to_owned(), "its first part"),
+            ("anna".to_owned(), "it is not a JSON Web Token"),
+            ("a.b.c.d".to_owned(), "it is not a JSON Web Token"),
             ("a".repeat(MAX_BYTES + 1), "it is longer"),
         ] {
             let wrong = checked(&token).expect_err("a wrong token");

@@ -130,7 +130,7 @@ async fn a_platform_with_a_login_secret_takes_signed_logins_alone() {
     // The exact rules of a token are tested where it is read.
     let far = token(&secret, &json!({ "sub": "anna", "exp": FAR }));
     for (token, why) in
-        [(None, "it is missing"), (Some("x.y.z"), "not a JSON Web Token"), (Some(&far[..]), "a day ahead")]
+        [(None, "it is missing"), (Some("x.y.z"), "its first part is not base64url"), (Some(&far[..]), "a day ahead")]
     {
         let refused = service.login(&key, "anna", token).await;
         let detail = refused.body["detail"].as_str().expect("a text").to_owned();

@@ -38,6 +38,25 @@ pub enum Failure {
     /// The connection ended before an answer came.
     #[error("the connection closed before a response came")]
     Reset,
+    /// An answer came, and its head breaks a rule of HTTP/1.1.
+    #[error("a response came, but it cannot be read: {0}")]
+    Head(BrokenRule),
+}
+
+/// What the head of an answer breaks of HTTP/1.1. Fields that browsers tolerate are none of it: many, folded or with odd
+/// characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BrokenRule {
+    #[error("its head has more than 1000 fields or 400 KiB")]
+    Size,
+    #[error("its first line is not `HTTP/1.1`, a status and a reason")]
+    StatusLine,
+    #[error("a header field has no name, no colon or a character that is not allowed")]
+    Field,
+    #[error("its Content-Length is not one number of bytes")]
+    Length,
+    #[error("its Transfer-Encoding is not `chunked`, or of HTTP/1.0")]
+    Encoding,
 }
 
 impl Failure {
@@ -52,6 +71,7 @@ impl Failure {
             Self::Timeout => AttemptClass::Timeout,
             Self::Login => AttemptClass::Forbidden,
             Self::Reset => AttemptClass::Reset,
+            Self::Head(_) => AttemptClass::Unreadable,
         }
     }
 }

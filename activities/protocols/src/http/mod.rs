@@ -4,7 +4,7 @@ mod failure;
 mod mail;
 mod rules;
 
-pub use failure::Failure;
+pub use failure::{BrokenRule, Failure};
 pub use mail::{ACCEPTED, CLOSING, COMMAND, Envelope, Login, OF_MAILBOX, Security};
 pub use rules::{check_addresses, check_operators_addresses, check_url, host_and_port, is_localhost};
 
@@ -99,9 +99,9 @@ pub enum Reply {
         body: String,
     },
     Failure {
-        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset` or `invalid_url`. A name that resolves to a
-        /// forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our network for
-        /// names.
+        /// `forbidden_address`, `dns`, `connect`, `tls`, `timeout`, `reset`, `unreadable` or `invalid_url`. A name that
+        /// resolves to a forbidden address has the class `dns`, like a name that does not exist: so nobody can probe our
+        /// network for names.
         class: AttemptClass,
         /// A sentence for the people who maintain the destination. It reveals nothing about our network.
         message: String,

@@ -14,7 +14,7 @@ stored! {
         /// It answered with a status from 500 to 599.
         ServerError = "server_error",
         UnexpectedStatus = "unexpected_status",
-        /// It answered 200, but the body cannot be read.
+        /// It answered, but the response or its body cannot be read.
         Unreadable = "unreadable",
         /// It counted fewer events than the request held.
         TooFew = "too_few",
