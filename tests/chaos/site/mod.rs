@@ -86,7 +86,7 @@ enum End {
     /// Promotes the standby.
     FailOver,
     /// `None` while there is no database.
-    Snapshot(Option<Snapshot>),
+    Snapshot(Option<Box<Snapshot>>),
     /// Ends the scripted errors of this kind.
     Calm(Kind),
     Endpoints,

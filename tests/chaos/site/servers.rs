@@ -93,14 +93,14 @@ impl Site {
         let database = self.world.installation.database();
         for queued in &mut self.ends {
             if let End::Snapshot(held) = &mut queued.end {
-                *held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok();
+                *held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok().map(Box::new);
             }
         }
     }
 
     pub(super) fn hold_snapshot(&mut self, over: Instant) -> bool {
         let database = self.world.installation.database();
-        let held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok();
+        let held = tokio::task::block_in_place(|| Snapshot::hold(database)).ok().map(Box::new);
         self.queue(over, Kind::Snapshot, End::Snapshot(held));
         true
     }

@@ -61,6 +61,7 @@ impl World {
             clock,
             random: || 0.5,
             retention: None,
+            dashboard: None,
             slots: DeliverySlots::default(),
             in_flight: InFlight::default(),
             prompt: Prompt::default(),

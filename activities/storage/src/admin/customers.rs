@@ -211,11 +211,12 @@ pub fn shown_ids(mut app_user_ids: Vec<String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::IN_OTHER_CASE;
+    use super::ALIKE;
 
     /// The locale of the tests' PostgreSQL folds ASCII letters alone, as Rust does; others fold more.
     #[test]
     fn the_database_folds_both_ids() {
-        assert!(IN_OTHER_CASE.text.contains("lower(external_id) = lower(?)"), "{}", IN_OTHER_CASE.text);
+        assert!(ALIKE.text.contains("lower(external_id) IN ("), "{}", ALIKE.text);
+        assert_eq!(ALIKE.text.matches('?').count(), ALIKE.text.matches("lower(?)").count() + 2, "{}", ALIKE.text);
     }
 }

@@ -234,7 +234,10 @@ fn an_event_of_a_device_names_that_nobody_verified_it() {
 #[test]
 fn an_unknown_type_has_its_name_alone() {
     for body in [Value::Null, json!({}), json!([1]), failing()] {
-        assert_eq!(sentence("later.type", &body), Sentence { title: "later.type".to_owned(), lines: Vec::new() });
+        assert_eq!(
+            sentence("later.type", &body),
+            Sentence { title: "later.type".to_owned(), lines: Vec::new(), link: None }
+        );
     }
     assert_eq!(sentence("user.later", &json!({})).title, "user.later");
     let every = domain::event::choices().into_iter().filter(|name| !name.ends_with('*'));

@@ -1,6 +1,9 @@
 //! Which payment a line of a report changes, and by how much.
 
-use super::{Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, confirmed, matches};
+use super::{
+    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, confirmed, confirmed_refunds,
+    matches,
+};
 use crate::event::tests::day;
 use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
