@@ -62,7 +62,7 @@ async fn goes_on(first: Side, change: fn(&Pair) -> anyhow::Result<()>) -> Pair {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_primary_that_restarts_behind_a_standby_named_first_is_found_again() {
+async fn a_primary_that_restarts_behind_a_standby_is_found_again() {
     goes_on(Side::Standby, Pair::restart).await;
 }
 

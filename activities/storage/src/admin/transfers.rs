@@ -60,7 +60,7 @@ impl Store {
             if named == Some(user) {
                 return Err(already(&to));
             }
-            planned(connection, app, (user, customers.as_ref()), named)
+            planned(connection, app, user, customers.as_ref(), named)
         })
         .await
     }
@@ -84,7 +84,7 @@ impl Store {
     ) -> Result<Transfer, Error> {
         let (installation, new) = (self.installation, UserId::new(random_uuid()?));
         self.change_in(JobKind::People(wanted.app, None), "customer.move", move |write| {
-            let moved = move_customer(write, installation, (new, condition.as_ref()), &wanted)?;
+            let moved = move_customer(write, installation, new, condition.as_ref(), &wanted)?;
             let transfer = transfers::find(write.connection, moved.id)?;
             let entry = entry(&transfer);
             Ok((transfer, Some(entry)))
@@ -119,7 +119,8 @@ fn entry(transfer: &Transfer) -> AuditEntry {
 fn move_customer(
     write: &mut Write<'_>,
     installation: Installation,
-    (new, condition): (UserId, Option<&MoveCondition>),
+    new: UserId,
+    condition: Option<&MoveCondition>,
     wanted: &CustomerMove,
 ) -> Result<Moved, Error> {
     let CustomerMove { app, customer, to, author } = wanted;
@@ -131,7 +132,7 @@ fn move_customer(
         return Err(already(to));
     }
     if let Some(condition) = condition {
-        let planned = planned(write.connection, *app, (from, customers.as_ref()), named)?;
+        let planned = planned(write.connection, *app, from, customers.as_ref(), named)?;
         condition(&planned).map_err(|detail| Error::Conflict { what: "customer", detail })?;
     }
     users::create(write, *app, target)?;
@@ -187,7 +188,8 @@ fn already(to: &str) -> Error {
 fn planned(
     connection: &mut AnyConnection,
     app: AppId,
-    (from, customers): (UserId, Option<&BTreeSet<StoreCustomer>>),
+    from: UserId,
+    customers: Option<&BTreeSet<StoreCustomer>>,
     to: Option<UserId>,
 ) -> Result<PlannedMove, Error> {
     let (_, purchases) = moves::moving(connection, from, customers)?;

@@ -186,7 +186,7 @@ fn announce_own(
     let Some(alarm): Option<Unannounced> = sql(LOCK).bind(id).first(write.connection)? else { return Ok(Vec::new()) };
     let chose = destinations::of_app(write.connection, app)?;
     let chose = alarm.wanted_by(&chose).remove(&app).unwrap_or_default();
-    announce(write, &alarm, (app, &chose), dashboard)?;
+    announce(write, &alarm, app, &chose, dashboard)?;
     sql(ANNOUNCED).bind(alarm.is_open).bind(alarm.id).later(write.connection)?;
     Ok(chose)
 }
@@ -200,7 +200,7 @@ fn announce_some(
     dashboard: Option<&str>,
 ) -> Result<(), Error> {
     for (app, chose) in apps {
-        announce(write, alarm, (*app, chose), dashboard)?;
+        announce(write, alarm, *app, chose, dashboard)?;
     }
     let is_first = alarm.announced_through.is_none();
     let was_open = if is_first { !alarm.is_open } else { alarm.is_open };
@@ -216,7 +216,8 @@ fn announce_some(
 fn announce(
     write: &mut Write<'_>,
     alarm: &Unannounced,
-    (app, chose): (AppId, &[DestinationId]),
+    app: AppId,
+    chose: &[DestinationId],
     dashboard: Option<&str>,
 ) -> Result<(), Error> {
     let (event_type, is_own) = (alarm.event_type(), alarm.app_id.is_some());

@@ -110,7 +110,7 @@ pub async fn confirm(
 ) -> Result<Response, Error> {
     let sent = &mistakes.sent;
     let is_wanted = mistakes.refused.status == StatusCode::CONFLICT || sent.get("preview").is_some();
-    let wanted = source(sent).and_then(key).zip(sent.get("external_id")).filter(|_| is_wanted);
+    let wanted = source(sent).and_then(|(field, id)| key(field, id)).zip(sent.get("external_id")).filter(|_| is_wanted);
     let planned = match wanted {
         Some((customer, to)) => edge.store.plan_move(app, customer, to.to_owned()).await.ok(),
         None => None,
@@ -133,7 +133,7 @@ pub async fn confirm(
     html(&MovePage::new(&frame, &visit, (app, user), preview, mistakes))
 }
 
-fn key((field, id): (&str, &str)) -> Option<CustomerKey> {
+fn key(field: &str, id: &str) -> Option<CustomerKey> {
     Some(match field {
         "external_id" => CustomerKey::ExternalId(id.to_owned()),
         "app_user_id" => CustomerKey::Owner(Owner::AppUser(id.to_owned())),
