@@ -196,7 +196,7 @@ mod tests {
         | <__main__.User object at 0x7f> | com.example.User@1b6d3586 | [B@6d06d69c | User(id=null, name=Anna)
         | User{id=1} | Promise { <pending> } | function () { return 1 } | () => id | b'anna' | %!s(<nil>) | map[id:1]
         | Symbol(id)"#;
-    const TEMPLATES: &str = "{{user.id}} | ${userId} | {user_id} | {1} | %s | %1$s | %USER_ID% | <%= id %> | $(id)";
+    const TEMPLATES: &str = "{{user.id}} | ${userId} | {userId} | {1} | %s | %1$s | %USER_ID% | <%= id %> | $(id)";
     const HASHES: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855
         | EB045D78D273107348B0300C01D29B7552D622ABBC6FAF81B3EC55359AA9950C | d41d8cd98f00b204e9800998ecf8427e
         | 74234e98afe7498fb5daf1f36ac2d78acc339464f950703b8c019892f982b90b";
