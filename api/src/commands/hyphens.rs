@@ -65,7 +65,7 @@ mod tests {
             "settle sample --receipt -x --user -KbQ=",
             "settle resend purchase -x",
             "settle customer show --external-id -KbQ --app a",
-            "settle customer erase --external-id -KbQ --app -a --yes",
+            "settle customer erase --external-id -KbQ --app -a --yes --reason -r --by -b",
             "settle customer name --external-id --KbQ= --app-user-id -u --app a",
             "settle app create -name",
             "settle app rename -3 -4 --reason -5",

@@ -180,14 +180,14 @@ fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
 }
 
 #[test]
-fn a_secret_in_a_file_loses_its_lines_end_and_nothing_else() {
+fn a_secret_in_a_file_loses_what_is_blank_around_it() {
     let path = std::env::temp_dir().join(format!("settle-secret-{}", std::process::id()));
     std::fs::write(&path, " a b \r\n").expect("a file");
     let secret = Source::File(path.clone()).read("--token").expect("a secret");
     std::fs::write(&path, "\n").expect("a file");
     let empty = Source::File(path.clone()).read("--token");
     std::fs::remove_file(&path).expect("no file");
-    assert_eq!(secret.expose_secret(), " a b ");
+    assert_eq!(secret.expose_secret(), "a b");
     assert!(empty.is_err_and(|error| error.to_string() == "--token is empty"));
     let missing = Source::File(path.clone()).read("--token").expect_err("no file").to_string();
     assert_eq!(missing, format!("cannot read --token from {}", path.display()));
