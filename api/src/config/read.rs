@@ -187,6 +187,9 @@ impl Flags {
 }
 
 fn read(flags: &Flags, variables: &Variables) -> Result<Config, Invalid> {
+    if flags.data.as_ref().is_some_and(|path| path.to_str().is_none()) {
+        return Err(invalid("data", "a path that is UTF-8: SQLite opens only paths that are UTF-8"));
+    }
     let raw = gather(flags, variables)?;
     let http = http(&raw)?;
     let data = raw.data.unwrap_or_else(|| PathBuf::from("settle-data"));
