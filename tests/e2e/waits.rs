@@ -75,7 +75,8 @@ async fn a_record_that_waits_for_a_lock_names_its_blocker() {
 async fn a_write_that_waits_for_the_file_is_logged() {
     let mut world = World::start(Setting { window_seconds: 1, ..Setting::default() }).await;
     let mut other = SqliteConnection::establish(world.installation.database()).expect("the database");
-    other.batch_execute("BEGIN IMMEDIATE").expect("the lock of the file");
+    // settle may be writing at the moment.
+    other.batch_execute("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE").expect("the lock of the file");
     let message = world.sns.notification(&Rtn::new("SUBSCRIPTION_PURCHASED", "locked"));
     let (url, body) = (world.notification_url.clone(), message.body.clone());
     let posting = tokio::spawn(async move { post_as_sns(&url, &body).await });
