@@ -129,15 +129,19 @@ async fn a_time_that_settle_names_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_clock_is_corrected_and_a_wrong_event_is_named() {
+async fn a_wrong_clock_is_corrected_and_wrong_parts_are_left_out() {
     let stage = Stage::start().await;
     let three_days_late = "const now = Date.now.bind(Date); Date.now = () => now() - 3 * 86400000;";
     stage.browser.run_first(three_days_late).await;
     let before = api::clock::now();
     stage.open().await;
-    let transaction = "{ kind: 'purchased', receipt_id: 'R', app_user_id: 'U', sku: 'm', price: '1.00' }";
-    stage.browser.run(&format!("client.transaction({transaction}); {}", shown("right"))).await;
-    let received = stage.wait_types(&[START, IMPRESSION]).await;
+    let without_sku = "{ kind: 'purchased', receipt_id: 'R', app_user_id: 'U' }";
+    let without_currency = "{ kind: 'purchased', receipt_id: 'R', app_user_id: 'U', sku: 'm', price: '1.00' }";
+    let transactions = format!("client.transaction({without_sku}); client.transaction({without_currency})");
+    stage.browser.run(&format!("{transactions}; {}", shown("right"))).await;
+    let received = stage.wait_types(&[START, TRANSACTION, IMPRESSION]).await;
+    let data = &received[1].body["data"];
+    assert_eq!((&data["sku_ref_id"], &data["purchase_price"]), (&json!("m"), &Value::Null), "{data}");
     for one in &received {
         let at = one.body["attributes"]["event_time"].as_str().expect("a time");
         let at: domain::Timestamp = at.parse().expect("a time");
@@ -147,13 +151,13 @@ async fn a_wrong_clock_is_corrected_and_a_wrong_event_is_named() {
     let sent: domain::Timestamp = sent.parse().expect("a time");
     assert!(sent.distance(before) > Duration::from_secs(2 * 86_400), "the page's clock is wrong: {sent:?}");
     let result = stage.browser.run("return JSON.parse(document.getElementById('result').textContent)").await;
-    assert_eq!(result["errors"][0]["field"], "transaction.currency", "{result}");
+    assert_eq!(result["errors"][0]["field"], "transaction.sku", "{result}");
     assert_eq!(stage.browser.run("return client.state().queued").await, 0, "it is not sent again");
     // After half an hour without an event another session begins.
     stage.browser.run("const early = Date.now; Date.now = () => early() + 31 * 60000").await;
     stage.browser.run(&shown("later")).await;
-    let received = stage.wait_types(&[START, IMPRESSION, START, IMPRESSION]).await;
+    let received = stage.wait_types(&[START, TRANSACTION, IMPRESSION, START, IMPRESSION]).await;
     let session = |place: usize| &received[place].body["data"]["session_id"];
-    assert!(session(0) == session(1) && session(1) != session(2) && session(2) == session(3));
+    assert!(session(0) == session(2) && session(2) != session(3) && session(3) == session(4));
     stage.finish().await;
 }

@@ -145,7 +145,7 @@ async fn a_wrong_clock_is_corrected_and_a_wrong_event_is_named() {
     let mut app = stage.app();
     app.run(&format!("clock {}", -DAYS));
     let before = api::clock::now();
-    app.run("purchase RECEIPT none -");
+    app.run("purchase undefined USD -");
     app.run("impression right");
     let received = stage.wait_types(&[START, IMPRESSION]).await;
     for one in &received {
@@ -161,7 +161,7 @@ async fn a_wrong_clock_is_corrected_and_a_wrong_event_is_named() {
         if rejected == json!([]) { Err(rejected.to_string()) } else { Ok(rejected) }
     })
     .await;
-    assert_eq!(named[0]["field"], "transaction.currency", "{named}");
+    assert_eq!(named[0]["field"], "transaction.receipt_id", "{named}");
     assert_eq!(queued(&mut app), 0, "it is not sent again");
     // After half an hour without an event another session begins.
     app.run(&format!("clock {}", 31 * 60_000 - DAYS));
