@@ -78,7 +78,7 @@ async fn receive(extract::State(shared): extract::State<Shared>, uri: Uri, body:
     StatusCode::OK
 }
 
+/// The receipt of a `purchase.updated`.
 fn receipt(event: &Value) -> Option<&str> {
-    let ids = event["external_ids"].as_array()?;
-    ids.iter().find(|id| id["key"] == "receipt_id")?["value"].as_str()
+    event["data"]["purchase_guid"].as_str()
 }
