@@ -46,6 +46,7 @@ pub use db::counts::{Counted, SERIES, Series, Sum};
 pub use db::disk::{Disk, Space};
 pub use db::error::{Cause, Error, Unproved, chain};
 pub use db::fault;
+pub use db::low_mark::SLOW as SLOW_READ;
 pub use db::page::{Page, Paged};
 pub use db::postgres::address::{Address as PostgresAddress, Invalid as InvalidAddress};
 pub use db::refusal::Refusal;

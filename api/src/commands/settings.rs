@@ -100,7 +100,10 @@ pub fn url(text: &str) -> Result<Url, String> {
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let key = key(config)?;
     let opened = Store::open(storage::Config { database: database(config), key, clock: clock::now }).await;
-    opened.map_err(|error| unopened(config, error))
+    let store = opened.map_err(|error| unopened(config, error))?;
+    // Beside SQLite there is no transaction with an old snapshot.
+    let is_postgres = matches!(config.database, Database::Postgres(_));
+    Ok(if is_postgres { store.with_low_marks(storage::SLOW_READ) } else { store })
 }
 
 /// Brings the tables of the database up to date, and prints what it does.

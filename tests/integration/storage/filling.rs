@@ -407,6 +407,8 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "outcome" => "'refused'".to_owned(),
         // The end of a computed time.
         "" if before.trim_end_matches([' ', '=', '<', '>']).ends_with("due_at END)") => row.to_string(),
+        // A low mark.
+        "ELSE" => row.to_string(),
         "usd" => "'1'".to_owned(),
         "" => text("k"),
         "unverified_since" | "waits_since" | "due_since" | "seq" | "event_seq" | "number" | "place" | "at"

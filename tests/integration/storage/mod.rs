@@ -43,6 +43,7 @@ mod keyed;
 mod limiting;
 mod listing;
 mod logins;
+mod long_snapshot;
 mod lost_plan_changes;
 mod lost_windows;
 mod many_apps;

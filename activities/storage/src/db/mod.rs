@@ -17,6 +17,7 @@ pub mod epoch;
 pub mod error;
 pub mod fault;
 pub mod keys;
+pub mod low_mark;
 pub mod page;
 pub mod partial;
 pub mod postgres;

@@ -6,6 +6,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::epoch;
 use crate::db::error::Error;
 use crate::db::keys;
+use crate::db::low_mark::LowMarks;
 use crate::db::preconditions;
 use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
 use crate::db::schema::{self, Planned, Progress};
@@ -75,8 +76,20 @@ fn open(config: Config) -> Result<Store, Error> {
     let (readers, ingress_readers, device_readers) = (readers(GENERAL), readers(INGRESS), readers(DEVICES));
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
     let actor = Arc::new(Actor::named(PROCESS));
-    let (counts, claims) = (Arc::default(), Arc::default());
-    Ok(Store { writer, readers, ingress_readers, device_readers, secrets, installation, clock, actor, counts, claims })
+    let (counts, claims, low_marks) = (Arc::default(), Arc::default(), Arc::new(LowMarks::unused()));
+    Ok(Store {
+        writer,
+        readers,
+        ingress_readers,
+        device_readers,
+        secrets,
+        installation,
+        clock,
+        actor,
+        counts,
+        claims,
+        low_marks,
+    })
 }
 
 /// Brings the tables up to date, and calls `report` meanwhile. Of several processes one does so, and the others wait.

@@ -7,6 +7,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::counts::Counts;
 use crate::db::disk::{Disk, Space};
 use crate::db::error::Error;
+use crate::db::low_mark::LowMarks;
 use crate::db::reader::Readers;
 use crate::db::secrets::{Secrets, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
@@ -15,6 +16,7 @@ use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
 use serde_json::json;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The database of one installation. Clones share it.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Store {
     pub(crate) counts: Arc<Counts>,
     /// How many claims of devices wait.
     pub(crate) claims: Arc<ClaimBacklogs>,
+    /// Where this process begins to read queues.
+    pub(crate) low_marks: Arc<LowMarks>,
 }
 
 impl std::fmt::Debug for Store {
@@ -185,6 +189,13 @@ impl Store {
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
         self.device_readers.read(read).await
+    }
+
+    /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on PostgreSQL,
+    /// see [`LowMarks`].
+    #[must_use]
+    pub fn with_low_marks(self, slow: Duration) -> Self {
+        Self { low_marks: Arc::new(LowMarks::new(slow)), ..self }
     }
 
     /// Runs `read` on a reading connection, with the time by the clock that stamps rows.

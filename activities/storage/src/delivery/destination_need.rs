@@ -3,17 +3,19 @@
 use crate::db::audit_log::AuditEntry;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
 use crate::db::partial::PENDING_TRIED;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
-use crate::delivery::free_lanes::{DUE, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE};
+use crate::delivery::free_lanes::{DUE, FreeLane, Key, Lanes, TRIED_BEFORE, TRIED_SINCE, UNTRIED_SINCE};
 use crate::delivery::health;
 use crate::events::deliveries;
 use crate::settings::destinations::{self, DestinationRow};
 use domain::time::OVERLAP;
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What the run of a destination must do next.
@@ -82,13 +84,10 @@ const REQUEST_RETRY: Sql = statement! {"
 impl Store {
     /// Returns what the run of a destination must do next, with at most `limit` lanes.
     pub async fn destination_need(&self, id: DestinationId, limit: i64) -> Result<DestinationNeed, Error> {
-        let clock = self.clock;
-        self.read(move |connection| {
-            let now = connection.now(clock)?;
-            match destinations::find(connection, id)?.filter(|found| found.enabled) {
-                Some(destination) => need(connection, &destination, limit, now),
-                None => Ok(DestinationNeed::Rest),
-            }
+        let marks = Arc::clone(&self.low_marks);
+        self.read_now(move |connection, now| match destinations::find(connection, id)?.filter(|found| found.enabled) {
+            Some(destination) => need(connection, &destination, &marks, limit, now),
+            None => Ok(DestinationNeed::Rest),
         })
         .await
     }
@@ -180,6 +179,7 @@ impl Tried {
 fn need(
     connection: &mut AnyConnection,
     destination: &DestinationRow,
+    marks: &LowMarks,
     limit: i64,
     now: Timestamp,
 ) -> Result<DestinationNeed, Error> {
@@ -198,7 +198,7 @@ fn need(
             None => Ok(DestinationNeed::Rest),
         };
     }
-    let keys = due_lanes(connection, free, limit)?;
+    let keys = due_lanes(connection, free, marks, limit)?;
     if !keys.is_empty() {
         return Ok(DestinationNeed::Drain { keys, concurrency: destination.concurrency });
     }
@@ -213,15 +213,30 @@ fn need(
 
 /// The free lanes of a destination with a due delivery, the one that has waited longest first; last those that were tried
 /// before the clock was set back.
-fn due_lanes(connection: &mut AnyConnection, free: Lanes, limit: i64) -> Result<Vec<CollapseKey>, Error> {
+fn due_lanes(
+    connection: &mut AnyConnection,
+    free: Lanes,
+    marks: &LowMarks,
+    limit: i64,
+) -> Result<Vec<CollapseKey>, Error> {
     let at_most = limit.saturating_mul(DELIVERIES_PER_LANE);
-    let mut rows: Vec<Key> = free.matching(DUE).bind(free.now).bind_all(free.head()).bind(at_most).all(connection)?;
+    let queue = |name| Queue { name, destination: Some(free.destination) };
+    let mut rows = marks.read(queue("due"), free.now, |start: &Beginning| {
+        let due = free.matching(DUE).bind(free.now).bind(start.from).bind_all(free.head()).bind(at_most);
+        let rows: Vec<FreeLane> = due.all(connection)?;
+        let first = rows.first().map_or(free.now, |row| row.next_due_at);
+        Ok(QueueRead { rows, first, apart: Vec::new() })
+    })?;
     if let Some(since) = free.due_since {
-        let tried = free.matching(TRIED_BEFORE).bind(since).bind_all(free.head()).bind(at_most);
-        rows.extend(tried.all::<Key>(connection)?);
+        rows.extend(marks.read(queue("tried"), free.now, |start: &Beginning| {
+            let tried = free.matching(TRIED_BEFORE).bind(since).bind(start.from).bind_all(free.head()).bind(at_most);
+            let rows: Vec<FreeLane> = tried.all(connection)?;
+            let first = rows.first().and_then(|row| row.tried_at).unwrap_or(since);
+            Ok(QueueRead { rows, first, apart: Vec::new() })
+        })?);
     }
     let tried = free.matching(TRIED_SINCE).bind(free.now.plus(OVERLAP)).bind(at_most);
-    rows.extend(tried.all::<Key>(connection)?);
+    rows.extend(tried.all::<FreeLane>(connection)?);
     let mut seen = HashSet::new();
     let keys = rows.into_iter().map(|row| row.collapse_key).filter(|key| seen.insert(*key));
     Ok(keys.take(usize::try_from(limit).unwrap_or(0)).collect())

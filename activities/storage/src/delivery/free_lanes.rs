@@ -17,6 +17,15 @@ row! {
     }
 }
 
+row! {
+    /// A lane that a delivery was found in, and the times of the delivery.
+    pub struct FreeLane {
+        pub collapse_key: CollapseKey,
+        pub next_due_at: Timestamp,
+        pub tried_at: Option<Timestamp>,
+    }
+}
+
 /// The delivery is first in its track: a `purchase.updated`, or an event with no earlier event of the lane that is not
 /// due yet. Events of a lane are sent in order, so an event behind one that is not due is not due either. Binds now; the
 /// time follows before which a delivery was last tried that is due whatever its back-off, and [`HEAD_END`].
@@ -44,7 +53,7 @@ pub const LEASE: &str = formatcp!(
 );
 
 const FREE: Sql = statement! {"
-    SELECT d.collapse_key
+    SELECT d.collapse_key, d.next_due_at, d.tried_at
     FROM deliveries d
     WHERE d.destination_id = ? AND ({LEASE}) IS NULL
         AND {{which}}
@@ -55,7 +64,7 @@ const FREE: Sql = statement! {"
 /// environment. The condition is a subquery with a value and not a `NOT EXISTS`, because a planner would start with all
 /// users who are leased or paused, of which it expects few.
 const FREE_OF_USERS: Sql = statement! {"
-    SELECT d.collapse_key
+    SELECT d.collapse_key, d.next_due_at, d.tried_at
     FROM deliveries d
     WHERE d.destination_id = ? AND ({LEASE}) IS NULL
         AND (
@@ -74,16 +83,16 @@ const FREE_OF_USERS: Sql = statement! {"
 
 const ALL: &[Sql] = &[FREE, FREE_OF_USERS];
 
-/// Lanes with a delivery that is due by its own time. Binds now and the values of [`Lanes::head`].
+/// Lanes with a delivery that is due by its own time, from a low mark on. Binds now, the mark and the values of [`Lanes::head`].
 pub const DUE: Clause = clause! {ALL, hot "deliveries_pending_due", "
-    d.status {PENDING_DUE} AND d.next_due_at <= ? AND {IS_HEAD}
+    d.status {PENDING_DUE} AND d.next_due_at <= ? AND d.next_due_at >= ? AND {IS_HEAD}
     ORDER BY d.next_due_at
 "};
 
-/// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due. Binds that time and the values
-/// of [`Lanes::head`].
+/// Lanes with a delivery that was last tried before [`Lanes::due_since`], and so is due, from a low mark on. Binds that
+/// time, the mark and the values of [`Lanes::head`].
 pub const TRIED_BEFORE: Clause = clause! {ALL, hot "deliveries_pending_tried", "
-    d.status {PENDING_TRIED} AND d.tried_at < ? AND {IS_HEAD}
+    d.status {PENDING_TRIED} AND d.tried_at < ? AND d.tried_at >= ? AND {IS_HEAD}
     ORDER BY d.tried_at
 "};
 
@@ -129,7 +138,7 @@ const ANY_DUE: Sql = statement! {hot "deliveries_pending_due", "
 /// The lanes of a destination, as they are now.
 #[derive(Clone, Copy)]
 pub struct Lanes {
-    destination: DestinationId,
+    pub destination: DestinationId,
     per_user: bool,
     /// A delivery that was last tried before this time is due; see [`Health::due_since`].
     pub due_since: Option<Timestamp>,

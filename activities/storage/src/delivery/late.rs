@@ -3,6 +3,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::fault;
+use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
 use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_TRIED};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
@@ -10,6 +11,7 @@ use crate::db::store::Store;
 use crate::delivery::free_lanes::{HEAD, HEAD_END, LEASE};
 use domain::time::OVERLAP;
 use domain::{DestinationId, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a due delivery may stay unattempted before the sweep continues its destination.
@@ -29,8 +31,10 @@ pub struct LateDestinations {
 impl Store {
     /// The destinations whose runs must be signalled.
     pub async fn late_destinations(&self) -> Result<LateDestinations, Error> {
-        self.read_now(|connection, now| {
-            let (destinations, in_backoff) = (late(connection, now)?, sql(IN_BACKOFF).bind(now).values(connection)?);
+        let marks = Arc::clone(&self.low_marks);
+        self.read_now(move |connection, now| {
+            let (destinations, in_backoff) =
+                (late(connection, &marks, now)?, sql(IN_BACKOFF).bind(now).values(connection)?);
             Ok(LateDestinations { destinations, in_backoff, at: now })
         })
         .await
@@ -38,12 +42,14 @@ impl Store {
 }
 
 /// The enabled destinations with a free lane that has a delivery past its time, or one that was last tried before the
-/// destination recovered; and those that must be probed. A subquery with a value in place of `EXISTS`: a planner would read
+/// destination recovered; and those that must be probed. Those that were late before are read from the beginning, the
+/// others from a low mark on. A subquery with a value in place of `EXISTS`: a planner would read
 /// all deliveries that are pending.
 const LATE: Sql = statement! {hot "deliveries_pending_due", "
     SELECT t.id AS value
     FROM (
         SELECT id, h.opened_at,
+            CASE WHEN id IN (?*) THEN {EARLIEST} ELSE ? END AS from_at,
             CASE WHEN h.retry_requested_at > COALESCE(h.recovered_at, {EARLIEST}) THEN h.retry_requested_at
                 ELSE h.recovered_at END AS due_since
         FROM destinations
@@ -52,8 +58,8 @@ const LATE: Sql = statement! {hot "deliveries_pending_due", "
     WHERE (
             SELECT d.seq
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {PENDING_DUE} AND d.next_due_at < ? AND ({LEASE}) IS NULL
-                AND {HEAD}COALESCE(t.due_since, {EARLIEST}){HEAD_END}
+            WHERE d.destination_id = t.id AND d.status {PENDING_DUE} AND d.next_due_at < ? AND d.next_due_at >= t.from_at
+                AND ({LEASE}) IS NULL AND {HEAD}COALESCE(t.due_since, {EARLIEST}){HEAD_END}
             ORDER BY d.next_due_at
             LIMIT 1) IS NOT NULL
         OR t.due_since < ? AND (
@@ -63,23 +69,28 @@ const LATE: Sql = statement! {hot "deliveries_pending_due", "
                 AND {HEAD}t.due_since{HEAD_END}
             ORDER BY d.tried_at
             LIMIT 1) IS NOT NULL
-        OR (t.opened_at < ? OR t.opened_at > ?) AND (
+        OR (t.opened_at < ? OR t.opened_at > ?) IS TRUE AND (
             SELECT d.seq
             FROM deliveries d
             WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
+            ORDER BY d.seq DESC
             LIMIT 1) IS NOT NULL
     ORDER BY t.id
 "};
 const EARLIEST: i64 = Timestamp::EARLIEST.micros();
 
-fn late(connection: &mut AnyConnection, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
+fn late(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp) -> Result<Vec<DestinationId>, Error> {
     if fault::is_planted("sweep.forget_lanes") {
         return Ok(Vec::new());
     }
     let before = now.minus(LANE_TOLERANCE);
-    let late =
-        sql(LATE).bind(before).bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before).bind(now.plus(OVERLAP));
-    late.values(connection)
+    marks.read(Queue::of_all("late"), now, |start: &Beginning| {
+        let late = sql(LATE).uncached().bind_list(start.apart.iter().map(String::as_str)).bind(start.from).bind(before);
+        let late = late.bind_all([now; 2]).bind(before).bind_all([now; 2]).bind(before).bind(now.plus(OVERLAP));
+        let rows: Vec<DestinationId> = late.values(connection)?;
+        let apart = rows.iter().map(ToString::to_string).collect();
+        Ok(QueueRead { rows, first: before, apart })
+    })
 }
 
 /// The disabled destinations whose lanes may wait for a back-off in a purchase's run, which must be cancelled.

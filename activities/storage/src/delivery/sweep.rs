@@ -7,10 +7,12 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::low_mark::LowMarks;
 use crate::db::store::Store;
 use crate::delivery::overdue::{Due, Overdue, Quota, UNSETTLED, WAKE};
 use crate::delivery::{unsettled, wakes};
 use domain::Timestamp;
+use std::sync::Arc;
 
 impl Store {
     /// At most `limit` purchases of each category that are overdue.
@@ -20,14 +22,16 @@ impl Store {
 
     /// The overdue purchases, within a quota.
     pub async fn overdue(&self, quota: Quota) -> Result<Overdue, Error> {
-        self.read_now(move |connection, now| overdue(connection, now, quota)).await
+        let marks = Arc::clone(&self.low_marks);
+        self.read_now(move |connection, now| overdue(connection, &marks, now, quota)).await
     }
 
     /// The purchases that a person waits for and whose next wake has passed, at most so many of each platform.
     pub async fn overdue_for_persons(&self, limit: i64) -> Result<Overdue, Error> {
+        let marks = Arc::clone(&self.low_marks);
         self.read_now(move |connection, now| {
             let mut overdue = Overdue::new(now);
-            overdue.add(WAKE, wakes::for_persons(connection, now, Quota::of(limit))?);
+            overdue.add(WAKE, wakes::for_persons(connection, &marks, now, Quota::of(limit))?);
             Ok(overdue)
         })
         .await
@@ -56,11 +60,11 @@ impl Store {
     }
 }
 
-fn overdue(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<Overdue, Error> {
+fn overdue(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp, quota: Quota) -> Result<Overdue, Error> {
     let mut overdue = Overdue::new(now);
-    overdue.add(WAKE, wakes::for_persons(connection, now, quota)?);
-    overdue.add(UNSETTLED, unsettled::find(connection, now, quota.others)?);
-    overdue.add(WAKE, wakes::again(connection, now, quota.others)?);
-    overdue.add(WAKE, wakes::by_platform(connection, now, quota)?);
+    overdue.add(WAKE, wakes::for_persons(connection, marks, now, quota)?);
+    overdue.add(UNSETTLED, unsettled::find(connection, marks, now, quota.others)?);
+    overdue.add(WAKE, wakes::again(connection, marks, now, quota.others)?);
+    overdue.add(WAKE, wakes::by_platform(connection, marks, now, quota)?);
     Ok(overdue)
 }

@@ -9,6 +9,7 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
 use crate::db::partial::{OPEN_DUE, OPEN_WOKEN};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
@@ -76,15 +77,15 @@ row! {
 const FRESH: Sql = statement! {hot "notifications_open_due", "
     SELECT n.collapse_key, {SWEEP_AT} AS sweep_at
     FROM notifications n
-    WHERE {OPEN_DUE} AND wakes IS NULL AND {SWEEP_AT} <= ?
+    WHERE {OPEN_DUE} AND wakes IS NULL AND {SWEEP_AT} <= ? AND {SWEEP_AT} >= ?
     ORDER BY {SWEEP_AT}
     LIMIT ?
 "};
 
 const WOKEN: Sql = statement! {hot "notifications_open_woken", "
-    SELECT n.collapse_key AS value
+    SELECT n.collapse_key, sweep_at
     FROM notifications n
-    WHERE {OPEN_WOKEN} AND wakes IS NOT NULL AND sweep_at <= ?
+    WHERE {OPEN_WOKEN} AND wakes IS NOT NULL AND sweep_at <= ? AND sweep_at >= ?
     ORDER BY sweep_at
     LIMIT ?
 "};
@@ -118,25 +119,54 @@ const LATELY_SETTLED: Sql = statement! {hot "purchases_order", "
 const EMPTIED_AT: Sql = statement!("SELECT emptied_at AS value FROM sweeps WHERE emptied_at IS NOT NULL");
 
 /// The overdue purchases, at most `limit` that were not woken before and as many that were.
-pub fn find(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
-    let fresh: Vec<Fresh> = sql(FRESH).bind(now.minus(TOLERANCE)).bind(ROWS).all(connection)?;
-    let woken: Vec<CollapseKey> = sql(WOKEN).bind(now).bind(ROWS).values(connection)?;
+pub fn find(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    limit: i64,
+) -> Result<OverduePage, Error> {
+    let fresh =
+        first_of(connection, marks, now, &Waiting { name: "fresh", rows: FRESH, due_by: now.minus(TOLERANCE) })?;
+    let woken = first_of(connection, marks, now, &Waiting { name: "woken", rows: WOKEN, due_by: now })?;
     if fresh.is_empty() && woken.is_empty() {
         return Ok(OverduePage::default());
     }
     let limit = usize::try_from(limit).unwrap_or(0);
     let patience = patience(connection, now)?;
     let mut more = is_full(fresh.len()) || is_full(woken.len());
-    let (fresh, woken) = (once(fresh, |row| row.collapse_key), once(woken, |key| *key));
+    let (fresh, woken) = (once(fresh, |row| row.collapse_key), once(woken, |row| row.collapse_key));
     let chosen = choose(&fresh, Limits { now, patience, limit });
     more |= chosen.len() < fresh.len() || woken.len() > limit;
-    let keys = chosen.into_iter().chain(woken.into_iter().take(limit).map(|key| (key, patience)));
+    let keys = chosen.into_iter().chain(woken.into_iter().take(limit).map(|row| (row.collapse_key, patience)));
     let keys = once(keys, |(key, _)| *key);
     let standings: Vec<UnsettledPurchase> =
         sql(STANDINGS).uncached().bind_list(keys.iter().map(|(key, _)| *key)).all(connection)?;
     let standings: BTreeMap<_, _> = standings.into_iter().map(|standing| (standing.collapse_key, standing)).collect();
     let all = keys.into_iter().filter_map(|(key, patience)| Some((key, standings.get(&key)?.next(now, patience))));
     Ok(OverduePage { all: all.collect(), more })
+}
+
+/// A queue of notifications.
+struct Waiting {
+    name: &'static str,
+    /// Selects those that are due by a time, from a low mark on.
+    rows: Sql,
+    due_by: Timestamp,
+}
+
+/// The first rows of a queue.
+fn first_of(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    waiting: &Waiting,
+) -> Result<Vec<Fresh>, Error> {
+    marks.read(Queue::of_all(waiting.name), now, |start: &Beginning| {
+        let due = sql(waiting.rows).bind(waiting.due_by).bind(start.from).bind(ROWS);
+        let rows: Vec<Fresh> = due.all(connection)?;
+        let first = rows.first().map_or(waiting.due_by, |row| row.sweep_at);
+        Ok(QueueRead { rows, first, apart: Vec::new() })
+    })
 }
 
 #[derive(Debug, Clone, Copy)]

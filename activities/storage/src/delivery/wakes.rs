@@ -7,11 +7,13 @@
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::low_mark::{Beginning, LowMarks, Queue, QueueRead};
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::delivery::overdue::{BACKOFF, Due, FIRST_BACKOFF, Next, Overdue, OverduePage, Quota, WAKE};
 use crate::inbox::notifications::IS_OPEN_N;
+use const_format::formatcp;
 use domain::{CollapseKey, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -65,12 +67,17 @@ const PAST_WAKE: &str = "platform_id = each_platform.id AND next_wake_at <= ? AN
 const LAST_WAKE: &str = "platform_id = each_platform.id AND (waits_for IS NOT NULL OR waits_through IS NOT NULL)
     AND next_wake_at <= ? AND woken_for IS DISTINCT FROM next_wake_at";
 
+/// The low mark of `each_platform`: those that had something due before are read from the beginning. Binds their ids and
+/// the mark.
+const FROM: &str = formatcp!("CASE WHEN each_platform.id IN (?*) THEN {EARLIEST} ELSE ? END");
+const EARLIEST: i64 = Timestamp::EARLIEST.micros();
+
 /// The platforms with purchases that a person waits for, each with the time of the first one.
 const WITH_PERSONS: Sql = statement! {hot "purchases_wake", "
     SELECT COALESCE(string_agg(id || ' ' || (
             SELECT next_wake_at
             FROM purchases
-            WHERE urgency = 'person' AND {PAST_WAKE}
+            WHERE urgency = 'person' AND {PAST_WAKE} AND next_wake_at >= {FROM}
             ORDER BY next_wake_at
             LIMIT 1), ','), '') AS value
     FROM platforms each_platform
@@ -95,7 +102,7 @@ const WITH_UNFOLLOWED: Sql = statement! {hot "purchases_woken", "
     SELECT COALESCE(string_agg(id || ' ' || (
             SELECT sweep_at
             FROM purchases
-            WHERE platform_id = each_platform.id AND woken_for = next_wake_at AND sweep_at <= ?
+            WHERE platform_id = each_platform.id AND woken_for = next_wake_at AND sweep_at <= ? AND sweep_at >= {FROM}
             ORDER BY sweep_at
             LIMIT 1), ','), '') AS value
     FROM platforms each_platform
@@ -125,18 +132,18 @@ const WITH_PLANNED: Sql = statement! {hot "purchases_wake", "
     SELECT COALESCE(string_agg(id || ' ' || CASE WHEN deleted_at IS NULL THEN COALESCE((
                 SELECT next_wake_at
                 FROM purchases
-                WHERE urgency = 'setting' AND {PAST_WAKE}
+                WHERE urgency = 'setting' AND {PAST_WAKE} AND next_wake_at >= {FROM}
                 ORDER BY next_wake_at
                 LIMIT 1), (
                 SELECT next_wake_at
                 FROM purchases
-                WHERE urgency = 'calendar' AND {PAST_WAKE}
+                WHERE urgency = 'calendar' AND {PAST_WAKE} AND next_wake_at >= {FROM}
                 ORDER BY next_wake_at
                 LIMIT 1))
             ELSE (
                 SELECT next_wake_at
                 FROM purchases
-                WHERE {LAST_WAKE}
+                WHERE {LAST_WAKE} AND next_wake_at >= {FROM}
                 ORDER BY next_wake_at
                 LIMIT 1) END, ','), '') AS value
     FROM platforms each_platform
@@ -181,8 +188,14 @@ const PLANNED: Sql = statement! {hot "purchases_wake", "
 "};
 
 /// The purchases that a person waits for, at most so many of each platform, one of each in turn.
-pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
-    let platforms = Platforms::of(sql(WITH_PERSONS).bind(now).value::<String>(connection)?)?;
+pub fn for_persons(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    quota: Quota,
+) -> Result<OverduePage, Error> {
+    let platforms =
+        Platforms::with(connection, marks, now, &Waking { name: "for_persons", platforms: WITH_PERSONS, queues: 1 })?;
     let limit = platforms.share(quota.per_store.max(quota.others));
     let pages =
         platforms.read(|ids| sql(FOR_PERSONS).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
@@ -193,8 +206,14 @@ pub fn for_persons(connection: &mut AnyConnection, now: Timestamp, quota: Quota)
 }
 
 /// The purchases that did not follow their wakes, at most so many of each platform, one of each in turn.
-pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Result<OverduePage, Error> {
-    let platforms = Platforms::of(sql(WITH_UNFOLLOWED).bind(now).value::<String>(connection)?)?;
+pub fn again(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    limit: i64,
+) -> Result<OverduePage, Error> {
+    let platforms =
+        Platforms::with(connection, marks, now, &Waking { name: "unfollowed", platforms: WITH_UNFOLLOWED, queues: 1 })?;
     let limit = platforms.share(limit);
     let pages =
         platforms.read(|ids| sql(UNFOLLOWED).uncached().bind(now).bind(limit).bind_list(ids).all(connection))?;
@@ -202,8 +221,14 @@ pub fn again(connection: &mut AnyConnection, now: Timestamp, limit: i64) -> Resu
 }
 
 /// The purchases of all platforms for changes of settings and the calendar, one of each platform in turn.
-pub fn by_platform(connection: &mut AnyConnection, now: Timestamp, quota: Quota) -> Result<OverduePage, Error> {
-    let platforms = Platforms::of(sql(WITH_PLANNED).bind_all([now; 3]).value::<String>(connection)?)?;
+pub fn by_platform(
+    connection: &mut AnyConnection,
+    marks: &LowMarks,
+    now: Timestamp,
+    quota: Quota,
+) -> Result<OverduePage, Error> {
+    let platforms =
+        Platforms::with(connection, marks, now, &Waking { name: "planned", platforms: WITH_PLANNED, queues: 3 })?;
     let limit = platforms.share(quota.per_store.max(quota.others));
     let soon = now.plus(FIRST_BACKOFF + AHEAD);
     let pages = platforms.read(|ids| {
@@ -225,7 +250,27 @@ struct Platforms {
     more: bool,
 }
 
+/// Purchases that wake for one reason.
+struct Waking {
+    name: &'static str,
+    /// Selects the platforms that have some.
+    platforms: Sql,
+    /// Number of queues in which `platforms` looks, each from a low mark on.
+    queues: usize,
+}
+
 impl Platforms {
+    fn with(connection: &mut AnyConnection, marks: &LowMarks, now: Timestamp, waking: &Waking) -> Result<Self, Error> {
+        marks.read(Queue::of_all(waking.name), now, |start: &Beginning| {
+            let apart = || start.apart.iter().map(String::as_str);
+            let found = (0..waking.queues)
+                .fold(sql(waking.platforms).uncached(), |found, _| found.bind(now).bind_list(apart()).bind(start.from));
+            let rows = Self::of(found.value::<String>(connection)?)?;
+            let apart = rows.ids.iter().map(ToString::to_string).collect();
+            Ok(QueueRead { rows, first: now, apart })
+        })
+    }
+
     fn of(text: Option<String>) -> Result<Self, Error> {
         let (text, mut all) = (text.unwrap_or_default(), Vec::new());
         for one in text.split(',').filter(|one| !one.is_empty()) {

@@ -314,6 +314,7 @@ const ANY_PENDING: Sql = statement! {
     SELECT seq AS value
     FROM deliveries
     WHERE destination_id = ? AND status {PENDING_OF_DESTINATION}
+    ORDER BY seq DESC
     LIMIT 1
 "};
 
