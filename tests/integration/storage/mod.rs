@@ -4,6 +4,7 @@
 //! a later time on PostgreSQL, and for query plans.
 
 mod accepting;
+mod adjusted;
 mod aging;
 mod alarm_events;
 mod analytics_devices;

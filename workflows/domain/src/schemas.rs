@@ -8,7 +8,7 @@ use crate::device::{
 };
 use crate::event::{
     ABOUT_ALARMS, ABOUT_DESTINATIONS, AlarmBody, DestinationBody, NOT_YET, PURCHASE_UPDATED, PURCHASE_VERSION,
-    PurchaseBody,
+    PurchaseBody, REVENUE_ADJUSTED, RevenueBody,
 };
 use crate::transition::TransitionKind;
 use crate::user::{ErasedBody, TRANSFERS, USER_ERASED, UserBody};
@@ -21,6 +21,8 @@ use serde_json::{Value, json};
 pub const USER_VERSION: &str = "1.0";
 /// The version of the flat shape of `destination.*`.
 pub const DESTINATION_VERSION: &str = "1.0";
+/// The version of the flat shape of `revenue.adjusted`.
+pub const REVENUE_VERSION: &str = "1.0";
 /// The version of the flat shape of `alarm.*`.
 pub const ALARM_VERSION: &str = "1.0";
 
@@ -32,7 +34,8 @@ pub fn all() -> Vec<(&'static str, &'static str, Value)> {
     let destinations = ABOUT_DESTINATIONS.map(|name| (name, DESTINATION_VERSION, typed::<DestinationBody>(name)));
     let alarms = ABOUT_ALARMS.map(|name| (name, ALARM_VERSION, typed::<AlarmBody>(name)));
     let erased = (USER_ERASED, USER_VERSION, typed::<ErasedBody>(USER_ERASED));
-    let about_users = users.chain([erased]);
+    let revenue = (REVENUE_ADJUSTED, REVENUE_VERSION, typed::<RevenueBody>(REVENUE_ADJUSTED));
+    let about_users = users.chain([erased, revenue]);
     std::iter::once(purchase).chain(about_users).chain(destinations).chain(alarms).chain(devices()).collect()
 }
 

@@ -113,12 +113,12 @@ pub fn verdict(connection: &mut AnyConnection, resend: Resend<'_>, now: Timestam
 }
 
 /// Whether a destination gets an event. Its filter must match the platform and the environment. It must have chosen the
-/// type, or keep profiles for a `profile.updated`. A `revenue.adjusted` goes to the destinations of its payment,
-/// whatever their filter.
+/// type, or keep profiles for a `profile.updated`. A destination that counts revenue gets the
+/// `revenue.adjusted` of its payments, whatever its filter.
 fn is_for(connection: &mut AnyConnection, resend: Resend<'_>) -> Result<bool, Error> {
     let Resend { event, origin, destination, .. } = resend;
     let is_for = match event.event_type.as_str() {
-        REVENUE_ADJUSTED => return payments::is_implied(connection, event.id, destination),
+        REVENUE_ADJUSTED if destination.per_user => return payments::is_implied(connection, event.id, destination),
         PROFILE_UPDATED => destination.profile.is_some(),
         event_type => destination.chose(event_type),
     };

@@ -285,8 +285,8 @@ fn every(choices: &[Choice]) -> String {
         let offered = choices.iter().filter(|choice| choice.is_offered).count();
         return format!("All {offered} listed events");
     }
-    "Every event about purchases, customers and devices, including types added later (but not alarm.*, destination.* or \
-     user.erased)"
+    "Every event about purchases, customers and devices, including types added later (but not alarm.*, destination.*, \
+     revenue.* or user.erased)"
         .to_owned()
 }
 

@@ -186,7 +186,7 @@ fn why_not_is_a_sentence() {
         addressee.destination.per_user = counts;
         unsent(&correction, &addressee).expect("a reason").sentence
     });
-    assert!(texts[0].ends_with("corrections of payments go only to destinations that count revenue"), "{}", texts[0]);
+    assert!(texts[0].ends_with("`*` does not include changes of payments)"), "{}", texts[0]);
     assert!(texts[1].ends_with("the payment that it corrects was never sent there"), "{}", texts[1]);
 }
 

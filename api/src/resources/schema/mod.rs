@@ -35,7 +35,7 @@ pub struct EventSchema {
     /// Its type.
     #[serde(rename = "type")]
     event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device` or `destination`.
+    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
     group: &'static str,
     /// What it announces, in one sentence.
     summary: &'static str,

@@ -2,7 +2,7 @@
 
 use super::choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
-    DESTINATION_RECOVERED, NOT_YET,
+    DESTINATION_RECOVERED, NOT_YET, REVENUE_ADJUSTED,
 };
 use super::{PURCHASE_UPDATED, choices};
 use crate::device::DeviceEventKind;
@@ -13,7 +13,7 @@ use crate::user::{TRANSFERS, USER_ERASED};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About {
     pub event_type: &'static str,
-    /// Its group: `purchase`, `journey`, `subscription`, `user`, `device`, `destination` or `alarm`.
+    /// Its group: `purchase`, `journey`, `subscription`, `revenue`, `user`, `device`, `destination` or `alarm`.
     pub group: &'static str,
     /// What it announces, in one sentence.
     pub summary: &'static str,
@@ -29,6 +29,7 @@ pub fn group(event_type: &str) -> &'static str {
     let prefixes = [
         ("user.journey.", "journey"),
         ("user.subscription.", "subscription"),
+        ("revenue.", "revenue"),
         ("user.", "user"),
         ("device.", "device"),
         ("destination.", "destination"),
@@ -47,6 +48,9 @@ pub fn summary(event_type: &str) -> &'static str {
     }
     match event_type {
         PURCHASE_UPDATED => "A purchase's record changed; the event carries the whole record.",
+        REVENUE_ADJUSTED => {
+            "The revenue of a payment changed: a refund, a corrected price, or a payment that is valid again."
+        }
         USER_ERASED => "A customer was erased: delete what you store about them.",
         DESTINATION_FAILING => "Requests to a destination fail.",
         DESTINATION_EXHAUSTED => "The last attempt to deliver an event failed; settle will not retry it.",
@@ -102,7 +106,7 @@ mod tests {
         for (event_type, ..) in crate::schemas::all() {
             assert!(!summary(event_type).is_empty(), "{event_type}");
         }
-        for group in ["purchase", "journey", "subscription", "user", "device", "destination", "alarm"] {
+        for group in ["purchase", "journey", "subscription", "revenue", "user", "device", "destination", "alarm"] {
             assert!(all.iter().any(|one| one.group == group), "{group}");
         }
     }

@@ -32,18 +32,23 @@ pub(crate) const ABOUT_ALARMS: [&str; 2] = [ALARM_OPENED, ALARM_CLOSED];
 /// integrations that keep profiles receive it.
 pub const PROFILE_UPDATED: &str = "profile.updated";
 
-/// The revenue of a payment changed: a refund, a corrected price, or a restored payment.
+/// The revenue of a payment changed: a refund, a corrected price, or a restored payment. A destination that counts revenue
+/// receives it with the payment that it changes; any other one that chose it.
 pub const REVENUE_ADJUSTED: &str = "revenue.adjusted";
 
 /// Types that are chosen by their names alone: no wildcard stands for them.
 const BY_NAME: [&str; 1] = [USER_ERASED];
-
-/// Types that cannot be chosen: an analytics integration receives them because of earlier events; a webhook never does.
-const IMPLIED: [&str; 2] = [PROFILE_UPDATED, REVENUE_ADJUSTED];
+/// Types that `*` does not stand for, besides those for operators, and that their own wildcard does.
+const NOT_OF_ALL: [&str; 1] = [REVENUE_ADJUSTED];
 
 /// Whether events of this type follow from others and cannot be chosen.
 pub fn is_implied(event_type: &str) -> bool {
-    IMPLIED.contains(&event_type)
+    event_type == PROFILE_UPDATED
+}
+
+/// Whether `*` stands for events of this type, where a destination's wildcards stand for all.
+pub fn is_of_all(event_type: &str) -> bool {
+    !is_for_operators(event_type) && !NOT_OF_ALL.contains(&event_type)
 }
 
 /// Whether events of this type are about another destination or an alarm, for operators, and not about a purchase.
@@ -51,8 +56,8 @@ pub fn is_for_operators(event_type: &str) -> bool {
     ABOUT_DESTINATIONS.contains(&event_type) || ABOUT_ALARMS.contains(&event_type)
 }
 
-const WILDCARDS: [&str; 7] =
-    ["*", "alarm.*", "destination.*", "device.*", "user.*", "user.journey.*", "user.subscription.*"];
+const WILDCARDS: [&str; 8] =
+    ["*", "alarm.*", "destination.*", "device.*", "revenue.*", "user.*", "user.journey.*", "user.subscription.*"];
 
 /// The events that the documented form of an analytics integration offers: its wildcards stand for these.
 const LISTED: [&str; 13] = [
@@ -81,8 +86,8 @@ pub enum Wildcards {
     Listed,
 }
 
-/// Whether a destination that chose `chosen` receives events of this type. Events for operators have wildcards of
-/// their own: `*` does not include them.
+/// Whether a destination that chose `chosen` receives events of this type. Events for operators and `revenue.adjusted` have
+/// wildcards of their own: `*` does not include them.
 pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> bool {
     if is_implied(event_type) {
         return false;
@@ -90,7 +95,7 @@ pub fn chooses(chosen: &[String], wildcards: Wildcards, event_type: &str) -> boo
     let is_listed = wildcards == Wildcards::Everything || LISTED.contains(&event_type);
     let is_open = is_listed && !BY_NAME.contains(&event_type);
     chosen.iter().any(|choice| match choice.strip_suffix('*') {
-        Some("") => is_open && !is_for_operators(event_type),
+        Some("") => is_open && is_of_all(event_type),
         Some(prefix) => is_open && event_type.starts_with(prefix),
         None => choice == event_type,
     })
@@ -133,7 +138,7 @@ pub fn types() -> Vec<&'static str> {
 /// Every type of an event that the ledger lists: those, and the types that cannot be chosen.
 pub fn recorded_types() -> Vec<&'static str> {
     let mut all = types();
-    all.extend(IMPLIED);
+    all.push(PROFILE_UPDATED);
     all.sort_unstable();
     all
 }
@@ -151,7 +156,12 @@ pub const fn listed() -> &'static [&'static str] {
 /// All valid choices: the wildcards, then every documented type, whether or not we send it.
 pub fn choices() -> Vec<&'static str> {
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
-    let sent = of_users.chain([PURCHASE_UPDATED]).chain(ABOUT_DESTINATIONS).chain(ABOUT_ALARMS).chain(BY_NAME);
+    let sent = of_users
+        .chain([PURCHASE_UPDATED])
+        .chain(ABOUT_DESTINATIONS)
+        .chain(ABOUT_ALARMS)
+        .chain(BY_NAME)
+        .chain(NOT_OF_ALL);
     let mut types: Vec<_> = NOT_YET.into_iter().chain(sent).chain(device_types()).collect();
     types.sort_unstable();
     WILDCARDS.into_iter().chain(types).collect()

@@ -1,5 +1,5 @@
 //! The record of a purchase: the field `data` of `purchase.updated`, with the 26 documented fields and settle's own
-//! (`details.rs`). Every field is always present.
+//! (`details.rs`). Every field is always present, but for refunds.
 
 use super::access::{DeviceAccess, DeviceWithAccess, MAX_DEVICES, last_seen};
 use super::details::Details;
@@ -98,6 +98,14 @@ pub(super) struct Data<'a> {
     purchase_guid: &'a str,
     /// The price of one term, in the currency of the purchase.
     purchase_price: Option<Decimal>,
+    /// What is refunded of the newest payment, in US dollars; left out while nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-left-out" = true))]
+    refunded_amount: Option<Decimal>,
+    /// When it was refunded last; left out while nothing is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-left-out" = true))]
+    refunded_at: Option<Timestamp>,
     /// When it was revoked.
     revoked_at: Option<Timestamp>,
     /// The newest payment: receipt id and number of renewals, or the id in the store's sales report.
@@ -142,6 +150,9 @@ impl<'a> Data<'a> {
             purchase_currency: price.and_then(|price| letters(price.currency, 3)),
             purchase_guid: receipt_id,
             purchase_price: price.map(|price| price.price),
+            // The ledger has refunds: `payment::report_refund`.
+            refunded_amount: None,
+            refunded_at: None,
             revoked_at: purchase.revoked_at(),
             transaction_id: transaction_id(purchase, receipt_id),
             details: Details::of(source),

@@ -13,6 +13,7 @@ mod data;
 mod details;
 mod operators;
 mod price;
+mod revenue;
 mod schema;
 
 #[cfg(test)]
@@ -25,17 +26,19 @@ pub use changes::{Change, changes};
 pub use choice::{
     ALARM_CLOSED, ALARM_OPENED, DESTINATION_DISABLED, DESTINATION_EXHAUSTED, DESTINATION_FAILING,
     DESTINATION_RECOVERED, PROFILE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, choices, chooses, device_types,
-    is_for_operators, is_implied, listed, recorded_types, types, unsent_choices,
+    is_for_operators, is_implied, is_of_all, listed, recorded_types, types, unsent_choices,
 };
 pub use data::{RecordSource, content_digest, data, state_digest};
 pub use details::Details;
 pub use operators::DestinationEvent;
 pub use price::{DevicePrice, PriceDoubt, listed_price, price_currency, price_doubt};
+pub use revenue::RevenueAdjusted;
 
 pub(crate) use alarms::AlarmBody;
 pub(crate) use choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS, NOT_YET};
 pub(crate) use operators::DestinationBody;
 pub(crate) use price::usd_of;
+pub(crate) use revenue::RevenueBody;
 #[cfg(test)]
 pub(crate) use schema::ADDITIONS;
 pub(crate) use schema::additions_are_optional;

@@ -281,6 +281,30 @@ pub fn report_price(data: &mut Value, sale: &Sale) {
     fields.insert("price_source".to_owned(), serde_json::to_value(PriceSource::Report).unwrap_or_default());
 }
 
+/// What is refunded of a payment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refunded {
+    pub usd: rust_decimal::Decimal,
+    /// When it was refunded last.
+    pub at: Timestamp,
+}
+
+/// What is refunded of the payment with this number and was not restored; `None` if nothing is.
+pub fn refunded(booked: &[LedgerEntry], number: i64) -> Option<Refunded> {
+    let of_payment = booked.iter().filter(|entry| entry.number == number);
+    let changes = of_payment.filter(|entry| matches!(entry.kind, EntryKind::Refund | EntryKind::Restored));
+    let usd = -changes.clone().filter_map(|entry| entry.usd).sum::<rust_decimal::Decimal>();
+    let at = changes.filter(|entry| entry.kind == EntryKind::Refund).map(|entry| entry.at).max()?;
+    (usd > rust_decimal::Decimal::ZERO).then_some(Refunded { usd, at })
+}
+
+/// Adds what is refunded of the newest payment to the record.
+pub fn report_refund(data: &mut Value, refunded: Refunded) {
+    let Some(fields) = data.as_object_mut() else { return };
+    fields.insert("refunded_amount".to_owned(), serde_json::to_value(refunded.usd).unwrap_or_default());
+    fields.insert("refunded_at".to_owned(), serde_json::to_value(refunded.at).unwrap_or_default());
+}
+
 /// An amount in USD, in cents: unchanged, or converted by a rate. `None` without a rate.
 pub fn usd(
     amount: rust_decimal::Decimal,

@@ -2,12 +2,12 @@
 
 use super::{
     Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
-    matches, payments, reach, refund_status, report_price,
+    matches, payments, reach, refund_status, refunded, report_price,
 };
 use crate::event::tests::{day, known, monthly};
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
-use crate::time::DAY;
+use crate::time::{DAY, Timestamp};
 use crate::transition::{Transition, TransitionKind};
 use crate::verification::{EndReason, Product, Snapshot, Verification};
 use rust_decimal::Decimal;
@@ -292,4 +292,24 @@ fn a_charge_without_a_rate_corrects_nothing_yet() {
     let expected = json!({"purchase_price": "8.49", "purchase_currency": "EUR", "price_in_usd": null,
         "transaction_id": "t1", "price_source": "report", "x": 1});
     assert_eq!(data, expected);
+}
+
+#[test]
+fn what_is_refunded_of_a_payment_is_the_sum_of_its_changes() {
+    let entry = |number, kind, at: i64, usd: &str| LedgerEntry {
+        number,
+        kind,
+        at: Timestamp::from_micros(at),
+        usd: Some(usd.parse().unwrap()),
+        transaction_id: None,
+    };
+    let paid = [entry(0, EntryKind::Initial, 1, "9.99"), entry(1, EntryKind::Renewal, 2, "9.99")];
+    let with = |more: &[LedgerEntry]| [paid.to_vec(), more.to_vec()].concat();
+    assert_eq!(refunded(&with(&[]), 1), None);
+    let (part, rest) = (entry(1, EntryKind::Refund, 3, "-4.00"), entry(1, EntryKind::Refund, 4, "-5.99"));
+    let both = refunded(&with(&[part.clone(), rest.clone()]), 1).expect("a refund");
+    assert_eq!((both.usd.to_string().as_str(), both.at), ("9.99", Timestamp::from_micros(4)));
+    assert_eq!(refunded(&with(&[part.clone()]), 0), None, "it is of another payment");
+    let restored = entry(1, EntryKind::Restored, 5, "4.00");
+    assert_eq!(refunded(&with(&[part, restored]), 1), None, "it is valid again");
 }

@@ -38,6 +38,7 @@ pub fn sentence(event_type: &str, body: &Value) -> Sentence {
         "destination" => destination(event_type, body),
         "alarm" => alarm(event_type, body),
         "purchase" => purchase(event_type, body),
+        "revenue" => revenue(event_type, body),
         "user" => user(event_type, body),
         "device" => device(event_type, body),
         "test" => Sentence::new("A test of this destination").line("Event", Some("none".to_owned())),
@@ -125,6 +126,24 @@ fn link(alarm: &Value) -> Option<String> {
     let url = alarm.get("url").and_then(Value::as_str)?;
     let is_address = url.starts_with("https://") || url.starts_with("http://");
     (is_address && url.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>|".contains(&byte))).then(|| url.to_owned())
+}
+
+fn revenue(event_type: &str, body: &Value) -> Sentence {
+    let amount = text(body, "/usd").map(|usd| format!("{usd} USD"));
+    let is_estimate = body.get("is_estimate") == Some(&Value::Bool(true));
+    let why = text(body, "/kind").map(|kind| match kind.as_str() {
+        "restored" => "the refunded payment is valid again".to_owned(),
+        "correction" => "the price of the payment was corrected".to_owned(),
+        _ => "refund".to_owned(),
+    });
+    Sentence::about(event_type, text(body, "/environment").as_deref())
+        .line("Revenue", amount)
+        .line("Why", why)
+        .line("Shown by", text(body, "/transaction_id").map(|transaction| format!("the sales report, {transaction}")))
+        .line("Note", is_estimate.then(|| "settle's estimate until a sales report has it".to_owned()))
+        .line("Product", text(body, "/sku"))
+        .line("Happened", time(body, "/occurred_at"))
+        .line("Purchase", text(body, "/collapse_key"))
 }
 
 fn purchase(event_type: &str, body: &Value) -> Sentence {

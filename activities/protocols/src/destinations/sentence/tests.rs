@@ -264,3 +264,19 @@ fn no_text_is_long_or_has_a_line_of_its_own() {
     empty["reason"] = json!(" \u{200b}\n");
     assert_eq!(value(&sentence("destination.failing", &empty), "Reason"), "");
 }
+
+#[test]
+fn a_change_of_a_payment_says_whether_it_is_an_estimate() {
+    let mut body = json!({
+        "event_type": "revenue.adjusted", "environment": "production", "kind": "refund", "usd": "-9.99", "sku": "gold",
+        "collapse_key": "k", "occurred_at": "2026-03-02T12:00:00.000000Z", "transaction_id": null, "is_estimate": true,
+    });
+    let estimate = sentence("revenue.adjusted", &body);
+    assert!(estimate.title.starts_with("The revenue of a payment changed"), "{estimate:?}");
+    assert!(estimate.lines.contains(&("Revenue", "-9.99 USD".to_owned())), "{estimate:?}");
+    assert!(estimate.lines.iter().any(|(label, text)| *label == "Note" && text.contains("estimate")), "{estimate:?}");
+    (body["transaction_id"], body["is_estimate"]) = (json!("T1"), json!(false));
+    let shown = sentence("revenue.adjusted", &body);
+    assert!(shown.lines.contains(&("Shown by", "the sales report, T1".to_owned())), "{shown:?}");
+    assert!(shown.lines.iter().all(|(label, _)| *label != "Note"), "{shown:?}");
+}

@@ -7,7 +7,7 @@ pub use rows::{DestinationRow, find, find_ahead, of_app, of_app_ahead, of_events
 
 use crate::db::statement::{json_columns, row};
 use crate::settings::without_default;
-use domain::event::{Wildcards, chooses};
+use domain::event::{REVENUE_ADJUSTED, Wildcards, chooses};
 use domain::health::State;
 use domain::user::Attributes;
 use domain::{AppId, DestinationId, Environment, PlatformId, Timestamp};
@@ -211,8 +211,10 @@ impl Deref for Destination {
 }
 
 impl Destination {
-    /// Whether it chose events of this type.
+    /// Whether it chose events of this type. One that counts revenue is sent its changes with their payments, whatever it
+    /// chose.
     pub fn chose(&self, event_type: &str) -> bool {
-        chooses(&self.events, self.wildcards, event_type)
+        let is_of_payment = self.per_user && event_type == REVENUE_ADJUSTED;
+        !is_of_payment && chooses(&self.events, self.wildcards, event_type)
     }
 }

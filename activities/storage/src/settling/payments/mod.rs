@@ -21,12 +21,12 @@ use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settling::revision::{Announcement, Description, Settling};
 use domain::catalogue::PriceSource;
-use domain::event::{PriceDoubt, REVENUE_ADJUSTED};
+use domain::event::{PriceDoubt, REVENUE_ADJUSTED, RevenueAdjusted};
 use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
 use ledger::{EntryRow, payment_events};
 use rust_decimal::Decimal;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// The entries that a settling adds to the ledger of its purchase.
@@ -118,7 +118,12 @@ impl Booking {
                 Err(why) => sql(SET_UNKNOWN).bind(why).bind(key).bind(open.number).later(write.connection)?,
             }
         }
-        adjustments.extend(payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach));
+        let changes = payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach);
+        booked.extend(changes.iter().map(|change| entry(change, change.at.unwrap_or(now))));
+        adjustments.extend(changes);
+        if let Some(refunded) = newest.and_then(|newest| payment::refunded(&booked, newest)) {
+            payment::report_refund(data, refunded);
+        }
         if let Some(charge) = newest.and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
             description.details.price_source = Some(PriceSource::Report);
@@ -154,7 +159,8 @@ impl Booking {
     }
 
     /// Writes an event for each adjustment, and queues it for every destination that counts and that the payment was
-    /// queued for. Call it after the entries are written and the events of the payments of this settling are queued.
+    /// queued for, and for those that chose its type and want its purchase. Call it after the entries are written and the
+    /// events of the payments of this settling are queued.
     pub fn announce(&self, write: &mut Write<'_>, announcement: &Announcement<'_>) -> Result<(), Error> {
         for (adjustment, event) in self.adjusted(announcement) {
             announce_adjustment(write, announcement, adjustment, &event)?;
@@ -347,21 +353,39 @@ fn announce_adjustment(
     let carrier = payment_events(write.connection, event.collapse_key, adjustment.number)?;
     let occurred_at = adjustment.at.unwrap_or(write.now()?);
     let environment = settling.environment();
-    let body = json!({
-        "id": event.id, "event_type": REVENUE_ADJUSTED, "collapse_key": event.collapse_key, "number": adjustment.number,
-        "kind": adjustment.kind.as_str(), "usd": adjustment.usd.to_string(), "sku": carrier.sku,
-        "payment_event_id": carrier.event_id, "occurred_at": occurred_at, "environment": environment,
-    });
+    let user = settling.owner.map(|owner| owner.id);
+    let body = RevenueAdjusted {
+        id: event.id,
+        created_at: write.now()?,
+        app: settling.origin.app_id,
+        platform: settling.origin.platform_id,
+        collapse_key: event.collapse_key,
+        user,
+        environment,
+        payment_event: carrier.event_id,
+        number: adjustment.number,
+        sku: carrier.sku.as_deref(),
+        kind: adjustment.kind,
+        usd: adjustment.usd,
+        occurred_at,
+        transaction_id: adjustment.transaction_id.as_deref(),
+    }
+    .body();
     let stored = StoredEvent {
-        user_id: settling.owner.map(|owner| owner.id),
+        user_id: user,
         occurred_at: Some(occurred_at),
         environment: Some(environment),
         causes: announcement.causes.clone(),
         ..StoredEvent::of(settling.origin.app_id, body.to_string())
     };
     insert(write, event, stored)?;
-    for destination in announcement.destinations.iter().filter(|destination| destination.per_user) {
-        if earned::was_queued(write.connection, &carrier.events(), destination.id)? {
+    for destination in announcement.destinations {
+        let is_for = if destination.per_user {
+            earned::was_queued(write.connection, &carrier.events(), destination.id)?
+        } else {
+            destination.chose(REVENUE_ADJUSTED) && destination.filter.wants(settling.origin.platform_id, environment)
+        };
+        if is_for {
             deliveries::queue(write, event, destination.id)?;
         }
     }

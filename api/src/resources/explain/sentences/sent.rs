@@ -4,7 +4,9 @@
 use super::phrases::{count, environments, error_beside, label, protocol, response, sentence, subscription};
 use crate::resources::refunds::STATE;
 use domain::Timestamp;
-use domain::event::{Change, PURCHASE_UPDATED, Wildcards, chooses, group, is_for_operators, is_implied};
+use domain::event::{
+    Change, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, chooses, group, is_for_operators, is_of_all,
+};
 use domain::user::{PROFILE_UPDATED, TRANSFERS};
 use serde_json::Value;
 use storage::{
@@ -50,13 +52,9 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
              or environments"
                 .to_owned(),
         ),
-        _ if is_implied(&event.event_type) => (
-            "follows_from_nothing",
-            match destination.per_user {
-                true => "the payment that it corrects was never sent there".to_owned(),
-                false => "corrections of payments go only to destinations that count revenue".to_owned(),
-            },
-        ),
+        _ if is_of_payment(event, destination) => {
+            ("follows_from_nothing", "the payment that it corrects was never sent there".to_owned())
+        }
         _ if !destination.chose(&event.event_type) => {
             ("type_not_chosen", not_subscribed(destination, &event.event_type))
         }
@@ -77,13 +75,18 @@ pub fn unsent(event: &EventFacts, addressee: &Addressee) -> Option<Unsent> {
     Some(Unsent { code, sentence: format!("not to {}: {why}", label(destination)) })
 }
 
+/// Whether a destination gets an event with the payment that it corrects.
+fn is_of_payment(event: &EventFacts, destination: &Destination) -> bool {
+    destination.per_user && event.event_type == REVENUE_ADJUSTED
+}
+
 /// The command that sends an event to a destination that was created after it, or why none does.
 fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Addressee) -> String {
     let (id, event_type) = (destination.id, event.event_type.as_str());
     let wants = |(_, platform, environment)| destination.filter.wants(platform, environment);
     if let Some(at) = deleted_at {
         format!(", and deleted at {at}")
-    } else if event.origin.is_none() || is_implied(event_type) {
+    } else if event.origin.is_none() || event_type == PROFILE_UPDATED || is_of_payment(event, destination) {
         String::new()
     } else if !destination.chose(event_type) {
         format!(", and is {}", not_subscribed(destination, event_type))
@@ -102,8 +105,10 @@ fn after_all(event: &EventFacts, Addressee { destination, deleted_at, .. }: &Add
 pub fn not_subscribed(destination: &Destination, event_type: &str) -> String {
     let Destination { kind, common: DestinationSettings { events, .. }, .. } = destination;
     let subscribed = format!("subscribed to {}", subscription(destination));
-    let why = if is_for_operators(event_type) && events.iter().any(|choice| choice == "*") {
-        format!("{subscribed}; `*` does not include events about destinations and alarms")
+    let why = if !is_of_all(event_type) && events.iter().any(|choice| choice == "*") {
+        let left_out =
+            if is_for_operators(event_type) { "events about destinations and alarms" } else { "changes of payments" };
+        format!("{subscribed}; `*` does not include {left_out}")
     } else if chooses(events, Wildcards::Everything, event_type) {
         format!("{subscribed}; it is not listed for {kind}, and must be chosen by name")
     } else {

@@ -2,8 +2,8 @@
 
 use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 use crate::event::{
-    ALARM_OPENED, DESTINATION_FAILING, PURCHASE_UPDATED, Wildcards, check_choice, chooses, is_for_operators,
-    unsent_choices,
+    ALARM_OPENED, DESTINATION_FAILING, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, check_choice, chooses,
+    is_for_operators, unsent_choices,
 };
 use crate::transition::TransitionKind;
 use crate::user::USER_ERASED;
@@ -22,6 +22,16 @@ fn wildcards_choose_by_prefix_and_names_choose_themselves() {
     assert!(!chosen("*", DESTINATION_FAILING), "what is for operators is chosen by its own wildcard");
     assert!(chosen("destination.*", DESTINATION_FAILING));
     assert!(chosen("alarm.*", ALARM_OPENED) && !chosen("*", ALARM_OPENED) && !chosen("destination.*", ALARM_OPENED));
+}
+
+#[test]
+fn a_change_of_a_payment_never_comes_uninvited() {
+    for wildcards in [Wildcards::Everything, Wildcards::Listed] {
+        let chosen = |choice: &str| chooses(&[choice.to_owned()], wildcards, REVENUE_ADJUSTED);
+        assert!(chosen(REVENUE_ADJUSTED) && !chosen("*") && !chosen("user.*"));
+        assert_eq!(chosen("revenue.*"), wildcards == Wildcards::Everything);
+    }
+    assert_eq!(check_choice(&["revenue.*".to_owned(), REVENUE_ADJUSTED.to_owned()]), Ok(()));
 }
 
 #[test]
@@ -73,7 +83,7 @@ fn everything_that_we_can_send_can_be_chosen_by_its_name() {
         assert_eq!(check_choice(&[event_type.to_owned()]), Ok(()));
     }
     let listed = check_choice(&["none".to_owned()]).unwrap_err();
-    assert_eq!(listed.split(", ").count(), 7 + 27, "{listed}");
+    assert_eq!(listed.split(", ").count(), 8 + 28, "{listed}");
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use super::{bought, described, known, monthly, sent};
 use crate::device::DeviceEventKind;
+use crate::environment::Environment;
 use crate::event::choice::{ABOUT_ALARMS, ABOUT_DESTINATIONS};
 use crate::event::schema::ADDITIONS;
-use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED};
+use crate::event::{DESTINATION_FAILING, PURCHASE_UPDATED, REVENUE_ADJUSTED, RevenueAdjusted};
+use crate::ids::{AppId, CollapseKey, EventId, PlatformId, UserId};
 use crate::notification::NotificationKind;
+use crate::payment::EntryKind;
 use crate::purchase::Purchase;
 use crate::schemas;
 use crate::time::Timestamp;
@@ -123,7 +126,7 @@ fn every_documented_event_has_a_schema_of_draft_2020_12() {
     let types: BTreeSet<_> = schemas::all().iter().map(|(event_type, ..)| *event_type).collect();
     let of_users = TransitionKind::ALL.iter().map(|what| what.event_type()).chain(TRANSFERS);
     let of_devices = DeviceEventKind::ALL.iter().map(|kind| kind.as_str());
-    let others = [PURCHASE_UPDATED, USER_ERASED, "user.subscription.paused"];
+    let others = [PURCHASE_UPDATED, REVENUE_ADJUSTED, USER_ERASED, "user.subscription.paused"];
     let for_operators = ABOUT_DESTINATIONS.into_iter().chain(ABOUT_ALARMS);
     let documented: BTreeSet<_> = of_users.chain(of_devices).chain(others).chain(for_operators).collect();
     assert_eq!(types, documented);
@@ -172,6 +175,34 @@ fn our_full_user_event_is_valid_for_its_own_type_only() {
         body["event_type"] = json!("user.subscription.paused");
         assert!(!schema(what.event_type()).is_valid(&body));
     }
+}
+
+#[test]
+fn a_change_of_a_payment_is_valid_and_needs_all_fields() {
+    let id = uuid::Uuid::from_u128;
+    let refund = RevenueAdjusted {
+        id: EventId::new(id(1)),
+        created_at: Timestamp::from_micros(2_000_000),
+        app: AppId::new(id(2)),
+        platform: PlatformId::new(id(3)),
+        collapse_key: CollapseKey::new(id(4)),
+        user: Some(UserId::new(id(5))),
+        environment: Environment::Production,
+        payment_event: EventId::new(id(6)),
+        number: 0,
+        sku: Some("gold"),
+        kind: EntryKind::Refund,
+        usd: "-9.99".parse().unwrap(),
+        occurred_at: Timestamp::from_micros(1_000_000),
+        transaction_id: Some("T1"),
+    };
+    let body = refund.body();
+    assert_eq!((&body["usd"], &body["is_estimate"]), (&json!("-9.99"), &json!(false)));
+    let (removed, mistyped) = check_places(REVENUE_ADJUSTED, &body);
+    assert!(removed == 15 && mistyped > 60, "{removed} removed, {mistyped} mistyped");
+    let estimate = RevenueAdjusted { transaction_id: None, user: None, ..refund }.body();
+    assert_eq!(complaints(&schema(REVENUE_ADJUSTED), &estimate), [""; 0]);
+    assert_eq!(estimate["is_estimate"], json!(true));
 }
 
 #[test]

@@ -1,0 +1,104 @@
+//! The body of `revenue.adjusted`: the revenue of a payment changed after its event.
+
+use super::choice::REVENUE_ADJUSTED;
+use crate::environment::Environment;
+use crate::ids::{AppId, CollapseKey, EventId, PlatformId, UserId};
+use crate::payment::EntryKind;
+use crate::time::Timestamp;
+use rust_decimal::Decimal;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+/// Everything that goes into the body of one `revenue.adjusted`.
+#[derive(Debug, Clone, Copy)]
+pub struct RevenueAdjusted<'a> {
+    pub id: EventId,
+    pub created_at: Timestamp,
+    pub app: AppId,
+    pub platform: PlatformId,
+    pub collapse_key: CollapseKey,
+    pub user: Option<UserId>,
+    pub environment: Environment,
+    /// The event of the payment that changed.
+    pub payment_event: EventId,
+    /// The number of that payment in its purchase, from 0.
+    pub number: i64,
+    pub sku: Option<&'a str>,
+    /// A refund, a restored payment or a correction.
+    pub kind: EntryKind,
+    pub usd: Decimal,
+    pub occurred_at: Timestamp,
+    /// The transaction of the sales report that shows it.
+    pub transaction_id: Option<&'a str>,
+}
+
+/// The revenue of a payment changed: a refund, a payment that is valid again, or a corrected price.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RevenueBody {
+    /// Names the event, the same for every destination that receives it.
+    id: Uuid,
+    /// The type of the event.
+    event_type: String,
+    /// When it was recorded.
+    #[schemars(extend("format" = "date-time"))]
+    created_date: String,
+    /// The app of the purchase.
+    app_id: Uuid,
+    /// The platform of the purchase.
+    platform_id: Uuid,
+    /// The purchase, as its own events name it.
+    collapse_key: Uuid,
+    /// The customer, as `user.*` events name them; null while the purchase has none.
+    user_id: Option<Uuid>,
+    /// `production` or `sandbox`.
+    #[schemars(extend("enum" = ["production", "sandbox"]))]
+    environment: &'static str,
+    /// The `id` of the event that announced the payment.
+    payment_event_id: Uuid,
+    /// The number of the payment in its purchase, from 0.
+    #[schemars(range(min = 0))]
+    number: i64,
+    /// The SKU of the term that was paid.
+    sku: Option<String>,
+    /// Why the revenue changed: `refund`, `restored` when a refunded payment is valid again, or `correction` of a price.
+    #[schemars(extend("enum" = ["refund", "restored", "correction"]))]
+    kind: &'static str,
+    /// What the revenue of the payment changes by, in US dollars: negative for a refund.
+    #[schemars(regex(pattern = r"^-?\d+(\.\d+)?$"))]
+    usd: String,
+    /// When it happened, by the store.
+    occurred_at: Timestamp,
+    /// The transaction of the sales report that shows it; null where no report does.
+    transaction_id: Option<String>,
+    /// Whether the amount is settle's estimate: it follows from the state that the store shows, and no sales report has it
+    /// yet. A report that differs causes a further event.
+    is_estimate: bool,
+}
+
+impl RevenueAdjusted<'_> {
+    /// The body; it is the same for every destination.
+    pub fn body(&self) -> Value {
+        let body = RevenueBody {
+            id: self.id.uuid(),
+            event_type: REVENUE_ADJUSTED.to_owned(),
+            created_date: self.created_at.with_offset(),
+            app_id: self.app.uuid(),
+            platform_id: self.platform.uuid(),
+            collapse_key: self.collapse_key.uuid(),
+            user_id: self.user.map(UserId::uuid),
+            environment: self.environment.as_str(),
+            payment_event_id: self.payment_event.uuid(),
+            number: self.number,
+            sku: self.sku.map(str::to_owned),
+            kind: self.kind.as_str(),
+            usd: self.usd.to_string(),
+            occurred_at: self.occurred_at,
+            transaction_id: self.transaction_id.map(str::to_owned),
+            is_estimate: self.transaction_id.is_none() && self.kind != EntryKind::Correction,
+        };
+        // Serialization fails only for maps with keys that are no strings, and there is none.
+        serde_json::to_value(body).unwrap_or_default()
+    }
+}
