@@ -131,14 +131,15 @@ fn move_customer(
     if target == from {
         return Err(already(to));
     }
-    if let Some(condition) = condition {
-        let planned = planned(write.connection, *app, from, customers.as_ref(), named)?;
-        condition(&planned).map_err(|detail| Error::Conflict { what: "customer", detail })?;
-    }
     users::create(write, *app, target)?;
     let (from, mut to_row) = lock_both(write, from, target)?;
     if names::named(write.connection, *app, to)? != named || !still_owned(write, *app, &from, customers.as_ref())? {
         return Err(Error::unavailable(Raced));
+    }
+    // Behind the locks: a purchase of either that is recorded meanwhile belongs to what the condition sees.
+    if let Some(condition) = condition {
+        let planned = planned(write.connection, *app, from.id, customers.as_ref(), named)?;
+        condition(&planned).map_err(|detail| Error::Conflict { what: "customer", detail })?;
     }
     if named.is_none() {
         names::set(write, target, to, CauseKind::Transfer)?;
