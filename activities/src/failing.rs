@@ -6,6 +6,7 @@
 
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};
+use crate::streak::{Streak, Streaks};
 use domain::{CollapseKey, DestinationId, PlatformId};
 use std::collections::HashMap;
 use std::future::Future;
@@ -16,13 +17,16 @@ use temporalio_common::ActivityError;
 use temporalio_sdk::activities::ActivityContext;
 use tokio::time::Instant;
 
-/// The failure that raises an alarm, some 15 seconds after the first one. So does each further one, since an attempt that
-/// is lost with its worker, or takes too long, raises none.
-const FAILURES: u32 = 5;
-/// As [`FAILURES`], for what the database refuses for good: some seconds after the first failure, and half a minute for a
-/// delivery, which is retried more slowly.
+/// The attempt that raises an alarm when the database refuses for good what it writes: some seconds after the first one, and
+/// half a minute for a delivery, which is retried more slowly. So does each further one, since an attempt that is lost with
+/// its worker, or takes too long, raises none.
 const REFUSALS: u32 = 3;
-/// While the database is not available, which has alarms of its own, only each failure of this number raises one.
+/// The failure in a row that raises an alarm when each of them may pass, and so does each further one.
+const FAILURES: u32 = 5;
+/// So do fewer, from the second on, once the first one is so long ago.
+const FAILING_FOR: Duration = Duration::from_secs(30);
+/// While nothing succeeds, the database is not available, which has alarms of its own: only each failure of this number
+/// raises one.
 const FAILURES_WITHOUT_DATABASE: u32 = 20;
 /// How long an alarm is not raised again by this process.
 const RAISED_FOR: Duration = Duration::from_secs(60);
@@ -55,12 +59,17 @@ pub struct FailedAttempt<'a> {
     pub activity: &'a str,
     /// Number of the attempt that failed, from 1.
     pub attempt: u32,
+    /// The failures in a row that it belongs to.
+    pub streak: Streak,
     pub error: &'a Error,
 }
 
 /// The alarms that this process raised lately, so that thousands of purchases that fail alike write a row once a minute.
 #[derive(Debug, Clone, Default)]
-pub struct RaisedAlarms(Arc<Mutex<HashMap<String, Instant>>>);
+pub struct RaisedAlarms {
+    raised: Arc<Mutex<HashMap<String, Instant>>>,
+    streaks: Streaks,
+}
 
 impl Context {
     /// Runs an activity, notes its failure, and converts it into Temporal's.
@@ -74,23 +83,28 @@ impl Context {
         Failed: From<E>,
     {
         let (activity, attempt) = (ctx.info().activity_type.as_str(), ctx.info().attempt);
-        let failed = match run.await {
-            Ok(output) => return Ok(output),
-            Err(error) => Failed::from(error),
+        let name = || format!("{activity}/{work:?}");
+        let failed = match run.await.map_err(Failed::from) {
+            Err(Failed::Storage(error)) => error,
+            other => {
+                // A request that waits for an endpoint has read and written what it needed.
+                self.raised.streaks.succeeded(name, Instant::now());
+                return other.map_err(|failed| failure::failure(failed, attempt));
+            }
         };
-        if let Failed::Storage(error) = &failed {
-            self.note(work, FailedAttempt { activity, attempt, error }).await;
-        }
-        Err(failure::failure(failed, attempt))
+        let streak = self.raised.streaks.failed(name(), Instant::now());
+        self.note(work, FailedAttempt { activity, attempt, streak, error: &failed }).await;
+        Err(failure::failure(Failed::Storage(failed), streak.count))
     }
 
     /// Notes that a part of an activity, which goes on without it, is refused for good.
     pub async fn note_part(&self, work: Work, activity: &str, error: &Error) {
-        self.note(work, FailedAttempt { activity, attempt: FAILURES, error }).await;
+        let streak = Streak { count: FAILURES, age: FAILING_FOR, others_succeed: true };
+        self.note(work, FailedAttempt { activity, attempt: FAILURES, streak, error }).await;
     }
 
     async fn note(&self, work: Work, failure: FailedAttempt<'_>) {
-        let FailedAttempt { activity, attempt, error } = failure;
+        let FailedAttempt { activity, attempt, streak, error } = failure;
         let (key, destination, platform) = work.ids();
         let cause = chain(error);
         if error.is_of_request() {
@@ -104,7 +118,7 @@ impl Context {
             );
             return;
         }
-        if !is_too_many(attempt, error) {
+        if !is_too_many(attempt, streak, error) {
             tracing::debug!(
                 activity,
                 collapse_key = key,
@@ -177,7 +191,7 @@ impl RaisedAlarms {
     }
 
     fn raised(&self) -> MutexGuard<'_, HashMap<String, Instant>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.raised.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -236,11 +250,11 @@ impl Work {
     }
 }
 
-const fn is_too_many(attempt: u32, error: &Error) -> bool {
+fn is_too_many(attempt: u32, streak: Streak, error: &Error) -> bool {
     match error {
-        Error::Unavailable(_) => attempt.is_multiple_of(FAILURES_WITHOUT_DATABASE),
         Error::Refused { .. } => attempt >= REFUSALS,
-        _ => attempt >= FAILURES,
+        Error::Unavailable(_) if !streak.others_succeed => streak.count.is_multiple_of(FAILURES_WITHOUT_DATABASE),
+        _ => streak.count >= FAILURES || streak.count > 1 && streak.age >= FAILING_FOR,
     }
 }
 
@@ -257,6 +271,12 @@ const fn is_of_data(error: &Error) -> bool {
 fn detail(work: Work, error: &Error) -> String {
     let why = match error {
         Error::Corrupt { .. } => "stored data is unreadable, or another version of settle wrote it".to_owned(),
+        // A race ends with the first repetition.
+        Error::Raced(_) => {
+            "a row with the same key exists each time; after a restore of data alone, or a fail-over to a \
+            logical replica, set the sequences of the tables behind their highest numbers"
+                .to_owned()
+        }
         other => other.to_string(),
     };
     let (what, shown) = work.sentences();
@@ -287,14 +307,26 @@ mod tests {
 
     #[test]
     fn the_fifth_failure_and_the_third_refusal_are_too_many() {
+        let too_many = |error: &Error, others_succeed| -> Vec<u32> {
+            let streak = |count| Streak { count, age: Duration::ZERO, others_succeed };
+            (1..=41).filter(|attempt| is_too_many(*attempt, streak(*attempt), error)).collect()
+        };
         for error in errors() {
-            let too_many: Vec<u32> = (1..=41).filter(|attempt| is_too_many(*attempt, &error)).collect();
-            let expected: Vec<u32> = match error {
-                Error::Unavailable(_) => vec![20, 40],
-                Error::Refused { .. } => (3..=41).collect(),
-                _ => (5..=41).collect(),
-            };
-            assert_eq!(too_many, expected, "{error}");
+            let expected: Vec<u32> = if matches!(error, Error::Refused { .. }) { 3..=41 } else { 5..=41 }.collect();
+            assert_eq!(too_many(&error, true), expected, "{error}");
+            let is_alone: Vec<u32> = if matches!(error, Error::Unavailable(_)) { vec![20, 40] } else { expected };
+            assert_eq!(too_many(&error, false), is_alone, "{error}");
+        }
+    }
+
+    #[test]
+    fn half_a_minute_of_failures_is_too_much_and_waiting_is_none() {
+        let long = Streak { count: 2, age: FAILING_FOR, others_succeed: true };
+        for error in errors() {
+            assert!(is_too_many(3, long, &error), "{error}: a lane is tried again after minutes");
+            let first = Streak { count: 1, age: Duration::ZERO, others_succeed: true };
+            let is_refused = matches!(error, Error::Refused { .. });
+            assert_eq!(is_too_many(400, first, &error), is_refused, "{error}: the attempts before waited");
         }
     }
 

@@ -41,17 +41,17 @@ impl From<storage::Error> for Failed {
     }
 }
 
-/// The attempt after which a permanent refusal is tried again more and more seldom.
+/// The failure in a row after which a permanent refusal is tried again more and more seldom.
 const QUICK_ATTEMPTS: u32 = 5;
-/// By how much the wait grows with each further attempt, and its maximum: then it goes on by itself some minutes after its
+/// By how much the wait grows with each further failure, and its maximum: then it goes on by itself some minutes after its
 /// cause is gone.
 const SLOW_RETRY: Duration = Duration::from_secs(20);
 const MAX_SLOW_RETRY: Duration = Duration::from_secs(300);
 
-/// Converts a failed run into Temporal's failure; `attempt` is Temporal's number of the attempt, from 1.
+/// Converts a failed run into Temporal's failure; `failures` is its number among the failures in a row, from 1.
 ///
 /// Temporal retries an error of storage, unless the request behind it is itself wrong and can never succeed.
-pub fn failure(failed: Failed, attempt: u32) -> ActivityError {
+pub fn failure(failed: Failed, failures: u32) -> ActivityError {
     let error = match failed {
         Failed::Later { wait, why } => {
             let failure = ApplicationFailure::builder(why).type_name(LATER.to_owned());
@@ -61,16 +61,16 @@ pub fn failure(failed: Failed, attempt: u32) -> ActivityError {
         Failed::Storage(error) => error,
     };
     let failure = ApplicationFailure::builder(storage::chain(&error)).type_name("storage".to_owned());
-    ActivityError::application(match slow_retry(attempt).filter(|_| error.is_permanent()) {
+    ActivityError::application(match slow_retry(failures).filter(|_| error.is_permanent()) {
         Some(wait) => failure.next_retry_delay(wait).build(),
         None => failure.non_retryable(error.is_of_request()).build(),
     })
 }
 
-/// The wait after such an attempt of what the database refuses for good; `None` for the first ones, which the activity's
+/// The wait after such a failure of what the database refuses for good; `None` for the first ones, which the activity's
 /// own policy spaces.
-fn slow_retry(attempt: u32) -> Option<Duration> {
-    let slow = attempt.checked_sub(QUICK_ATTEMPTS).filter(|slow| *slow > 0)?;
+fn slow_retry(failures: u32) -> Option<Duration> {
+    let slow = failures.checked_sub(QUICK_ATTEMPTS).filter(|slow| *slow > 0)?;
     Some(SLOW_RETRY.saturating_mul(slow).min(MAX_SLOW_RETRY))
 }
 

@@ -11,6 +11,7 @@ mod heartbeat;
 pub mod http;
 mod settling;
 mod spans;
+mod streak;
 mod sweep;
 pub mod worker;
 
@@ -189,9 +190,11 @@ impl Context {
     #[activity(definition = SweepActivity)]
     pub async fn sweep(self: Arc<Self>, ctx: ActivityContext, round: u32) -> Result<Swept, ActivityError> {
         let run_id = ctx.info().workflow_run_id.as_deref().unwrap_or_default();
+        // An attempt that is repeated begins with another part, since one that hangs may have taken all the time.
+        let first_part = round.wrapping_add(ctx.info().attempt.saturating_sub(1));
         let run = async {
             tokio::select! {
-                swept = sweep::sweep_in_time(&self, run_id, round) => swept,
+                swept = sweep::sweep_in_time(&self, run_id, first_part) => swept,
                 cancelled = sweep::send_heartbeats(&ctx, self.heartbeats(&ctx)) => Err(cancelled),
             }
         };

@@ -5,6 +5,8 @@ use super::{
 };
 use axum::body::Body;
 use axum::http::Request;
+use diesel::connection::{Connection, SimpleConnection};
+use diesel::sqlite::SqliteConnection;
 use domain::{CollapseKey, Outcome};
 use std::sync::Arc;
 use storage::{Fate, NewNotification, PlatformChange, PlatformSettings};
@@ -86,6 +88,24 @@ async fn a_plan_change_is_stored_for_both_purchases() {
     world.wait_signal("new").await;
     world.wait_signal("old").await;
     assert_eq!(world.post(&body).await, (200, "accepted before"));
+}
+
+#[tokio::test]
+async fn what_the_database_refuses_is_an_alarm_and_taken_later() {
+    let world = World::following().await;
+    let mut raw =
+        SqliteConnection::establish(&world.folder.path().join("settle.db").to_string_lossy()).expect("a file");
+    let refuse = "CREATE TRIGGER planted BEFORE INSERT ON notifications
+        BEGIN SELECT RAISE(ABORT, 'CHECK constraint failed: planted'); END";
+    raw.batch_execute(refuse).expect("a trigger");
+    let body = renewal(1);
+    for _ in 0..2 {
+        assert_eq!(world.post(&body).await, (503, "the database refuses the message"));
+    }
+    assert_eq!((world.alarms().await, world.raised().await), (vec!["accepting_fails".to_owned()], 1), "once a minute");
+    raw.batch_execute("DROP TRIGGER planted").expect("no trigger");
+    assert_eq!(world.post(&body).await.0, 200, "the store repeats it");
+    assert_eq!(world.stored(&body).await.len(), 1);
 }
 
 #[tokio::test]

@@ -117,21 +117,22 @@ impl ServerRow {
     }
 }
 
-/// The server's processes of a session, of a second one in a transaction, and of the first one again meanwhile.
+/// The server's processes of a session, asked twice, of a second one in a transaction, and of the first one meanwhile.
 #[derive(Debug, Clone, Copy)]
 struct Backends {
-    first: i64,
+    first: [i64; 2],
     second: i64,
     again: i64,
 }
 
 fn backends(database: &Database, connection: &mut AnyConnection) -> Result<Backends, Error> {
-    let first = backend(connection)?;
+    // Pools that take their sessions in turn give the second question another one.
+    let first = [backend(connection)?, backend(connection)?];
     let mut other = AnyConnection::to(database).map_err(Error::unavailable)?;
     other.begin().map_err(Error::of_query)?;
     let second = backend(&mut other)?;
     // A pool of one session would not answer before the transaction ends.
-    let again = if second == first { first } else { backend(connection)? };
+    let again = if second == first[0] { second } else { backend(connection)? };
     other.abandon().map_err(Error::of_query)?;
     Ok(Backends { first, second, again })
 }
@@ -143,7 +144,8 @@ fn backend(connection: &mut AnyConnection) -> Result<i64, Error> {
 
 /// Whether two sessions share a process, or one changes it: then what a session sets, locks and prepares is not its own.
 const fn is_pooled(backends: Backends) -> bool {
-    backends.first == backends.second || backends.first != backends.again
+    let [first, later] = backends.first;
+    first != later || first == backends.second || first != backends.again
 }
 
 #[cfg(test)]
@@ -152,9 +154,16 @@ mod tests {
 
     #[test]
     fn a_session_that_keeps_its_process_is_not_pooled() {
-        for (backends, expected) in [([1, 2, 1], false), ([1, 1, 1], true), ([1, 2, 3], true), ([1, 2, 2], true)] {
-            let [first, second, again] = backends;
-            assert_eq!(is_pooled(Backends { first, second, again }), expected, "{backends:?}");
+        let known = [
+            ([1, 1, 2, 1], false),
+            ([1, 1, 1, 1], true),
+            ([1, 1, 2, 3], true),
+            ([1, 1, 2, 2], true),
+            ([1, 2, 1, 1], true),
+        ];
+        for (backends, expected) in known {
+            let [first, later, second, again] = backends;
+            assert_eq!(is_pooled(Backends { first: [first, later], second, again }), expected, "{backends:?}");
         }
     }
 

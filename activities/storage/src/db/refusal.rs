@@ -39,7 +39,7 @@ pub enum Refusal {
 }
 
 /// SQLSTATEs by their beginning; the first that fits decides. `None`: it may pass, or ends with the session.
-const CODES: [(&str, Option<Refusal>); 16] = [
+const CODES: [(&str, Option<Refusal>); 17] = [
     ("42501", Some(Refusal::Rights)),
     // A prepared statement of another session, behind a pooler.
     ("42P05", None),
@@ -58,6 +58,8 @@ const CODES: [(&str, Option<Refusal>); 16] = [
     // `RAISE` of a trigger.
     ("P0", Some(Refusal::Rule)),
     ("38", Some(Refusal::Rule)),
+    // A file of the server is missing.
+    ("58P01", Some(Refusal::Damage)),
     ("XX001", Some(Refusal::Damage)),
     ("XX002", Some(Refusal::Damage)),
 ];
@@ -137,6 +139,7 @@ mod tests {
             ("42501", Refusal::Rights),
             ("42601", Refusal::Statement),
             ("42883", Refusal::Statement),
+            ("58P01", Refusal::Damage),
             ("XX001", Refusal::Damage),
         ];
         for (code, refusal) in permanent {

@@ -39,8 +39,10 @@ use notification::Rtn;
 use recipient::Recipients;
 use sample::Samples;
 use secrecy::{ExposeSecret as _, SecretString};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use storage::{Accepted, Counted, Fate, NewNotification, Open, Platform, Recipient, Series, Store, chain};
+use tokio::time::Instant;
 use topic::{Arn, Course, TopicStatus};
 use traces::{Span, SpanKind};
 
@@ -59,6 +61,16 @@ pub fn topic_account(arn: &str) -> Option<String> {
     Arn::read(arn).ok().map(|arn| arn.account.to_owned())
 }
 
+/// The alarm about messages that the database refuses for good, and how long this process does not raise it again.
+const NOT_STORED: (&str, &str) = (
+    "accepting_fails",
+    "the database refuses the notifications of this platform, and its store repeats each for an hour at most: the log of \
+     `serve` says why, and what to do",
+);
+const NOT_STORED_FOR: Duration = Duration::from_secs(60);
+/// Why such a message is not accepted.
+const REFUSED_BY_DATABASE: &str = "the database refuses the message";
+
 /// The reason in the counts of what a platform's store sent, of a message that was accepted.
 const ACCEPTED: &str = "";
 
@@ -72,6 +84,8 @@ pub struct Amazon {
     recipients: Recipients,
     fetch: Arc<dyn Fetch>,
     samples: Option<Samples>,
+    /// When [`NOT_STORED`] was raised last.
+    not_stored_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +133,14 @@ impl Amazon {
     /// A setting is invalid.
     pub fn with_fetch(settings: Settings, fetch: Arc<dyn Fetch>) -> Result<Self, Invalid> {
         let keyring = Keyring::new(settings.keys()?, fetch.clone());
-        Ok(Self { settings, keyring, recipients: Recipients::default(), fetch, samples: None })
+        Ok(Self {
+            settings,
+            keyring,
+            recipients: Recipients::default(),
+            fetch,
+            samples: None,
+            not_stored_at: Mutex::default(),
+        })
     }
 
     /// The ingress that also accepts samples, on every platform.
@@ -128,6 +149,16 @@ impl Amazon {
     /// The certificate of samples is invalid.
     pub fn with_samples(self, demo: &Demo) -> Result<Self, Invalid> {
         Ok(Self { samples: Some(Samples::of(demo)?), ..self })
+    }
+
+    /// Whether the alarm that messages are not stored is raised now.
+    fn raises_not_stored(&self, now: Instant) -> bool {
+        let mut raised_at = self.not_stored_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = raised_at.is_none_or(|at| now.duration_since(at) >= NOT_STORED_FOR);
+        if is_due {
+            *raised_at = Some(now);
+        }
+        is_due
     }
 
     /// Receives one request of SNS. The answer 200 means that all its notifications are durably stored.
@@ -148,6 +179,9 @@ impl Amazon {
             }
             Err(refusal) => {
                 store.count_arrival(platform.id, refusal.reason());
+                if refusal.reason() == REFUSED_BY_DATABASE && self.raises_not_stored(Instant::now()) {
+                    raise(store, platform.id, NOT_STORED.0, NOT_STORED.1).await;
+                }
                 store.count(Series::Refused, platform.app_id);
                 refused(refusal)
             }
@@ -381,6 +415,9 @@ async fn raise(store: &Store, platform: PlatformId, kind: &'static str, detail: 
 /// The refusal for an error of the database: temporary, so SNS repeats the message.
 fn storage_failed(error: &storage::Error) -> Refusal {
     tracing::error!(error = chain(error), "storage failed at the Amazon ingress");
-    let is_full = error.is_of_full_disk();
-    Refusal::TryAgain(if is_full { "the disk of the database is full" } else { "storage is not available" })
+    Refusal::TryAgain(match () {
+        () if error.is_of_full_disk() => "the disk of the database is full",
+        () if error.is_permanent() => REFUSED_BY_DATABASE,
+        () => "storage is not available",
+    })
 }

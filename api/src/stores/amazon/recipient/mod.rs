@@ -18,8 +18,9 @@ use tokio::time::Instant;
 
 /// How old what is remembered may be: the audit log is read as often.
 const FRESH: Duration = Duration::from_secs(1);
-/// How long a recipient is remembered if nothing changed.
-const REMEMBERED: Duration = Duration::from_secs(600);
+/// How long a recipient is remembered if the audit log names no change of its app: some changes of topics have no entry, and
+/// a change may become visible after later ones.
+const REMEMBERED: Duration = Duration::from_secs(60);
 /// Minimum time between two errors in the log about a key that is missing. Anybody can cause one.
 const LOGGED_EVERY_MS: i64 = 60_000;
 /// Time between two notes that an old key was used.
@@ -64,7 +65,7 @@ struct Remembered {
 }
 
 impl Recipients {
-    /// The platform of an ingress key, as it was within the last second.
+    /// The platform of an ingress key, as it was within the last second, by the audit log.
     ///
     /// # Errors
     /// The key is unknown, or the database does not answer.
