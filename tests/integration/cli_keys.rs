@@ -63,8 +63,60 @@ fn the_token_of_a_folder_stays_on_this_machine() {
         let why = list(service);
         assert!(why.contains("no service answers"), "{service}: {why}");
     }
-    std::fs::write(data.join("service-url"), "http://settle.invalid:8081").expect("written");
-    assert!(!list("http://settle.invalid:8081").contains("was not sent to"), "the service that recorded it");
+    std::fs::write(data.join("service-url"), "https://settle.invalid").expect("written");
+    let own = list("https://settle.invalid");
+    assert!(own.contains("no service answers"), "the service that recorded it: {own}");
+}
+
+#[test]
+fn a_directorys_address_gets_no_token_of_the_environment() {
+    let folder = Folder::new("cli-planted");
+    let data = folder.path().join("settle-data");
+    std::fs::create_dir(&data).expect("a folder");
+    std::fs::write(folder.path().join("token"), "token-of-production").expect("written");
+    std::fs::write(folder.path().join("settle.toml"), "admin_token = \"token-of-production-in-a-file\"")
+        .expect("written");
+    let planted = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", planted.local_addr().expect("its address"));
+    let list = |named: &str, line: &[&str], token: Option<&str>| {
+        std::fs::write(data.join("service-url"), named).expect("written");
+        let mut command = settle(&folder, &[&["app", "list"], line].concat());
+        token.into_iter().for_each(|token| drop(command.env("SETTLE_ADMIN_TOKEN", token)));
+        stderr_of(&command.output().expect("settle starts"))
+    };
+    let exported = Some("token-of-production");
+    let ways: [(&[&str], _); 3] =
+        [(&[], exported), (&["--token", "@token"], None), (&["--config", "settle.toml"], None)];
+    for (line, token) in ways {
+        let why = list(&url, line, token);
+        assert!(why.contains("was not sent to") && why.contains(&format!("--service {url} (SETTLE_URL)")), "{why}");
+    }
+    for elsewhere in ["http://settle.invalid:8081", "https://settle.invalid"] {
+        let why = list(elsewhere, &[], None);
+        assert!(why.contains("names another machine"), "without any token: {why}");
+    }
+    planted.set_nonblocking(true).expect("a listener");
+    assert!(planted.accept().is_err(), "nothing connects to the address");
+    drop(planted);
+    std::fs::write(data.join("admin-token"), "the-token-beside-the-address").expect("written");
+    assert!(list(&url, &[], None).contains("no service answers"), "its own token is sent there");
+    assert!(list(&url, &["--service", &url], exported).contains("no service answers"), "a person named it");
+}
+
+#[test]
+fn plain_http_to_another_machine_needs_a_flag() {
+    let folder = Folder::new("cli-plain");
+    let list = |line: &[&str]| {
+        let mut command = settle(&folder, &[&["app", "list"], line].concat());
+        stderr_of(&command.env("SETTLE_ADMIN_TOKEN", "token-of-production").output().expect("settle starts"))
+    };
+    let plain = "http://settle.invalid:8081";
+    let refused = list(&["--service", plain]);
+    assert!(refused.contains("https://") && refused.contains("--insecure"), "{refused}");
+    for line in [&["--service", plain, "--insecure"], ["--service", "https://settle.invalid", "--json"].as_slice()] {
+        let tried = list(line);
+        assert!(tried.contains("no service answers"), "{tried}");
+    }
 }
 
 #[test]

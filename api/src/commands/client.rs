@@ -39,9 +39,13 @@ pub struct Remote {
     )]
     service: Option<Url>,
     /// Where to read the admin token or key: `@FILE`, or `-` for standard input [default: SETTLE_ADMIN_TOKEN, else the
-    /// token that `settle run` wrote to --data, which is sent only to that service or to one on this machine].
+    /// token that `settle run` wrote to --data, which is sent only to that service or to one on this machine]. Only the
+    /// token in --data is sent to an address that --data names.
     #[arg(long, value_name = "@FILE|-", global = true, help_heading = "Service")]
     token: Option<Source>,
+    /// Send the token by plain HTTP to another machine: whoever is on the way can read it.
+    #[arg(long, global = true, help_heading = "Service")]
+    insecure: bool,
     #[command(flatten)]
     place: PathFlags,
     /// Print the API's response, as JSON.
@@ -89,20 +93,34 @@ impl Remote {
     pub fn client(&self) -> anyhow::Result<Client> {
         let variables = config::environment();
         let config = self.place.load(&variables)?;
-        let url = match (&self.service, &config) {
-            (Some(service), _) => service.clone(),
-            (None, Some(config)) => configured(config)?,
-            (None, None) => recorded(&self.place.data(&variables))?,
+        let data = config.as_ref().map_or_else(|| self.place.data(&variables), |config| config.data.clone());
+        let address = match &self.service {
+            Some(service) => Address { url: service.clone(), recorded_in: None },
+            None => address(config.as_ref(), &data)?,
         };
-        let token = self.admin_token(&variables, config, &url)?;
-        Ok(Client { json: self.json, http: http()?, url, token, reason: None })
+        let token = match self.named_token(&variables, config)? {
+            Some(token) => {
+                address.check_named_token()?;
+                token
+            }
+            None => recorded_token(&address.url, &data)?,
+        };
+        if address.url.scheme() == "http" && !is_here(&address.url) && !self.insecure {
+            bail!(
+                "{} is another machine, and whoever is on the way could read the token: name the service by https://, or \
+                 send it by plain HTTP with --insecure",
+                address.url.origin().ascii_serialization()
+            );
+        }
+        Ok(Client { json: self.json, http: http()?, url: address.url, token, reason: None })
     }
 
     /// A command for the same service, as a person types it: with the flags that this command was started with.
     pub fn command(&self, arguments: &str) -> String {
         let address = self.service.as_ref().map(|url| url.as_str().trim_end_matches('/'));
         let service = address.map_or_else(String::new, |url| format!(" --service {}", quoted(url)));
-        format!("{} {arguments}{service}{}", program(), self.place.as_typed())
+        let insecure = if self.insecure { " --insecure" } else { "" };
+        format!("{} {arguments}{service}{insecure}{}", program(), self.place.as_typed())
     }
 
     /// The data directory of `settle run`.
@@ -112,70 +130,98 @@ impl Remote {
         Ok(config.map_or_else(|| self.place.data(&variables), |config| config.data))
     }
 
-    fn admin_token(&self, variables: &Variables, config: Option<Config>, url: &Url) -> anyhow::Result<SecretString> {
+    /// The token of a flag, the environment or a settings file.
+    fn named_token(&self, variables: &Variables, config: Option<Config>) -> anyhow::Result<Option<SecretString>> {
         if let Some(source) = &self.token {
-            return source.read("--token");
+            return source.read("--token").map(Some);
         }
         // Not clap's `env`, which belongs to a flag: then the token itself could be written on the command line.
         if let Some(token) = variables.get("SETTLE_ADMIN_TOKEN").filter(|token| !token.is_empty()) {
-            return Ok(SecretString::from(trimmed(token)));
+            return Ok(Some(SecretString::from(trimmed(token))));
         }
-        let data = config.as_ref().map_or_else(|| self.place.data(variables), |config| config.data.clone());
-        if let Some(token) = config.and_then(|config| config.http.admin_token) {
-            return Ok(token);
-        }
-        let file = super::data::token_file(&data);
-        check_owner(url, &data, &file)?;
-        let token = Source::File(file.clone()).read("the admin token");
-        if file.exists() {
-            return token;
-        }
-        token.with_context(|| {
-            format!(
-                "no admin token: `settle run` has not used the data directory {}. Start `settle run` here, or name its \
-                 data directory with --data (SETTLE_DATA), or another service with SETTLE_URL and \
-                 SETTLE_ADMIN_TOKEN (--service, --token @FILE)",
-                data.display()
-            )
-        })
+        Ok(config.and_then(|config| config.http.admin_token))
     }
 }
 
-/// Refuses to send the token of a data directory to another service than the one that recorded it there, unless that is on
-/// this machine: nobody gave it for that one.
-fn check_owner(url: &Url, data: &Path, file: &Path) -> anyhow::Result<()> {
-    let is_here = match url.host() {
+/// Where the service is.
+struct Address {
+    url: Url,
+    /// The file that names it, if no flag, variable, settings file or default does.
+    recorded_in: Option<PathBuf>,
+}
+
+impl Address {
+    /// Refuses to send a token from elsewhere to an address in a data directory: anybody may have written that directory,
+    /// as in a clone or an archive.
+    fn check_named_token(&self) -> anyhow::Result<()> {
+        let Some(file) = &self.recorded_in else { return Ok(()) };
+        let origin = self.url.origin().ascii_serialization();
+        bail!(
+            "the admin token was not sent to {origin}, which only {file} names: if that is your service, name it with \
+             --service {origin} (SETTLE_URL); to use the token beside that file, set neither SETTLE_ADMIN_TOKEN nor --token",
+            file = file.display()
+        )
+    }
+}
+
+/// The address that a settings file names, else the one that `settle run` recorded in its data directory, else the
+/// default one.
+fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
+    let usual = match config {
+        Some(config) => listening(config.http.api())?,
+        None => SERVICE.parse()?,
+    };
+    let is_named = config.is_some_and(|config| config.http.is_admin_listen_set);
+    let file = super::data::service_file(data);
+    match recorded(&file)?.filter(|url| !is_named && url.origin() != usual.origin()) {
+        None => Ok(Address { url: usual, recorded_in: None }),
+        Some(url) if is_here(&url) => Ok(Address { url, recorded_in: Some(file) }),
+        Some(url) => bail!(
+            "{file} names another machine: if {origin} is your service, name it with --service {origin} (SETTLE_URL)",
+            file = file.display(),
+            origin = url.origin().ascii_serialization()
+        ),
+    }
+}
+
+/// The token that `settle run` wrote to its data directory. It is sent only to the service that recorded its address
+/// there, or to one on this machine: nobody gave it for another.
+fn recorded_token(url: &Url, data: &Path) -> anyhow::Result<SecretString> {
+    let file = super::data::token_file(data);
+    if !file.exists() {
+        bail!(
+            "no admin token: `settle run` has not used the data directory {}. Start `settle run` here, or name its \
+             data directory with --data (SETTLE_DATA), or another service with SETTLE_URL and \
+             SETTLE_ADMIN_TOKEN (--service, --token @FILE)",
+            data.display()
+        );
+    }
+    let is_recorded = recorded(&super::data::service_file(data))?.is_some_and(|known| known.origin() == url.origin());
+    if !is_here(url) && !is_recorded {
+        bail!(
+            "the token in {file} belongs to another service, so it was not sent to {other}: give the right token with \
+             SETTLE_ADMIN_TOKEN or --token @FILE",
+            file = file.display(),
+            other = url.origin().ascii_serialization()
+        );
+    }
+    Source::File(file).read("the admin token")
+}
+
+/// Whether an address is this machine's, by its name alone.
+fn is_here(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
         None => false,
-    };
-    if is_here || !file.exists() || recorded(data)?.origin() == url.origin() {
-        return Ok(());
     }
-    bail!(
-        "the token in {file} belongs to another service, so it was not sent to {other}: give the right token with \
-         SETTLE_ADMIN_TOKEN or --token @FILE",
-        file = file.display(),
-        other = url.origin().ascii_serialization()
-    )
 }
 
-/// The URL of the service of a settings file: the address that it names, else the one that `settle run` recorded in its
-/// data directory.
-fn configured(config: &Config) -> anyhow::Result<Url> {
-    let is_recorded = || super::data::service_file(&config.data).exists();
-    if config.http.is_admin_listen_set || !is_recorded() {
-        return listening(config.http.api());
-    }
-    recorded(&config.data)
-}
-
-/// The URL that `settle run` recorded in its data directory, or the default one.
-fn recorded(data: &Path) -> anyhow::Result<Url> {
-    let file = super::data::service_file(data);
-    let url = std::fs::read_to_string(&file).unwrap_or_else(|_| SERVICE.to_owned());
-    url.trim().parse().with_context(|| format!("{} does not contain a URL: delete it", file.display()))
+/// The URL that `settle run` recorded in a file.
+fn recorded(file: &Path) -> anyhow::Result<Option<Url>> {
+    let Ok(url) = std::fs::read_to_string(file) else { return Ok(None) };
+    url.trim().parse().map(Some).with_context(|| format!("{} does not contain a URL: delete it", file.display()))
 }
 
 /// The URL at which this machine reaches a service that listens at an address. An unspecified address becomes

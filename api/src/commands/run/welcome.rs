@@ -141,6 +141,9 @@ impl Welcome {
         if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
             command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
         }
+        if !self.addresses.api.ip().is_loopback() {
+            command.push_str(" --insecure");
+        }
         command
     }
 }
