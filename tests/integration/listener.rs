@@ -297,10 +297,21 @@ async fn slow_devices_hold_no_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_document_for_devices_has_a_tag_and_counts_its_readers() {
     let (installation, _process) = start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
-    let url = installation.public_url();
+    check_document(&installation.public_url(), "/openapi/device.json").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_document_is_written_once() {
+    let (installation, _process) = start(&[("SETTLE_DEVICES_REQUESTS_PER_SECOND_AND_ADDRESS", "1")]).await;
+    check_document(&installation.url(), "/openapi.json").await;
+}
+
+/// Reads a document without a key until its address is refused.
+async fn check_document(url: &str, path: &str) {
+    let host = url.trim_start_matches("http://");
     let read = async |tag: &str| {
-        let head = "GET /openapi/device.json HTTP/1.1\r\nhost: settle\r\nconnection: close\r\n";
-        exchange(&url, format!("{head}if-none-match: {tag}\r\n\r\n").as_bytes()).await
+        let head = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+        exchange(url, format!("{head}if-none-match: {tag}\r\n\r\n").as_bytes()).await
     };
     let first = read("\"none\"").await;
     assert!(first.starts_with("HTTP/1.1 200") && first.contains("/v1/device/events"), "{first}");

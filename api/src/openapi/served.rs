@@ -18,6 +18,7 @@ pub struct Served {
     api: Option<SocketAddr>,
     /// The path and the method, in lower case, of each public route.
     public: Vec<(&'static str, String)>,
+    whole: OnceLock<Prepared>,
     device: OnceLock<Prepared>,
 }
 
@@ -30,12 +31,18 @@ impl Served {
             public_url: edge.url(""),
             api: edge.pages.address(),
             public: public.map(|route| (route.path, route.method.to_lowercase())).collect(),
+            whole: OnceLock::new(),
             device: OnceLock::new(),
         }
     }
 
-    /// `/openapi.json`. Its server is the address of the whole API; public routes have the public address.
-    pub fn whole(&self) -> Value {
+    /// `/openapi.json`, written once.
+    pub fn whole(&self) -> Prepared {
+        self.whole.get_or_init(|| Prepared::new(&self.written())).clone()
+    }
+
+    /// Its server is the address of the whole API; public routes have the public address.
+    fn written(&self) -> Value {
         let mut document = (*self.documents.whole).clone();
         let Some(api) = self.api else {
             document["servers"] = self.public();

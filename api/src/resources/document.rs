@@ -1,19 +1,18 @@
-//! `/openapi.json`, and its part for devices.
+//! `/openapi.json`, and its part for devices. Both need no key, so each is written once, and an address is counted.
 
 use super::devices::client::Address;
 use crate::answer::{Document, IfNoneMatch};
 use crate::openapi::Served;
-use axum::{Extension, Json};
-use serde_json::Value;
+use axum::Extension;
 use std::sync::Arc;
 
 /// `GET /openapi.json`. The router passes the documents as an extension: they are generated from the routes, which
 /// include this one.
-pub async fn show(Extension(served): Extension<Arc<Served>>) -> Json<Value> {
-    Json(served.whole())
+pub async fn show(Extension(served): Extension<Arc<Served>>, _: Address, known: IfNoneMatch) -> Document {
+    Document { prepared: served.whole(), known }
 }
 
-/// `GET /openapi/device.json`: anybody can ask for it, so it is written once, and an address is counted.
+/// `GET /openapi/device.json`.
 pub async fn device(Extension(served): Extension<Arc<Served>>, _: Address, known: IfNoneMatch) -> Document {
     Document { prepared: served.device(), known }
 }
