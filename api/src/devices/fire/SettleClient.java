@@ -128,9 +128,17 @@ public final class SettleClient implements Closeable {
         return new SettleClient(options);
     }
 
+    /** Whether others on the way read what is sent to a URL: it goes by plain HTTP, and not to this machine. */
+    private static boolean isReadable(String url) {
+        return url.matches("(?i)http:.*") && !url.matches("(?i)http://(localhost|127(\\.\\d+){3}|\\[::1\\])([:/].*)?");
+    }
+
     private SettleClient(Options options) {
         this.options = options;
         this.url = options.url.replaceAll("/+$", "");
+        if (isReadable(url)) {
+            System.err.println("settle: by http: others can read the device's secret; use https:");
+        }
         this.files = new Files(options.folder);
         this.queue = new Queue(files, options.maxQueued);
         this.worker = Executors.newSingleThreadScheduledExecutor(work -> daemon(work, "settle"));

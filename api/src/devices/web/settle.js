@@ -225,6 +225,11 @@
     return seconds >= 0 ? Math.min(seconds, MAX_RETRY_AFTER_S) : null;
   }
 
+  /** Whether others on the way read what is sent to a URL: it goes by plain HTTP, and not to this machine. @param {string} url */
+  function isReadable(url) {
+    return /^http:/i.test(url) && !/^http:\/\/(localhost|127(\.\d+){3}|\[::1\])(:|\/|$)/i.test(url);
+  }
+
   /** @implements {Settle.Client} */
   class Client {
     /** @param {Settle.Options} options */
@@ -234,6 +239,7 @@
       }
       this.options = options;
       this.url = options.url.replace(/\/+$/, "");
+      if (isReadable(this.url)) console.warn("settle: by http: others can read the device's secret; use https:");
       this.store = new Store(options.name || "settle");
       this.queue = new Queue(this.store, options.maxQueued || DEFAULT_MAX_QUEUED);
       const known = this.identify();
@@ -489,7 +495,9 @@
       if (body !== undefined) headers["content-type"] = "application/json";
       if (etag) headers["if-none-match"] = etag;
       // Without the browser's cache no answer to a preflight is remembered, so reports do with it: POST stores nothing.
-      return { method, headers, body, credentials: "omit", cache: method === "GET" ? "no-store" : "default" };
+      const cache = method === "GET" ? "no-store" : "default";
+      // The secret goes to settle alone: a redirect is a failure.
+      return { method, headers, body, credentials: "omit", redirect: "error", cache };
     }
 
     /** Sends a request; never fails. @param {Call} call @returns {Promise<Answer>} */
