@@ -17,6 +17,7 @@ use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use storage::SecretHash;
 use tokio::time::Instant;
 
 /// Number of checks between two of which the quiet ones are forgotten.
@@ -24,7 +25,8 @@ const CHECKS_PER_CLEANING: u64 = 10_000;
 
 #[derive(Debug)]
 pub struct Limits {
-    devices: DefaultKeyedRateLimiter<DevicePlace>,
+    /// By the secret that a request shows, too: who only knows the id of a device uses up nothing of it.
+    devices: DefaultKeyedRateLimiter<(DevicePlace, Option<SecretHash>)>,
     addresses: DefaultKeyedRateLimiter<IpAddr>,
     bytes: DefaultKeyedRateLimiter<IpAddr>,
     claims: DefaultKeyedRateLimiter<IpNet>,
@@ -74,12 +76,12 @@ impl Limits {
         }
     }
 
-    /// Counts a request of a device.
+    /// Counts a request that shows this secret for a device, before the secret is checked.
     ///
     /// # Errors
-    /// How long until it may send the next one.
-    pub fn check_device(&self, device: DevicePlace) -> Result<(), Duration> {
-        self.check(&self.devices, &device)
+    /// How long until the next one may be sent with it.
+    pub fn check_device(&self, device: DevicePlace, shown: Option<SecretHash>) -> Result<(), Duration> {
+        self.check(&self.devices, &(device, shown))
     }
 
     /// Whether new claims of an address are stored. Which of the claims of a request are new is known only once they are
@@ -148,11 +150,22 @@ mod tests {
     fn each_device_has_its_own_bound() {
         let limits = Limits::new(rate(1, 3), rate(1, 1), rate(1, 1));
         for number in [1, 2] {
-            let results: Vec<bool> = (0..4).map(|_| limits.check_device(device(number)).is_ok()).collect();
+            let results: Vec<bool> = (0..4).map(|_| limits.check_device(device(number), None).is_ok()).collect();
             assert_eq!(results, [true, true, true, false]);
         }
-        let wait = limits.check_device(device(1)).expect_err("a wait");
+        let wait = limits.check_device(device(1), None).expect_err("a wait");
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1), "{wait:?}");
+    }
+
+    #[test]
+    fn wrong_secrets_use_up_nothing_of_the_device() {
+        let limits = Limits::new(rate(1, 1), rate(1, 1), rate(1, 1));
+        let check = |secret: &str| {
+            let shown = Some(secret).filter(|secret| !secret.is_empty()).map(|secret| SecretHash::of(&secret.into()));
+            limits.check_device(device(1), shown).is_ok()
+        };
+        assert!(check("guess") && !check("guess") && check("another guess") && check("") && !check(""));
+        assert!(check("its own") && !check("its own"));
     }
 
     #[test]
@@ -190,7 +203,7 @@ mod tests {
     fn those_that_were_quiet_are_forgotten() {
         let limits = Limits::new(rate(1_000_000, 1), rate(1_000_000, 1), rate(1_000_000, 1));
         for number in 0..CHECKS_PER_CLEANING * 3 {
-            let _ = limits.check_device(device(number.into()));
+            let _ = limits.check_device(device(number.into()), None);
             let _ = limits.check_address(IpAddr::from(u32::try_from(number).expect("small").to_be_bytes()));
         }
         assert!(u64::try_from(limits.addresses.len()).expect("a number") < CHECKS_PER_CLEANING * 2);

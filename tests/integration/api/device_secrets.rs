@@ -16,7 +16,11 @@ struct Stage {
 
 impl Stage {
     async fn start(name: &str) -> Self {
-        let service = Service::start(name).await;
+        Self::with(name, &[]).await
+    }
+
+    async fn with(name: &str, variables: &[(&str, &str)]) -> Self {
+        let service = Service::with(name, variables).await;
         let (_, platform) = service.platform().await;
         let shown = service.get(&format!("/v1/platforms/{platform}")).await.body;
         let key = shown["publishable_key"].as_str().expect("a key").to_owned();
@@ -71,6 +75,19 @@ async fn who_knows_a_devices_id_cannot_log_in_on_it() {
         check_refused(&answer, ADVICE);
     }
     assert_eq!(stage.service.count("users"), users);
+    assert_eq!(stage.calls(Some(DEVICE_SECRET)).await.map(|answer| answer.status), [200; 4], "it is as before");
+}
+
+#[tokio::test]
+async fn wrong_secrets_use_up_nothing_of_the_device() {
+    // Ten requests at once.
+    let stage = Stage::with("device-locked-out", &[("SETTLE_DEVICES_REQUESTS_PER_SECOND", "1")]).await;
+    assert_eq!(stage.calls(Some(DEVICE_SECRET)).await.map(|answer| answer.status), [200; 4]);
+    let mut statuses = Vec::new();
+    for secret in [Some(OTHER_SECRET), None, Some(OTHER_SECRET), None, Some(OTHER_SECRET), Some(OTHER_SECRET)] {
+        statuses.extend(stage.calls(secret).await.map(|answer| answer.status));
+    }
+    assert!(statuses.contains(&429) && statuses.iter().all(|status| matches!(status, 403 | 429)), "{statuses:?}");
     assert_eq!(stage.calls(Some(DEVICE_SECRET)).await.map(|answer| answer.status), [200; 4], "it is as before");
 }
 

@@ -11,6 +11,7 @@ use crate::db::statement::{row, sql};
 use domain::DevicePlace;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use subtle::ConstantTimeEq;
 
 /// The SHA-256 of a device's secret, in lower-case hex. Two are compared in constant time.
@@ -35,6 +36,14 @@ impl SecretHash {
 impl PartialEq for SecretHash {
     fn eq(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+    }
+}
+
+impl Eq for SecretHash {}
+
+impl Hash for SecretHash {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -14,7 +14,7 @@ use domain::{DeviceId, DevicePlace, UserId};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use storage::{DeviceUsage, LoggedIn, Login, Platform};
+use storage::{DeviceUsage, LoggedIn, Login, Platform, SecretHash};
 
 /// Somebody logs in in the app.
 #[derive(Deserialize, JsonSchema)]
@@ -81,7 +81,7 @@ pub async fn login(
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     // Who uses the app does not depend on it.
     let left_out = draft.wrong.take(ANALYTICS_DEVICE_ID);
-    let place = place(&edge, &client.platform, draft.body.device.id)?;
+    let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
     }
@@ -114,7 +114,7 @@ pub async fn logout(
     let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
     // Who uses the app does not depend on it.
     draft.wrong.take(ANALYTICS_DEVICE_ID);
-    let place = place(&edge, &client.platform, draft.body.device.id)?;
+    let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
     if !draft.wrong.has("device.id") && !is_random(place.device) {
         draft.wrong.add("device.id", RANDOM_ID);
     }
@@ -125,9 +125,10 @@ pub async fn logout(
 const RANDOM_ID: &str = "a random UUID (version 4) that the app generated at its first launch";
 
 /// The device of a request, which is counted.
-fn place(edge: &Edge, platform: &Platform, device: DeviceId) -> Result<DevicePlace, Error> {
+fn place(edge: &Edge, platform: &Platform, device: DeviceId, secret: &SecretHash) -> Result<DevicePlace, Error> {
     let place = DevicePlace { platform: platform.id, device };
-    edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
+    let counted = edge.devices.limits.check_device(place, Some(secret.clone()));
+    counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
     Ok(place)
 }
 

@@ -99,7 +99,7 @@ pub async fn report(
         let draft = body.read()?;
         // A request that is wrong counts too.
         let place = DevicePlace { platform, device: draft.body.device.id };
-        let counted = devices.devices.limits.check_device(place);
+        let counted = devices.devices.limits.check_device(place, reception.secret.clone());
         counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
         request::check(reception, draft)
     });
@@ -139,7 +139,8 @@ pub async fn entitlements(
 ) -> Result<Tagged<DeviceEntitlements>, Error> {
     let _place = edge.devices.places.take(client.address)?;
     let place = DevicePlace { platform: client.platform.id, device: query.device_id };
-    edge.devices.limits.check_device(place).map_err(|wait| Error::TooMany { what: "this device", wait })?;
+    let counted = edge.devices.limits.check_device(place, Some(secret.clone()));
+    counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
     let access = edge.store.device_access(client.platform.app_id, place, secret).await?;
     Ok(Tagged { revision: None, body: access.into(), known })
 }
