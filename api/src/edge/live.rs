@@ -1,7 +1,7 @@
 //! What changes, for all open streams of the process: one task reads it while somebody listens.
 
 use crate::error::Error;
-use domain::{KeyId, SignInId};
+use domain::{AppId, KeyId, SignInId};
 use ring::digest::{SHA256, digest};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +12,9 @@ use tokio::time::{Instant, sleep};
 
 /// Time between two looks at the tables while somebody listens: all listeners share one.
 const EVERY: Duration = Duration::from_secs(1);
-/// Maximum number of open streams of one key or sign-in, and of all.
+/// Maximum number of open streams of one key or sign-in, of the keys and sign-ins of one app, and of all.
 const OF_ONE: usize = 4;
+const OF_APP: usize = 16;
 const OF_ALL: usize = 64;
 /// When a client that has too many may open the next one: about then one of them ends.
 const NEXT_AFTER: Duration = Duration::from_secs(15);
@@ -73,6 +74,8 @@ struct LiveState {
 /// Whose stream it is: a sign-in, else a key; with neither, the admin token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Holder {
+    /// The only app that it reads.
+    pub app: Option<AppId>,
     pub sign_in: Option<SignInId>,
     pub key: Option<KeyId>,
 }
@@ -120,15 +123,18 @@ impl Live {
         self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A slot for a stream, if neither this holder nor all of them have too many.
+    /// A slot for a stream, if neither this holder, nor those of its app, nor all of them have too many.
     ///
     /// # Errors
     /// 429 for one too many.
     pub fn slot(&self, holder: Holder) -> Result<OpenStream, Error> {
         let mut open = self.open();
-        let what = match (open.get(&holder).copied().unwrap_or(0), open.values().sum::<usize>()) {
-            (OF_ONE.., _) => "this key or sign-in (4 streams are open)",
-            (_, OF_ALL..) => "the service (64 streams are open)",
+        let of_app = |app| open.iter().filter(|(other, _)| other.app == Some(app)).map(|(_, count)| count).sum();
+        let of_app: usize = holder.app.map_or(0, of_app);
+        let what = match (open.get(&holder).copied().unwrap_or(0), of_app, open.values().sum::<usize>()) {
+            (OF_ONE.., ..) => "this key or sign-in (4 streams are open)",
+            (_, OF_APP.., _) => "the keys and sign-ins of this app (16 streams are open)",
+            (.., OF_ALL..) => "the service (64 streams are open)",
             _ => {
                 *open.entry(holder).or_default() += 1;
                 return Ok(OpenStream { live: self.clone(), holder });
@@ -183,14 +189,15 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
-    use super::{Holder, Live, Marks, OF_ALL, OF_ONE};
-    use domain::KeyId;
+    use super::{Holder, Live, Marks, OF_ALL, OF_APP, OF_ONE};
+    use domain::{AppId, KeyId};
     use storage::LatestChanges;
     use uuid::Uuid;
 
     #[test]
     fn one_holder_has_four_streams_and_all_have_sixty_four() {
-        let holder = |number: usize| Holder { sign_in: None, key: Some(KeyId::new(Uuid::from_u128(number as u128))) };
+        let key = |number: usize| Some(KeyId::new(Uuid::from_u128(number as u128)));
+        let holder = |number: usize| Holder { app: None, sign_in: None, key: key(number) };
         let live = Live::default();
         let mut slots: Vec<_> = (0..OF_ALL).filter_map(|number| live.slot(holder(number / OF_ONE)).ok()).collect();
         assert_eq!((OF_ONE, slots.len()), (4, 64));
@@ -198,6 +205,21 @@ mod tests {
         assert!(!is_free(0) && !is_free(OF_ALL), "all slots are taken, even for a holder without one");
         drop(slots.pop());
         assert!(!is_free(0) && is_free(OF_ALL), "a holder of four gets no other");
+    }
+
+    #[test]
+    fn an_app_has_a_quarter_of_all_streams() {
+        let holder = |app: u128, number: usize| {
+            let key = KeyId::new(Uuid::from_u128(number as u128));
+            Holder { app: Some(AppId::new(Uuid::from_u128(app))), sign_in: None, key: Some(key) }
+        };
+        let live = Live::default();
+        let slots: Vec<_> = (0..OF_ALL).filter_map(|number| live.slot(holder(1, number)).ok()).collect();
+        assert_eq!((OF_APP * 4, slots.len()), (OF_ALL, OF_APP));
+        assert!(live.slot(holder(2, OF_ALL)).is_ok(), "another app");
+        assert!(live.slot(Holder { app: None, sign_in: None, key: None }).is_ok(), "the admin token");
+        drop(slots);
+        assert!(live.slot(holder(1, 0)).is_ok());
     }
 
     #[test]

@@ -135,14 +135,14 @@ impl Input for LastEvent {
 }
 
 /// `GET /v1/live`: an event for each kind of thing that changed, such as `event: purchases`, without data. A key or a
-/// sign-in has at most four of these open.
+/// sign-in has at most four of these open, those of one app sixteen.
 pub async fn show(
     State(edge): State<Shared>,
     caller: Caller,
     LastEvent(last): LastEvent,
     Query(Since { since }): Query<Since>,
 ) -> Result<Changes, Error> {
-    let slot = edge.pages.live.slot(Holder { sign_in: caller.sign_in, key: caller.key })?;
+    let slot = edge.pages.live.slot(Holder { app: caller.app, sign_in: caller.sign_in, key: caller.key })?;
     let since = last.or(since).as_deref().and_then(Marks::parse);
     let comments = KeepAlive::new().interval(COMMENT_EVERY);
     let answer = Sse::new(Ticks::stream(&edge, caller, slot, since)).keep_alive(comments);
