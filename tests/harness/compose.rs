@@ -28,6 +28,8 @@ pub struct Service {
     pub build: Option<Build>,
     /// The arguments of the image's program.
     pub command: Vec<String>,
+    /// With which `--profile` it is started; always, if there is none.
+    pub profiles: Vec<String>,
     pub environment: Texts,
     /// The services that are started before it.
     pub depends_on: BTreeMap<String, Dependency>,

@@ -37,8 +37,8 @@ fn script(path: &Path, body: &str) {
 }
 
 /// `settle run` with a Temporal server of its own, and a secret among its settings.
-fn with_own_server(folder: &Folder) -> Watched {
-    let mut command = settle(folder, &RUN);
+fn with_own_server(folder: &Folder, flags: &[&str]) -> Watched {
+    let mut command = settle(folder, &[&RUN, flags].concat());
     command.env_remove("TEMPORAL_ADDRESS").env("SETTLE_ADMIN_TOKEN", SECRET);
     logged(folder, &mut command)
 }
@@ -174,7 +174,7 @@ fn temporal_has_the_ports_of_the_last_start() {
     // While others have the usual ports. Whoever has them already is as good.
     let usual: Vec<_> = [7233, 8233].iter().map(|port| std::net::TcpListener::bind(("127.0.0.1", *port))).collect();
     let ui = || {
-        let mut running = with_own_server(&folder);
+        let mut running = with_own_server(&folder, &["--temporal-ui"]);
         let shown = || log(&folder).split("Temporal UI").nth(1).map(str::to_owned).ok_or_else(|| log(&folder));
         let rest = wait::until_blocking(SOON, "the address of the UI", shown).expect("an address");
         running.signal("INT");
@@ -193,9 +193,22 @@ fn temporal_has_the_ports_of_the_last_start() {
 }
 
 #[test]
+fn a_rebound_name_gets_no_temporal() {
+    let folder = Folder::new("no-ui");
+    let _running = with_own_server(&folder, &[]);
+    let greeted = || log(&folder).contains("settle is running").then_some(()).ok_or_else(|| log(&folder));
+    wait::until_blocking(SOON, "Temporal's start", greeted).expect("a start");
+    assert!(log(&folder).contains("`--temporal-ui` starts it"), "{}", log(&folder));
+    let ports = std::fs::read_to_string(folder.path().join("data/temporal-ports")).expect("the ports");
+    let ports: Vec<u16> = ports.split_whitespace().map(|port| port.parse().expect("a port")).collect();
+    let is_open = |port: &u16| std::net::TcpStream::connect(("127.0.0.1", *port)).is_ok();
+    assert_eq!(ports.iter().map(is_open).collect::<Vec<_>>(), [true, false], "Temporal, and its UI");
+}
+
+#[test]
 fn the_server_of_run_gets_no_setting() {
     let folder = Folder::new("handed-down");
-    let mut running = with_own_server(&folder);
+    let mut running = with_own_server(&folder, &[]);
     wait_open(&folder, &mut running);
     let data = folder.path().join("data").canonicalize().expect("the data directory");
     let started = || match environments(&data) {
@@ -259,7 +272,7 @@ fn a_dev_server_that_does_not_stay_up_keeps_the_inbox_open() {
     let data = folder.path().join("data");
     DirBuilder::new().mode(0o700).create(&data).expect("a folder");
     std::fs::write(data.join("temporal.db"), "this is no database".repeat(1000)).expect("a file");
-    let mut running = with_own_server(&folder);
+    let mut running = with_own_server(&folder, &[]);
     let twice = || match log(&folder).matches("the Temporal dev server died").count() {
         0 | 1 => Err(log(&folder)),
         _ => Ok(()),

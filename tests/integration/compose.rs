@@ -239,6 +239,14 @@ fn a_container_of_settle_may_do_little() {
 }
 
 #[test]
+fn the_ui_of_temporal_is_off_unless_asked_for() {
+    let compose = compose();
+    let optional = compose.services.iter().filter(|(_, service)| !service.profiles.is_empty());
+    let optional: Vec<_> = optional.map(|(name, service)| (name.as_str(), service.profiles.join(" "))).collect();
+    assert_eq!(optional, [("temporal-ui", "ui".to_owned())]);
+}
+
+#[test]
 fn every_service_that_stays_has_a_health_check_of_its_own_image() {
     let compose = compose();
     let tasks = ["migrate", "temporal-namespace", "temporal-schema"];

@@ -64,6 +64,10 @@ pub struct Options {
     /// The program `temporal` of the version that settle would download; its checksum is compared.
     #[arg(long, value_name = "FILE")]
     temporal_cli: Option<PathBuf>,
+    /// Serve the UI of Temporal's dev server. It has no login, and does not check for which host a request is: a web page
+    /// in a browser on this machine can read and change what is in Temporal.
+    #[arg(long)]
+    temporal_ui: bool,
     /// Print the whole log here, as with SETTLE_LOG, instead of writing it to `settle.log` in the data directory. Warnings
     /// are always printed here.
     #[arg(short, long)]
@@ -89,6 +93,7 @@ impl Options {
             ("--window", self.window.is_some()),
             ("--no-demo", self.no_demo),
             ("--temporal-cli", self.temporal_cli.is_some()),
+            ("--temporal-ui", self.temporal_ui),
             ("--verbose", self.verbose),
         ];
         flags.into_iter().find_map(|(name, is_set)| is_set.then_some(name))
@@ -115,7 +120,8 @@ pub async fn run(options: Options) -> anyhow::Result<ExitCode> {
         let demo = demo.insert(demo::set_up(&store, &wanted).await?);
         config.demo = Some(demo.allowed(&data)?);
     }
-    let runner = Runner { config, store: store.clone(), sockets, demo, data, log, dev_server };
+    let has_ui = options.temporal_ui;
+    let runner = Runner { config, store: store.clone(), sockets, demo, data, log, dev_server, has_ui };
     let server = runner.run(stop).await?;
     counting::finish(&store).await;
     if let Some(server) = server {
@@ -167,6 +173,8 @@ struct Runner {
     /// The file of the log; `None` on standard error.
     log: Option<PathBuf>,
     dev_server: Option<DevServer>,
+    /// Whether the dev server serves its UI.
+    has_ui: bool,
 }
 
 impl Runner {
@@ -212,6 +220,7 @@ impl Runner {
     /// The page, with links to the UI of the dev server, whose address may be known only later.
     fn pages(&self, engine: &Engine) -> Pages {
         match (&self.dev_server, &self.config.ui.temporal_url) {
+            (Some(_), None) if !self.has_ui => Pages::new(&self.config),
             (Some(dev_server), None) => {
                 let (dev_server, namespace) = (dev_server.clone(), engine.namespace().to_owned());
                 Pages::new(&self.config).with_temporal_ui(move || {
@@ -230,6 +239,7 @@ impl Runner {
             admin_token: self.config.http.admin_token.clone(),
             window: self.demo.as_ref().map(|it| Duration::from_millis(it.platform.settings.window_ms.unsigned_abs())),
             dev_server: self.dev_server.clone(),
+            has_ui: self.has_ui,
             allows_local: !self.config.destinations.allowed_networks.is_empty(),
             page: None,
         }
@@ -238,8 +248,8 @@ impl Runner {
     /// The dev server to start, if one is needed.
     fn server(&self) -> Option<Server> {
         let namespace = namespace_of(self.store.installation().org_id);
-        let (data, cli) = (self.data.clone(), self.config.temporal_cli.clone());
-        self.dev_server.clone().map(|dev_server| Server { data, cli, namespace, dev_server })
+        let (data, cli, has_ui) = (self.data.clone(), self.config.temporal_cli.clone(), self.has_ui);
+        self.dev_server.clone().map(|dev_server| Server { data, cli, namespace, dev_server, has_ui })
     }
 }
 

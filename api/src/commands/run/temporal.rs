@@ -70,6 +70,8 @@ pub struct Server {
     pub namespace: String,
     /// Its addresses.
     pub dev_server: DevServer,
+    /// Whether it serves its UI, which answers any page that the browser shows.
+    pub has_ui: bool,
 }
 
 /// Finds or fetches the Temporal CLI. It runs on a thread of its own, because fetching can take minutes and must not
@@ -144,7 +146,12 @@ impl Server {
         let [port, ui_port] = [temporal, ui].map(|address| address.port().to_string());
         let mut command = tools::command("/bin/sh");
         command.args(["-c", KEEPER, "settle-temporal"]).arg(cli);
-        command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port, "--ui-port", &ui_port]);
+        command.args(["server", "start-dev", "--ip", "127.0.0.1", "--port", &port]);
+        if self.has_ui {
+            command.args(["--ui-port", &ui_port]);
+        } else {
+            command.arg("--headless");
+        }
         command.args(["--namespace", &self.namespace]);
         // The server puts the name into a URI as it is, so that a `?`, `#` or `%` in a path would name another file.
         command.args(["--db-filename", DATABASE]).current_dir(&self.data);

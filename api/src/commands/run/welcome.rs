@@ -34,6 +34,8 @@ pub struct Welcome {
     pub window: Option<Duration>,
     /// The dev server, if this process started one.
     pub dev_server: Option<DevServer>,
+    /// Whether that serves its UI.
+    pub has_ui: bool,
     /// Whether the settings allow any destination that is not public.
     pub allows_local: bool,
     /// What signs in to the page.
@@ -78,10 +80,11 @@ impl Welcome {
         if namespace != DEFAULT_NAMESPACE {
             place.push_str(&format!(" --namespace {namespace}"));
         }
-        let ui = self.dev_server.as_ref().and_then(DevServer::addresses).map_or_else(
-            || "see this server".to_owned(),
-            |addresses| format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
-        );
+        let ui = match self.dev_server.as_ref().and_then(DevServer::addresses) {
+            None => "see this server".to_owned(),
+            Some(_) if !self.has_ui => "off, because any web page could use it (`--temporal-ui` starts it)".to_owned(),
+            Some(addresses) => format!("http://{}/namespaces/{namespace}/workflows", addresses.ui),
+        };
         let local = if self.allows_local {
             String::new()
         } else {
@@ -138,11 +141,11 @@ impl Welcome {
         if self.addresses.api != SocketAddr::from(([127, 0, 0, 1], 8081)) {
             command.push_str(&format!(" --service http://{}", self.addresses.api));
         }
-        if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
-            command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
-        }
         if !self.addresses.api.ip().is_loopback() {
             command.push_str(" --insecure");
+        }
+        if Path::new(data::DEFAULT).canonicalize().ok().as_ref() != Some(&self.data) {
+            command.push_str(&format!(" --data {}", quoted(&self.data.display().to_string())));
         }
         command
     }
