@@ -224,6 +224,42 @@ async fn a_server_without_trusted_tls_gets_nothing() {
 }
 
 #[tokio::test]
+async fn replies_before_tls_are_no_replies() {
+    // What somebody on the way puts behind a reply: the replies to a login and a whole mail.
+    let injected = "250-localhost\r\n250 AUTH PLAIN\r\n235 ok\r\n250 ok\r\n250 ok\r\n250 ok\r\n354 ok\r\n250 injected";
+    for (command, reply) in
+        [("CONNECT", "220 localhost"), ("EHLO", "250-localhost\r\n250 STARTTLS"), ("STARTTLS", "220 go")]
+    {
+        let mailbox = Mailbox::start(Protection::StartTls);
+        mailbox.answer_next(command, &format!("{reply}\r\n{injected}"));
+        let desk = Desk::protected("smtp", &mailbox, &mailbox.authority);
+        let answer = desk.check(1, RETRY, AttemptClass::Tls).await;
+        assert!(body(&answer).contains("before TLS"), "{command}: {answer:?}");
+        let commands = mailbox.commands();
+        assert!(!commands.iter().any(|command| command.starts_with('*')), "{commands:?}");
+        desk.check(1, Verdict::Delivered, AttemptClass::Success).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reply_without_an_end_is_named() {
+    let long = format!("250-{}", "a".repeat(100_000));
+    for protection in [Protection::None, Protection::StartTls, Protection::Tls] {
+        for command in ["CONNECT", "EHLO", "MAIL", "."] {
+            let mailbox = Mailbox::start(protection);
+            let desk = match protection {
+                Protection::None => Desk::plain(&mailbox),
+                Protection::StartTls => Desk::protected("smtp", &mailbox, &mailbox.authority),
+                Protection::Tls => Desk::protected("smtps", &mailbox, &mailbox.authority),
+            };
+            mailbox.answer_next(command, &long);
+            let answer = desk.check(1, RETRY, AttemptClass::Unreadable).await;
+            assert!(body(&answer).contains("more than 1000 bytes"), "{protection:?} {command}: {answer:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_server_that_is_down_or_silent_is_tried_again() {
     let closed = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
     let address: SocketAddr = closed.local_addr().expect("its address");

@@ -36,12 +36,17 @@ fn broken_rule(error: &(dyn Error + 'static)) -> Option<BrokenRule> {
     })
 }
 
-/// Whether a rustls error is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is used
-/// there.
+/// Whether an error of rustls is among the causes.
 pub fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    has_cause::<rustls::Error>(error)
+}
+
+/// Whether an error of this type is among the causes. `io::Error::source` skips the wrapped error itself, so `get_ref` is
+/// used there.
+pub fn has_cause<E: Error + 'static>(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.is::<rustls::Error>() {
+        if error.is::<E>() {
             return true;
         }
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);

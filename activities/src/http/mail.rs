@@ -6,24 +6,23 @@
 //! first that may be accepted later. An answer about a mailbox comes after the others, for it does not concern the
 //! server. The body of the answer names the refused recipients.
 
-use super::failure::is_tls;
+use super::failure::{has_cause, is_tls};
+use super::smtp::{self, TooLong};
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{
-    AsyncSmtpConnection, Certificate, CertificateStore, TlsParameters, TlsParametersBuilder,
-};
+use lettre::transport::smtp::client::AsyncSmtpConnection;
 use lettre::transport::smtp::commands::{Data, Mail, Rcpt};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::transport::smtp::response::Response;
-use protocols::http::{ACCEPTED, CLOSING, COMMAND, Envelope, Failure, OF_MAILBOX, Reply, Security};
+use protocols::http::{ACCEPTED, CLOSING, COMMAND, Envelope, Failure, OF_MAILBOX, Reply};
 use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, RootCertStore};
 use secrecy::ExposeSecret as _;
 use std::error::Error as _;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a server may take to answer QUIT, after it took the mail.
 const QUIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Logins that carry the password itself: TLS protects it.
@@ -31,17 +30,8 @@ const LOGINS: [Mechanism; 2] = [Mechanism::Plain, Mechanism::Login];
 /// Maximum length of a recorded answer in characters; the rest is cut off.
 const TEXT_CAP: usize = 4096;
 
-/// The trusted authorities of mail servers, with the TLS settings of the server that was used last: there is one server,
-/// and reading the authorities of the machine takes a while.
-#[derive(Clone)]
-pub struct Trust {
-    /// The authorities; those of this machine when `None`.
-    roots: Option<Vec<CertificateDer<'static>>>,
-    used: Arc<Mutex<Option<(String, TlsParameters)>>>,
-}
-
 /// Why a mail has no 2xx: what the server answered to a command, or that it did not.
-enum Refusal {
+pub(super) enum Refusal {
     Answer { command: &'static str, code: u16, text: String },
     Failure(Failure),
 }
@@ -52,28 +42,11 @@ impl From<Failure> for Refusal {
     }
 }
 
-impl Trust {
-    pub fn new(roots: Option<Vec<CertificateDer<'static>>>) -> Self {
-        Self { roots, used: Arc::default() }
-    }
-
-    fn parameters(&self, host: &str) -> Result<TlsParameters, Failure> {
-        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, parameters)) = used.as_ref().filter(|(known, _)| known == host) {
-            return Ok(parameters.clone());
-        }
-        let mut builder = TlsParametersBuilder::new(host.to_owned());
-        if let Some(roots) = &self.roots {
-            builder = builder.certificate_store(CertificateStore::None);
-            for root in roots {
-                let root = Certificate::from_der(root.to_vec()).map_err(|_| Failure::Tls)?;
-                builder = builder.add_root_certificate(root);
-            }
-        }
-        let parameters = builder.build().map_err(|_| Failure::Tls)?;
-        *used = Some((host.to_owned(), parameters.clone()));
-        Ok(parameters)
-    }
+/// TLS with these certificate authorities alone.
+pub fn trusting(authorities: Vec<CertificateDer<'static>>) -> ClientConfig {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(authorities);
+    ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
 }
 
 /// A server at checked addresses.
@@ -91,10 +64,10 @@ pub async fn send(
     server: Server<'_>,
     envelope: &Envelope,
     message: &[u8],
-    trust: &Trust,
+    tls: &Arc<ClientConfig>,
     received: &mut Option<Reply>,
 ) -> Result<(), Failure> {
-    let mut connection = match connect(server, envelope, trust).await {
+    let mut connection = match connect(server, envelope, tls).await {
         Ok(connection) => connection,
         Err(refusal) => {
             *received = Some(refusal.into_reply()?);
@@ -109,25 +82,14 @@ pub async fn send(
 
 /// Connects, protects the connection and logs in.
 async fn connect(
-    Server { host, addresses }: Server<'_>,
+    server: Server<'_>,
     envelope: &Envelope,
-    trust: &Trust,
+    tls: &Arc<ClientConfig>,
 ) -> Result<AsyncSmtpConnection, Refusal> {
     let name = ClientId::Domain(envelope.from.domain().to_owned());
-    let tls = match envelope.security {
-        Security::Plain => None,
-        Security::Tls | Security::StartTls => Some(trust.parameters(host)?),
-    };
-    let (at_once, later) = if envelope.security == Security::Tls { (tls, None) } else { (None, tls) };
-    let connecting = AsyncSmtpConnection::connect_tokio1(addresses, Some(CONNECT_TIMEOUT), &name, at_once, None);
+    let stream = smtp::connect(&server, envelope.security, &name, tls).await?;
+    let connecting = AsyncSmtpConnection::connect_with_transport(stream, &name);
     let mut connection = connecting.await.map_err(|error| refusal("CONNECT", &error, Failure::Connect))?;
-    if let Some(tls) = later {
-        if !connection.can_starttls() {
-            return Err(Failure::Tls.into());
-        }
-        let upgraded = connection.starttls(tls, &name).await;
-        upgraded.map_err(|error| refusal("CONNECT", &error, Failure::Tls))?;
-    }
     if let Some(login) = &envelope.login {
         if connection.server_info().get_auth_mechanism(&LOGINS).is_none() {
             return Err(Failure::Login.into());
@@ -182,7 +144,9 @@ fn refusal(command: &'static str, error: &Error, otherwise: Failure) -> Refusal 
         let text = error.source().map(ToString::to_string).unwrap_or_default();
         return Refusal::Answer { command, code: code.into(), text };
     }
-    Refusal::Failure(if is_tls(error) {
+    Refusal::Failure(if has_cause::<TooLong>(error) {
+        Failure::Reply
+    } else if is_tls(error) {
         Failure::Tls
     } else if error.is_timeout() {
         Failure::Timeout

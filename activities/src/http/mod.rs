@@ -11,6 +11,7 @@ mod mail;
 mod resolved;
 mod response;
 mod slots;
+mod smtp;
 
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,6 @@ mod tests;
 pub use lookup::{Lookup, LookupRequest, of_this_machine};
 
 use clients::Clients;
-use mail::Trust;
 use protocols::http::{Envelope, Failure, Method, Reply, Request, Rules};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use resolved::Resolved;
@@ -35,7 +35,7 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(15);
 pub struct Parts {
     /// The TLS settings, with the trusted certificate authorities.
     pub tls: ClientConfig,
-    /// The trusted certificate authorities of mail servers; those of this machine when `None`.
+    /// The trusted certificate authorities of mail servers; those of `tls` when `None`.
     pub mail_roots: Option<Vec<CertificateDer<'static>>>,
     pub lookup: Lookup,
     /// Time limit of a request, from resolving the name to the last byte of the answer.
@@ -58,7 +58,8 @@ pub struct Http {
     /// The rules for requests with `is_operator_url`: every address is allowed.
     operators: Arc<Rules>,
     clients: Arc<Clients>,
-    trust: Trust,
+    /// The TLS of mails.
+    mail_tls: Arc<ClientConfig>,
     lookup: Lookup,
     total: Duration,
 }
@@ -74,8 +75,8 @@ impl Http {
     /// A sender under these rules with these parts.
     pub fn with_parts(rules: Rules, Parts { tls, mail_roots, lookup, total }: Parts) -> Self {
         let (rules, operators) = (Arc::new(rules), Arc::new(Rules::open()));
-        let (clients, trust) = (Arc::new(Clients::new(tls)), Trust::new(mail_roots));
-        Self { rules, operators, clients, trust, lookup, total }
+        let mail_tls = Arc::new(mail_roots.map_or_else(|| tls.clone(), mail::trusting));
+        Self { rules, operators, clients: Arc::new(Clients::new(tls)), mail_tls, lookup, total }
     }
 
     /// Sends the request once. Follows no redirect, repeats nothing, uses no proxy. After the status has arrived, the
@@ -101,7 +102,7 @@ impl Http {
             let resolved = Resolved::of_operator(&request.url, &self.rules, &self.lookup).await?;
             let host = request.url.host_str().unwrap_or_default().trim_matches(['[', ']']);
             let server = mail::Server { host, addresses: &resolved.addresses };
-            mail::send(server, envelope, &request.body, &self.trust, &mut received).await
+            mail::send(server, envelope, &request.body, &self.mail_tls, &mut received).await
         };
         let exchanged = tokio::time::timeout(self.total, exchange).await;
         match (received, exchanged) {

@@ -33,6 +33,12 @@ pub enum Failure {
     /// The mail server offers no login by a password.
     #[error("the mail server offers no login by PLAIN or LOGIN")]
     Login,
+    /// Before TLS the mail server sent more than the reply to a command.
+    #[error("the mail server sent something behind its reply before TLS, which somebody on the way may have added")]
+    Injected,
+    /// The mail server's reply is too long.
+    #[error("a reply of the mail server has a line of more than 1000 bytes, or more than 16 KiB")]
+    Reply,
     #[error("no response came in time")]
     Timeout,
     /// The connection ended before an answer came.
@@ -67,11 +73,11 @@ impl Failure {
             Self::Forbidden => AttemptClass::ForbiddenAddress,
             Self::Dns => AttemptClass::Dns,
             Self::Connect => AttemptClass::Connect,
-            Self::Tls => AttemptClass::Tls,
+            Self::Tls | Self::Injected => AttemptClass::Tls,
             Self::Timeout => AttemptClass::Timeout,
             Self::Login => AttemptClass::Forbidden,
             Self::Reset => AttemptClass::Reset,
-            Self::Head(_) => AttemptClass::Unreadable,
+            Self::Head(_) | Self::Reply => AttemptClass::Unreadable,
         }
     }
 }
