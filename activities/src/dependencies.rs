@@ -3,6 +3,7 @@
 use crate::delivery::in_flight::InFlight;
 use crate::delivery::prompt::Prompt;
 use crate::delivery::slots::DeliverySlots;
+use crate::delivery::volume::Volume;
 use crate::engine::Engine;
 use crate::failing::RaisedAlarms;
 use crate::heartbeat::Heartbeats;
@@ -45,6 +46,8 @@ pub struct Context {
     pub prompt: Prompt,
     /// The alarms about failing activities that this process raised lately.
     pub raised: RaisedAlarms,
+    /// How much this process sends to people in a day.
+    pub volume: Volume,
     /// The parts of the sweep that keep failing.
     pub streaks: Arc<Streaks>,
     /// Set when the worker stops; long activities then start nothing new.

@@ -10,3 +10,4 @@ pub mod prompt;
 pub mod slots;
 pub mod stream;
 pub mod supervise;
+pub mod volume;

@@ -12,7 +12,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier};
+use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier, Volume};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -109,6 +109,7 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
         in_flight: InFlight::default(),
         prompt: Prompt::default(),
         raised: RaisedAlarms::default(),
+        volume: Volume::default(),
         streaks: Arc::default(),
         stopping: Arc::default(),
     };

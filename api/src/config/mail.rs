@@ -11,6 +11,7 @@ use serde::Deserialize;
 pub struct Raw {
     url: Option<String>,
     from: Option<String>,
+    allowed_domains: Vec<String>,
 }
 
 /// Parses the section. The error does not repeat the URL, which may contain a password.
@@ -20,7 +21,9 @@ pub fn server(raw: &Raw) -> Result<Option<Server>, Invalid> {
         (Some(_), None) => Err(invalid("mail.from", "the sender of emails, since `mail.url` is set")),
         (None, Some(_)) => Err(invalid("mail.url", "the SMTP server for emails, since `mail.from` is set")),
         (Some(url), Some(from)) => {
-            Server::parse(url, from).map(Some).map_err(|(field, expected)| invalid(field, expected))
+            let server = Server::parse(url, from).map_err(|(field, expected)| invalid(field, expected))?;
+            let server = server.for_domains(&raw.allowed_domains);
+            server.map(Some).map_err(|expected| invalid("mail.allowed_domains", expected))
         }
     }
 }

@@ -78,6 +78,7 @@ pub(super) const VARIABLES: &[(&str, &str, Form)] = &[
     ("destinations.allow_http", "SETTLE_DESTINATIONS_ALLOW_HTTP", Form::One),
     ("mail.url", "SETTLE_MAIL_URL", Form::One),
     ("mail.from", "SETTLE_MAIL_FROM", Form::One),
+    ("mail.allowed_domains", "SETTLE_MAIL_ALLOWED_DOMAINS", Form::List),
     ("ui.sign_in_idle", "SETTLE_UI_SIGN_IN_IDLE", Form::One),
     ("ui.sign_in_lifetime", "SETTLE_UI_SIGN_IN_LIFETIME", Form::One),
     ("ui.hosts", "SETTLE_UI_HOSTS", Form::List),

@@ -60,6 +60,7 @@ impl Config {
             "destinations.allow_http" => destinations.allow_http.to_string(),
             "mail.url" => set(self.mail.is_some()),
             "mail.from" => self.mail.as_ref().map_or_else(none, |mail| mail.from.to_string()),
+            "mail.allowed_domains" => self.mail.as_ref().map_or_else(none, |mail| list(&mail.allowed_domains)),
             "ui.sign_in_idle" => compact(ui.sign_in_idle),
             "ui.sign_in_lifetime" => compact(ui.sign_in_lifetime),
             "ui.hosts" => list(&ui.hosts),

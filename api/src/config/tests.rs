@@ -230,6 +230,7 @@ fn a_mail_server_needs_a_sender_and_tls_for_a_login() {
         (&[from], "`mail.url` (SETTLE_MAIL_URL)"),
         (&[plain, from], "`mail.url` (SETTLE_MAIL_URL)"),
         (&[url, ("SETTLE_MAIL_FROM", "nobody")], "`mail.from` (SETTLE_MAIL_FROM)"),
+        (&[url, from, ("SETTLE_MAIL_ALLOWED_DOMAINS", "example.com,@")], "`mail.allowed_domains`"),
     ] {
         let error = refused(pairs);
         assert!(error.contains(named) && !error.contains("hunter2"), "{error}");

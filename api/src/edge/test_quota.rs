@@ -1,42 +1,101 @@
-//! Bounds how often people get the tests of a destination.
+//! Bounds how often people get the tests of destinations: of one, of all of an app, and of all. New destinations bring no
+//! new tests.
 
-use domain::DestinationId;
+use crate::error::Error;
+use domain::{AppId, DestinationId};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// Maximum number of tests of a destination at once.
-const BURST: NonZeroU32 = NonZeroU32::new(5).unwrap();
-/// Time after which a destination may be tested once more.
-const EVERY: Duration = Duration::from_secs(300);
-/// Maximum number of remembered destinations; beyond it, those that were not tested for long are forgotten.
+/// Maximum number of tests at once, and the time after which there may be one more.
+const OF_DESTINATION: Rate = Rate { burst: NonZeroU32::new(5).unwrap(), every: Duration::from_secs(300) };
+const OF_APP: Rate = Rate { burst: NonZeroU32::new(20).unwrap(), every: Duration::from_secs(180) };
+const OF_ALL: Rate = Rate { burst: NonZeroU32::new(100).unwrap(), every: Duration::from_secs(36) };
+/// The alarms about the tests of an app.
+const OF_ALARMS: Rate = Rate { burst: NonZeroU32::MIN, every: Duration::from_secs(3600) };
+/// Maximum number of remembered destinations or apps; beyond it, those that were not tested for long are forgotten.
 const MAX_REMEMBERED: usize = 10_000;
+
+struct Rate {
+    burst: NonZeroU32,
+    every: Duration,
+}
+
+impl Rate {
+    fn quota(&self) -> Quota {
+        Quota::with_period(self.every).unwrap_or(Quota::per_second(self.burst)).allow_burst(self.burst)
+    }
+}
 
 /// The latest tests of destinations. Each process counts by itself.
 #[derive(Debug)]
 pub struct TestQuota {
     destinations: DefaultKeyedRateLimiter<DestinationId>,
+    apps: DefaultKeyedRateLimiter<AppId>,
+    all: DefaultDirectRateLimiter,
+    alarms: DefaultKeyedRateLimiter<AppId>,
     clock: DefaultClock,
+}
+
+/// One test too many.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TooMany {
+    what: &'static str,
+    wait: Duration,
+    /// Whether the operator should know: the tests of a whole app are too many, for the first time in an hour.
+    pub is_alarming: bool,
+}
+
+impl From<TooMany> for Error {
+    fn from(TooMany { what, wait, .. }: TooMany) -> Self {
+        Self::TooMany { what, wait }
+    }
 }
 
 impl Default for TestQuota {
     fn default() -> Self {
-        let quota = Quota::with_period(EVERY).unwrap_or(Quota::per_second(BURST)).allow_burst(BURST);
-        Self { destinations: RateLimiter::dashmap(quota), clock: DefaultClock::default() }
+        Self {
+            destinations: RateLimiter::dashmap(OF_DESTINATION.quota()),
+            apps: RateLimiter::dashmap(OF_APP.quota()),
+            all: RateLimiter::direct(OF_ALL.quota()),
+            alarms: RateLimiter::dashmap(OF_ALARMS.quota()),
+            clock: DefaultClock::default(),
+        }
     }
 }
 
 impl TestQuota {
-    /// Counts a test of a destination.
+    /// Counts a test of a destination of an app.
     ///
     /// # Errors
-    /// How long until it may be tested again.
-    pub fn count(&self, destination: DestinationId) -> Result<(), Duration> {
+    /// There are too many.
+    pub fn count(&self, destination: DestinationId, app: AppId) -> Result<(), TooMany> {
         if self.destinations.len() > MAX_REMEMBERED {
             self.destinations.retain_recent();
         }
-        self.destinations.check_key(&destination).map_err(|until| until.wait_time_from(self.clock.now()))
+        if self.apps.len() > MAX_REMEMBERED {
+            self.apps.retain_recent();
+            self.alarms.retain_recent();
+        }
+        let refused = |what, until: NotUntil<_>, is_alarming| {
+            Err(TooMany { what, wait: until.wait_time_from(self.clock.now()), is_alarming })
+        };
+        if let Err(until) = self.destinations.check_key(&destination) {
+            return refused("whoever tests this destination (5 tests at once, then one in 5 minutes)", until, false);
+        }
+        let is_alarming = |this: &Self| this.alarms.check_key(&app).is_ok();
+        if let Err(until) = self.apps.check_key(&app) {
+            let what = "whoever tests this app's destinations (20 tests at once, then one in 3 minutes)";
+            return refused(what, until, is_alarming(self));
+        }
+        match self.all.check() {
+            Ok(()) => Ok(()),
+            Err(until) => {
+                let what = "whoever tests destinations (100 tests at once, then one in 36 seconds)";
+                refused(what, until, is_alarming(self))
+            }
+        }
     }
 }
 
@@ -45,12 +104,31 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    fn wait(quota: &TestQuota, destination: u128, app: u128) -> Option<Duration> {
+        let (destination, app) = (DestinationId::new(Uuid::from_u128(destination)), AppId::new(Uuid::from_u128(app)));
+        quota.count(destination, app).err().map(|refused| refused.wait)
+    }
+
     #[test]
     fn each_destination_is_tested_a_few_times_and_then_seldom() {
-        let (quota, [one, other]) = (TestQuota::default(), [1, 2].map(|id| DestinationId::new(Uuid::from_u128(id))));
-        assert!((0..5).all(|_| quota.count(one).is_ok()));
-        let wait = quota.count(one).expect_err("a wait");
-        assert!(wait > Duration::from_secs(240) && wait <= EVERY, "{wait:?}");
-        assert!(quota.count(other).is_ok());
+        let quota = TestQuota::default();
+        assert!((0..5).all(|_| wait(&quota, 1, 1).is_none()));
+        let until = wait(&quota, 1, 1).expect("a wait");
+        assert!(until > Duration::from_secs(240) && until <= Duration::from_secs(300), "{until:?}");
+        assert_eq!(wait(&quota, 2, 1), None);
+    }
+
+    #[test]
+    fn new_destinations_bring_no_new_tests() {
+        let quota = TestQuota::default();
+        assert_eq!((0..20).filter(|destination| wait(&quota, *destination, 1).is_none()).count(), 20);
+        let refused = |destination: u128| {
+            let app = AppId::new(Uuid::from_u128(1));
+            quota.count(DestinationId::new(Uuid::from_u128(destination)), app).expect_err("one too many").is_alarming
+        };
+        assert_eq!((refused(20), refused(21)), (true, false), "one alarm");
+        assert_eq!(wait(&quota, 100, 2), None, "another app");
+        let apps = |from: u128| (from..from + 2000).filter(|one| wait(&quota, *one, one / 10).is_none()).count();
+        assert_eq!(apps(1000), 79, "a hundred of all apps");
     }
 }

@@ -88,7 +88,7 @@ pub async fn webhook(world: &World) -> DestinationId {
 }
 
 pub async fn integration(world: &World) -> DestinationId {
-    let traits = Traits { wildcards: Wildcards::Everything, per_user: true, per_request: 1, profile: None };
+    let traits = Traits { per_user: true, ..Traits::default() };
     let new =
         NewDestination { kind: "amplitude".to_owned(), traits, ..super::world::new_destination(&world.app, "numbers") };
     world.store.new_destination(new).await.unwrap().id

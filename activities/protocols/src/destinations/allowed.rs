@@ -32,7 +32,7 @@ impl Allowed {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::refusal(destination, self),
             amplitude::KIND => amplitude::config::refusal(destination, self),
-            email::KIND => email::config::no_server(self),
+            email::KIND => email::config::refusal(destination, self),
             _ => None,
         }
     }

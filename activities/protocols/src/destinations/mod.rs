@@ -221,7 +221,7 @@ impl Config {
         match destination.kind.as_str() {
             webhook::KIND => webhook::config::change(&destination.settings, secret, fields, allowed),
             amplitude::KIND => amplitude::config::change(&destination.settings, secret, fields, allowed),
-            email::KIND => email::config::change(&destination.settings, secret, fields),
+            email::KIND => email::config::change(&destination.settings, secret, fields, allowed),
             other => Err(vec![unknown(other)]),
         }
     }
@@ -390,6 +390,14 @@ impl Config {
             Self::Webhook(_) => webhook::DISABLE_AFTER,
             Self::Amplitude(_) => amplitude::DISABLE_AFTER,
             Self::Email(_) => email::DISABLE_AFTER,
+        }
+    }
+
+    /// How many requests of an app in a day raise an alarm; `None` where machines receive them.
+    pub const fn alarming_number(&self) -> Option<u64> {
+        match self {
+            Self::Webhook(_) | Self::Amplitude(_) => None,
+            Self::Email(_) => Some(email::ALARMING),
         }
     }
 

@@ -268,6 +268,13 @@ async fn send(context: &Context, lease: &Lease, batch: &Batch, clock: Clock) -> 
         context.http.send(request)
     })
     .await;
+    let bound = config.alarming_number();
+    if let Some(detail) = bound.and_then(|bound| context.volume.count(batch.destination.app_id, bound, clock.now())) {
+        // The request was made: it is recorded, also if the alarm is not.
+        if context.store.alarm(batch.destination.id, "many_emails", &detail).await.is_ok() {
+            metrics::counter!("settle_alarms_total", "kind" => "many_emails").increment(1);
+        }
+    }
     let exchange = Exchange { events: &sendable, reply: &reply, at: clock.now(), jitter: (context.random)() };
     let mut result = config.judge(exchange);
     result.events.extend(unsendable);

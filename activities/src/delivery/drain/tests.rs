@@ -3,7 +3,7 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier};
+use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier, Volume};
 use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
@@ -66,6 +66,7 @@ impl World {
             in_flight: InFlight::default(),
             prompt: Prompt::default(),
             raised: RaisedAlarms::default(),
+            volume: Volume::default(),
             streaks: Arc::default(),
             stopping: Arc::default(),
         };

@@ -34,6 +34,21 @@ const LIST: Sql = statement! {"
     LIMIT ?
 "};
 
+const COUNT_OF_KIND: Sql = statement! {"
+    SELECT count(*) AS value FROM destinations WHERE app_id = ? AND kind = ? AND deleted_at IS NULL
+"};
+
+/// Refuses one destination too many of its kind.
+fn check_number(write: &mut Write<'_>, new: &NewDestination) -> Result<(), Error> {
+    let Some(most) = new.traits.per_app else { return Ok(()) };
+    let number: Option<i64> = sql(COUNT_OF_KIND).bind(new.app_id).bind(new.kind.as_str()).value(write.connection)?;
+    if number.unwrap_or_default() <= most {
+        return Ok(());
+    }
+    let detail = format!("the app has {most} of the kind `{}`, which is the maximum: delete one first", new.kind);
+    Err(Error::Conflict { what: "destination", detail })
+}
+
 impl Store {
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
@@ -41,6 +56,7 @@ impl Store {
         self.change("destination.create", move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
+            check_number(write, &new)?;
             let destination = require(write.connection, id)?.destination();
             let entry = AuditEntry::on(new.app_id, id).after(fields(&destination));
             Ok((destination, Some(entry)))

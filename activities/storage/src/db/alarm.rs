@@ -22,6 +22,12 @@ impl From<Option<PlatformId>> for About {
     }
 }
 
+impl From<DestinationId> for About {
+    fn from(destination: DestinationId) -> Self {
+        Self::Destination(destination)
+    }
+}
+
 impl About {
     pub const fn ids(self) -> (Option<PlatformId>, Option<DestinationId>) {
         match self {

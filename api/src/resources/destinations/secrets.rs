@@ -8,6 +8,7 @@ use crate::extract::{Body, Draft, Stored, secret};
 use crate::keys::Acting;
 use crate::resources::schema;
 use axum::Json;
+use metrics::counter;
 use protocols::destinations::{Config, Invalid, Rotation};
 use schemars::JsonSchema;
 use secrecy::SecretString;
@@ -17,6 +18,9 @@ use storage::Destination;
 /// Default number of hours for which the old secret signs too.
 const DEFAULT_OVERLAP_HOURS: i64 = 24;
 const HOUR_MS: i64 = 3600 * 1000;
+/// The detail of the alarm about tests that are refused.
+const MANY_TESTS: &str = "somebody tests destinations of this app so often that tests are refused; the audit log names who \
+                          (`destination.test`)";
 
 /// A new signing secret.
 #[derive(Deserialize, JsonSchema)]
@@ -121,9 +125,12 @@ pub async fn test(
     };
     let config = Config::ready(&destination, &secret, &edge.allowed).map_err(refused)?;
     if config.bounds_tests() {
-        let counted = edge.test_quota.count(destination.id);
-        let what = "whoever tests this destination (5 tests at once, then one in 5 minutes)";
-        counted.map_err(|wait| Error::TooMany { what, wait })?;
+        let counted = edge.test_quota.count(destination.id, destination.app_id);
+        if counted.as_ref().is_err_and(|refused| refused.is_alarming) {
+            edge.store.alarm(destination.id, "many_tests", MANY_TESTS).await?;
+            counter!("settle_alarms_total", "kind" => "many_tests").increment(1);
+        }
+        counted?;
     }
     edge.store.record_audit_entry("destination.test", Some(destination.app_id), destination.id).await?;
     let request = config.test((edge.clock)(), &clock::random_uuid().to_string(), sample.as_ref()).map_err(refused)?;

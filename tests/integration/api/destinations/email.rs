@@ -42,6 +42,25 @@ async fn a_mailbox_is_not_flooded() {
 }
 
 #[tokio::test]
+async fn an_app_has_twenty_destinations_of_mails() {
+    let (service, list) = desk_with_mail("email-number", "smtps://user:hunter2@mail.example.com").await;
+    let named = |number: usize| {
+        let mut body = mails();
+        body["name"] = json!(format!("on-call {number}"));
+        body
+    };
+    let mut path = String::new();
+    for number in 0..20 {
+        path = create(&service, &list, &named(number)).await.0;
+    }
+    let refused = service.send_json("POST", &list, &named(20)).await;
+    assert_eq!(refused.status, 409, "{}", refused.body);
+    assert!(refused.body.to_string().contains("20 of the kind `email`"), "{}", refused.body);
+    assert_eq!(service.send_json("DELETE", &path, &json!({})).await.status, 204);
+    create(&service, &list, &named(20)).await;
+}
+
+#[tokio::test]
 async fn the_password_is_not_among_the_shown_settings() {
     let (service, list) = desk_with_mail("email-about", "smtps://user:hunter2@mail.example.com").await;
     let (path, created) = create(&service, &list, &mails()).await;

@@ -55,7 +55,8 @@ impl Config {
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
     let (settings, secret) = apply(Settings::default(), Keys::default(), fields, allowed)?;
     let profile = profile(&settings);
-    let traits = Traits { wildcards: Wildcards::Listed, per_user: true, per_request: PER_REQUEST, profile };
+    let (wildcards, per_request) = (Wildcards::Listed, PER_REQUEST);
+    let traits = Traits { wildcards, per_user: true, per_request, profile, per_app: None };
     Ok(NewSettings { settings, secret, shown: Vec::new(), traits })
 }
 

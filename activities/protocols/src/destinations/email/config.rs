@@ -14,6 +14,8 @@ use storage::{Destination, Traits};
 
 /// The wildcards that can be chosen: they stand for events for operators.
 const WILDCARDS: [&str; 2] = ["alarm.*", "destination.*"];
+/// Maximum number of destinations of mails in an app.
+const MOST_PER_APP: i64 = 20;
 /// What stands for the password in a text.
 const REDACTED: &str = "[redacted]";
 
@@ -31,8 +33,8 @@ pub struct Config {
 /// # Errors
 /// All invalid fields, and `kind` where no SMTP server is configured.
 pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSettings, Vec<Invalid>> {
-    let mut wrong: Vec<Invalid> = no_server(allowed).into_iter().collect();
-    let settings = apply(Settings::default(), fields, &mut wrong);
+    let mut wrong: Vec<Invalid> = allowed.mail.is_none().then(missing).into_iter().collect();
+    let settings = apply(Settings::default(), fields, allowed, &mut wrong);
     if settings.to.is_empty() && !wrong.iter().any(|one| one.field == "to") {
         wrong.push(Invalid::new("to", "the addresses that get the emails"));
     }
@@ -40,7 +42,8 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed) -> Result<NewSetti
         return Err(wrong);
     }
     let secret = SecretString::from("{}");
-    Ok(NewSettings { settings: json!(settings), secret, shown: Vec::new(), traits: Traits::default() })
+    let traits = Traits { per_app: Some(MOST_PER_APP), ..Traits::default() };
+    Ok(NewSettings { settings: json!(settings), secret, shown: Vec::new(), traits })
 }
 
 /// Changes the settings; null restores a default.
@@ -51,10 +54,11 @@ pub fn change(
     before: &Value,
     secret: &SecretString,
     fields: &Map<String, Value>,
+    allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
     let before: Settings = settings::read(before).map_err(|invalid| vec![invalid])?;
     let mut wrong = Vec::new();
-    let settings = apply(before, fields, &mut wrong);
+    let settings = apply(before, fields, allowed, &mut wrong);
     if !wrong.is_empty() {
         return Err(wrong);
     }
@@ -64,19 +68,31 @@ pub fn change(
 /// Builds the configuration of a stored destination of mails.
 ///
 /// # Errors
-/// The first unusable setting, or no SMTP server is configured.
+/// The first unusable setting, no SMTP server is configured, or it may not send to a recipient.
 pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Invalid> {
     let settings: Settings = settings::read(&destination.settings)?;
     let server = allowed.mail.clone().ok_or_else(missing)?;
     let to = settings.to.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
     let to = to.map_err(|_| Invalid::new("to", "addresses"))?;
+    strangers(&server, &settings).map_or(Ok(()), Err)?;
     let schedule = Schedule::new(destination.schedule.as_deref());
     Ok(Config { server, to, subject_prefix: settings.subject_prefix, schedule })
 }
 
-/// Why no mail can be sent: no SMTP server is configured. `None` when one is.
-pub fn no_server(allowed: &Allowed) -> Option<Invalid> {
-    allowed.mail.is_none().then(missing)
+/// Why a stored destination can send no mail; `None` when it can.
+pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
+    let Some(server) = &allowed.mail else { return Some(missing()) };
+    strangers(server, &settings::read(&destination.settings).ok()?)
+}
+
+/// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
+fn strangers(server: &Server, settings: &Settings) -> Option<Invalid> {
+    let is_stranger = |text: &String| text.parse().is_ok_and(|address| !server.allows(&address));
+    let expected = || {
+        let domains = server.allowed_domains.join(", ");
+        format!("addresses of {domains}: `mail.allowed_domains` (SETTLE_MAIL_ALLOWED_DOMAINS) allows no others")
+    };
+    settings.to.iter().any(is_stranger).then(|| Invalid::new("to", expected()))
 }
 
 /// Whether an event type or wildcard can be chosen. One mail for each event of a device, or of every customer, would
@@ -111,7 +127,7 @@ fn missing() -> Invalid {
     Invalid::new("kind", expected)
 }
 
-fn apply(mut settings: Settings, fields: &Map<String, Value>, wrong: &mut Vec<Invalid>) -> Settings {
+fn apply(mut settings: Settings, fields: &Map<String, Value>, allowed: &Allowed, wrong: &mut Vec<Invalid>) -> Settings {
     for (name, value) in fields {
         let set = match (name.as_str(), value) {
             ("to", Value::Null) => Some(Err("at least one address".to_owned())),
@@ -119,6 +135,13 @@ fn apply(mut settings: Settings, fields: &Map<String, Value>, wrong: &mut Vec<In
         };
         let expected = set.unwrap_or_else(|| Err("no such field".to_owned())).err();
         wrong.extend(expected.map(|expected| Invalid::new(name, expected)));
+    }
+    // What was stored before stays.
+    if fields.contains_key("subject_prefix") && settings.subject_prefix.contains("://") {
+        wrong.push(Invalid::new("subject_prefix", "a text without a link"));
+    }
+    if fields.contains_key("to") {
+        wrong.extend(allowed.mail.as_ref().and_then(|server| strangers(server, &settings)));
     }
     settings
 }

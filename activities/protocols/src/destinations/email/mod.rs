@@ -25,5 +25,7 @@ pub const KIND: &str = "email";
 pub const SCHEDULE: ScheduleText = ScheduleText { usual: "10 attempts over 75 h 35 m", end: "" };
 /// Requests a second of a destination that sets none.
 pub const RATE: i64 = 1;
+/// How many mails of an app in a day raise an alarm.
+pub const ALARMING: u64 = 1000;
 /// Time without a success after which a failed request disables the destination: five days.
 pub const DISABLE_AFTER: Duration = DAY.saturating_mul(5);

@@ -15,6 +15,8 @@ pub struct Server {
     pub login: Option<Login>,
     /// The sender.
     pub from: Mailbox,
+    /// The domains of the addresses that may get mails; all if there are none.
+    pub allowed_domains: Vec<String>,
 }
 
 impl Server {
@@ -27,7 +29,27 @@ impl Server {
         let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
         let from = from.trim().parse().ok().filter(|from: &Mailbox| is_plain(&from.email));
         let expected = "the sender of emails, such as settle@example.com or settle <settle@example.com>";
-        Ok(Self { url, security, login, from: from.ok_or(("mail.from", expected))? })
+        let from = from.ok_or(("mail.from", expected))?;
+        Ok(Self { url, security, login, from, allowed_domains: Vec::new() })
+    }
+
+    /// This, for recipients of these domains alone, as `mail.allowed_domains` names them.
+    ///
+    /// # Errors
+    /// What is expected in the place of one that is no domain.
+    pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
+        let read = |text: &String| {
+            let address = format!("someone@{}", text.trim()).parse().ok().filter(is_plain);
+            address.map(|address| address.domain().to_lowercase())
+        };
+        let allowed_domains = domains.iter().map(read).collect::<Option<_>>();
+        Ok(Self { allowed_domains: allowed_domains.ok_or("domains of recipients, such as example.com")?, ..self })
+    }
+
+    /// Whether an address may get mails.
+    pub(super) fn allows(&self, address: &lettre::Address) -> bool {
+        let is_its = |domain: &String| domain.eq_ignore_ascii_case(address.domain());
+        self.allowed_domains.is_empty() || self.allowed_domains.iter().any(is_its)
     }
 }
 

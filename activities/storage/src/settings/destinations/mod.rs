@@ -136,11 +136,13 @@ pub struct Traits {
     pub per_request: i64,
     /// Which user attributes it keeps profiles of; `None` where it keeps none.
     pub profile: Option<Attributes>,
+    /// Maximum number of destinations of its kind in an app; `None` for any number.
+    pub per_app: Option<i64>,
 }
 
 impl Default for Traits {
     fn default() -> Self {
-        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1, profile: None }
+        Self { wildcards: Wildcards::Everything, per_user: false, per_request: 1, profile: None, per_app: None }
     }
 }
 

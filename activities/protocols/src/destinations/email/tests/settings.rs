@@ -35,7 +35,7 @@ fn wrong_fields_are_named() {
     }
     assert_eq!(wrong(&json!({})), ["to"]);
     let long = "x".repeat(51);
-    for prefix in ["a\r\nBcc: other@example.com", &long] {
+    for prefix in ["a\r\nBcc: other@example.com", &long, "Locked: http://evil.example/"] {
         assert_eq!(wrong(&json!({ "to": ["a@b.example"], "subject_prefix": prefix })), ["subject_prefix"]);
     }
     assert_eq!(wrong(&json!({ "to": ["a@b.example"], "url": "https://example.com" })), ["url"]);
@@ -45,7 +45,7 @@ fn wrong_fields_are_named() {
 fn a_change_leaves_what_it_does_not_name() {
     let before = created(&json!({ "to": ["ops@example.com"], "subject_prefix": "[shop]" })).unwrap();
     let changed = |fields: Value| {
-        change(&before.settings, &before.secret, fields.as_object().unwrap())
+        change(&before.settings, &before.secret, fields.as_object().unwrap(), &allowed())
             .map(|changed| changed.settings)
             .map_err(|wrong| wrong[0].field.clone())
     };
@@ -64,6 +64,31 @@ fn without_a_server_the_missing_setting_is_named() {
         assert!(invalid.field == "kind" && invalid.expected.contains("SETTLE_MAIL_URL"), "{invalid}");
     }
     assert_eq!(allowed().refusal(&stored), None);
+}
+
+#[test]
+fn recipients_are_of_the_domains_that_the_operator_allows() {
+    let domains = ["Example.com".to_owned(), "shop.example".to_owned()];
+    let server = allowed().mail.unwrap();
+    for wrong in ["", "a@example.com", "example.com, shop.example", "[192.0.2.1]"] {
+        assert!(server.clone().for_domains(&[wrong.to_owned()]).is_err(), "{wrong}");
+    }
+    let some = Allowed { mail: Some(server.for_domains(&domains).unwrap()), ..Allowed::default() };
+    let both = |to: &Value| {
+        let (fields, before) = (json!({ "to": to }), created(&json!({ "to": ["a@b.example"] })).unwrap());
+        let new = create(fields.as_object().unwrap(), &some).map(|new| new.settings);
+        let changed = change(&before.settings, &before.secret, fields.as_object().unwrap(), &some);
+        assert_eq!(new.is_ok(), changed.is_ok(), "{to}");
+        new
+    };
+    let right = both(&json!(["ops@EXAMPLE.com", "a@shop.example"])).unwrap();
+    assert!(some.refusal(&destination(right.clone())).is_none() && ready(&destination(right), &some).is_ok());
+    for to in ["a@b.example", "a@sub.example.com", "a@example.com.evil.example"] {
+        let refused = both(&json!(["ops@example.com", to])).err().unwrap();
+        assert!(refused[0].field == "to" && refused[0].expected.contains("SETTLE_MAIL_ALLOWED_DOMAINS"), "{refused:?}");
+        let stored = destination(created(&json!({ "to": [to] })).unwrap().settings);
+        assert!(some.refusal(&stored).is_some() && ready(&stored, &some).is_err(), "one from before gets nothing");
+    }
 }
 
 #[test]

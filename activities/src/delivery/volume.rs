@@ -1,0 +1,64 @@
+//! How much of what people receive is sent in a day: an app that sends too much of it raises an alarm.
+//!
+//! Each process counts by itself, and begins anew when it starts.
+
+use domain::{AppId, Timestamp};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+const DAY_MICROS: i64 = 24 * 3600 * 1_000_000;
+/// How many times the bound of one app raises an alarm if all apps together send it.
+const APPS: u64 = 10;
+
+/// The requests of a day, by app. Clones share them.
+#[derive(Clone, Default)]
+pub struct Volume(Arc<Mutex<Today>>);
+
+#[derive(Default)]
+struct Today {
+    day: i64,
+    apps: HashMap<AppId, u64>,
+    all: u64,
+}
+
+impl Volume {
+    /// Counts a request of an app. Returns what reached its bound with it, for the detail of an alarm.
+    pub fn count(&self, app: AppId, bound: u64, now: Timestamp) -> Option<String> {
+        let mut today = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let day = now.micros().div_euclid(DAY_MICROS);
+        if today.day != day {
+            *today = Today { day, ..Today::default() };
+        }
+        today.all += 1;
+        let all = today.all;
+        let of_app = today.apps.entry(app).or_default();
+        *of_app += 1;
+        if *of_app == bound {
+            return Some(format!("this app sent {bound} emails today"));
+        }
+        (all == bound * APPS).then(|| format!("all apps together sent {all} emails today"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    #[test]
+    fn an_app_that_sends_much_in_a_day_raises_one_alarm() {
+        let (volume, now) = (Volume::default(), Timestamp::from_micros(DAY_MICROS * 20_000));
+        let count = |app: u128, at: Timestamp| volume.count(AppId::new(Uuid::from_u128(app)), 3, at).is_some();
+        assert_eq!([1, 1, 1, 1].map(|app| count(app, now)), [false, false, true, false]);
+        assert!(!count(2, now), "another app");
+        let tomorrow = Timestamp::from_micros(DAY_MICROS * 20_001);
+        assert_eq!([1, 1, 1].map(|app| count(app, tomorrow)), [false, false, true], "each day");
+    }
+
+    #[test]
+    fn all_apps_together_raise_an_alarm_too() {
+        let (volume, now) = (Volume::default(), Timestamp::from_millis(0));
+        let alarms = (0..100_u128).filter_map(|app| volume.count(AppId::new(Uuid::from_u128(app)), 3, now));
+        assert_eq!(alarms.collect::<Vec<_>>(), ["all apps together sent 30 emails today"]);
+    }
+}
