@@ -35,6 +35,8 @@ struct Claims {
     sub: String,
     /// When it expires, in microseconds since 1970.
     exp_micros: i64,
+    /// Before when it is not valid, in microseconds since 1970; at any time when absent.
+    nbf_micros: Option<i64>,
     /// The device for which it was issued; any when absent.
     device_id: Option<DeviceId>,
 }
@@ -55,7 +57,7 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
     if token.len() > MAX_BYTES {
         return Err("it is longer than 4096 bytes");
     }
-    let Claims { sub, exp_micros, device_id } = claims(signed(token, secret)?)?;
+    let Claims { sub, exp_micros, nbf_micros, device_id } = claims(signed(token, secret)?)?;
     let left_micros = exp_micros.saturating_sub(expected.now.micros());
     if left_micros < -LEEWAY_SECONDS * MICROS {
         return Err("its `exp` has passed");
@@ -65,6 +67,9 @@ pub fn check(token: &str, secret: &SecretString, expected: Expected<'_>) -> Resu
     }
     if left_micros > (MAX_VALIDITY_SECONDS + LEEWAY_SECONDS) * MICROS {
         return Err("its `exp` is more than a day ahead");
+    }
+    if nbf_micros.is_some_and(|nbf| nbf.saturating_sub(expected.now.micros()) > LEEWAY_SECONDS * MICROS) {
+        return Err("its `nbf` has not come yet");
     }
     if sub != expected.external_id {
         return Err("its `sub` is not the `external_id`");
@@ -109,6 +114,11 @@ fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
         Some(_) => return Err("its `exp` is not a number: seconds since 1970"),
         None => return Err("it has no `exp`"),
     };
+    let nbf_micros = match claims.get("nbf") {
+        None | Some(Value::Null) => None,
+        Some(Value::Number(nbf)) => Some(micros(nbf).ok_or("its `nbf` is out of range")?),
+        Some(_) => return Err("its `nbf` is not a number: seconds since 1970"),
+    };
     let device_id = match claims.get("device_id") {
         None | Some(Value::Null) => None,
         Some(id) => {
@@ -116,7 +126,7 @@ fn claims(claims: Map<String, Value>) -> Result<Claims, &'static str> {
             Some(id.map_err(|_| "its `device_id` is not the UUID of a device")?)
         }
     };
-    Ok(Claims { sub, exp_micros, device_id })
+    Ok(Claims { sub, exp_micros, nbf_micros, device_id })
 }
 
 /// A date in seconds, which may have a fraction (RFC 7519, section 2, "NumericDate"), in microseconds.
@@ -187,6 +197,8 @@ mod tests {
             json!({ "sub": "anna", "exp": 1_800_000_060.25, "device_id": null }),
             json!({ "sub": "anna", "exp": 1_800_000_060.0 }),
             json!({ "sub": "anna", "exp": 1_799_999_940.5 }),
+            json!({ "sub": "anna", "exp": NOW + 60, "nbf": NOW + 60 }),
+            json!({ "sub": "anna", "exp": NOW + 60, "nbf": null }),
         ] {
             assert_eq!(checked(&signed("HS256", SECRET, &claims)), Ok(()), "{claims}");
         }
@@ -208,6 +220,8 @@ mod tests {
             (token(json!({ "sub": "anna", "exp": 1e300 })), "its `exp` is in milliseconds"),
             (token(json!({ "sub": "anna", "exp": 1_799_999_939.5 })), "its `exp` has passed"),
             (token(json!({ "sub": "anna", "exp": NOW + 60, "device_id": "tv" })), "its `device_id` is not the UUID"),
+            (token(json!({ "sub": "anna", "exp": NOW + 3600, "nbf": NOW + 61 })), "its `nbf` has not come yet"),
+            (token(json!({ "sub": "anna", "exp": NOW + 60, "nbf": "now" })), "its `nbf` is not a number"),
             (token(json!([])), "its second part"),
             (signed("HS256", "other", &json!({ "sub": "anna", "exp": NOW + 60 })), "its signature is not by"),
             (signed("HS384", SECRET, &json!({ "sub": "anna", "exp": NOW + 60 })), "its `alg` is not HS256"),

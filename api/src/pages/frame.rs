@@ -1,5 +1,6 @@
 //! What surrounds every screen: the navigation, the search, who is signed in, and the same page as JSON and as command.
 
+use super::direction::readable;
 use super::notice::Notice;
 use super::parts::{Badge, Icon, Tone};
 use super::visit::Visit;
@@ -222,7 +223,7 @@ pub fn json(data: &impl Serialize) -> Result<Response, Error> {
 /// # Errors
 /// The page cannot be rendered.
 pub fn html(page: &impl Template) -> Result<Response, Error> {
-    page.render().map(|text| Html(text).into_response()).map_err(|error| {
+    page.render().map(|text| Html(readable(text)).into_response()).map_err(|error| {
         tracing::error!(%error, "a page could not be rendered");
         Error::Internal
     })

@@ -19,6 +19,7 @@ mod customers;
 mod deliveries;
 mod described;
 mod destinations;
+mod direction;
 mod events;
 mod failure;
 mod form;

@@ -17,9 +17,12 @@ pub fn is_invisible(letter: char) -> bool {
 /// Whether a terminal may take a character as a command, or a reader another order of the text: the control characters
 /// and those of Unicode's bidirectional algorithm.
 pub fn is_commanding(letter: char) -> bool {
-    let is_bidi =
-        matches!(letter, '\u{61C}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
-    letter.is_control() || is_bidi
+    letter.is_control() || is_reordering(letter)
+}
+
+/// Whether a character changes the order in which others are shown (<https://www.unicode.org/reports/tr9/>).
+pub const fn is_reordering(letter: char) -> bool {
+    matches!(letter, '\u{61C}' | '\u{200E}'..='\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// A name as a reader sees it: without invisible characters, and with one space between two words.

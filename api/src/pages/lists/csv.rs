@@ -63,11 +63,11 @@ pub async fn file<T: Serialize, F: Future<Output = Result<Paged<T>, Error>>>(
 }
 
 /// A text of which no spreadsheet takes a part for a formula, whatever divides its cells
-/// (<https://owasp.org/www-community/attacks/CSV_Injection>).
+/// (<https://owasp.org/www-community/attacks/CSV_Injection>). The wide signs begin formulas where East Asian texts are typed.
 pub fn harmless(text: &str) -> String {
     let (mut harmless, mut begins) = (String::with_capacity(text.len() + 1), true);
     for letter in text.chars() {
-        if begins && matches!(letter, '=' | '+' | '-' | '@' | '\t' | '\r' | '\n') {
+        if begins && matches!(letter, '=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠' | '\t' | '\r' | '\n') {
             harmless.push('\'');
         }
         harmless.push(letter);
