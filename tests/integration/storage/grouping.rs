@@ -98,6 +98,37 @@ story! {
     }
 }
 
+story! {
+    async fn what_comes_after_a_record_that_waits_does_not_overtake_it(world: World) {
+        if !world.is_postgres() {
+            return;
+        }
+        let others = (0..24).map(|number| format!("other-{number}")).collect::<Vec<_>>();
+        for receipt in &others {
+            prepare(&world, receipt, "other").await;
+        }
+        prepare(&world, "stuck", "busy").await;
+        let through = world.raw().number("SELECT MAX(seq) AS value FROM notifications");
+        let load = |receipt: &str| world.store.load_after_record(world.key(receipt), through, 100);
+        // Each thread has a group after what was sent to it before.
+        let all_threads = || async {
+            let loads = join_all(others.iter().map(|receipt| load(receipt))).await;
+            assert!(loads.iter().all(Result::is_ok));
+        };
+        let stuck = next(&world, "stuck").await;
+        let mut held = locked_user(&world, UserId::anonymous(world.app.id, "amazon", "busy"));
+        let settling = begun(settle_after_all(&world.store, stuck)).await;
+        all_threads().await;
+        let mut loaded = pin!(load("stuck"));
+        assert!(poll!(loaded.as_mut()).is_pending());
+        all_threads().await;
+        assert!(poll!(loaded.as_mut()).is_pending(), "it waits for the record, which waits for the customer");
+        held.run("COMMIT");
+        assert!(loaded.await.unwrap().notifications.is_empty(), "they are recorded");
+        settling.await.unwrap();
+    }
+}
+
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

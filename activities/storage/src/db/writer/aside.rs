@@ -1,13 +1,13 @@
 //! Jobs that were set aside, because another transaction works for their user, or their group has enough jobs of that
 //! user. The group goes on without them, and a later one has them: so no other user waits for theirs.
 //!
-//! Jobs of a user stay in the order in which they came.
+//! Jobs of a user stay in the order in which they came: the later ones wait for the first one's pause.
 
 use super::job::{Job, MAX_QUEUED_JOBS};
 use super::order::Order;
 use crate::db::error::Error;
-use domain::UserId;
-use std::collections::{BTreeSet, HashMap};
+use domain::{CollapseKey, UserId};
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -31,15 +31,33 @@ struct CustomerBusy;
 pub struct Aside(Vec<Box<dyn Job>>);
 
 impl Aside {
-    /// When the first job is run again.
-    pub fn due(&self) -> Option<Instant> {
-        self.0.iter().filter_map(|job| job.order()?.due).min()
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// Takes the jobs that are run again now, in the order in which they came.
+    /// When the first job is run again that comes after no other one.
+    pub fn due(&self) -> Option<Instant> {
+        let mut turns = Turns::default();
+        let orders = self.0.iter().filter_map(|job| job.order());
+        let first = orders.filter_map(|order| {
+            let due = order.due.filter(|_| !turns.is_behind(order));
+            turns.wait(order);
+            due
+        });
+        first.min()
+    }
+
+    /// Takes the jobs that are run again now, in the order in which they came: none before one that it comes after.
     pub fn take_due(&mut self, now: Instant) -> Vec<Box<dyn Job>> {
-        let (mut taken, mut of_user) = (Vec::new(), HashMap::new());
-        let mut takes = |order: &Order| order.due.is_none_or(|due| due <= now) && taken_count(&mut of_user, order);
+        let (mut taken, mut turns) = (Vec::new(), Turns::default());
+        let mut takes = |order: &Order| {
+            let is_due = order.due.is_none_or(|due| due <= now);
+            let is_taken = is_due && turns.take(order);
+            if !is_taken {
+                turns.wait(order);
+            }
+            is_taken
+        };
         for job in std::mem::take(&mut self.0) {
             let is_taken = taken.len() < MAX_TAKEN && job.order().is_some_and(&mut takes);
             if is_taken { taken.push(job) } else { self.0.push(job) }
@@ -47,15 +65,15 @@ impl Aside {
         taken
     }
 
-    /// Sets jobs of a group aside that have too many jobs of their user before them in the group, or one that was set
-    /// aside earlier. The jobs are in the order in which they came.
+    /// Sets jobs of a group aside that have too many jobs of their user before them in the group, or that come after one
+    /// that waits. The jobs are in the order in which they came, those that were taken first.
     pub fn limit(&self, group: &mut [Box<dyn Job>]) {
-        let earlier: BTreeSet<UserId> = self.0.iter().filter_map(|job| job.order()?.user()).collect();
-        let mut of_user = HashMap::new();
-        for order in group.iter_mut().filter_map(|job| job.order_mut()) {
-            let is_late = order.since.is_none() && order.user().is_some_and(|user| earlier.contains(&user));
-            order.is_aside = is_late || !taken_count(&mut of_user, order);
-        }
+        let new = group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
+        let (taken, new) = group.split_at_mut(new);
+        let mut turns = Turns::default();
+        turns.limit(taken);
+        self.0.iter().filter_map(|job| job.order()).for_each(|order| turns.wait(order));
+        turns.limit(new);
     }
 
     /// Keeps the jobs of a group that are not answered. One whose caller waits no longer is dropped.
@@ -80,12 +98,47 @@ impl Aside {
     }
 }
 
-/// Counts one more job of a user; returns whether they are not too many.
-fn taken_count(of_user: &mut HashMap<UserId, usize>, order: &Order) -> bool {
-    let Some(user) = order.user() else { return true };
-    let count = of_user.entry(user).or_insert(0);
-    *count += 1;
-    *count <= MAX_OF_USER
+/// Which jobs have their turn in a group: jobs of a user, and of a purchase whose user changes, stay in their order.
+#[derive(Default)]
+struct Turns {
+    of_user: HashMap<UserId, usize>,
+    waiting_users: HashSet<UserId>,
+    waiting_keys: HashSet<CollapseKey>,
+}
+
+impl Turns {
+    /// Whether a job comes after one that waits.
+    fn is_behind(&self, order: &Order) -> bool {
+        self.waiting_keys.contains(&order.settled.key)
+            || order.user().is_some_and(|user| self.waiting_users.contains(&user))
+    }
+
+    /// Notes that a job waits.
+    fn wait(&mut self, order: &Order) {
+        self.waiting_users.extend(order.user());
+        self.waiting_keys.insert(order.settled.key);
+    }
+
+    /// Counts one more job of a user, unless it comes after one that waits, or they are too many.
+    fn take(&mut self, order: &Order) -> bool {
+        if self.is_behind(order) {
+            return false;
+        }
+        let Some(user) = order.user() else { return true };
+        let count = self.of_user.entry(user).or_insert(0);
+        *count += 1;
+        *count <= MAX_OF_USER
+    }
+
+    /// Sets those of these jobs aside that do not have their turn.
+    fn limit(&mut self, jobs: &mut [Box<dyn Job>]) {
+        for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
+            order.is_aside = !self.take(order);
+            if order.is_aside {
+                self.wait(order);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -94,8 +147,8 @@ mod tests {
     use crate::db::writer::job::Work;
     use crate::db::writer::order::{Owners, Settled};
     use crate::db::writer::purpose::{Faults, JobKind};
-    use domain::{AppId, CollapseKey, PlatformId};
-    use std::collections::HashMap;
+    use domain::{AppId, PlatformId};
+    use std::collections::BTreeSet;
     use tokio::sync::oneshot;
     use uuid::Uuid;
 
@@ -139,9 +192,42 @@ mod tests {
         aside.put(late, now + PAUSE);
         let next = aside.take_due(now + PAUSE);
         assert_eq!(numbers(&next, |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
-        // Their user is locked: they stay the first ones.
+        // Their user is locked: they stay the first ones, and the others, whose own pause is over, wait for theirs.
         aside.put(next, now + PAUSE);
+        assert!(aside.take_due(now + PAUSE).is_empty(), "a user is tried once in a pause");
+        assert_eq!(aside.due(), Some(now + PAUSE * 2), "the thread sleeps until then");
         assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [8, 9, 10, 11, 12, 13, 14, 15]);
+        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [16, 17, 18, 19, 20, 21, 22, 23], "in turn");
+    }
+
+    #[test]
+    fn a_user_who_waits_keeps_no_other_one_waiting() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let ((mut locked, _one), (later, _two), (other, _three)) = (job(1, 0), job(1, 1), job(2, 2));
+        locked.order_mut().unwrap().refusals = 3;
+        aside.put(vec![locked, later, other], now);
+        assert_eq!(aside.due(), Some(now + PAUSE), "the other user's");
+        assert_eq!(numbers(&aside.take_due(now + PAUSE), |_| true), [2]);
+        assert_eq!(aside.due(), Some(now + PAUSE * 8));
+        assert_eq!(numbers(&aside.take_due(now + PAUSE * 8), |_| true), [0, 1]);
+    }
+
+    /// A login may change whose a purchase is while a settling of it waits; and without the database the user of a job
+    /// is not known.
+    #[test]
+    fn a_job_of_a_purchase_that_waits_does_not_overtake() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let ((settling, _one), (moved, _two), (mut unknown, _three), (other, _four)) =
+            (job(1, 0), job(2, 0), job(1, 0), job(2, 1));
+        aside.put(vec![settling], now);
+        unknown.order_mut().unwrap().owner = None;
+        let mut group = vec![moved, unknown, other];
+        aside.limit(&mut group);
+        let are_aside: Vec<bool> = group.iter().filter_map(|job| job.order()).map(|order| order.is_aside).collect();
+        assert_eq!(are_aside, [true, true, true], "and none of that user overtakes these");
+        aside.put(group, now + PAUSE);
+        assert_eq!(numbers(&aside.take_due(now + PAUSE), |_| true), [0]);
+        assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [0, 0, 1]);
     }
 
     #[test]

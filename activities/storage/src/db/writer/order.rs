@@ -1,6 +1,7 @@
 //! The order of a group's jobs, and the settlings that it goes on without. Settlings are ordered by the apps and users of
 //! their purchases.
 
+use super::aside::Aside;
 use super::job::Job;
 use super::write::Write;
 use crate::db::connection::AnyConnection;
@@ -61,33 +62,32 @@ impl Order {
     }
 }
 
-/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. These are only read for
-/// several settlings, and where other processes write too. Then `limit` sets some aside, which are at the end.
+/// Finds the owners of the settlings in a group, where they are needed: where other processes write too, for several
+/// settlings, and for one if others are set aside.
 ///
 /// # Errors
-/// The owners could not be read: the jobs are sorted by their kinds alone.
-pub fn sort(
+/// The owners could not be read: each settling has the one of its last group, if any.
+pub fn find_owners(
     group: &mut [Box<dyn Job>],
     connection: Option<&mut AnyConnection>,
-    limit: impl FnOnce(&mut [Box<dyn Job>]),
+    aside: &Aside,
 ) -> Result<(), Error> {
     let settled: Vec<Settled> = group.iter().filter_map(|job| job.order()).map(|order| order.settled).collect();
-    let first = group.iter().find_map(|job| job.order()).filter(|_| settled.len() > 1);
-    if let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) {
-        match (first.owners.find)(connection, &settled) {
-            Ok(owners) => group.iter_mut().filter_map(|job| job.order_mut()).for_each(|order| {
-                order.owner = owners.get(&order.settled.key).copied();
-            }),
-            Err(error) => {
-                group.sort_by_key(|job| job.kind());
-                return Err(error);
-            }
-        }
-        limit(group);
+    let is_needed = settled.len() > 1 || !aside.is_empty();
+    let first = group.iter().find_map(|job| job.order()).filter(|_| is_needed);
+    let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else { return Ok(()) };
+    let owners = (first.owners.find)(connection, &settled)?;
+    for order in group.iter_mut().filter_map(|job| job.order_mut()) {
+        order.owner = owners.get(&order.settled.key).copied();
     }
-    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
     Ok(())
+}
+
+/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
+/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
+/// are at the end.
+pub fn sort(group: &mut [Box<dyn Job>]) {
+    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
 }
 
 /// Whether a group goes on without this job.

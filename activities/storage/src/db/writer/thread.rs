@@ -3,7 +3,7 @@
 use super::aside::Aside;
 use super::failures::catch;
 use super::job::Job;
-use super::order::{is_aside, lock_owners, refuse, sort};
+use super::order::{find_owners, is_aside, lock_owners, refuse, sort};
 use super::park::block_until;
 use super::purpose::{Faults, Purpose};
 use super::write::Write;
@@ -164,9 +164,14 @@ impl Thread {
     }
 
     fn write_group(&mut self, group: &mut [Box<dyn Job>]) {
-        if let Err(error) = sort(group, self.connection.as_mut(), |group| self.aside.limit(group)) {
+        if let Err(error) = find_owners(group, self.connection.as_mut(), &self.aside) {
             tracing::debug!(error = chain(&error), "a group of jobs is in no order: a deadlock rolls it back");
         }
+        // Nobody else writes to a file, and nothing of it is set aside.
+        if matches!(self.database, Database::Postgres(_)) {
+            self.aside.limit(group);
+        }
+        sort(group);
         let taken = group.partition_point(|job| !is_aside(job.as_ref()));
         self.commit_group(&mut group[..taken]);
         if let (Some(checkpoints), Some(connection)) = (&self.checkpoints, &mut self.connection) {
