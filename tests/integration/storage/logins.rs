@@ -1,16 +1,24 @@
 //! Logins of many apps: what each costs, and what does not wait for them. What they move is in `people`.
 
+use super::overlapping::Stall;
 use super::people::{device, log_in, login, place};
-use super::world::{BEGINNING, Raw, World, new_platform, secret, story};
+use super::world::{BEGINNING, World, new_platform, secret, story};
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use futures::future::join_all;
+use futures::poll;
+use std::ops::RangeInclusive;
+use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use storage::{DeviceUsage, Login, PlatformChange};
+use system_tests::rows;
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 const APPS: u64 = 40;
 const LOGINS: u64 = 20;
+/// How long a statement waits for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most round trips of the first login on a device that reported, and of a repeated one.
 const MOST: [u64; 2] = [9, 3];
 
@@ -76,19 +84,108 @@ async fn a_login_takes_few_round_trips() {
 async fn settings_alarms_and_quotas_do_not_wait_for_logins() {
     let world = World::postgres(now, &NOW).await;
     let other = platform_of(&world, "other").await;
-    let Raw::Postgres(mut held) = world.raw() else { panic!("a session with PostgreSQL") };
-    log_in(&world.store, place(&world, 1), "anna").await;
-    diesel::connection::SimpleConnection::batch_execute(&mut *held, "BEGIN; SELECT 1 FROM users FOR UPDATE").unwrap();
-    let (store, waits) = (world.store.clone(), place(&world, 2));
-    let waiting = tokio::spawn(async move { log_in(&store, waits, "anna").await });
+    let here = place(&world, 2);
+    // A device of the test's own that is never committed.
+    let stall = Stall::by(&world, &rows::device(here.platform, here.device).to_string());
+    let store = world.store.clone();
+    let waiting = tokio::spawn(async move { log_in(&store, here, "anna").await });
     world.wait_for_locks(1).await;
     let rename = |settings: &mut storage::PlatformSettings| settings.name = "renamed".to_owned();
     world.store.update_platform(other, PlatformChange::default(), rename).await.unwrap();
     world.store.alarm(Some(other), "odd", "beside logins").await.unwrap();
     world.store.add_device_usage([((other, 1), DeviceUsage::default())].into()).await.unwrap();
     assert!(!waiting.is_finished(), "it still waits");
-    drop(held);
+    stall.end();
     waiting.await.unwrap();
+}
+
+/// Platforms of other apps, of which each writer thread has some.
+async fn other_platforms(world: &World) -> Vec<PlatformId> {
+    let mut platforms = Vec::new();
+    for number in 0..8 {
+        platforms.push(platform_of(world, &format!("other-{number}")).await);
+    }
+    platforms
+}
+
+/// Logs a customer in on a device of each platform.
+async fn log_in_on(world: &World, platforms: &[PlatformId]) {
+    join_all(platforms.iter().map(|platform| log_in(&world.store, at(*platform, 1), "otto"))).await;
+}
+
+/// Logs in on these devices at once, each with a customer of its own, beside the test.
+fn begin_logins(world: &World, numbers: RangeInclusive<u128>) -> JoinHandle<()> {
+    let logins = numbers.map(|number| {
+        let (store, place) = (world.store.clone(), place(world, number));
+        async move { log_in(&store, place, &format!("customer-{number}")).await }
+    });
+    let logins: Vec<_> = logins.collect();
+    tokio::spawn(async move { drop(join_all(logins).await) })
+}
+
+/// Creates these devices in a transaction that is never committed: logins on them wait for its end.
+fn stalled(world: &World, numbers: RangeInclusive<u128>) -> Stall {
+    let places = numbers.map(|number| place(world, number));
+    let devices: Vec<_> = places.map(|place| rows::device(place.platform, place.device).to_string()).collect();
+    Stall::by(world, &devices.join("; "))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_waits_for_few_of_another_app() {
+    const MANY: u128 = 120;
+    /// The first one, and those of the groups that run and come next, if each takes two.
+    const MOST: i64 = 1 + 2 * 16 + 16;
+    let world = World::postgres(now, &NOW).await;
+    let others = other_platforms(&world).await;
+    let (first_stall, stall) = (stalled(&world, 0..=0), stalled(&world, 1..=MANY));
+    let first = begin_logins(&world, 0..=0);
+    world.wait_for_locks(1).await;
+    let flood = begin_logins(&world, 1..=MANY);
+    // It is read after what the logins before it read, so they are in the writer's queue.
+    let read = async || drop(world.store.login_secret(world.platform.id).await.unwrap());
+    read().await;
+    read().await;
+    first_stall.end();
+    first.await.unwrap();
+    world.wait_for_locks(1).await;
+    let queued = async {
+        read().await;
+        read().await;
+        stall.end();
+    };
+    tokio::join!(log_in_on(&world, &others), queued);
+    flood.await.unwrap();
+    let app = world.app.id;
+    let before = world.raw().number(&format!(
+        "SELECT COUNT(*) AS value FROM users
+         WHERE app_id = '{app}' AND created_at < (SELECT MAX(created_at) FROM users WHERE app_id <> '{app}')"
+    ));
+    assert!(before <= MOST, "{before} logins of another app came before the last one of these");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_of_a_locked_customer_stops_no_other_one() {
+    let world = World::postgres(now, &NOW).await;
+    let others = other_platforms(&world).await;
+    let anna = log_in(&world.store, place(&world, 1), "anna").await.user_id;
+    let stall = Stall::by(&world, &format!("SELECT 1 FROM users WHERE id = '{anna}' FOR UPDATE"));
+    let mut waiting = pin!(log_in(&world.store, place(&world, 2), "anna"));
+    assert!(poll!(waiting.as_mut()).is_pending());
+    let beside = async {
+        log_in_on(&world, &others).await;
+        log_in(&world.store, place(&world, 3), "bert").await;
+    };
+    let all = async {
+        tokio::select! {
+            biased;
+            () = beside => (),
+            _ = waiting.as_mut() => panic!("it waits for its customer"),
+        }
+    };
+    tokio::time::timeout(LOCK_TIMEOUT / 2, all).await.expect("they wait for the customer");
+    assert_eq!(world.waiting_sessions(), 0, "no thread waits for the customer");
+    stall.end();
+    assert_eq!(waiting.await.user_id, anna);
 }
 
 story! {

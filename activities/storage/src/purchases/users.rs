@@ -218,9 +218,10 @@ pub fn lock(write: &mut Write<'_>, id: UserId) -> Result<UserRow, Error> {
     sql(LOCK).bind(id).one(write.connection, "user")
 }
 
-/// Like [`lock`], if there is such a user, whose row is fetched later.
+/// Like [`lock`], if there is such a user, whose row is fetched later. A job that may be set aside does not wait for
+/// another transaction that has locked the user: that is an error.
 pub fn lock_ahead(write: &mut Write<'_>, id: UserId) -> Result<Ahead<'static, UserRow>, Error> {
-    sql(LOCK).bind(id).ahead(write.connection)
+    sql(if write.may_wait { LOCK } else { LOCK_NOW }).bind(id).ahead(write.connection)
 }
 
 /// Creates an anonymous user, unless there is one with this id.

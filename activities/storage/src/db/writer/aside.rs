@@ -1,18 +1,22 @@
 //! Jobs that were set aside, because another transaction works for their user, or their group has enough jobs of that
-//! user. The group goes on without them, and a later one has them: so no other user waits for theirs.
+//! user, or of that app if they are for people, such as logins. The group goes on without them, and a later one has them:
+//! so no other user waits for theirs, and no other app for more than a share of theirs.
 //!
 //! Jobs of a user stay in the order in which they came: the later ones wait for the first one's pause.
 
 use super::job::{Job, MAX_QUEUED_JOBS};
 use super::order::Order;
 use crate::db::error::Error;
-use domain::{CollapseKey, UserId};
+use domain::{AppId, CollapseKey, UserId};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Maximum number of jobs of one user in a group: the others of the group wait for no more of them.
 pub const MAX_OF_USER: usize = 8;
+/// Maximum number of jobs for the people of one app in a group. A login takes about nine round trips to the database,
+/// and a job of another app waits for two such groups at most.
+pub const MAX_OF_APP: usize = 16;
 /// Maximum number of jobs in a group that were set aside before.
 const MAX_TAKEN: usize = 256;
 /// After this time a job is run again. Meanwhile the user is free for other threads and processes, which look as often.
@@ -22,10 +26,10 @@ const MAX_DOUBLINGS: u32 = 5;
 /// A job that is set aside for longer gets an error, and its caller tries again.
 const MAX_ASIDE: Duration = Duration::from_secs(5);
 
-/// Other transactions work for the customer all the time.
+/// Other transactions work for the customer all the time, or too many jobs wait.
 #[derive(Debug, thiserror::Error)]
-#[error("too many settlings of one customer wait for each other")]
-struct CustomerBusy;
+#[error("too many changes of one customer or app wait for each other")]
+struct Busy;
 
 #[derive(Default)]
 pub struct Aside(Vec<Box<dyn Job>>);
@@ -65,8 +69,8 @@ impl Aside {
         taken
     }
 
-    /// Sets jobs of a group aside that have too many jobs of their user before them in the group, or that come after one
-    /// that waits. The jobs are in the order in which they came, those that were taken first.
+    /// Sets jobs of a group aside that have too many jobs of their user or app before them in the group, or that come after
+    /// one that waits. The jobs are in the order in which they came, those that were taken first.
     pub fn limit(&self, group: &mut [Box<dyn Job>]) {
         let new = group.partition_point(|job| job.order().is_some_and(|order| order.since.is_some()));
         let (taken, new) = group.split_at_mut(new);
@@ -86,7 +90,7 @@ impl Aside {
             order.due = Some(now + PAUSE * 2_u32.saturating_pow(doublings));
             order.is_aside = false;
             if now.saturating_duration_since(since) > MAX_ASIDE || waiting.len() + self.0.len() >= MAX_QUEUED_JOBS {
-                job.answer(Some(Error::unavailable(CustomerBusy)));
+                job.answer(Some(Error::unavailable(Busy)));
             } else {
                 waiting.push(job);
             }
@@ -102,6 +106,7 @@ impl Aside {
 #[derive(Default)]
 struct Turns {
     of_user: HashMap<UserId, usize>,
+    of_app: HashMap<AppId, usize>,
     waiting_users: HashSet<UserId>,
     waiting_keys: HashSet<CollapseKey>,
 }
@@ -109,25 +114,25 @@ struct Turns {
 impl Turns {
     /// Whether a job comes after one that waits.
     fn is_behind(&self, order: &Order) -> bool {
-        self.waiting_keys.contains(&order.settled.key)
+        order.key().is_some_and(|key| self.waiting_keys.contains(&key))
             || order.user().is_some_and(|user| self.waiting_users.contains(&user))
     }
 
     /// Notes that a job waits.
     fn wait(&mut self, order: &Order) {
         self.waiting_users.extend(order.user());
-        self.waiting_keys.insert(order.settled.key);
+        self.waiting_keys.extend(order.key());
     }
 
-    /// Counts one more job of a user, unless it comes after one that waits, or they are too many.
+    /// Counts one more job of a user and of an app, unless it comes after one that waits, or they are too many.
     fn take(&mut self, order: &Order) -> bool {
-        if self.is_behind(order) {
-            return false;
-        }
-        let Some(user) = order.user() else { return true };
-        let count = self.of_user.entry(user).or_insert(0);
-        *count += 1;
-        *count <= MAX_OF_USER
+        let counts = |count: &mut usize, max: usize| {
+            *count += 1;
+            *count <= max
+        };
+        !self.is_behind(order)
+            && order.user().is_none_or(|user| counts(self.of_user.entry(user).or_default(), MAX_OF_USER))
+            && order.app().is_none_or(|app| counts(self.of_app.entry(app).or_default(), MAX_OF_APP))
     }
 
     /// Sets those of these jobs aside that do not have their turn.
@@ -145,9 +150,9 @@ impl Turns {
 mod tests {
     use super::*;
     use crate::db::writer::job::Work;
-    use crate::db::writer::order::{Owners, Settled};
+    use crate::db::writer::order::{Owners, Settled, Subject, is_aside, refuse};
     use crate::db::writer::purpose::{Faults, JobKind};
-    use domain::{AppId, PlatformId};
+    use domain::PlatformId;
     use std::collections::BTreeSet;
     use tokio::sync::oneshot;
     use uuid::Uuid;
@@ -168,9 +173,29 @@ mod tests {
         (Box::new(Work { kind, order, work, result: None, reply: Some(reply), call: None }), answer)
     }
 
+    /// A job for the people of an app, which locks this user first.
+    fn login(app: u128, user: u128) -> (Box<dyn Job>, Answer) {
+        let (mut login, answer) = job(0, 0);
+        let kind = JobKind::People(AppId::new(Uuid::from_u128(app)), Some(UserId::new(Uuid::from_u128(user))));
+        *login.order_mut().unwrap() = Order::of_kind(kind).unwrap();
+        (login, answer)
+    }
+
+    fn number(order: &Order) -> Option<i64> {
+        match order.subject {
+            Subject::Settling(settled, _) => settled.newest,
+            Subject::People(..) => None,
+        }
+    }
+
     fn numbers(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<i64> {
-        let orders = jobs.iter().filter_map(|job| job.order());
-        orders.filter(|order| is_wanted(order)).filter_map(|order| order.settled.newest).collect()
+        jobs.iter().filter_map(|job| job.order()).filter(|order| is_wanted(order)).filter_map(number).collect()
+    }
+
+    /// The numbers of the users whose jobs for people are in a group.
+    fn users(jobs: &[Box<dyn Job>], is_wanted: fn(&Order) -> bool) -> Vec<u128> {
+        let orders = jobs.iter().filter_map(|job| job.order()).filter(|order| is_wanted(order));
+        orders.filter_map(|order| order.user()).map(|user| user.uuid().as_u128()).collect()
     }
 
     #[test]
@@ -228,6 +253,42 @@ mod tests {
         aside.put(group, now + PAUSE);
         assert_eq!(numbers(&aside.take_due(now + PAUSE), |_| true), [0]);
         assert_eq!(numbers(&aside.take_due(now + PAUSE * 2), |_| true), [0, 0, 1]);
+    }
+
+    #[test]
+    fn an_app_has_a_share_of_a_group() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let (mut group, _answers): (Vec<_>, Vec<_>) =
+            (0..100).map(|user| login(1, user)).chain([login(2, 200), login(3, 300)]).unzip();
+        aside.limit(&mut group);
+        let in_group: Vec<u128> = (0..16).chain([200, 300]).collect();
+        assert_eq!(users(&group, |order| !order.is_aside), in_group);
+        aside.put(group.into_iter().filter(|job| job.order().is_some_and(|order| order.is_aside)).collect(), now);
+        let mut next = aside.take_due(now + PAUSE);
+        let ((late, _late), (other, _other)) = (login(1, 100), login(2, 201));
+        next.extend([late, other]);
+        aside.limit(&mut next);
+        let in_next: Vec<u128> = (16..32).chain([201]).collect();
+        assert_eq!(users(&next, |order| !order.is_aside), in_next, "in turn, and another app's at once");
+        assert_eq!(users(&next, |order| order.is_aside), [100]);
+        assert_eq!(aside.due(), Some(now + PAUSE), "the thread goes on without a pause");
+    }
+
+    #[test]
+    fn a_refused_login_is_set_aside_with_those_of_its_customer() {
+        let (mut aside, now) = (Aside::default(), Instant::now());
+        let (mut group, _answers): (Vec<_>, Vec<_>) =
+            [login(1, 10), login(1, 11), login(1, 10), login(1, 12), login(2, 20)].into_iter().unzip();
+        assert!(refuse(&mut group, 0));
+        let are_aside: Vec<bool> = group.iter().map(|job| is_aside(job.as_ref())).collect();
+        assert_eq!(are_aside, [false, false, false, true, true], "they are at the end");
+        assert_eq!(users(&group, |_| true), [11, 12, 20, 10, 10]);
+        aside.put(group.split_off(3), now);
+        let (mut again, _again): (Vec<_>, Vec<_>) = [login(1, 10), login(1, 13)].into_iter().unzip();
+        aside.limit(&mut again);
+        assert_eq!(users(&again, |order| !order.is_aside), [13], "the customer's wait, the app's do not");
+        assert_eq!(aside.due(), Some(now + PAUSE * 2), "the one that was refused is the first one");
+        assert_eq!(users(&aside.take_due(now + PAUSE * 2), |_| true), [10, 10]);
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! many (group commit). On SQLite acceptances have a queue of their own: they are run, committed and answered before any
 //! other job, whose transactions are short and end as soon as an acceptance waits.
 //!
-//! A settling whose user another transaction has locked is set aside, see `aside.rs`: its group goes on without it.
+//! A settling or a login whose user another transaction has locked is set aside, and so are logins of an app beyond its
+//! share, see `aside.rs`: their group goes on without them.
 //!
 //! No job has a savepoint: after an error of a job, or a transient one (a deadlock, a lost connection), the group is rolled
 //! back and run again in smaller parts, the jobs before the one that failed first, until that is alone and gets its error.
@@ -103,7 +104,7 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
-        self.run(kind, None, work).await
+        self.run(kind, Order::of_kind(kind), work).await
     }
 
     /// Like [`Self::write`], for a job that locks the user of a purchase.
@@ -141,7 +142,7 @@ impl Writer {
         F: FnMut(&mut Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        let settled = order.map(|order| order.settled.key);
+        let settled = order.and_then(|order| order.key());
         let job = |call| Work { kind, order, work, result: None, reply: Some(reply), call: Some(call) };
         self.enqueue(kind, settled, job).await?;
         answer.await.map_err(Error::unavailable)?

@@ -1,8 +1,9 @@
-//! The order of a group's jobs, and the settlings that it goes on without. Settlings are ordered by the apps and users of
-//! their purchases.
+//! The order of a group's jobs, and those that it goes on without. Settlings are ordered by the apps and users of their
+//! purchases.
 
 use super::aside::Aside;
 use super::job::Job;
+use super::purpose::JobKind;
 use super::write::Write;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -38,9 +39,8 @@ pub struct Owners {
 /// What a job is ordered by beside its kind, and how long it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    pub settled: Settled,
-    pub owners: Owners,
-    /// The owner, as of its last group.
+    pub(super) subject: Subject,
+    /// The owner of a settled purchase, as of its last group.
     pub(super) owner: Option<Owner>,
     /// Whether its group goes on without it.
     pub(super) is_aside: bool,
@@ -52,13 +52,57 @@ pub struct Order {
     pub(super) refusals: u32,
 }
 
+/// What a job works on.
+#[derive(Debug, Clone, Copy)]
+pub enum Subject {
+    Settling(Settled, Owners),
+    /// An app, and the first of the users that the job locks, if that is known.
+    People(AppId, Option<UserId>),
+}
+
 impl Order {
     pub const fn of(settled: Settled, owners: Owners) -> Self {
-        Self { settled, owners, owner: None, is_aside: false, since: None, due: None, refusals: 0 }
+        Self::on(Subject::Settling(settled, owners))
     }
 
+    /// The order of a job of this kind that is no settling, if it may be set aside.
+    pub(super) const fn of_kind(kind: JobKind) -> Option<Self> {
+        match kind {
+            JobKind::People(app, user) => Some(Self::on(Subject::People(app, user))),
+            _ => None,
+        }
+    }
+
+    const fn on(subject: Subject) -> Self {
+        Self { subject, owner: None, is_aside: false, since: None, due: None, refusals: 0 }
+    }
+
+    const fn settling(&self) -> Option<(Settled, Owners)> {
+        match self.subject {
+            Subject::Settling(settled, owners) => Some((settled, owners)),
+            Subject::People(..) => None,
+        }
+    }
+
+    /// The key of the settled purchase.
+    pub(super) fn key(&self) -> Option<CollapseKey> {
+        self.settling().map(|(settled, _)| settled.key)
+    }
+
+    /// The user whose jobs stay in their order.
     pub(super) fn user(&self) -> Option<UserId> {
-        self.owner.map(|(_, user)| user)
+        match self.subject {
+            Subject::Settling(..) => self.owner.map(|(_, user)| user),
+            Subject::People(_, user) => user,
+        }
+    }
+
+    /// The app of whose jobs a group has a share.
+    pub(super) const fn app(&self) -> Option<AppId> {
+        match self.subject {
+            Subject::Settling(..) => None,
+            Subject::People(app, _) => Some(app),
+        }
     }
 }
 
@@ -72,13 +116,13 @@ pub fn find_owners(
     connection: Option<&mut AnyConnection>,
     aside: &Aside,
 ) -> Result<(), Error> {
-    let settled: Vec<Settled> = group.iter().filter_map(|job| job.order()).map(|order| order.settled).collect();
-    let is_needed = settled.len() > 1 || !aside.is_empty();
-    let first = group.iter().find_map(|job| job.order()).filter(|_| is_needed);
+    let settlings = group.iter().filter_map(|job| job.order()?.settling());
+    let (settled, owners): (Vec<Settled>, Vec<Owners>) = settlings.unzip();
+    let first = owners.first().filter(|_| settled.len() > 1 || !aside.is_empty());
     let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else { return Ok(()) };
-    let owners = (first.owners.find)(connection, &settled)?;
+    let found = (first.find)(connection, &settled)?;
     for order in group.iter_mut().filter_map(|job| job.order_mut()) {
-        order.owner = owners.get(&order.settled.key).copied();
+        order.owner = order.key().and_then(|key| found.get(&key).copied());
     }
     Ok(())
 }
@@ -95,11 +139,22 @@ pub fn is_aside(job: &dyn Job) -> bool {
     job.order().is_some_and(|order| order.is_aside)
 }
 
-/// Sets a job aside whose lock was refused, if it is a settling.
-pub fn refuse(job: &mut dyn Job) -> bool {
-    let Some(order) = job.order_mut() else { return false };
-    order.refusals += 1;
-    order.is_aside = true;
+/// Whether this job is a settling, which shares what it reads with those after it.
+pub fn is_settling(job: &dyn Job) -> bool {
+    job.order().is_some_and(|order| order.settling().is_some())
+}
+
+/// Sets a job aside whose lock was refused, and those of its user with it, if it is one that can wait. Returns whether
+/// it is; they are at the end of the group then.
+pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
+    let Some(refused) = group[index].order_mut() else { return false };
+    refused.refusals += 1;
+    refused.is_aside = true;
+    if let Some(user) = refused.user() {
+        let others = group.iter_mut().filter_map(|job| job.order_mut());
+        others.filter(|order| order.user() == Some(user)).for_each(|order| order.is_aside = true);
+    }
+    group.sort_by_key(|job| is_aside(job.as_ref()));
     true
 }
 
@@ -107,7 +162,7 @@ pub fn refuse(job: &mut dyn Job) -> bool {
 pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
     let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
     let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
-    let Some(lock) = first.map(|first| first.owners.lock) else { return Ok(()) };
+    let Some((_, Owners { lock, .. })) = first.and_then(|first| first.settling()) else { return Ok(()) };
     let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
     let locked = lock(write, &owners)?;
     for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {

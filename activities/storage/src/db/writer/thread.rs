@@ -3,7 +3,7 @@
 use super::aside::Aside;
 use super::failures::catch;
 use super::job::Job;
-use super::order::{find_owners, is_aside, lock_owners, refuse, sort};
+use super::order::{find_owners, is_aside, is_settling, lock_owners, refuse, sort};
 use super::park::block_until;
 use super::purpose::{Faults, Purpose};
 use super::write::Write;
@@ -35,7 +35,7 @@ const MAX_TRIES: usize = 4;
 /// answered. It is enough to find one failing job among [`MAX_GROUP_JOBS`].
 pub const MAX_UNDONE: usize = 16;
 
-/// A record that was refused a lock sooner than this did not wait for it: it locks its user without waiting.
+/// A job that was refused a lock sooner than this did not wait for it: it locks its user without waiting.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How much a thread does at once.
@@ -207,10 +207,9 @@ impl Thread {
                     return answer_all(group, &error);
                 }
                 TransactionResult::Undone(Undone { index: Some(index), error })
-                    if error.is_of_lock() && began.elapsed() < SOON && refuse(group[index].as_mut()) =>
+                    if error.is_of_lock() && began.elapsed() < SOON && refuse(group, index) =>
                 {
-                    group[index..].rotate_left(1);
-                    let rest = group.len() - 1;
+                    let rest = group.partition_point(|job| !is_aside(job.as_ref()));
                     group = &mut group[..rest];
                     continue;
                 }
@@ -354,9 +353,10 @@ fn run(
         if !errors.is_empty() && (write.is_last || is_over(began)) {
             break;
         }
-        if job.order().is_none() {
+        if !is_settling(job.as_ref()) {
             write.forget_shared();
         }
+        write.may_wait = job.order().is_none();
         match job.run(&mut write, &mut []) {
             Ok(()) => errors.push(None),
             // The job's own error: what it wrote is rolled back, and there is nothing else in the transaction.

@@ -21,6 +21,9 @@ pub struct Write<'c> {
     pub is_first: bool,
     /// Whether it is the last one, because others wait for a lock that it has alone.
     pub is_last: bool,
+    /// Whether the job may wait for a user whom another transaction has locked. One that may not is set aside after the
+    /// error.
+    pub may_wait: bool,
     /// The apps whose lock the transaction shares; see `settings::app_lock`.
     pub shared_apps: BTreeSet<AppId>,
     /// The destinations whose lock the transaction shares; see `delivery::destination_lock`.
@@ -49,6 +52,7 @@ impl<'c> Write<'c> {
             began,
             is_first: true,
             is_last: false,
+            may_wait: true,
             shared_apps: BTreeSet::new(),
             shared_destinations: BTreeSet::new(),
             actor: None,
