@@ -117,6 +117,30 @@ story! {
 }
 
 story! {
+    async fn what_the_previous_release_moves_counts_again(world: World) {
+        let [one, two] = ["one", "two"].map(|customer| UserId::anonymous(world.app.id, "amazon", customer));
+        end(&world, "ended", "one").await;
+        multiply(&world, "ended", READ);
+        let journey = buy(&world, "coins", "one").await;
+        notify(&world, "another's", "another's", "two").await;
+        world.settle(world.key("another's")).await;
+        assert_eq!([one, two].map(|user| counted(&mut world.raw(), user)), [1, 1]);
+        // It does not know the column, in which another purchase is noted for the former owner.
+        let noted = format!("SELECT MAX(collapse_key) AS value FROM purchases WHERE user_id = '{one}' AND spent_at = updated_at");
+        let noted = world.raw().texts(&noted)[0].clone();
+        world.raw().run(&format!("UPDATE purchases SET user_id = '{two}' WHERE collapse_key = '{noted}'"));
+        assert_eq!(counted(&mut world.raw(), two), 2, "what moved counts for the new owner");
+        let app = world.app.id;
+        world.raw().run(&format!(
+            "INSERT INTO transfers (id, app_id, from_user_id, to_user_id, cause, moved, created_at)
+             VALUES ('t', '{app}', '{one}', '{two}', 'login', '{{\"customers\":[],\"announced\":[]}}', 1)"
+        ));
+        assert_eq!(counted(&mut world.raw(), one), READ + 1, "what stays counts again for the former owner");
+        assert_eq!(buy(&world, "coins-2", "one").await, journey);
+    }
+}
+
+story! {
     async fn a_state_is_returned_with_a_page_of_the_purchases(world: World) {
         end(&world, "ended", "one").await;
         multiply(&world, "ended", 1_200);

@@ -55,6 +55,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000501_purchases_spent"),
     file!("2026-11-29-000502_purchases_unspent"),
     file!("2026-11-29-000601_notifications_open_of_key"),
+    file!("2026-11-29-000741_moves_count_again"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

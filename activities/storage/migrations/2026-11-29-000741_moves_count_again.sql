@@ -1,0 +1,29 @@
+--step script from 0.1.0
+-- A process of 0.1.0 moves purchases without `purchases.spent_at`. What moved counts for its new owner, and what stays with
+-- the former one counts again: the purchase beside which it was spent may have moved.
+--sqlite   CREATE TRIGGER purchases_moved AFTER UPDATE OF user_id ON purchases
+--sqlite   WHEN NEW.spent_at IS NOT NULL AND NEW.user_id IS NOT OLD.user_id
+--sqlite   BEGIN
+--sqlite       UPDATE purchases SET spent_at = NULL WHERE collapse_key = NEW.collapse_key;
+--sqlite   END;
+--sqlite   CREATE TRIGGER transfers_moved AFTER INSERT ON transfers
+--sqlite   BEGIN
+--sqlite       UPDATE purchases SET spent_at = NULL WHERE user_id = NEW.from_user_id AND spent_at IS NOT NULL;
+--sqlite   END;
+--postgres CREATE FUNCTION purchases_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+--postgres BEGIN
+--postgres     UPDATE purchases SET spent_at = NULL WHERE collapse_key = NEW.collapse_key;
+--postgres     RETURN NULL;
+--postgres END
+--postgres $$;
+--postgres CREATE TRIGGER purchases_moved AFTER UPDATE OF user_id ON purchases FOR EACH ROW
+--postgres WHEN (NEW.spent_at IS NOT NULL AND NEW.user_id IS DISTINCT FROM OLD.user_id)
+--postgres EXECUTE FUNCTION purchases_moved();
+--postgres CREATE FUNCTION transfers_moved() RETURNS trigger LANGUAGE plpgsql AS $$
+--postgres BEGIN
+--postgres     UPDATE purchases SET spent_at = NULL WHERE user_id = NEW.from_user_id AND spent_at IS NOT NULL;
+--postgres     RETURN NULL;
+--postgres END
+--postgres $$;
+--postgres CREATE TRIGGER transfers_moved AFTER INSERT ON transfers FOR EACH ROW
+--postgres EXECUTE FUNCTION transfers_moved();
