@@ -19,7 +19,9 @@ pub use admin::adopt::{Adopted, Adoption};
 pub use admin::apps::App;
 pub use admin::audited_changes::AuditedChange;
 pub use admin::catalogue::changes::{Condition, MAX_UNMAPPED, UnmappedSku};
-pub use admin::catalogue::{Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, Product, entitlement_id};
+pub use admin::catalogue::{
+    Catalogue, Change, EntitlementText, MAX_LISTED, MAX_PER_PRODUCT, NEW_ENTITLEMENT, Product, entitlement_id,
+};
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
 pub use admin::erasure::{

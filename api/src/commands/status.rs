@@ -235,11 +235,16 @@ fn alarm(one: &Value) -> String {
         Some(count) if count > 1 => format!(", {count} times"),
         _ => String::new(),
     };
+    let customers = match one["customers"].as_i64() {
+        Some(1) => ", 1 customer now".to_owned(),
+        Some(number) => format!(", {number} customers now"),
+        None => String::new(),
+    };
     let detail = field(one, "detail");
     let about = one["about"].as_str().filter(|about| !detail.contains(about));
     let about = about.map_or_else(String::new, |about| format!(" of {about}"));
     let closed = one["acknowledged_by"].as_str().map_or_else(String::new, |by| format!(", acknowledged by {by}"));
-    format!("{} {}{about}{count}{closed}: {detail}", field(one, "last_at"), field(one, "kind"))
+    format!("{} {}{about}{count}{customers}{closed}: {detail}", field(one, "last_at"), field(one, "kind"))
 }
 
 #[cfg(test)]
@@ -265,6 +270,8 @@ mod tests {
                  "about": "billing"},
                 {"last_at": "2026-01-31T12:00:00.5Z", "kind": "destination_failing", "count": 1, "detail": "it fails",
                  "about": "billing", "acknowledged_by": "settle"},
+                {"last_at": "2026-01-31T12:00:00.5Z", "kind": "product_unlisted", "count": 1, "detail": "it is missing",
+                 "about": "Fire TV", "customers": 2},
             ],
         });
         let lines: Vec<String> = sentences(&found).into_iter().map(|(name, text)| format!("{name}|{text}")).collect();
@@ -279,9 +286,10 @@ mod tests {
             "|analytics d2: healthy, nothing pending, 2 skipped",
             "|new d3: no event sent yet, nothing pending",
             "|test d4: skips everything, nothing pending, 17 skipped; `settle explain destination d4` shows why",
-            "Alarms|2 in the last 24 hours; `settle alarm list` shows all",
+            "Alarms|3 in the last 24 hours; `settle alarm list` shows all",
             "|2026-01-31T12:00:00Z destination, 3 times: billing: it is off",
             "|2026-01-31T12:00:00Z destination_failing of billing, acknowledged by settle: it fails",
+            "|2026-01-31T12:00:00Z product_unlisted of Fire TV, 2 customers now: it is missing",
         ];
         assert_eq!(lines, expected);
     }

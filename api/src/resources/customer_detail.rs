@@ -13,6 +13,7 @@ use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, Customer
 use domain::{AppId, CollapseKey, Environment, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use storage::{
     CustomerName, DeliveryView, Destination, Page, Paged, PaymentSubject, PaymentView, PurchaseFilter, PurchaseView,
 };
@@ -78,6 +79,8 @@ pub struct ReadCustomer {
     pub destinations: Vec<Destination>,
     /// The newest delivery of each type of event of those purchases to each destination, the oldest in front.
     pub deliveries: Vec<DeliveryView>,
+    /// The active purchases whose product is not in the catalogue.
+    pub unlisted: BTreeSet<CollapseKey>,
 }
 
 /// `GET /v1/apps/{app_id}/customers/{user_id}`
@@ -110,11 +113,17 @@ impl ReadCustomer {
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;
         let counted = [real.purchases, test.purchases].concat();
+        let gives_access = |view: &&PurchaseView| {
+            counted.iter().any(|one| one.collapse_key == view.collapse_key && one.is_active == Some(true))
+        };
+        let active = purchases.items.iter().filter(gives_access).map(|one| one.collapse_key).collect();
+        let unlisted = edge.store.unlisted(active).await?;
         let known = Known {
             deliveries: &deliveries,
             destinations: &destinations,
             payments: &payments.items,
             unchosen: &unchosen,
+            unlisted: &unlisted,
             now: (edge.clock)(),
         };
         let standing = |view: &PurchaseView| {
@@ -133,7 +142,7 @@ impl ReadCustomer {
             purchases: counted,
             standings: standings.into_iter().map(|(_, standing)| standing).collect(),
         };
-        Ok(Self { detail, purchases, payments, destinations, deliveries })
+        Ok(Self { detail, purchases, payments, destinations, deliveries, unlisted })
     }
 }
 

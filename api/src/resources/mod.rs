@@ -1,6 +1,7 @@
 //! The resources of the admin API: one file per resource, with the types of its requests and answers.
 
 pub mod about;
+pub mod access;
 pub mod alarms;
 pub mod apps;
 pub mod arrivals;

@@ -5,7 +5,7 @@ use super::reached::{self, Retries};
 use super::refunds::estimate;
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
-use domain::{Environment, State, Timestamp};
+use domain::{CollapseKey, Environment, State, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -50,8 +50,8 @@ pub struct Reached {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Record {
-    product_ref_id: Option<String>,
-    entitlements: Vec<Named>,
+    pub(super) product_ref_id: Option<String>,
+    pub(super) entitlements: Vec<Named>,
     current_term_length: Option<String>,
     not_before: Option<Timestamp>,
     purchase_price: Option<String>,
@@ -67,12 +67,12 @@ pub(super) struct Record {
     expiration_reason: Option<String>,
     pub(super) pending_sku_ref_id: Option<String>,
     previous_sku_ref_id: Option<String>,
-    product_type: Option<String>,
+    pub(super) product_type: Option<String>,
     environment: Option<Environment>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+pub(super) struct Named {
     name: String,
 }
 
@@ -85,6 +85,8 @@ pub struct Known<'a> {
     pub payments: &'a [PaymentView],
     /// Payments that integrations did not get because of their choice of events, the newest in front.
     pub unchosen: &'a [UnchosenPayment],
+    /// Purchases whose product is not in the catalogue.
+    pub unlisted: &'a BTreeSet<CollapseKey>,
     pub now: Timestamp,
 }
 
@@ -101,7 +103,7 @@ impl Standing {
         let runs = charged.or_else(|| record.runs(state, known.now));
         let mut sentences = vec![record.bought(), record.replaced(), refunded, runs];
         sentences.push(record.last_payment(view, known.payments).filter(|_| state == State::Expired && !is_test));
-        sentences.push(Some(record.access(is_active)));
+        sentences.push(Some(record.access(is_active, known.unlisted.contains(&view.collapse_key))));
         sentences.push(view.standing.unverified_since.map(|at| format!("No response from the store since {at}")));
         sentences.push(is_test.then(|| "Test purchase, no money".to_owned()));
         let sentences: Vec<String> = sentences.into_iter().flatten().collect();
@@ -212,7 +214,7 @@ fn named(name: &str) -> State {
 
 impl Record {
     /// What the latest record of a purchase has; nothing before the first.
-    fn of(view: &PurchaseView) -> Self {
+    pub(super) fn of(view: &PurchaseView) -> Self {
         view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default()
     }
 
@@ -325,21 +327,6 @@ impl Record {
             Some("store") => ", because it was not paid or the store's customer service ended it".to_owned(),
             Some("replaced") => ", because another plan replaced it".to_owned(),
             _ => String::new(),
-        }
-    }
-
-    fn access(&self, is_active: Option<bool>) -> String {
-        match (is_active, self.entitlements.is_empty()) {
-            (None, _) => "Access: not known yet, because the store has not confirmed the purchase".to_owned(),
-            (Some(false), _) => "Access: no".to_owned(),
-            (Some(true), false) => "Access: yes".to_owned(),
-            (Some(true), true) if self.product_type.as_deref() == Some("consumable") => {
-                "A one-time product that gives no access".to_owned()
-            }
-            (Some(true), true) => match &self.product_ref_id {
-                Some(sku) => format!("Access: no, because the catalogue has no entitlement for `{sku}`"),
-                None => "Access: no, because the product is not known yet".to_owned(),
-            },
         }
     }
 }
@@ -485,15 +472,5 @@ mod tests {
         };
         assert!(fields("production").bought().unwrap().ends_with(" for 9.99 USD"));
         assert!(fields("sandbox").bought().unwrap().ends_with("Z"));
-    }
-
-    #[test]
-    fn no_access_has_a_reason() {
-        let sku = record(serde_json::json!({ "product_ref_id": "gold" }));
-        assert_eq!(sku.access(Some(true)), "Access: no, because the catalogue has no entitlement for `gold`");
-        assert_eq!(sku.access(Some(false)), "Access: no");
-        assert!(sku.access(None).contains("not known yet"));
-        let coins = record(serde_json::json!({ "product_ref_id": "coins", "product_type": "consumable" }));
-        assert_eq!(coins.access(Some(true)), "A one-time product that gives no access");
     }
 }

@@ -91,6 +91,7 @@ mod tracks;
 mod transfers;
 mod trials;
 mod unchosen;
+mod unlisted;
 mod unnamed;
 mod user_leases;
 mod users;

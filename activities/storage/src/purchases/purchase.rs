@@ -53,6 +53,8 @@ row! {
         /// Whether the store can be queried: the platform is not deleted, and it has a secret that the store has not
         /// refused, or this is a sample, which needs none.
         can_verify: bool,
+        /// Whether the app's catalogue has entitlements: then a product that is not in it gives no access by mistake.
+        pub has_entitlements: bool,
         pub receipt_id: String,
     }
 }
@@ -71,7 +73,7 @@ const ORIGIN: &str = formatcp!(
     SELECT f.id AS platform_id, f.app_id, f.store, CASE WHEN {IS_SAMPLE} THEN 'sandbox' ELSE f.environment END
         AS environment, f.product_ref, f.max_wait_ms AS max_wait, f.unknown_receipts, f.settings_version,
         (((f.shared_secret IS NOT NULL AND f.secret_refused_at IS NULL) OR {IS_SAMPLE}) AND f.deleted_at IS NULL)
-        AS can_verify, o.receipt_id
+        AS can_verify, EXISTS (SELECT 1 FROM entitlements e WHERE e.app_id = f.app_id) AS has_entitlements, o.receipt_id
     FROM"
 );
 

@@ -7,9 +7,13 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
+use crate::settling::unlisted;
 use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+/// Maximum number of alarms of a page whose customers are counted.
+const COUNTED: usize = 20;
 
 row! {
     /// A condition that needs a person.
@@ -23,6 +27,9 @@ row! {
         pub last_at: Timestamp,
         /// How often it was raised.
         pub count: i64,
+        /// For how many customers the product that it is about runs, counted up to 10,000 purchases; null for other kinds of
+        /// alarms, acknowledged ones, and behind the first 20 of a page.
+        pub customers: Option<i64>,
         /// Which app it concerns; null for all.
         pub app_id: Option<AppId>,
         /// Which platform it is about.
@@ -58,8 +65,8 @@ pub struct AlarmFilter {
 }
 
 const ALARM: &str = "
-    id, at, last_at, times AS count, app_id, platform_id, destination_id, kind, detail, acknowledged_at,
-        acknowledged_by, note, COALESCE(
+    id, at, last_at, times AS count, CAST(NULL AS BIGINT) AS customers, app_id, platform_id, destination_id, kind, detail,
+        acknowledged_at, acknowledged_by, note, COALESCE(
             (SELECT f.name FROM platforms f WHERE f.id = alarms.platform_id),
             (SELECT d.name FROM destinations d WHERE d.id = alarms.destination_id)
         ) AS about
@@ -79,6 +86,13 @@ const ACKNOWLEDGED: Clause = clause!(&[LIST], hot "alarms_order", "acknowledged_
 const FIND: Sql = statement!("SELECT {ALARM} WHERE id = ?");
 const LOCK: Sql = statement!("SELECT {ALARM} WHERE id = ? FOR UPDATE");
 
+impl Alarm {
+    /// The product that is missing in the catalogue, if the alarm is about one.
+    pub fn unlisted_sku(&self) -> Option<&str> {
+        unlisted::sku(&self.kind, &self.detail)
+    }
+}
+
 impl Store {
     /// All alarms, the last raised one first.
     pub async fn alarms(&self, page: Page) -> Result<Paged<Alarm>, Error> {
@@ -90,7 +104,12 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`] when there is none with this id.
     pub async fn one_alarm(&self, id: AlarmId) -> Result<Alarm, Error> {
-        self.read(move |connection| sql(FIND).bind(id).one(connection, "alarm")).await
+        self.read(move |connection| {
+            let mut found = sql(FIND).bind(id).one(connection, "alarm")?;
+            count_customers(connection, &mut found)?;
+            Ok(found)
+        })
+        .await
     }
 
     /// Alarms, the last raised one first.
@@ -102,10 +121,21 @@ impl Store {
                 .and(OF_APP, filter.app_id)
                 .and(OF_PLATFORM, filter.platform_id)
                 .and(OF_KIND, filter.kind.map(|kind| clean(&kind).into_owned()));
-            page.read(connection, list.statement())
+            let mut found = page.read(connection, list.statement())?;
+            found.items.iter_mut().take(COUNTED).try_for_each(|alarm| count_customers(connection, alarm))?;
+            Ok(found)
         })
         .await
     }
+}
+
+/// Counts the customers of the product that an open alarm is about.
+fn count_customers(connection: &mut AnyConnection, alarm: &mut Alarm) -> Result<(), Error> {
+    let sku = alarm.unlisted_sku().filter(|_| alarm.acknowledged_at.is_none());
+    if let (Some(app), Some(sku)) = (alarm.app_id, sku) {
+        alarm.customers = Some(unlisted::customers(connection, app, sku)?);
+    }
+    Ok(())
 }
 
 /// One alarm, whose row is locked.

@@ -51,6 +51,11 @@ impl Listings {
     /// The listing of a purchase's product: by the SKU of its term, else by its parent's. A product that is not listed
     /// has no entitlements.
     pub fn find(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Listing, Error> {
+        Ok(self.listed(connection, purchase)?.unwrap_or_default())
+    }
+
+    /// Like [`Self::find`]; `None` for a product that is not listed.
+    pub fn listed(&mut self, connection: &mut AnyConnection, purchase: &Purchase) -> Result<Option<Listing>, Error> {
         for by in [ProductRef::Term, ProductRef::Parent] {
             let Some(sku) = purchase.sku(by) else { continue };
             if !self.read.contains_key(sku) {
@@ -61,10 +66,10 @@ impl Listings {
                 self.read.insert(sku.to_owned(), listing);
             }
             if let Some(Some(listing)) = self.read.get(sku) {
-                return Ok(listing.clone());
+                return Ok(Some(listing.clone()));
             }
         }
-        Ok(Listing::default())
+        Ok(None)
     }
 }
 

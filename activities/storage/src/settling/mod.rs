@@ -13,5 +13,6 @@ pub mod record;
 pub mod revision;
 pub mod succession;
 pub mod transferred;
+pub mod unlisted;
 pub mod verification;
 pub mod views;

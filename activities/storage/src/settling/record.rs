@@ -28,7 +28,7 @@ use crate::settling::known::Known;
 use crate::settling::payments::{Booking, Ledger};
 use crate::settling::profiles::{self, ProfileCheck, Subject, Trigger};
 use crate::settling::revision::{Announcement, Description, Settling};
-use crate::settling::{events, succession};
+use crate::settling::{events, succession, unlisted};
 use domain::catalogue::{Listing, ProductRef};
 use domain::event::{self, Details, RecordSource};
 use domain::settling::{Record, Recorded};
@@ -184,6 +184,9 @@ impl Settling<'_> {
         self.alarm(write, row)?;
         if let Some(doubt) = found.description.price_doubt.filter(|_| found.changed) {
             access::alarm(write, self.origin.platform_id, doubt)?;
+        }
+        if found.changed {
+            unlisted::alarm(write, self, &found.description.data, &mut listings)?;
         }
         if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
             due::take_up(write, record.collapse_key, customer)?;

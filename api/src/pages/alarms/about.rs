@@ -1,7 +1,10 @@
 //! What an alarm is about, with its page. Pure.
 
+use crate::pages::catalogue::product_path;
+use crate::pages::frame::Frame;
+use crate::pages::text::counted;
 use crate::pages::visit::Visit;
-use storage::Alarm;
+use storage::{Alarm, Role};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -17,6 +20,17 @@ impl About {
         let name = alarm.about.clone()?;
         page(alarm).map(|path| Self { name, path: visit.to(&path) })
     }
+}
+
+/// The form that adds the product which an alarm misses, for those who may add it.
+pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<String> {
+    let (app, sku) = (alarm.app_id?, alarm.unlisted_sku()?);
+    frame.may(Role::Operator).then(|| visit.to(&product_path(app, sku)))
+}
+
+/// For whom an alarm matters now.
+pub fn customers(alarm: &Alarm) -> Option<String> {
+    alarm.customers.map(|number| counted(number, "customer"))
 }
 
 fn page(alarm: &Alarm) -> Option<String> {

@@ -5,7 +5,7 @@ pub mod list;
 mod text;
 mod view;
 
-pub use about::About;
+pub use about::{About, customers, missing_product};
 pub use text::AlarmText;
 
 use super::Screen;

@@ -1,7 +1,7 @@
 //! What the screen of alarms shows. Pure.
 
 use super::list::{ALL, tabs};
-use super::{About, AlarmText, SCREEN};
+use super::{About, AlarmText, SCREEN, customers, missing_product};
 use crate::pages::change::Mistakes;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Moment, Tabs};
@@ -30,6 +30,8 @@ pub struct Raised {
     about: Option<About>,
     kind: String,
     detail: AlarmText,
+    customers: Option<String>,
+    add: Option<String>,
     times: i64,
     first: Moment,
     last: Moment,
@@ -65,6 +67,8 @@ impl<'a> AlarmsPage<'a> {
             about: About::of(one, visit),
             kind: one.kind.replace('_', " "),
             detail: AlarmText::of(&one.detail),
+            customers: customers(one),
+            add: missing_product(one, visit, frame),
             times: one.count,
             first: Moment::at(one.at),
             last: Moment::ago(one.last_at),

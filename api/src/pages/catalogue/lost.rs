@@ -14,13 +14,11 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
             Some(product) => product_deleted(product, purchases),
             None => Vec::new(),
         },
-        Change::SetProduct(sku, after) => match before.products.get(sku) {
-            Some(product) => {
-                let lost = product.entitlements.iter().filter(|id| !after.entitlements.contains(id));
-                named("It no longer gives these entitlements", &lost.cloned().collect::<Vec<_>>()).into_iter().collect()
-            }
-            None => Vec::new(),
-        },
+        Change::SetProduct(sku, after) => withdrawn(before.products.get(sku), after).into_iter().collect(),
+        Change::SetProductWith { sku, product: after, ref_id, .. } => {
+            let added = format!("The entitlement {ref_id} will be added, and this product gives it.");
+            [Some(added), withdrawn(before.products.get(sku), after)].into_iter().flatten().collect()
+        }
         Change::DeleteEntitlement(id) => {
             match before.products.values().filter(|one| one.entitlements.contains(id)).count() {
                 0 => vec!["No product gives it.".to_owned()],
@@ -31,6 +29,12 @@ pub fn sentences(before: &Catalogue, change: &Change, purchases: i64) -> Vec<Str
         Change::SetEntitlement(..) => Vec::new(),
         Change::Replace(after) => replaced(before, after),
     }
+}
+
+/// The entitlements that a product no longer gives after a change.
+fn withdrawn(before: Option<&Product>, after: &Product) -> Option<String> {
+    let lost = before?.entitlements.iter().filter(|id| !after.entitlements.contains(id));
+    named("It no longer gives these entitlements", &lost.cloned().collect::<Vec<_>>())
 }
 
 fn product_deleted(product: &Product, purchases: i64) -> Vec<String> {

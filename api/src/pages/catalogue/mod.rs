@@ -11,7 +11,7 @@ use super::described::{BASED_ON, hash};
 use super::form::Sent;
 use super::frame::{Frame, PageAddress, html, shown};
 use super::notice::Notice;
-use super::text::counted;
+use super::text::{counted, escaped};
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -24,7 +24,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::AppId;
 use serde_json::{Map, Value};
 use std::sync::Arc;
-use storage::{Condition, Page, Role, Run};
+use storage::{Condition, NEW_ENTITLEMENT, Page, Role, Run};
 use view::{AppsPage, CataloguePage, Change, ConfirmPage, Contents, FormPage};
 
 /// Maximum number of apps in the choice.
@@ -56,6 +56,11 @@ fn routes() -> Vec<Route> {
             .twin("PUT /v1/apps/{app_id}/catalogue")
             .summary("Replaces the catalogue."),
     ]
+}
+
+/// The form of a product, in which an entitlement can be added with it.
+pub fn product_path(app: AppId, sku: &str) -> String {
+    format!("/ui/apps/{app}/catalogue/product?sku={}", escaped(sku))
 }
 
 /// `GET /ui/catalogue`: the only app at once, or a choice.
@@ -269,6 +274,13 @@ async fn product(edge: Acting, parts: Parts, Id(app): Id<AppId>) -> Result<Respo
     let change = match (wanted.id(Kind::Product), drafted(entered::product(&wanted.sent))) {
         (Ok(sku), Ok(draft)) => catalogue::product(sku, draft),
         (Err(error), _) | (_, Err(error)) => Err(error),
+    };
+    let change = match wanted.sent.get(NEW_ENTITLEMENT) {
+        Some(ref_id) => {
+            let name = wanted.sent.get(catalogue::NEW_NAME);
+            change.and_then(|change| catalogue::with_entitlement(change, ref_id, name))
+        }
+        None => change,
     };
     wanted.answer(change).await
 }

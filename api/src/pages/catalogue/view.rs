@@ -8,10 +8,10 @@ use crate::pages::form::{Sent, TOKEN};
 use crate::pages::frame::Frame;
 use crate::pages::text::{counted, escaped};
 use crate::pages::visit::Visit;
-use crate::resources::catalogue::Catalogue as Listed;
+use crate::resources::catalogue::{Catalogue as Listed, NEW_NAME};
 use askama::Template;
 use domain::AppId;
-use storage::{App, Catalogue, Role, UnmappedSku};
+use storage::{App, Catalogue, NEW_ENTITLEMENT, Role, UnmappedSku};
 
 #[derive(Debug, Default)]
 pub struct Change {
@@ -186,6 +186,8 @@ pub struct FormPage<'a> {
     name: String,
     description: String,
     prices: String,
+    new_entitlement: String,
+    new_entitlement_name: String,
     reason: String,
     based_on: String,
     choices: Vec<Choice>,
@@ -215,6 +217,8 @@ impl<'a> FormPage<'a> {
             name: change.get("name"),
             description: change.get("description"),
             prices: change.get(PRICES),
+            new_entitlement: change.get(NEW_ENTITLEMENT),
+            new_entitlement_name: change.get(NEW_NAME),
             reason: change.get("reason"),
             based_on: change.get(BASED_ON),
             change,
@@ -254,7 +258,9 @@ impl<'a> ConfirmPage<'a> {
         let (verb, id, is_final) = match change {
             storage::Change::DeleteProduct(sku) => ("Delete the product", sku.as_str(), true),
             storage::Change::DeleteEntitlement(id) => ("Delete the entitlement", id.as_str(), true),
-            storage::Change::SetProduct(sku, _) => ("Set the product", sku.as_str(), false),
+            storage::Change::SetProduct(sku, _) | storage::Change::SetProductWith { sku, .. } => {
+                ("Set the product", sku.as_str(), false)
+            }
             storage::Change::SetEntitlement(id, _) => ("Set the entitlement", id.as_str(), false),
             storage::Change::Replace(_) => ("Replace the whole catalogue", "", true),
         };

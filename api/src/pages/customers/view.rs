@@ -8,12 +8,14 @@ use super::warnings::{self, Warning};
 use super::why::Answers;
 use super::{Portrait, forms, path};
 use crate::pages::action::Action;
+use crate::pages::catalogue::product_path;
 use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
 use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
+use crate::resources::access::unlisted_product;
 use crate::resources::charges::next_charge;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
@@ -21,8 +23,9 @@ use crate::resources::standing::{Reached, is_bought_once, last_end, renewing_tog
 use crate::shell::quoted;
 use askama::Template;
 use domain::event::{is_for_operators, types};
-use domain::user::{ActiveEntitlement, Journey};
+use domain::user::{ActiveEntitlement, CustomerPurchase, Journey};
 use domain::{CollapseKey, State};
+use std::collections::BTreeMap;
 use storage::{App, EventView, PurchaseView, Role};
 
 pub struct CustomerListRow {
@@ -81,9 +84,18 @@ pub struct Environment {
     /// Why there is no access.
     none: Sentence,
     skus: Vec<Code>,
+    /// What was bought and is not in the catalogue.
+    missing: Vec<Missing>,
     next_charge: Option<Sentence>,
     /// What was paid and refunded in all, and what before purchases moved away.
     paid: Vec<String>,
+}
+
+/// A product that gives no access, because it is not in the catalogue.
+pub struct Missing {
+    sentence: Sentence,
+    /// The form in which it is added, for those who may.
+    path: Option<String>,
 }
 
 pub struct Entitlement {
@@ -117,13 +129,14 @@ impl Environment {
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
             none: Sentence::new(&no_access(environment, read, gone.is_some())),
             skus: access.active_skus.iter().map(Code::short).collect(),
+            missing: Vec::new(),
             next_charge: None,
             paid: Vec::new(),
         }
     }
 
     fn is_known(&self) -> bool {
-        !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty()
+        !self.stands.is_empty() || !self.entitlements.is_empty() || !self.skus.is_empty() || !self.missing.is_empty()
     }
 }
 
@@ -144,6 +157,22 @@ fn no_access(environment: domain::Environment, read: &ReadCustomer, is_gone: boo
         Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
     };
     last_end(&read.purchases.items, all, environment).unwrap_or_else(|| because.to_owned())
+}
+
+/// What a customer bought in an environment and is not in the catalogue, each product once.
+fn missing(frame: &Frame, visit: &Visit, of: &Portrait, environment: domain::Environment) -> Vec<Missing> {
+    let read = &of.read;
+    let own = |view: &&PurchaseView| {
+        let is_here = |one: &CustomerPurchase| one.collapse_key == view.collapse_key && one.environment == environment;
+        read.unlisted.contains(&view.collapse_key) && read.detail.purchases.iter().any(is_here)
+    };
+    let unlisted = read.purchases.items.iter().filter(own);
+    let named: BTreeMap<String, String> = unlisted.filter_map(unlisted_product).collect();
+    let missing = |(sku, sentence): (String, String)| Missing {
+        sentence: Sentence::new(&sentence),
+        path: frame.may(Role::Operator).then(|| visit.to(&product_path(of.app.id, &sku))),
+    };
+    named.into_iter().map(missing).collect()
 }
 
 /// Where a customer stands, in a few texts; none when nothing of it is so.
@@ -240,8 +269,17 @@ impl<'a> CustomerPage<'a> {
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
         let paid = paid.into_iter().chain(total_before(&before, of.has_all_moved)).collect();
-        let production = Environment { next_charge: charge.map(|text| Sentence::new(&text)), paid, ..production };
-        let sandbox = Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None);
+        let missing = |environment| missing(frame, visit, of, environment);
+        let production = Environment {
+            missing: missing(domain::Environment::Production),
+            next_charge: charge.map(|text| Sentence::new(&text)),
+            paid,
+            ..production
+        };
+        let sandbox = Environment {
+            missing: missing(domain::Environment::Sandbox),
+            ..Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None)
+        };
         let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");

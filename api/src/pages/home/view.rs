@@ -2,7 +2,7 @@
 
 use super::AppStatus;
 use super::headline::{headline, waiting};
-use crate::pages::alarms::{About, AlarmText};
+use crate::pages::alarms::{About, AlarmText, customers, missing_product};
 use crate::pages::cell::Cell;
 use crate::pages::chart::{Chart, Counted, Spark, duration};
 use crate::pages::destinations::{lasts_since, state};
@@ -178,6 +178,8 @@ pub struct Raised {
     kind: String,
     about: Option<About>,
     detail: AlarmText,
+    customers: Option<String>,
+    add: Option<String>,
     times: i64,
     last: Moment,
 }
@@ -225,6 +227,8 @@ impl<'a> HomePage<'a> {
             kind: one.kind.replace('_', " "),
             about: About::of(one, visit),
             detail: AlarmText::of(&one.detail),
+            customers: customers(one),
+            add: missing_product(one, visit, frame),
             times: one.count,
             last: Moment::ago(one.last_at),
         };

@@ -92,11 +92,13 @@ async fn show(
         Some(view) => edge.store.unchosen_payments(view.app_id, vec![key]).await?,
         None => Vec::new(),
     };
+    let unlisted = edge.store.unlisted(vec![key]).await?;
     let known = Known {
         deliveries: &deliveries,
         destinations: &destinations,
         payments: &payments,
         unchosen: &unchosen,
+        unlisted: &unlisted,
         now: visit.now,
     };
     let standing = facts.purchase.as_ref().map(|view| {

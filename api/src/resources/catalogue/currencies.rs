@@ -16,7 +16,7 @@ const CODES: &str = "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BHD
 /// A sentence about each unknown currency of the prices that a change sets.
 pub fn warnings(change: &Change) -> Vec<String> {
     let products: Vec<&Product> = match change {
-        Change::SetProduct(_, product) => vec![product],
+        Change::SetProduct(_, product) | Change::SetProductWith { product, .. } => vec![product],
         Change::Replace(catalogue) => catalogue.products.values().collect(),
         Change::SetEntitlement(..) | Change::DeleteEntitlement(_) | Change::DeleteProduct(_) => Vec::new(),
     };

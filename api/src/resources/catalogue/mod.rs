@@ -10,8 +10,8 @@ pub use fields::{Catalogue, Product, Sku};
 
 use super::sales::RunQuery;
 use crate::edge::{Edge, Shared};
-use crate::error::Error;
-use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored};
+use crate::error::{Error, Field};
+use crate::extract::{Body, Draft, Ids, PageQuery, Query, Stored, drafted};
 use crate::keys::Acting;
 use crate::near::did_you_mean;
 use axum::Json;
@@ -19,9 +19,15 @@ use axum::extract::State;
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::json;
 use std::sync::Arc;
 use storage::{App, Change, Condition, EntitlementText, Page, Paged, Run, UnmappedSku};
 use uuid::Uuid;
+
+/// The field of the name of an entitlement that is added with a product.
+pub const NEW_NAME: &str = "new_entitlement_name";
+/// Maximum length of a reference id in characters.
+const MAX_REFERENCE: usize = 200;
 
 /// The number of known purchases that a change concerns.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -103,6 +109,24 @@ pub async fn set_product(
 pub fn product(sku: String, mut draft: Draft<storage::Product>) -> Result<Change, Error> {
     fields::check(&draft.body, "", &mut draft.wrong);
     Ok(Change::SetProduct(sku, draft.finish()?))
+}
+
+/// The change that sets a product, with an entitlement that is added with it and has this name, or that of its reference.
+///
+/// # Errors
+/// 400 with each wrong field.
+pub fn with_entitlement(change: Change, ref_id: &str, name: Option<&str>) -> Result<Change, Error> {
+    let Change::SetProduct(sku, product) = change else { return Ok(change) };
+    if ref_id.chars().count() > MAX_REFERENCE {
+        return Err(Error::invalid(storage::NEW_ENTITLEMENT, "text of at most 200 characters"));
+    }
+    let body = [("name".to_owned(), json!(name.unwrap_or(ref_id)))].into_iter().collect();
+    let of_name = |one: Field| Field { field: NEW_NAME.to_owned(), ..one };
+    let text = drafted(body).and_then(Draft::finish).map_err(|error| match error {
+        Error::Invalid(wrong) => Error::Invalid(wrong.into_iter().map(of_name).collect()),
+        other => other,
+    })?;
+    Ok(Change::SetProductWith { sku, product, ref_id: ref_id.to_owned(), text })
 }
 
 /// `DELETE /v1/apps/{app_id}/products/{sku}`
@@ -188,7 +212,7 @@ pub async fn change_if(
 ) -> Result<Concerned, Error> {
     let stored = of_app(edge, app).await?;
     references::check(&stored, &change)?;
-    if let Change::SetProduct(_, product) = &change {
+    if let Change::SetProduct(_, product) | Change::SetProductWith { product, .. } = &change {
         check_entitlements(&stored, product)?;
     }
     let warnings = [references::warnings(&stored, &change), currencies::warnings(&change)].concat();

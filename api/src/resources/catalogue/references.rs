@@ -54,6 +54,9 @@ fn new<'a>(stored: &'a Catalogue, change: &'a Change) -> Vec<New<'a>> {
     match change {
         Change::SetEntitlement(id, _) => entitlement("ref", id).into_iter().collect(),
         Change::SetProduct(sku, _) => product("sku", sku).into_iter().collect(),
+        Change::SetProductWith { sku, ref_id, .. } => {
+            product("sku", sku).into_iter().chain(entitlement(storage::NEW_ENTITLEMENT, ref_id)).collect()
+        }
         Change::Replace(all) => {
             let entitlements = all.entitlements.keys().filter_map(|id| entitlement("entitlements", id));
             entitlements.chain(all.products.keys().filter_map(|sku| product("products", sku))).collect()

@@ -140,6 +140,65 @@ async fn more_unmapped_products_than_fit_are_not_left_out_silently() {
 }
 
 #[tokio::test]
+async fn a_missing_product_is_added_together_with_its_entitlement() {
+    let service = Service::start("catalogue-missing").await;
+    let (app, platform) = service.platform().await;
+    let detail = "`radio.monthly` is not in the catalogue, so customers who bought it get no access: add it, without \
+                  entitlements if it gives none on purpose; `settle product set --help`";
+    service.store.alarm(Some(platform), "product_unlisted", detail).await.expect("an alarm");
+    let bought = rows::purchases(platform, &app).numbered(1, 3).sql("collapse_key", "'k' || i");
+    let bought = bought.sql("receipt_id", "'r' || i").text("term_sku", "radio.monthly");
+    service.raw(&bought.text("environment", "production"));
+    let open = async || service.get("/v1/alarms?open=true").await.body["items"].clone();
+    assert_eq!(open().await[0]["customers"], 3);
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
+    let support = service.send_json("POST", "/v1/keys", &json!({ "name": "agent", "role": "support" })).await.body;
+    let agent = Visitor::with_key(&service, support["key"].as_str().expect("a key")).await.expect("a sign-in");
+    for page in ["/ui", "/ui/alarms"] {
+        let shown = visitor.get(&service, page).await.text;
+        assert!(shown.contains("Affected now: 3 customers.") && shown.contains(&add), "{page}: {shown}");
+        let shown = agent.get(&service, page).await.text;
+        assert!(shown.contains("Affected now: 3 customers.") && !shown.contains("Add it"), "{page}: {shown}");
+    }
+    let page = format!("/ui/apps/{app}/catalogue");
+    let form = visitor.get(&service, &format!("{page}/product?sku=radio.monthly")).await.text;
+    assert!(form.contains("name=\"new_entitlement\"") && form.contains("value=\"radio.monthly\""), "{form}");
+    let long = "x".repeat(201);
+    let send = async |fields: &[(&str, &str)]| {
+        let all: Vec<_> = [("reason", "ticket 1")].into_iter().chain(fields.iter().copied()).collect();
+        visitor.post(&service, &format!("{page}/product"), &all).await
+    };
+    for (wrong, expected) in [
+        (("new_entitlement", long.as_str()), "text of at most 200 characters"),
+        (("new_entitlement", "null"), "id=\"wrong-new\""),
+    ] {
+        let refused = send(&[("sku", "radio.monthly"), wrong]).await;
+        assert_eq!(refused.status, 400, "{wrong:?}: {}", refused.text);
+        assert!(refused.text.contains(expected), "{wrong:?}: {}", refused.text);
+    }
+    let fields = [("sku", "radio.monthly"), ("new_entitlement", "premium"), ("new_entitlement_name", "Premium access")];
+    let counted = send(&fields).await.text;
+    for part in ["The entitlement premium will be added", "This affects 3 purchases"] {
+        assert!(counted.contains(part), "{part}: {counted}");
+    }
+    assert_eq!(service.get(&format!("/v1/apps/{app}/entitlements")).await.body["items"], json!([]), "not made yet");
+    let confirmed: Vec<_> = fields.into_iter().chain([("confirmed", "yes")]).collect();
+    let done = send(&confirmed).await;
+    assert_eq!(done.status, 303, "{}", done.text);
+    let stored = service.get(&format!("/v1/apps/{app}/catalogue")).await.body;
+    assert_eq!(stored["products"][0]["entitlements"], json!(["premium"]), "{stored}");
+    assert_eq!(stored["entitlements"][0]["name"], "Premium access", "{stored}");
+    let entries = entries_of(&service, "product.set").await;
+    assert_eq!(entries[0]["after"]["entitlements"]["premium"]["name"], "Premium access", "{entries}");
+    assert_eq!(open().await, json!([]), "the alarm closed itself");
+    let twice = send(&[("sku", "radio.yearly"), ("new_entitlement", "premium")]).await;
+    assert_eq!(twice.status, 400, "{}", twice.text);
+    assert!(twice.text.contains("exists, so choose it above"), "{}", twice.text);
+    assert!(twice.text.contains("value=\"premium\""), "{}", twice.text);
+}
+
+#[tokio::test]
 async fn an_alarm_is_acknowledged_with_a_note() {
     let service = Service::start("alarms").await;
     let (_, platform) = service.platform().await;

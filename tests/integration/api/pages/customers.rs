@@ -319,6 +319,38 @@ async fn what_was_bought_and_paid_is_a_sentence() {
 }
 
 #[tokio::test]
+async fn paid_but_not_in_the_catalogue_is_named_with_who_can_add_it() {
+    let service = Service::start("customers-unlisted").await;
+    let (app, user) = customer(&service, "anna", "u1").await;
+    let record = json!({ "data": {
+        "product_ref_id": "radio.monthly", "entitlements": [], "product_type": "subscription",
+        "expires_at": "2099-12-03T16:20:00Z", "environment": "production",
+    }});
+    service.raw(&format!("UPDATE events SET body = '{record}'"));
+    let purchase = json!({ "stage": { "life": "running" } });
+    service.raw(&format!("UPDATE purchases SET term_sku = 'radio.monthly', purchase = '{purchase}'"));
+    let page = format!("/ui/customers/{app}/{user}");
+    let support = service.send_json("POST", "/v1/keys", &json!({ "name": "agent", "role": "support" })).await.body;
+    let agent = Visitor::with_key(&service, support["key"].as_str().expect("a key")).await.expect("a sign-in");
+    let visitor = signed_in(&service).await;
+    let sentence = "Paid, but no access: <code";
+    let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
+    has(&visitor.get(&service, &page).await, &[sentence, "is not in the catalogue", &add]);
+    has(&agent.get(&service, &page).await, &[sentence, "Ask an operator to add it."]);
+    let detail = service.get(&format!("/v1/apps/{app}/customers/{user}")).await.body;
+    let summary = detail["standings"][0]["summary"].as_str().expect("a summary");
+    assert!(summary.contains("Paid, but no access: `radio.monthly` is not in the catalogue"), "{detail}");
+    let key = detail["standings"][0]["collapse_key"].as_str().expect("a key");
+    let product = format!("/v1/apps/{app}/products/radio.monthly");
+    let listed = service.send_json("PUT", &product, &json!({ "entitlements": [] })).await;
+    assert_eq!(listed.status, 200, "{}", listed.body);
+    for path in [page, format!("/ui/purchases/{key}")] {
+        let shown = visitor.get(&service, &path).await;
+        assert!(!shown.text.contains("is not in the catalogue"), "{path}: {}", shown.text);
+    }
+}
+
+#[tokio::test]
 async fn a_payment_that_is_not_chosen_is_not_shown_as_delivered() {
     let service = Service::start("customers-unchosen").await;
     let (app, user) = customer(&service, "anna", "u1").await;

@@ -9,7 +9,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::settings::app_lock;
-use crate::settling::rechecks;
+use crate::settling::{rechecks, unlisted};
 use domain::AppId;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -99,6 +99,7 @@ impl Store {
             after.change(change.clone())?;
             tables::write(write, app, &before, &after)?;
             rechecks::recheck_skus(write, app, &affected::skus(&before, &after))?;
+            unlisted::close(write, app, |sku| after.products.contains_key(sku))?;
             let entry =
                 AuditEntry::on(app, change.subject(app)).before(fields(&before, &after)).after(fields(&after, &before));
             Ok(((), Some(entry)))

@@ -21,6 +21,9 @@ pub const MAX_LISTED: usize = 5_000;
 /// Maximum number of entitlements, and of prices, of a product.
 pub const MAX_PER_PRODUCT: usize = 300;
 
+/// The field of the reference id of an entitlement that is added with a product.
+pub const NEW_ENTITLEMENT: &str = "new_entitlement";
+
 /// A product's entitlements and prices.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "NewProduct", extend("examples" = [
@@ -75,6 +78,13 @@ pub enum Change {
     DeleteEntitlement(String),
     /// A product is added or replaced.
     SetProduct(String, Product),
+    /// A product is added or replaced, and gives an entitlement that is added with it.
+    SetProductWith {
+        sku: String,
+        product: Product,
+        ref_id: String,
+        text: EntitlementText,
+    },
     DeleteProduct(String),
     Replace(Catalogue),
 }
@@ -84,7 +94,7 @@ impl Change {
         match self {
             Self::SetEntitlement(..) => "entitlement.set",
             Self::DeleteEntitlement(_) => "entitlement.delete",
-            Self::SetProduct(..) => "product.set",
+            Self::SetProduct(..) | Self::SetProductWith { .. } => "product.set",
             Self::DeleteProduct(_) => "product.delete",
             Self::Replace(_) => "catalogue.replace",
         }
@@ -94,7 +104,7 @@ impl Change {
     fn subject(&self, app: AppId) -> String {
         match self {
             Self::SetEntitlement(id, _) | Self::DeleteEntitlement(id) => id.clone(),
-            Self::SetProduct(sku, _) | Self::DeleteProduct(sku) => sku.clone(),
+            Self::SetProduct(sku, _) | Self::SetProductWith { sku, .. } | Self::DeleteProduct(sku) => sku.clone(),
             Self::Replace(_) => app.to_string(),
         }
     }
@@ -128,6 +138,16 @@ impl Catalogue {
                 }
             }
             Change::SetProduct(sku, product) => drop(self.products.insert(sku, product)),
+            Change::SetProductWith { sku, mut product, ref_id, text } => {
+                if self.entitlements.contains_key(&ref_id) {
+                    let detail =
+                        format!("the reference id of a new entitlement; `{ref_id}` exists, so choose it above");
+                    return Err(Error::Invalid { field: NEW_ENTITLEMENT, detail });
+                }
+                product.entitlements.push(ref_id.clone());
+                self.entitlements.insert(ref_id, text);
+                self.products.insert(sku, product);
+            }
             Change::DeleteProduct(sku) => {
                 self.products.remove(&sku).ok_or(Error::Missing { what: "product in the catalogue" })?;
             }
@@ -195,6 +215,23 @@ mod tests {
         assert_eq!(concerns(Change::Replace(Catalogue::default())), all(&["month", "tip", "year"]));
         let renamed = Product { name: Some("A tip".to_owned()), ..Product::default() };
         assert_eq!(concerns(Change::SetProduct("tip".to_owned(), renamed)), all(&[]), "no event has a product's name");
+    }
+
+    #[test]
+    fn a_product_can_bring_an_entitlement() {
+        let with = |ref_id: &str| Change::SetProductWith {
+            sku: "week".to_owned(),
+            product: Product { entitlements: vec!["gold".to_owned()], ..Product::default() },
+            ref_id: ref_id.to_owned(),
+            text: EntitlementText { name: "Silver".to_owned(), description: None },
+        };
+        let mut after = catalogue();
+        after.change(with("silver")).unwrap();
+        assert_eq!(after.products["week"].entitlements, ["gold", "silver"]);
+        assert_eq!(after.entitlements["silver"].name, "Silver");
+        let mut unchanged = catalogue();
+        let error = unchanged.change(with("tv")).unwrap_err().to_string();
+        assert!(error.contains("`tv` exists") && unchanged == catalogue(), "{error}");
     }
 
     #[test]

@@ -1,0 +1,133 @@
+//! The alarm that a product was bought and is not in the catalogue: its customers get no access, and nothing fails. There
+//! is one for each product of a platform. It closes itself when the product is added.
+//!
+//! An app without entitlements gives no access by settle, so it gets no such alarm.
+
+use crate::db::alarm::{About, NewAlarm};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use crate::db::store::Store;
+use crate::db::writer::Write;
+use crate::events::alarms;
+use crate::events::deliveries::MAX_COUNTED;
+use crate::settings::listing::Listings;
+use crate::settling::revision::Settling;
+use domain::catalogue::ProductRef;
+use domain::{AppId, CollapseKey, Environment, PlatformId};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+const KIND: &str = "product_unlisted";
+/// The detail of the alarm behind the SKU. It has no number, so that there is one such alarm of a product.
+const REST: &str = "` is not in the catalogue, so customers who bought it get no access: add it, without entitlements if it \
+     gives none on purpose; `settle product set --help`";
+const CLOSED: &str = "the product is in the catalogue";
+
+fn detail(sku: &str) -> String {
+    format!("`{sku}{REST}")
+}
+
+/// The product that an alarm is about; `None` for one of another kind.
+pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
+    let named = detail.strip_prefix('`').and_then(|rest| rest.strip_suffix(REST));
+    named.filter(|_| kind == KIND)
+}
+
+/// Raises the alarm where a purchase for money runs and gives nothing, because no product of the catalogue is its own.
+/// `data` is its record.
+pub fn alarm(
+    write: &mut Write<'_>,
+    settling: &Settling<'_>,
+    data: &Value,
+    listings: &mut Listings,
+) -> Result<(), Error> {
+    let (origin, purchase) = (settling.origin, &settling.record.decision.purchase);
+    let gives_nothing =
+        data["entitlements"].as_array().is_none_or(Vec::is_empty) && data["product_type"] != "consumable";
+    let is_real = purchase.state().is_active() == Some(true) && settling.environment() == Environment::Production;
+    if !(origin.has_entitlements && gives_nothing && is_real) {
+        return Ok(());
+    }
+    // A product that is listed without entitlements gives none on purpose.
+    if listings.listed(write.connection, purchase)?.is_some() {
+        return Ok(());
+    }
+    // As `Store::unmapped` names it.
+    let named = purchase.sku(ProductRef::Term).or_else(|| purchase.sku(ProductRef::Parent));
+    let Some(named) = named else { return Ok(()) };
+    alarms::raise(write, About::Platform(origin.platform_id), KIND, &detail(named))
+}
+
+row! {
+    struct OpenRow {
+        platform_id: PlatformId,
+        detail: String,
+    }
+}
+
+const OPEN: Sql = statement! {"
+    SELECT platform_id, detail
+    FROM alarms
+    WHERE app_id = ? AND kind = ? AND platform_id IS NOT NULL AND acknowledged_at IS NULL
+"};
+
+/// The product of a term.
+const PARENT: Sql = statement! {"
+    SELECT product_id AS value
+    FROM purchases
+    WHERE app_id = ? AND term_sku = ? AND product_id IS NOT NULL
+    LIMIT 1
+"};
+
+/// Closes the alarms about products that are in the catalogue now, by the SKU of their term or product.
+pub fn close(write: &mut Write<'_>, app: AppId, is_listed: impl Fn(&str) -> bool) -> Result<(), Error> {
+    let open: Vec<OpenRow> = sql(OPEN).bind(app).bind(KIND).all(write.connection)?;
+    for OpenRow { platform_id, detail } in open {
+        let Some(sku) = sku(KIND, &detail) else { continue };
+        let parent: Option<String> = sql(PARENT).bind(app).bind(sku).value(write.connection)?;
+        if is_listed(sku) || parent.is_some_and(|parent| is_listed(&parent)) {
+            let about = About::Platform(platform_id);
+            alarms::close(write, NewAlarm { about, kind: KIND, detail: &detail }, CLOSED)?;
+        }
+    }
+    Ok(())
+}
+
+const CUSTOMERS: Sql = statement! {"
+    SELECT COUNT(DISTINCT p.user_id) + COUNT(CASE WHEN p.user_id IS NULL THEN 1 END) AS value
+    FROM (SELECT * FROM (SELECT user_id, state, environment FROM purchases
+            WHERE app_id = ? AND term_sku = ? LIMIT {MAX_COUNTED}) t
+        UNION ALL
+        SELECT * FROM (SELECT user_id, state, environment FROM purchases
+            WHERE app_id = ? AND term_sku IS NULL AND product_id = ? LIMIT {MAX_COUNTED}) o) p
+    WHERE p.environment = 'production' AND p.state IN ('trial', 'trial_off', 'active', 'off', 'grace')
+"};
+
+/// Number of customers for whom the product of this SKU runs, for money; among the first 10,000 purchases.
+pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
+    let counted = sql(CUSTOMERS).uncached().bind(app).bind(sku).bind(app).bind(sku);
+    Ok(counted.value(connection)?.unwrap_or(0))
+}
+
+const UNLISTED: Sql = statement! {"
+    SELECT p.collapse_key AS value
+    FROM purchases p
+    WHERE p.collapse_key IN (?*)
+        AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.term_sku)
+        AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
+"};
+
+impl Store {
+    /// Those of these purchases whose product is not in the catalogue.
+    pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
+        if keys.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let find = move |connection: &mut AnyConnection| {
+            sql(UNLISTED).uncached().bind_list(keys).values::<CollapseKey>(connection)
+        };
+        Ok(self.read(find).await?.into_iter().collect())
+    }
+}

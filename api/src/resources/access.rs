@@ -1,0 +1,59 @@
+//! Whether a purchase gives access, and why not, in sentences. Pure.
+
+use super::standing::Record;
+use storage::PurchaseView;
+
+impl Record {
+    /// Whether it gives access. `is_unlisted`: its product is not in the catalogue.
+    pub(super) fn access(&self, is_active: Option<bool>, is_unlisted: bool) -> String {
+        match (is_active, self.entitlements.is_empty()) {
+            (None, _) => "Access: not known yet, because the store has not confirmed the purchase".to_owned(),
+            (Some(false), _) => "Access: no".to_owned(),
+            (Some(true), false) => "Access: yes".to_owned(),
+            (Some(true), true) if self.product_type.as_deref() == Some("consumable") => {
+                "A one-time product that gives no access".to_owned()
+            }
+            (Some(true), true) => match &self.product_ref_id {
+                Some(sku) if is_unlisted => self.unlisted(sku),
+                Some(sku) => format!("Access: no, because the catalogue has no entitlement for `{sku}`"),
+                None => "Access: no, because the product is not known yet".to_owned(),
+            },
+        }
+    }
+
+    fn unlisted(&self, sku: &str) -> String {
+        let is_paid = self.is_in_trial_period != Some(true) && !self.is_test();
+        format!("{}, but no access: `{sku}` is not in the catalogue", if is_paid { "Paid" } else { "Bought" })
+    }
+}
+
+/// The product of an active purchase that is not in the catalogue, and the sentence that it gives no access; `None` for
+/// one that is used up.
+pub fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
+    let record = Record::of(view);
+    let sku = record.product_ref_id.clone().filter(|_| record.product_type.as_deref() != Some("consumable"))?;
+    let sentence = record.unlisted(&sku);
+    Some((sku, sentence))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Record;
+
+    fn record(fields: serde_json::Value) -> Record {
+        serde_json::from_value(fields).unwrap()
+    }
+
+    #[test]
+    fn no_access_has_a_reason() {
+        let sku = record(serde_json::json!({ "product_ref_id": "gold" }));
+        assert_eq!(sku.access(Some(true), false), "Access: no, because the catalogue has no entitlement for `gold`");
+        assert_eq!(sku.access(Some(true), true), "Paid, but no access: `gold` is not in the catalogue");
+        assert_eq!(sku.access(Some(false), true), "Access: no");
+        assert!(sku.access(None, true).contains("not known yet"));
+        let trial = record(serde_json::json!({ "product_ref_id": "gold", "is_in_trial_period": true }));
+        assert_eq!(trial.access(Some(true), true), "Bought, but no access: `gold` is not in the catalogue");
+        let coins = record(serde_json::json!({ "product_ref_id": "coins", "product_type": "consumable" }));
+        assert_eq!(coins.access(Some(true), true), "A one-time product that gives no access");
+    }
+}
