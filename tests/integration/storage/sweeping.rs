@@ -149,6 +149,8 @@ story! {
         assert_eq!(alarms.iter().map(|alarm| (alarm.kind.as_str(), alarm.count)).collect::<Vec<_>>(), [("sweep", 2)]);
         world.store.sweep_finished().await.unwrap();
         assert!(!last().await.is_late() && last().await.finished_at.is_some());
+        let closed = world.store.alarms(storage::Page::default()).await.unwrap().items;
+        assert_eq!(closed[0].acknowledged_by.as_deref(), Some("settle"), "it closes itself: {closed:?}");
         world.pass(6 * MINUTE_MS);
         world.store.sweep_finished().await.unwrap();
         assert!(!take().await, "a sweep has just finished");

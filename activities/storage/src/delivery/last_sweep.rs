@@ -1,7 +1,7 @@
 //! When the last sweep finished. Without sweeps nothing that was lost is repaired, so every process watches that they go
 //! on. And which run of its workflow swept: if Temporal does not know that run any more, it was emptied.
 
-use crate::db::alarm::About;
+use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
@@ -13,6 +13,7 @@ use std::time::Duration;
 
 /// Time without a finished sweep after which sweeps are late.
 const LATE: Duration = MINUTE.saturating_mul(5);
+const KIND: &str = "sweep";
 /// The detail of the alarm. It names no time, so that there is one such alarm, which is counted.
 const ALARM: &str = "no sweep finished for five minutes, so settle restarted the sweep workflow; if it happens again, \
      check that a worker is running and can reach the database";
@@ -88,7 +89,7 @@ impl Store {
         .await
     }
 
-    /// Notes that a sweep finished now.
+    /// Notes that a sweep finished now, which closes the alarm that none did.
     pub async fn sweep_finished(&self) -> Result<(), Error> {
         self.write(|write| {
             insert!(
@@ -96,8 +97,9 @@ impl Store {
                 "ON CONFLICT (id)
             DO UPDATE SET finished_at = excluded.finished_at"
             )
-            .run(write.connection)
-            .map(drop)
+            .run(write.connection)?;
+            let alarm = NewAlarm { about: About::All, kind: KIND, detail: ALARM };
+            alarms::close(write, alarm, "a sweep finished")
         })
         .await
     }
@@ -121,7 +123,7 @@ impl Store {
             let times = sql(TAKE_RESTART).bind(write.now()?).bind(before).bind(after).bind(before).bind(after);
             let taken = times.run(write.connection)?;
             if taken > 0 {
-                alarms::raise(write, About::All, "sweep", ALARM)?;
+                alarms::raise(write, About::All, KIND, ALARM)?;
             }
             Ok(taken > 0)
         })
