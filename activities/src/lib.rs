@@ -2,6 +2,7 @@
 
 mod actions;
 mod admin;
+mod alone;
 mod delivery;
 mod dependencies;
 pub mod engine;

@@ -32,5 +32,6 @@ pub mod stores;
 mod telemetry;
 mod times;
 pub mod tools;
+pub mod workers;
 
 pub use commands::{allowed, main, sender};

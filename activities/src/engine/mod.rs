@@ -20,6 +20,7 @@ pub use connection::namespace_of;
 pub use dev_server::{Addresses, DevServer};
 pub use error::TemporalError;
 pub use namespace::NamespaceTaken;
+pub use status::Polls;
 pub use stuck::Stuck;
 
 use crate::actions::{Action, Actions};

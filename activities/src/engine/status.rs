@@ -57,11 +57,20 @@ impl Engine {
         let payload = answer.query_result.and_then(|result| result.payloads.into_iter().next());
         Ok(payload.and_then(|payload| serde_json::from_slice(&payload.data).ok()))
     }
+
     /// Number of workers that poll for workflows, of all processes.
     ///
     /// # Errors
     /// See [`TemporalError`].
     pub async fn workers(&self) -> Result<usize, TemporalError> {
+        Ok(self.polls().await?.workers)
+    }
+
+    /// The workers that poll for workflows, of all processes.
+    ///
+    /// # Errors
+    /// See [`TemporalError`].
+    pub async fn polls(&self) -> Result<Polls, TemporalError> {
         let client = self.now()?;
         let request = DescribeTaskQueueRequest {
             namespace: client.namespace(),
@@ -75,12 +84,21 @@ impl Engine {
     }
 }
 
-/// Number of workers, by each poll's worker and its time in seconds, that polled not much before the one that polled last.
-/// So the clock is Temporal's alone.
-fn live(polls: impl Iterator<Item = (String, i64)> + Clone) -> usize {
-    let Some(last) = polls.clone().map(|(_, at)| at).max() else { return 0 };
+/// The workers that Temporal knows. It lists a worker that died for some minutes more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Polls {
+    /// Number of workers that polled not much before the one that polled last.
+    pub workers: usize,
+    /// When that was, in seconds of Temporal's clock; `None` without a worker.
+    pub last_at: Option<i64>,
+}
+
+/// The workers, by each poll's worker and its time in seconds. The clock is Temporal's alone.
+fn live(polls: impl Iterator<Item = (String, i64)> + Clone) -> Polls {
+    let Some(last) = polls.clone().map(|(_, at)| at).max() else { return Polls::default() };
     let since = last.saturating_sub_unsigned(POLLED.as_secs());
-    polls.filter(|(_, at)| *at >= since).map(|(worker, _)| worker).collect::<BTreeSet<String>>().len()
+    let workers = polls.filter(|(_, at)| *at >= since).map(|(worker, _)| worker).collect::<BTreeSet<String>>().len();
+    Polls { workers, last_at: Some(last) }
 }
 
 #[cfg(test)]
@@ -90,8 +108,8 @@ mod tests {
     #[test]
     fn a_worker_that_polls_no_more_is_not_counted() {
         let polls = |polls: &[(&str, i64)]| live(polls.iter().map(|(worker, at)| ((*worker).to_owned(), *at)));
-        assert_eq!(polls(&[]), 0);
-        assert_eq!(polls(&[("a", 1_000), ("a", 990), ("b", 940)]), 2);
-        assert_eq!(polls(&[("a", 1_000), ("b", 900)]), 1);
+        assert_eq!(polls(&[]), Polls::default());
+        assert_eq!(polls(&[("a", 1_000), ("a", 990), ("b", 940)]), Polls { workers: 2, last_at: Some(1_000) });
+        assert_eq!(polls(&[("a", 1_000), ("b", 900)]).workers, 1);
     }
 }

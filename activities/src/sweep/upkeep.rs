@@ -19,7 +19,7 @@ const MAX_SCANNED: i64 = 10_000;
 /// Number of sessions that one transaction ends.
 const SESSIONS_AT_ONCE: i64 = 200;
 /// Maximum number of alarms about which one sweep records events.
-const ALARMS_AT_ONCE: i64 = 100;
+pub const ALARMS_AT_ONCE: i64 = 100;
 /// Number of refused claims that one sweep removes.
 const CLAIMS_AT_ONCE: i64 = 1000;
 

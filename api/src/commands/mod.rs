@@ -4,6 +4,7 @@
 //! the activities are connected.
 
 mod amazon;
+mod alone;
 mod app;
 mod check;
 mod check_revenue;

@@ -2,7 +2,7 @@
 
 use super::sockets::Sockets;
 use super::stop::Stop;
-use super::{refusals, settings, sweeping, table};
+use super::{alone, refusals, settings, sweeping, table, worker};
 use crate::clock;
 use crate::config::{self, Config, environment};
 use crate::devices::{Devices, quota, room};
@@ -13,6 +13,7 @@ use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
+use crate::workers::Workers;
 use crate::{checking, counting, telemetry};
 use activities::Actions;
 use activities::engine;
@@ -123,12 +124,17 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     checking::watch(store.clone(), &metrics);
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
+    let workers = Workers::default();
+    workers.watch(store.clone(), engine.clone());
+    let parts = worker::Parts { config, store: store.clone(), engine: engine.clone(), simulated: None };
+    alone::watch(worker::context(parts), workers.clone());
     refusals::warn(store.clone(), allowed(config));
     let devices = Devices::new(&config.devices);
     room::watch(store.clone(), devices.room.clone());
     quota::watch(store.clone(), devices.quotas.clone(), clock::now);
     Ok(Arc::new(Edge {
         waking: Default::default(),
+        workers,
         pages,
         dispatch: Dispatch::start(Arc::new(engine), store.clone()),
         store,

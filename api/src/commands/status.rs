@@ -25,8 +25,8 @@ const LABEL_WIDTH: usize = 12;
 /// Show settle's health: inbox, Temporal, sweep, destinations with pending deliveries, alarms of the last day.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The exit code is 1 if the inbox does not accept, Temporal does not answer, no sweep finished for five minutes, a
-destination's breaker is open, or the settings forbid requests to a destination with pending deliveries.
+The exit code is 1 if the inbox does not accept, Temporal does not answer, no worker runs, no sweep finished for five
+minutes, a destination's breaker is open, or the settings forbid requests to a destination with pending deliveries.
 
 Example:
   settle status
@@ -65,16 +65,17 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         Ok(ready) => (json!("ok"), ready),
         Err(error) => (json!(error.to_string()), Value::Null),
     };
-    let (temporal, sweep) = (&ready["temporal"], &ready["sweep"]);
+    let (temporal, sweep, workers) = (&ready["temporal"], &ready["sweep"], &ready["workers"]);
     let since = clock::now().plus_millis(-RECENT_MS);
     let is_recent = |alarm: &&Value| alarm["last_at"].as_str().and_then(time).is_some_and(|at| at > since);
     let recent: Vec<&Value> = items(&alarms).iter().filter(is_recent).collect();
-    let is_running = temporal != "unreachable" && sweep != "late";
+    let is_running = temporal != "unreachable" && sweep != "late" && *workers != 0;
     let is_ok = inbox == "ok" && is_running && !destinations.iter().any(is_in_trouble);
     Ok(json!({
         "ok": is_ok,
         "inbox": inbox,
         "temporal": temporal,
+        "workers": workers,
         "sweep": sweep,
         "last_sweep_at": ready["last_sweep_at"],
         "destinations": destinations,
@@ -143,7 +144,14 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
         Some(_) => "does not answer: notifications are accepted, and settled once it does",
         None => "unknown",
     };
-    let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned()), ("Sweep", sweep(found))];
+    let mut lines = vec![("Inbox", inbox), ("Temporal", temporal.to_owned())];
+    if found["workers"] == 0 {
+        lines.push((
+            "Workers",
+            "none is running: nothing is settled or sent until `settle worker` is started".to_owned(),
+        ));
+    }
+    lines.push(("Sweep", sweep(found)));
     let destinations = items(&found["destinations"]);
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
@@ -292,6 +300,16 @@ mod tests {
             "|2026-01-31T12:00:00Z product_unlisted of Fire TV, 2 customers now: it is missing",
         ];
         assert_eq!(lines, expected);
+    }
+
+    #[test]
+    fn a_missing_worker_is_named() {
+        let named = |workers: serde_json::Value| {
+            let found = json!({ "inbox": "ok", "temporal": "connected", "workers": workers });
+            sentences(&found).into_iter().find(|(name, _)| *name == "Workers").map(|(_, text)| text)
+        };
+        assert!(named(json!(0)).is_some_and(|text| text.contains("none is running")));
+        assert_eq!((named(json!(1)), named(json!(null))), (None, None));
     }
 
     #[test]

@@ -79,7 +79,7 @@ fn show_metrics(socket: TcpListener, stop: Stop) {
     tokio::spawn(listener.serve(router, stop.requested()));
 }
 
-/// The arguments of [`work`].
+/// The arguments of [`work`] and [`context`].
 pub struct Parts<'a> {
     /// The settings.
     pub config: &'a Config,
@@ -93,26 +93,7 @@ pub struct Parts<'a> {
 
 /// Works until `stop`, then finishes running tasks, for at most [`SHUTDOWN_TIMEOUT`].
 pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
-    let Parts { config, store, engine, simulated } = parts;
-    let allowed = serve::allowed(config);
-    let context = activities::Context {
-        store,
-        http: Http::new(allowed.rules.clone()),
-        allowed_addresses: allowed,
-        verifier: Arc::new(Verifier::new(stores(config, simulated))),
-        engine,
-        clock: clock::now,
-        random: fraction,
-        retention: config.retention,
-        dashboard: config.dashboard().map(Arc::from),
-        slots: DeliverySlots::default(),
-        in_flight: InFlight::default(),
-        prompt: Prompt::default(),
-        raised: RaisedAlarms::default(),
-        volume: Volume::default(),
-        streaks: Arc::default(),
-        stopping: Arc::default(),
-    };
+    let context = context(parts);
     let runtime = tokio::runtime::Handle::current();
     let stopping = stop.clone();
     let too_long = async {
@@ -138,6 +119,30 @@ pub async fn work(parts: Parts<'_>, stop: Stop) -> anyhow::Result<()> {
     match result {
         Err(worker::Error::Taken(taken)) => Err(taken.into()),
         result => result.context("the worker cannot run"),
+    }
+}
+
+/// What activities need.
+pub fn context(parts: Parts<'_>) -> activities::Context {
+    let Parts { config, store, engine, simulated } = parts;
+    let allowed = serve::allowed(config);
+    activities::Context {
+        store,
+        http: Http::new(allowed.rules.clone()),
+        allowed_addresses: allowed,
+        verifier: Arc::new(Verifier::new(stores(config, simulated))),
+        engine,
+        clock: clock::now,
+        random: fraction,
+        retention: config.retention,
+        dashboard: config.dashboard().map(Arc::from),
+        slots: DeliverySlots::default(),
+        in_flight: InFlight::default(),
+        prompt: Prompt::default(),
+        raised: RaisedAlarms::default(),
+        volume: Volume::default(),
+        streaks: Arc::default(),
+        stopping: Arc::default(),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::figures::Figures;
 use crate::keyring::Keys;
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
+use crate::workers::Workers;
 use domain::Timestamp;
 use futures::future::BoxFuture;
 use pages::Pages;
@@ -65,6 +66,8 @@ pub struct Edge {
     /// Who wakes the purchases that a person waits for.
     pub waking: Waking,
     pub pages: Pages,
+    /// How many workers poll Temporal.
+    pub workers: Workers,
 }
 
 /// One pass at a time wakes purchases: two would read those that neither has noted yet, and signal all of them twice.

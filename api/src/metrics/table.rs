@@ -195,7 +195,7 @@ pub const METRICS: &[Metric] = &[
     ),
     gauge("settle_verification_seconds", &[], "Duration of a request to a store.").seconds().samples(),
     counter("settle_verifications_total", &["answer"], "Queries of a store about a receipt."),
-    gauge("settle_workers", &[], "Workers that poll Temporal, as the last sweep of this process found."),
+    gauge("settle_workers", &[], "Workers that poll Temporal, as this process found last."),
 ];
 
 /// What a metric measures; empty if there is none of this name.

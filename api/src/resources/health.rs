@@ -32,6 +32,8 @@ pub struct Ready {
     inbox: &'static str,
     /// Whether the engine answers. Notifications are stored while it does not.
     temporal: Connection,
+    /// Number of workers that poll Temporal, as this process found last; null if that is not known.
+    workers: Option<u64>,
     /// Whether sweeps, which repair what was lost, go on; null if that is not known.
     sweep: Option<Sweep>,
     /// When a sweep finished last; null before the first.
@@ -83,5 +85,6 @@ pub async fn ready(State(edge): State<Shared>) -> Result<Json<Ready>, Error> {
     let last = timeout(TIMEOUT, edge.store.last_sweep()).await.ok().and_then(Result::ok);
     let sweep = last.map(|last| if last.is_late() { Sweep::Late } else { Sweep::OnTime });
     let last_sweep_at = last.and_then(|last| last.finished_at);
-    Ok(Json(Ready { status: "ok", inbox: "ok", temporal, sweep, last_sweep_at }))
+    let workers = edge.workers.number().filter(|_| is_connected);
+    Ok(Json(Ready { status: "ok", inbox: "ok", temporal, workers, sweep, last_sweep_at }))
 }

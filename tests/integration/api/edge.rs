@@ -227,6 +227,7 @@ impl Service {
         let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: clock::now };
         let figures = Figures::default();
         let edge = Edge {
+            workers: Default::default(),
             waking: Default::default(),
             pages: api::edge::pages::Pages::new(&config),
             dispatch: Dispatch::start(engine.clone(), store.clone()),

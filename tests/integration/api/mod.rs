@@ -22,4 +22,5 @@ mod quotas;
 mod refusals;
 mod resources;
 mod states;
+mod trouble;
 mod watching;

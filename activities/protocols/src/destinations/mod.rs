@@ -141,6 +141,11 @@ impl Config {
         matches!(self, Self::Webhook(_))
     }
 
+    /// Whether people read what the named kind gets.
+    pub fn is_for_people(kind: &str) -> bool {
+        kind == email::KIND
+    }
+
     /// The named kind's maximum number of requests a second, if it has one.
     pub fn max_rate(kind: &str) -> Option<i64> {
         match kind {

@@ -13,6 +13,13 @@ impl Store {
         let (kind, detail) = (kind.to_owned(), detail.to_owned());
         self.write(move |write| raise(write, about, &kind, &detail)).await
     }
+
+    /// Closes an alarm, if it is open, because its cause is gone.
+    pub async fn close_alarm(&self, about: impl Into<About>, kind: &str, detail: &str, why: &str) -> Result<(), Error> {
+        let (about, kind) = (about.into(), kind.to_owned());
+        let (detail, why) = (detail.to_owned(), why.to_owned());
+        self.write(move |write| close(write, NewAlarm { about, kind: &kind, detail: &detail }, &why)).await
+    }
 }
 
 /// Raises an alarm at the end of the caller's transaction: one alarm may be raised by settlings of many purchases.

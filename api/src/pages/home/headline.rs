@@ -13,6 +13,10 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
         let sentence = "Temporal is not connected. Notifications are stored, and will be settled when it is back";
         return (Tone::Bad, sentence.to_owned());
     }
+    if health.is_without_worker {
+        let sentence = "No worker is running. Notifications are stored, and will be settled when one is";
+        return (Tone::Bad, sentence.to_owned());
+    }
     let is_open = |one: &&DestinationOverview| one.destination.state == State::Open;
     let failing = those(found, |one| matches!(one.destination.state, State::Open | State::Failing));
     if failing.iter().any(is_open) {
@@ -100,7 +104,7 @@ mod tests {
     use super::*;
     use storage::NamedDestination;
 
-    const WELL: Health = Health { is_connected: true, is_sweep_late: false };
+    const WELL: Health = Health { is_connected: true, is_without_worker: false, is_sweep_late: false };
 
     fn overview(destinations: Vec<DestinationOverview>) -> Overview {
         Overview {
@@ -155,6 +159,7 @@ mod tests {
         assert_eq!(of(&Overview { waiting: 2, ..overview(here()) }, WELL), Tone::Warn);
         assert_eq!(of(&Overview { last_accepted_at: None, ..overview(here()) }, WELL), Tone::Idle);
         assert_eq!(of(&overview(Vec::new()), Health { is_connected: false, ..WELL }), Tone::Bad);
+        assert_eq!(of(&overview(Vec::new()), Health { is_without_worker: true, ..WELL }), Tone::Bad);
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..WELL }), Tone::Warn);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), WELL), Tone::Good);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), WELL), Tone::Warn);

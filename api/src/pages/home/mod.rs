@@ -88,6 +88,7 @@ async fn status(edge: &Edge, app: Option<AppId>) -> Result<AppStatus, Error> {
     let alarms = edge.store.alarms_of(raised, Page { cursor: None, limit: ALARMS }).await?.items;
     let health = Health {
         is_connected: edge.dispatch.engine().is_connected(),
+        is_without_worker: edge.workers.are_missing(),
         is_sweep_late: edge.store.last_sweep().await?.is_late(),
     };
     let steps = steps(edge, &found, app).await?;

@@ -17,6 +17,8 @@ use storage::{Alarm, DestinationOverview, Overview};
 #[derive(Debug, Clone, Copy)]
 pub struct Health {
     pub is_connected: bool,
+    /// Whether no worker polls Temporal.
+    pub is_without_worker: bool,
     /// Whether no sweep finished for a while.
     pub is_sweep_late: bool,
 }

@@ -1,0 +1,34 @@
+//! What a process that serves does while no worker runs: it announces alarms and sends what destinations wait for that
+//! people read, so that they learn of it. All else waits for a worker; the leases are those of workers.
+
+use crate::delivery::supervise::run::SuperviseRun;
+use crate::delivery::supervise::supervise;
+use crate::dependencies::Context;
+use crate::sweep::upkeep::ALARMS_AT_ONCE;
+use domain::DestinationId;
+use protocols::destinations::Config;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use storage::Error;
+use workflows::activities::Supervise;
+
+impl Context {
+    /// Announces the alarms that were opened or closed, and sends what is due to people.
+    ///
+    /// # Errors
+    /// The database does not answer.
+    pub async fn send_alone(&self) -> Result<(), Error> {
+        let queued_for = self.store.announce_alarms(ALARMS_AT_ONCE, self.dashboard.clone()).await?;
+        let late = self.store.late_destinations().await?.destinations;
+        let due: BTreeSet<DestinationId> = queued_for.into_iter().chain(late).collect();
+        for destination_id in due {
+            let destination = self.store.destination(destination_id).await?;
+            if Config::is_for_people(&destination.kind) {
+                let token = format!("alone/{:.15}", (self.random)()).replace('.', "-");
+                let run = SuperviseRun::new(destination_id, token, 1, Arc::clone(&self.stopping));
+                supervise(self, &run, &Supervise { destination_id, is_probe: false }).await?;
+            }
+        }
+        Ok(())
+    }
+}
