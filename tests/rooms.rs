@@ -47,6 +47,7 @@ const API: House = House {
         "lookups",
         "figures",
         "counting",
+        "silence",
         "workers",
         "checking",
         "config",

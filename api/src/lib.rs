@@ -27,6 +27,7 @@ pub mod route;
 pub mod router;
 pub mod routes;
 mod shell;
+pub mod silence;
 mod sizes;
 pub mod stores;
 mod telemetry;

@@ -117,6 +117,7 @@ pub use reports::listing::{PurchaseFilter, PurchaseStatus, PurchaseView};
 pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
 pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
+pub use reports::silent::SilentStore;
 pub use reports::payments::{PaymentSubject, PaymentView};
 pub use reports::pending::PendingDeliveries;
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};

@@ -14,7 +14,7 @@ use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
 use crate::workers::Workers;
-use crate::{checking, counting, telemetry};
+use crate::{checking, counting, silence, telemetry};
 use activities::Actions;
 use activities::engine;
 use activities::http::Http;
@@ -128,6 +128,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     workers.watch(store.clone(), engine.clone());
     let parts = worker::Parts { config, store: store.clone(), engine: engine.clone(), simulated: None };
     alone::watch(worker::context(parts), workers.clone());
+    silence::watch(store.clone());
     refusals::warn(store.clone(), allowed(config));
     let devices = Devices::new(&config.devices);
     room::watch(store.clone(), devices.room.clone());

@@ -6,6 +6,7 @@ use super::layout;
 use super::table::{self, field, items};
 use crate::clock;
 use crate::resources::destinations::shown_state_for_people;
+use crate::stores::name;
 use domain::Timestamp;
 use serde_json::{Value, json};
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         Ok(ready) => (json!("ok"), ready),
         Err(error) => (json!(error.to_string()), Value::Null),
     };
+    let overview = client.get("/v1/overview", &[]).await.unwrap_or_default();
     let (temporal, sweep, workers) = (&ready["temporal"], &ready["sweep"], &ready["workers"]);
     let since = clock::now().plus_millis(-RECENT_MS);
     let is_recent = |alarm: &&Value| alarm["last_at"].as_str().and_then(time).is_some_and(|at| at > since);
@@ -76,6 +78,7 @@ async fn collect(client: &Client) -> anyhow::Result<Value> {
         "inbox": inbox,
         "temporal": temporal,
         "workers": workers,
+        "silent_stores": overview["silent_stores"],
         "sweep": sweep,
         "last_sweep_at": ready["last_sweep_at"],
         "destinations": destinations,
@@ -152,6 +155,7 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
         ));
     }
     lines.push(("Sweep", sweep(found)));
+    lines.extend(items(&found["silent_stores"]).iter().map(|one| ("Store", silent(one))));
     let destinations = items(&found["destinations"]);
     lines.push(("Destinations", counts_by_state(destinations)));
     lines.extend(destinations.iter().map(|one| ("", destination(one))));
@@ -163,6 +167,17 @@ fn sentences(found: &Value) -> Vec<(&'static str, String)> {
     });
     lines.extend(alarms.iter().map(|one| ("", alarm(one))));
     lines
+}
+
+/// The line about a store that does not answer.
+fn silent(one: &Value) -> String {
+    let purchases = match one["purchases"].as_i64() {
+        Some(1) => "1 purchase waits".to_owned(),
+        number => format!("{} purchases wait", number.unwrap_or_default()),
+    };
+    let because = one["because"].as_str().map_or_else(String::new, |because| format!(" ({because})"));
+    let (store, platform) = (field(one, "store"), field(one, "platform"));
+    format!("{} has not answered since {}{because}; {purchases} for {platform}", name(&store), field(one, "since"))
 }
 
 /// The line about the sweep.
@@ -310,6 +325,16 @@ mod tests {
         };
         assert!(named(json!(0)).is_some_and(|text| text.contains("none is running")));
         assert_eq!((named(json!(1)), named(json!(null))), (None, None));
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_named_with_what_waits() {
+        let one = json!({ "store": "amazon", "platform": "Fire TV", "since": "2026-01-31T06:53:00.5Z", "purchases": 8,
+            "because": "HTTP 500" });
+        let found = json!({ "inbox": "ok", "temporal": "connected", "silent_stores": [one] });
+        let lines: Vec<_> = sentences(&found).into_iter().filter(|(name, _)| *name == "Store").collect();
+        let sentence = "Amazon has not answered since 2026-01-31T06:53:00Z (HTTP 500); 8 purchases wait for Fire TV";
+        assert_eq!(lines, [("Store", sentence.to_owned())]);
     }
 
     #[test]

@@ -175,6 +175,11 @@ pub const METRICS: &[Metric] = &[
     )
     .seconds()
     .samples(),
+    gauge(
+        "settle_silent_store_purchases",
+        &["store"],
+        "Purchases that wait for a store which has not answered for half a minute.",
+    ),
     counter(
         "settle_spans_dropped_total",
         &["reason"],

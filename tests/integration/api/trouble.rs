@@ -3,7 +3,7 @@
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
 use activities::engine::Polls;
-use api::workers;
+use api::{silence, workers};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -41,4 +41,48 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_by"], "settle", "it closes itself");
     let home = visitor.get(&service, "/ui").await.text;
     assert!(!home.contains("No worker is running"), "{home}");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_an_alarm_and_on_the_first_screen() {
+    let service = Service::start("silent-store").await;
+    let (_, platform) = service.platform().await;
+    service.seed(&["r1", "r2", "r3"]).await;
+    let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
+    let fails_for = async |seconds: i64| {
+        let since = service.store.now().await.expect("the time").plus_millis(-1000 * seconds).micros();
+        service.raw(&format!(
+            "UPDATE purchases SET waits_through = 1, unverified_since = {since}, unverified_because = 'HTTP 500'
+            WHERE receipt_id <> 'r3'"
+        ));
+    };
+    let mut watch = silence::Watch::default();
+    let mut step = async || watch.step(&service.store).await.expect("a step");
+    fails_for(20).await;
+    step().await;
+    assert_eq!(alarms(&service, "store_silent").await, Vec::<Value>::new(), "the first retries");
+    fails_for(40).await;
+    step().await;
+    step().await;
+    // Another process begins.
+    silence::Watch::default().step(&service.store).await.expect("a step");
+    let raised = alarms(&service, "store_silent").await;
+    assert_eq!((raised.len(), &raised[0]["count"]), (1, &json!(1)), "{raised:?}");
+    assert_eq!(raised[0]["platform_id"], platform.to_string());
+    let found = service.get("/v1/overview").await.body;
+    let silent = &found["silent_stores"][0];
+    assert_eq!([&silent["store"], &silent["because"]], ["amazon", "HTTP 500"], "{found}");
+    assert_eq!([&silent["purchases"], &found["waiting"]], [2, 2], "{found}");
+    let home = visitor.get(&service, "/ui").await.text;
+    assert!(home.contains("Amazon has not answered since <time") && home.contains("2 purchases wait."), "{home}");
+    let metrics = service.get("/metrics").await.body;
+    let shown = metrics.as_str().expect("a text");
+    assert!(shown.contains("settle_silent_store_purchases{store=\"amazon\"} 2"), "{shown}");
+    service.raw("UPDATE purchases SET unverified_since = NULL");
+    silence::Watch::default().step(&service.store).await.expect("a step");
+    assert_eq!(alarms(&service, "store_silent").await[0]["acknowledged_by"], "settle", "it closes itself");
+    step().await;
+    let metrics = service.get("/metrics").await.body;
+    let shown = metrics.as_str().expect("a text");
+    assert!(shown.contains("settle_silent_store_purchases{store=\"amazon\"} 0"), "{shown}");
 }

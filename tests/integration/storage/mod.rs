@@ -81,6 +81,7 @@ mod set_back;
 mod setting_changes;
 mod settings;
 mod settling;
+mod silent;
 mod startup;
 mod statements;
 mod states;

@@ -26,6 +26,7 @@ pub mod revenue;
 pub mod scope;
 pub mod search;
 pub mod shown_state;
+pub mod silent;
 pub mod store_names;
 pub mod unchosen;
 pub mod walk;

@@ -13,6 +13,7 @@ use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
 use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};
+use crate::reports::silent::{self, SilentStore};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::device::claim::CLAIM_STORE_TYPE;
@@ -44,6 +45,8 @@ pub struct Overview {
     pub held: i64,
     /// Number of purchases that wait for their store, or for a person because their store does not know them.
     pub waiting: i64,
+    /// The stores that do not answer, by platform, the one that is silent longest in front.
+    pub silent_stores: Vec<SilentStore>,
     /// Number of deliveries that are pending.
     pub pending: i64,
     /// Since when the oldest of them is pending; null without one.
@@ -179,7 +182,8 @@ const WAITING: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM (SELECT 1
         FROM purchases p
-        WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL) AND p.waits_for IS NOT NULL AND {{which}}
+        WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL)
+            AND (p.waits_for IS NOT NULL OR p.unverified_since IS NOT NULL) AND {{which}}
         LIMIT {MAX_COUNTED}) x
 "};
 const OF_APP: Clause = clause!(&[HELD, WAITING], "p.app_id = ?");
@@ -266,6 +270,7 @@ impl Store {
                 next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
                 held: number(connection, held)?,
                 waiting: number(connection, waiting)?,
+                silent_stores: silent::of(connection, app, now)?,
                 pending: number(connection, all_or_by(PENDING, PENDING_BY))?.min(MAX_COUNTED),
                 oldest_pending_at: oldest.value::<Option<Timestamp>>(connection)?.flatten(),
                 failed: number(connection, all_or_by(FAILED, FAILED_BY))?.min(MAX_COUNTED),

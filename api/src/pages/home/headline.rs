@@ -3,9 +3,10 @@
 use super::view::Health;
 use crate::pages::parts::Tone;
 use crate::pages::text::{amount, counted, lasting};
+use crate::stores::name;
 use domain::Timestamp;
 use domain::health::State;
-use storage::{DestinationOverview, Overview, ShownState};
+use storage::{DestinationOverview, Overview, ShownState, SilentStore};
 
 /// The sentences, without the last full stop.
 pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, String) {
@@ -21,6 +22,9 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
     let failing = those(found, |one| matches!(one.destination.state, State::Open | State::Failing));
     if failing.iter().any(is_open) {
         return (Tone::Bad, trouble(&failing, "failing", found.now));
+    }
+    if let Some(silent) = silent(found) {
+        return (Tone::Warn, silent);
     }
     if health.is_sweep_late {
         let sentence = "No sweep has finished for five minutes. Lost work will be repaired when one does";
@@ -43,6 +47,15 @@ pub fn headline(found: &Overview, health: Health, alarms: usize) -> (Tone, Strin
         return (Tone::Idle, "Notifications are settled, but no destination receives the events yet".to_owned());
     }
     backlog(found)
+}
+
+/// The store that is silent longest, on all its platforms, and what waits for it.
+fn silent(found: &Overview) -> Option<String> {
+    let SilentStore { store, since, .. } = found.silent_stores.first()?;
+    let of_store = found.silent_stores.iter().filter(|one| one.store == *store);
+    let purchases: i64 = of_store.map(|one| one.purchases).sum();
+    let wait = if purchases == 1 { "waits" } else { "wait" };
+    Some(format!("{} has not answered since {since}; {} {wait}", name(store), counted(purchases, "purchase")))
 }
 
 /// How everything stands while nothing is in trouble.
@@ -114,6 +127,7 @@ mod tests {
             next_windows: Vec::new(),
             held: 0,
             waiting: 0,
+            silent_stores: Vec::new(),
             pending: 0,
             oldest_pending_at: None,
             failed: 0,
@@ -163,6 +177,28 @@ mod tests {
         assert_eq!(of(&overview(Vec::new()), Health { is_sweep_late: true, ..WELL }), Tone::Warn);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 0)]), WELL), Tone::Good);
         assert_eq!(of(&overview(vec![destination(State::Disabled, 1)]), WELL), Tone::Warn);
+    }
+
+    #[test]
+    fn a_store_that_does_not_answer_is_named_with_what_waits() {
+        let of = |store: &str, purchases| SilentStore {
+            platform_id: domain::PlatformId::new(uuid::Uuid::nil()),
+            platform: "Fire TV".to_owned(),
+            store: store.to_owned(),
+            since: Timestamp::from_micros(0),
+            purchases,
+            because: None,
+        };
+        for (silent_stores, sentence) in [
+            (vec![of("amazon", 1)], "Amazon has not answered since 1970-01-01T00:00:00Z; 1 purchase waits"),
+            (
+                vec![of("amazon", 3), of("other", 1), of("amazon", 5)],
+                "Amazon has not answered since 1970-01-01T00:00:00Z; 8 purchases wait",
+            ),
+        ] {
+            let found = Overview { silent_stores, waiting: 8, ..overview(vec![destination(State::Healthy, 0)]) };
+            assert_eq!(headline(&found, WELL, 1), (Tone::Warn, sentence.to_owned()));
+        }
     }
 
     #[test]
