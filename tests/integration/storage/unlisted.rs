@@ -17,14 +17,14 @@ impl World {
         self.store.alarms_of(filter, Page::default()).await.unwrap().items
     }
 
-    async fn list(&self, change: Change) {
+    async fn recatalogue(&self, change: Change) {
         self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
     }
 
     /// Adds an entitlement, from which on the app gives access.
-    async fn entitle(&self) {
+    async fn give_access(&self) {
         let gold = EntitlementText { name: "Gold".to_owned(), description: None };
-        self.list(Change::SetEntitlement("gold".to_owned(), gold)).await;
+        self.recatalogue(Change::SetEntitlement("gold".to_owned(), gold)).await;
     }
 }
 
@@ -32,7 +32,7 @@ story! {
     async fn a_product_that_is_bought_and_not_listed_raises_one_alarm_with_its_customers(world: World) {
         world.show("r0", monthly(), BOUGHT).await;
         assert_eq!(world.missing(true).await, [], "an app without entitlements gives no access by settle");
-        world.entitle().await;
+        world.give_access().await;
         world.show("r1", monthly(), BOUGHT).await;
         world.show("r2", monthly(), BOUGHT).await;
         let open = world.missing(true).await;
@@ -53,12 +53,12 @@ story! {
 
 story! {
     async fn the_alarm_closes_when_the_product_is_listed_under_either_sku(world: World) {
-        world.entitle().await;
+        world.give_access().await;
         world.show("r1", monthly(), BOUGHT).await;
         let other = Change::SetProduct("other".to_owned(), Product::default());
-        world.list(other).await;
+        world.recatalogue(other).await;
         assert_eq!(world.missing(true).await.len(), 1, "another product was listed");
-        world.list(Change::SetProduct("parent".to_owned(), Product::default())).await;
+        world.recatalogue(Change::SetProduct("parent".to_owned(), Product::default())).await;
         assert_eq!(world.missing(true).await, []);
         let closed = world.missing(false).await;
         assert_eq!((closed[0].acknowledged_by.as_deref(), closed[0].customers), (Some("settle"), None));
@@ -66,17 +66,17 @@ story! {
         world.show("r2", monthly(), BOUGHT).await;
         assert_eq!(world.missing(true).await, []);
         assert_eq!(world.store.unlisted(vec![world.key("r2")]).await.unwrap(), BTreeSet::new());
-        world.list(Change::DeleteProduct("parent".to_owned())).await;
+        world.recatalogue(Change::DeleteProduct("parent".to_owned())).await;
         world.show("r3", monthly(), BOUGHT).await;
         assert_eq!(world.missing(true).await.len(), 1, "it is open again");
-        world.list(Change::SetProduct("term".to_owned(), Product::default())).await;
+        world.recatalogue(Change::SetProduct("term".to_owned(), Product::default())).await;
         assert_eq!(world.missing(true).await, []);
     }
 }
 
 story! {
     async fn what_is_used_up_or_for_no_money_raises_no_alarm(world: World) {
-        world.entitle().await;
+        world.give_access().await;
         let coins = Snapshot { product: Kind::Consumable, term: None, renews_at: None, ..monthly() };
         world.show("r1", coins, BOUGHT).await;
         world.show("r2", Snapshot { is_test: true, ..monthly() }, BOUGHT).await;
