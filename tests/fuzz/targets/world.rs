@@ -350,6 +350,7 @@ fn edge(store: Store) -> Shared {
     let settings = Settings { certificates: Vec::new(), auto_confirm_accounts: Vec::new(), clock: now };
     let failed = || Reply::Answer { status: 500, retry_after: None, headers: Vec::new(), body: String::new() };
     Arc::new(Edge {
+        workers: Default::default(),
         waking: Default::default(),
         pages: api::edge::pages::Pages::new(&config),
         dispatch: Dispatch::start(Arc::new(Willing), store.clone()),

@@ -205,6 +205,7 @@ impl World {
         let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let config = load(&Flags::default(), &variables).expect("valid settings");
         Arc::new(Edge {
+            workers: Default::default(),
             waking: Default::default(),
             pages: api::edge::pages::Pages::new(&config),
             dispatch: self.dispatch.clone(),
