@@ -86,6 +86,7 @@ mod startup;
 mod statements;
 mod states;
 mod sweeping;
+mod tenants;
 mod topics;
 mod tracing;
 mod tracks;
