@@ -182,11 +182,8 @@ impl Settling<'_> {
         self.note_waits(write, row)?;
         note_lag(write, record)?;
         self.alarm(write, row)?;
-        if let Some(doubt) = found.description.price_doubt.filter(|_| found.changed) {
-            access::alarm(write, self.origin.platform_id, doubt)?;
-        }
         if found.changed {
-            unlisted::alarm(write, self, &found.description.data, &mut listings)?;
+            self.alarm_of_record(write, &found.description, &mut listings)?;
         }
         if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
             due::take_up(write, record.collapse_key, customer)?;
@@ -230,6 +227,19 @@ impl Settling<'_> {
             lanes: open_lanes(write, record.collapse_key)?,
             prompt: BTreeSet::new(),
         })
+    }
+
+    /// Raises what a changed record says of its price and its product.
+    fn alarm_of_record(
+        &self,
+        write: &mut Write<'_>,
+        description: &Description,
+        listings: &mut Listings,
+    ) -> Result<(), Error> {
+        if let Some(doubt) = description.price_doubt {
+            access::alarm(write, self.origin.platform_id, doubt)?;
+        }
+        unlisted::alarm(write, self, &description.data, listings)
     }
 
     /// The owner, whose profile may have changed with this record.

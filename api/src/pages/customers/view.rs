@@ -257,30 +257,41 @@ pub struct CustomerPage<'a> {
     refused: Refused,
 }
 
+/// What the customer has in production, with what they paid, and what they have in the sandbox, if anything.
+fn environments(
+    frame: &Frame,
+    visit: &Visit,
+    of: &Portrait,
+    gone: Option<&Moved>,
+    paid: Vec<String>,
+) -> Vec<Environment> {
+    let (read, detail) = (&of.read, &of.read.detail);
+    let missing = |environment| missing(frame, visit, of, environment);
+    let charge = next_charge(&read.purchases, &detail.purchases, visit.now);
+    let production = Environment {
+        missing: missing(domain::Environment::Production),
+        next_charge: charge.map(|text| Sentence::new(&text)),
+        paid,
+        ..Environment::of(domain::Environment::Production, &detail.production, read, gone)
+    };
+    let sandbox = Environment {
+        missing: missing(domain::Environment::Sandbox),
+        ..Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None)
+    };
+    [Some(production), Some(sandbox).filter(Environment::is_known)].into_iter().flatten().collect()
+}
+
 impl<'a> CustomerPage<'a> {
     pub fn new(frame: &'a Frame, visit: &Visit, of: &Portrait, answers: Option<Answers>) -> Self {
         let read = &of.read;
         let (detail, customer) = (&read.detail, &read.detail.customer);
         let transfers = moved::all(visit, of);
         let gone = moved::gone(&transfers);
-        let production = Environment::of(domain::Environment::Production, &detail.production, read, gone);
-        let charge = next_charge(&read.purchases, &detail.purchases, visit.now);
         let (payments, before) = (moved::payments(visit, of), moved::payments_before(visit, of));
         let paid = detail.production.paid_usd.as_ref();
         let paid = paid.map(|usd| total(usd, &payments, read.payments.next_cursor.is_none()));
         let paid = paid.into_iter().chain(total_before(&before, of.has_all_moved)).collect();
-        let missing = |environment| missing(frame, visit, of, environment);
-        let production = Environment {
-            missing: missing(domain::Environment::Production),
-            next_charge: charge.map(|text| Sentence::new(&text)),
-            paid,
-            ..production
-        };
-        let sandbox = Environment {
-            missing: missing(domain::Environment::Sandbox),
-            ..Environment::of(domain::Environment::Sandbox, &detail.sandbox, read, None)
-        };
-        let environments = [Some(production), Some(sandbox).filter(Environment::is_known)];
+        let environments = environments(frame, visit, of, gone, paid);
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
         let event_type = visit.query("type").unwrap_or_else(|| newest_type(of).to_owned());
@@ -298,7 +309,7 @@ impl<'a> CustomerPage<'a> {
                 let undelivered = warnings::undelivered(visit, of).into_iter();
                 undelivered.chain(all.iter().map(|text| Warning::of(text))).collect()
             },
-            environments: environments.into_iter().flatten().collect(),
+            environments,
             devices: detail.devices.iter().map(|one| (Code::short(one.id), one.platform.name.clone())).collect(),
             more_purchases: read.purchases.next_cursor.as_ref().map(|_| MorePurchases::of(customer)),
             purchases: detail.standings.iter().map(|one| purchase(visit, read, one)).collect(),

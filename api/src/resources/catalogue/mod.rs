@@ -215,6 +215,12 @@ pub async fn change_if(
     if let Change::SetProduct(_, product) | Change::SetProductWith { product, .. } = &change {
         check_entitlements(&stored, product)?;
     }
+    if let Change::SetProductWith { ref_id, .. } = &change
+        && stored.entitlements.contains_key(ref_id)
+    {
+        let expected = format!("a new reference id; `{ref_id}` exists, so choose it above");
+        return Err(Error::invalid(storage::NEW_ENTITLEMENT, expected));
+    }
     let warnings = [references::warnings(&stored, &change), currencies::warnings(&change)].concat();
     let purchases = edge.store.change_catalogue_if(app, change, run, condition).await?;
     Ok(Concerned { purchases, warnings })
