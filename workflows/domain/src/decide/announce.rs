@@ -16,10 +16,20 @@ impl Walk<'_> {
         self.announced.cover(transition, time);
     }
 
-    /// Announces a transition that must have happened although no report names it. `at` is its time, if known.
+    /// Announces a transition that must have happened although no report names it. `at` is its time, if known: a date
+    /// later than the settling, such as that of a renewal that was paid early, is moved there.
     pub fn announce_unreported(&mut self, transition: TransitionKind, at: Option<Timestamp>) {
-        self.push(transition, at);
+        self.push(transition, at.map(|at| at.min(self.now)));
         self.announced.cover(transition, self.clock);
+    }
+
+    /// Dates what has no date: it happened by the time of what follows it.
+    pub fn date_by_next(&mut self) {
+        let mut next = None;
+        for transition in self.transitions.iter_mut().rev() {
+            transition.at = transition.at.or(next);
+            next = transition.at.min(next.or(transition.at));
+        }
     }
 
     fn push(&mut self, transition: TransitionKind, at: Option<Timestamp>) {

@@ -140,26 +140,31 @@ impl Walk<'_> {
         if announced != shown {
             self.stage.sku = Some(shown.to_owned());
             self.stage.pending = None;
-            let at = self.term_began();
+            // A change whose payment failed takes effect with the repair of that payment.
+            let payment = self.transitions.last().filter(|last| TransitionKind::PAYMENTS.contains(&last.kind));
+            let at = payment.map_or_else(|| self.term_began(), |payment| payment.at);
             self.announce_unreported(TransitionKind::PlanChanged, at);
         }
     }
 
-    /// Announces the end, and before it the payments that were not announced and a trial that did not convert.
+    /// Announces the end, and before it the payments that were not announced and a trial that did not convert. An end
+    /// that no report dates has the date that the store shows for it, and is not earlier than what it follows.
     pub fn expire(&mut self, goal: &Stage, reported_at: Option<Timestamp>) {
         let reported_at = reported_at
             .or_else(|| self.late_report_at(&[NotificationKind::Expired, NotificationKind::SubscriptionCancelled]));
-        let at = reported_at.or_else(|| self.known.expires_at().filter(|_| self.truth.is_some()));
         if self.stage.runs() && !self.stage.in_grace {
             self.catch_up(goal);
         }
+        let over = Stage { terms: self.stage.terms.max(goal.terms), ..goal.clone() };
+        let last = self.transitions.iter().filter_map(|last| last.at).max().max(self.known.last_announced_report());
+        let shown_at = self.known.expires_at_in(&over).filter(|_| self.truth.is_some());
+        let at = reported_at.or_else(|| shown_at.max(last.filter(|_| shown_at.is_some())));
         if self.stage.in_trial {
             self.announce_unreported(TransitionKind::TrialDidNotConvert, at);
         }
         self.announce_unreported(TransitionKind::Expired, at);
         self.announced.unannounced.clear();
-        let terms = self.stage.terms;
-        self.stage = Stage { terms: terms.max(goal.terms), ..goal.clone() };
+        self.stage = over;
     }
 
     /// Announces the payments up to term `number`. The last one has the time of its report, if one is given.

@@ -303,10 +303,11 @@ fn settle(
     let Merged { mut after, reports, assessment } = Merged::of(before, notifications, context);
     let truth = assessment.as_ref().map(|assessment| assessment.stage.clone());
     let goal = truth.clone().unwrap_or_else(|| truth::reported(&after));
-    let mut walk = Walk::new(&after, &reports, truth);
+    let mut walk = Walk::new(&after, &reports, truth, context.now);
     walk.follow();
     walk.reach(&goal);
-    walk.end_without_successor(context.now);
+    walk.end_without_successor();
+    walk.date_by_next();
     let Walk { stage, mut announced, transitions, .. } = walk;
     let has_reports = !reports.fresh.is_empty() || !reports.late.is_empty();
     announced.newest = announced.newest.max(reports.fresh.last().copied());

@@ -18,9 +18,9 @@ pub(super) fn next_check(purchase: &Purchase, now: Timestamp) -> Option<Timestam
 impl Walk<'_> {
     /// Announces the end of a purchase that was replaced a week ago by a receipt that is still unknown, since no known
     /// purchase gives the customer access. The purchase stays replaced.
-    pub fn end_without_successor(&mut self, now: Timestamp) {
+    pub fn end_without_successor(&mut self) {
         let since = self.known.successor_missing_since();
-        let is_overdue = since.is_some_and(|since| now.since(since) >= MAX_WAIT);
+        let is_overdue = since.is_some_and(|since| self.now.since(since) >= MAX_WAIT);
         let is_named = self.known.is_replaced() || self.stage.life != Life::Replaced;
         if !is_overdue
             || is_named

@@ -26,6 +26,8 @@ pub(super) struct Walk<'a> {
     /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
     /// answer, or without one that of the newest report, or of the last announcement.
     pub clock: Timestamp,
+    /// The time of the settling.
+    pub now: Timestamp,
     /// The stage after the reports walked so far.
     pub stage: Stage,
     /// What was announced, with the transitions of this walk.
@@ -38,7 +40,7 @@ pub(super) struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     /// A walk that begins at the stage that was announced last. `truth` is the stage by the store, if it answered.
-    pub fn new(known: &'a Purchase, reports: &Reports, truth: Option<Stage>) -> Self {
+    pub fn new(known: &'a Purchase, reports: &Reports, truth: Option<Stage>, now: Timestamp) -> Self {
         let newest = reports.fresh.last().map(|(time, _)| *time);
         let clock = if truth.is_some() { known.answered_at() } else { newest };
         Self {
@@ -47,6 +49,7 @@ impl<'a> Walk<'a> {
             reports: reports.fresh.clone(),
             late: reports.late.clone(),
             clock: clock.or_else(|| known.announced.newest.map(|(time, _)| time)).unwrap_or_default(),
+            now,
             stage: known.stage.clone(),
             announced: known.announced.clone(),
             truth,
@@ -59,7 +62,8 @@ impl<'a> Walk<'a> {
     pub fn since_last_answer(known: &'a Purchase) -> Self {
         let verified = known.verified.clone().unwrap_or_default();
         let fresh = known.reports_after(verified.announced.newest);
-        let walk = Self::new(known, &Reports { fresh, late: Vec::new() }, None);
+        // What it announces is not recorded, so that the time does not matter.
+        let walk = Self::new(known, &Reports { fresh, late: Vec::new() }, None, Timestamp::default());
         Self { stage: verified.stage, announced: verified.announced, ..walk }
     }
 

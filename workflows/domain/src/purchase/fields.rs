@@ -1,6 +1,6 @@
 //! The documented fields of the record, computed from what is known.
 
-use super::{Life, NewestText, Purchase, ReportTimes, State, UNPAID_END_MARGIN};
+use super::{Life, NewestText, Purchase, ReportTimes, Stage, State, UNPAID_END_MARGIN};
 use crate::catalogue::ProductRef;
 use crate::environment::Environment;
 use crate::notification::NotificationKind;
@@ -67,16 +67,23 @@ impl Purchase {
 
     /// When it ended, will end or will renew; `None` for a one-time purchase, and before the store's first answer.
     pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at_in(&self.stage)
+    }
+
+    /// When it ended, will end or will renew, if it stands at `stage`: while it runs, a past end is stale.
+    pub(crate) fn expires_at_in(&self, stage: &Stage) -> Option<Timestamp> {
         if self.is_one_time() {
             return None;
         }
+        let is_payment_in_order = stage.runs() && !stage.in_grace;
         let shown = self.snapshot.as_ref().and_then(|snapshot| {
-            let renewed = || self.unverified_end();
-            let trial = || self.trial_end().filter(|_| self.stage.in_trial);
-            let counted = || self.terms()?.end(self.stage.terms?);
-            let is_stale = |end: &Timestamp| self.stage.runs() && *end <= snapshot.at;
+            let renewed = || self.unverified_end(stage.terms.filter(|_| is_payment_in_order)?);
+            let trial = || self.trial_end().filter(|_| stage.in_trial);
+            let counted = || self.terms()?.end(stage.terms?);
+            let is_stale = |end: &Timestamp| stage.runs() && *end <= snapshot.at;
             let end = snapshot.ends_at.filter(|end| !is_stale(end));
-            let end = end.or_else(|| self.grace_end().filter(|_| !self.is_payment_in_order()));
+            // If the snapshot shows a grace period while no payment fails, a newer report repaired the payment.
+            let end = end.or_else(|| self.grace_end().filter(|_| !is_payment_in_order));
             end.or_else(renewed).or(snapshot.renews_at).or_else(trial).or_else(counted)
         });
         match (self.gone_at, shown) {
@@ -262,14 +269,8 @@ impl Purchase {
         self.snapshot.is_some() && NotificationKind::BEGINNINGS.iter().any(|kind| self.was_reported(*kind))
     }
 
-    /// Whether no payment is failing. If the snapshot shows a grace period, a newer report repaired the payment.
-    fn is_payment_in_order(&self) -> bool {
-        self.stage.runs() && !self.stage.in_grace
-    }
-
-    /// The end of the running term, if only reports since the last answer show that it began.
-    fn unverified_end(&self) -> Option<Timestamp> {
-        let number = self.stage.terms.filter(|_| self.stage.runs() && !self.stage.in_grace)?;
+    /// The end of term `number`, if only reports since the last answer show that it began.
+    fn unverified_end(&self, number: u64) -> Option<Timestamp> {
         let shown = self.verified.as_ref()?.shown_terms?;
         self.calendar()?.end(number).filter(|_| number > shown)
     }

@@ -326,6 +326,12 @@ impl Purchase {
         self.reports.get(&kind).is_some_and(|reports| reports.times().any(|known| known == time))
     }
 
+    /// The newest report that announced something.
+    pub(crate) fn last_announced_report(&self) -> Option<Timestamp> {
+        let is_report = |at: &Timestamp| self.reports.values().any(|reports| reports.times().any(|time| time == *at));
+        self.announced.through.values().copied().filter(is_report).max()
+    }
+
     /// All stored reports later than `since`, in the order of the store's clock.
     pub(crate) fn reports_after(&self, since: Option<Moment>) -> Vec<Moment> {
         let reports = self.reports.iter();

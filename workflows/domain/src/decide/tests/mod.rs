@@ -5,6 +5,7 @@ mod arrows;
 mod cancelling;
 mod conversions;
 mod edges;
+mod ends;
 mod lag;
 mod lives;
 mod order;

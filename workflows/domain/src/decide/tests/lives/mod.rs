@@ -5,6 +5,7 @@
 mod chance;
 mod replay;
 mod store;
+mod times;
 mod verification;
 
 use super::arrows::{Arrow, arrows};

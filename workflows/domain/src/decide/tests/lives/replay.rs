@@ -26,6 +26,8 @@ pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 pub struct Replay {
     pub known: Purchase,
     pub transitions: Vec<Transition>,
+    /// The same, by the time of the settling.
+    pub settlings: Vec<(Timestamp, Vec<Transition>)>,
     pub steps: BTreeMap<Step, u64>,
     pub reads: Vec<Timestamp>,
     /// Each notification, by its number, and how many outcomes it got.
@@ -237,7 +239,8 @@ impl Replay {
         let paid = payments(&decision.transitions);
         let sku = decision.purchase.sku(ProductRef::Term).map(str::to_owned);
         self.charges.extend(paid.into_iter().map(|cycle| (sku.clone(), cycle)));
-        self.transitions.extend(decision.transitions);
+        self.transitions.extend(&decision.transitions);
+        self.settlings.push((now, decision.transitions));
         self.known = decision.purchase;
         self.reads.push(now);
         decision.wake
