@@ -260,6 +260,32 @@ impl Evidence<'_> {
         end.is_none_or(|end| end <= time)
     }
 
+    /// Whether auto-renewal that was switched on at `time` can have undone the shown end: that end is older, or it is
+    /// the date until which was paid, on which a subscription with auto-renewal off ends.
+    fn may_undo_end(&self, time: Timestamp) -> bool {
+        let end = self.snapshot.and_then(|snapshot| snapshot.ends_at);
+        self.is_older_end(time) || end.is_none_or(|end| self.is_paid_end(end))
+    }
+
+    /// Whether `end` is a date until which was paid, by the last snapshot or the calendar.
+    fn is_paid_end(&self, end: Timestamp) -> bool {
+        let begun = || self.snapshot.and_then(|snapshot| snapshot.purchased_at.zip(snapshot.term));
+        let first = || begun().map(|(anchor, term)| Terms { anchor, term, before: 0, origin: Origin::Seen });
+        let last = [self.before.period_end(), self.after.trial_end()];
+        last.into_iter().flatten().any(|last| last.distance(end) <= SAME)
+            || self.before.terms().or_else(first).is_some_and(|terms| terms.is_end(end))
+    }
+
+    /// Whether the snapshot shows the end that was reported at `time`, with its reason, and that end is later than
+    /// every report that the subscription runs.
+    fn shows_newest_end(&self, time: Timestamp) -> bool {
+        let running = self.after.newest(&running_kinds()).map(|(time, _)| time);
+        let reason = self.snapshot.and_then(|snapshot| snapshot.end_reason);
+        let end = self.snapshot.and_then(|snapshot| snapshot.ends_at).filter(|end| *end <= self.at);
+        let is_same = |end: Timestamp| end.since(time) <= MAX_EARLY_REPORT && Some(end) > running;
+        reason.is_some_and(|reason| reason != EndReason::Pending) && end.is_some_and(is_same)
+    }
+
     /// Whether the snapshot shows neither this grace period nor the payment that repaired it.
     fn lacks_grace(&self, shown: &Stage, time: Timestamp) -> bool {
         let known = &self.before.stage;
@@ -346,7 +372,8 @@ impl Evidence<'_> {
         if !is_unannounced && (self.is_new(switch) || self.before.stage.is_off != is_off) {
             return;
         }
-        let is_on_after_end = !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch);
+        let is_on_after_end =
+            !is_off && shown.life == Life::Expired && self.newest_end() < Some(switch) && self.may_undo_end(time);
         let is_contradicted = is_on_after_end || (shown.runs() && shown.is_off != is_off);
         if !is_contradicted || !assessment.record_contradiction(time, self.at) {
             return;
@@ -378,10 +405,11 @@ impl Evidence<'_> {
         let (time, kind) = moment;
         let is_newest = |kinds: &[NotificationKind]| self.after.newest(kinds) < Some(moment);
         let running = running_kinds();
+        let is_shown_end = || self.shows_end_of(time) || self.shows_newest_end(time);
         match kind {
-            NotificationKind::Expired => stage.runs() && is_newest(&running) && !self.shows_end_of(time),
+            NotificationKind::Expired => stage.runs() && is_newest(&running) && !is_shown_end(),
             NotificationKind::SubscriptionCancelled => {
-                stage.runs() && is_newest(&running) && !self.shows_new_cancellation(time) && !self.shows_end_of(time)
+                stage.runs() && is_newest(&running) && !self.shows_new_cancellation(time) && !is_shown_end()
             }
             NotificationKind::ConsumableCancelled | NotificationKind::EntitlementCancelled => {
                 stage.runs() && is_newest(&NotificationKind::BOUGHT)
@@ -420,16 +448,12 @@ impl Evidence<'_> {
     /// Whether a cancellation and a switch of auto-renewal, of one window or of a short time, are one act: the customer
     /// cancelled, and the shown end is that of what was paid.
     fn is_one_with_switch(&self, time: Timestamp, end: Timestamp) -> bool {
-        let Some(snapshot) = self.snapshot.filter(|shown| shown.end_reason == Some(EndReason::Customer)) else {
+        if self.snapshot.and_then(|shown| shown.end_reason) != Some(EndReason::Customer) {
             return false;
-        };
+        }
         let is_near = |(switched_at, _): Moment| switched_at.distance(time) <= REPEATED_WITHIN;
         let is_switched = self.is_switched_off_now() || self.after.newest(&SWITCHED_OFF).is_some_and(is_near);
-        let last = [self.before.period_end(), self.after.trial_end()];
-        let begun = || snapshot.purchased_at.zip(snapshot.term);
-        let first = || begun().map(|(anchor, term)| Terms { anchor, term, before: 0, origin: Origin::Seen });
-        let is_paid_end = || self.before.terms().or_else(first).is_some_and(|terms| terms.is_end(end));
-        is_switched && (last.into_iter().flatten().any(|last| last.distance(end) <= SAME) || is_paid_end())
+        is_switched && self.is_paid_end(end)
     }
 
     /// The time of a new cancellation that is one with a switch. It is confirmed, and rechecked all the same: of a refund

@@ -6,6 +6,7 @@ mod cancelling;
 mod conversions;
 mod edges;
 mod ends;
+mod ends_and_switches;
 mod lag;
 mod lives;
 mod order;

@@ -42,6 +42,8 @@ pub struct Life {
 
 struct Author {
     chance: Chance,
+    /// For what was added later, so that all other lives stay.
+    other_chance: Chance,
     life: Life,
     now: Timestamp,
     shown: Snapshot,
@@ -80,6 +82,7 @@ pub fn life(seed: u64, beginning: Beginning) -> Life {
     };
     let mut author = Author {
         chance,
+        other_chance: Chance::new(seed ^ 0xffff_ffff),
         life,
         now,
         shown,
@@ -318,6 +321,11 @@ impl Author {
             }
             if self.end.millis_since(self.now) > HOUR {
                 self.switch_on();
+                if self.other_chance.percent(15) && self.end.millis_since(self.now) > 9 * DAY {
+                    // Refunded while the switch can still outrank what the store shows.
+                    self.now = self.now.plus_millis(self.other_chance.between(5 * MINUTE, 2 * HOUR));
+                    return self.is_refunded();
+                }
                 return true;
             }
         }
