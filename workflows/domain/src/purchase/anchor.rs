@@ -68,7 +68,13 @@ impl Purchase {
         let last_count = self.verified.as_ref().map_or(self.stage.terms, |verified| verified.shown_terms);
         let is_open = |date: &Timestamp| *date <= snapshot.at && old.is_open(*date) && old.is_end(*date);
         let scheduled = self.seen.change_at.filter(is_open);
+        // A change whose payment failed begins with the repair, which may precede its scheduled date.
+        let is_early = |date: &Timestamp| self.stage.in_grace && *date > snapshot.at;
+        let due = last_count.and_then(|count| old.end(count));
+        let paid_at = || self.newest(&NotificationKind::PAYMENTS).map(|(time, _)| time);
+        let repaired = || paid_at().filter(|time| due.is_some_and(|due| *time > due));
         let shown = || self.snapshot.as_ref().and_then(|last| last.deferred_at.or(last.renews_at));
+        let shown = || shown().filter(|date| !is_early(date)).or_else(repaired);
         let anchor = scheduled.or_else(shown).or_else(|| old.end(last_count.unwrap_or(0))).unwrap_or(snapshot.at);
         let before = scheduled.and_then(|date| old.ending(date)).or(last_count).unwrap_or(0);
         Some(Terms { anchor, term, before, origin: Origin::Seen })

@@ -178,7 +178,9 @@ impl Purchase {
         // A scheduled change whose payment fails takes effect only when that payment is repaired.
         let was_scheduled = self.snapshot.as_ref().is_some_and(|last| last.deferred_at.is_some());
         let is_new = |date: &Timestamp| was_scheduled || snapshot.at.since(*date) < CHANGE_REMEMBERED_FOR;
-        self.seen.change_at = snapshot.deferred_at.or(self.seen.change_at.filter(is_new));
+        let has_begun_early = |date: &Timestamp| changed.is_some() && self.stage.in_grace && *date > snapshot.at;
+        let known = self.seen.change_at.filter(is_new).filter(|date| !has_begun_early(date));
+        self.seen.change_at = snapshot.deferred_at.or(known);
         self.seen.trial_ends_at =
             snapshot.trial_ends_at.or(self.seen.trial_ends_at).or_else(|| self.unshown_trial_end(snapshot));
         let last = self.snapshot.replace(snapshot.clone());

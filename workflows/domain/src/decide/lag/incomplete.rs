@@ -44,7 +44,7 @@ impl Evidence<'_> {
             stage.is_off = false;
         }
         if shown.runs() && !unconfirmed.payment {
-            if known.in_grace && !shown.in_grace && !self.has_new_term(shown) {
+            if known.in_grace && !shown.in_grace && !self.has_new_term(shown) && !self.is_repair_reported() {
                 is_incomplete = true;
                 stage.in_grace = true;
                 stage.in_trial = known.in_trial;
@@ -78,6 +78,12 @@ impl Evidence<'_> {
             (Some(known), Some(shown)) => shown > known,
             _ => self.after.period_end().is_some_and(|end| end > self.at),
         }
+    }
+
+    /// Whether a notification reports a payment after the grace period began.
+    fn is_repair_reported(&self) -> bool {
+        let failed = self.before.announced.covered(TransitionKind::GraceBegan);
+        self.newest_payment().is_some_and(|(time, kind)| kind.is_payment() && Some(time) > failed)
     }
 
     /// Whether this end is a date that earlier snapshots showed: an end, a renewal or the end of the grace period.

@@ -3,6 +3,7 @@
 mod again;
 mod arrows;
 mod cancelling;
+mod changes_in_grace;
 mod conversions;
 mod edges;
 mod ends;
