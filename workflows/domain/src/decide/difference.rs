@@ -68,6 +68,7 @@ impl Walk<'_> {
             (goal.runs() && goal.is_off, TransitionKind::Cancelled),
             (goal.in_grace, TransitionKind::GraceBegan),
             (goal.life == Life::Expired, TransitionKind::Expired),
+            (self.is_silent_sight(goal), TransitionKind::Purchased),
         ];
         self.announced.unannounced =
             unannounced.into_iter().filter(|(holds, _)| *holds).map(|(_, transition)| transition).collect();

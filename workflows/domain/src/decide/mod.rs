@@ -4,6 +4,7 @@
 //! show yet. The transaction that records the decision adds ids, revisions and bodies.
 
 mod announce;
+mod beginning;
 mod difference;
 mod lag;
 mod payment;
@@ -304,6 +305,7 @@ fn settle(
     let truth = assessment.as_ref().map(|assessment| assessment.stage.clone());
     let goal = truth.clone().unwrap_or_else(|| truth::reported(&after));
     let mut walk = Walk::new(&after, &reports, truth, context.now);
+    walk.take_up_beginning();
     walk.follow();
     walk.reach(&goal);
     walk.end_without_successor();

@@ -20,7 +20,7 @@ pub(super) struct Walk<'a> {
     /// The purchase's terms, if its dates follow the calendar.
     pub calendar: Option<Terms>,
     /// The reports to walk, in the order of the store's clock.
-    reports: Vec<Moment>,
+    pub reports: Vec<Moment>,
     /// New reports that are older than one that was settled before. They are not walked.
     pub late: Vec<Moment>,
     /// The time up to which an inferred transition is covered: that of the present report; after the walk that of the
@@ -156,7 +156,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Whether a report of this kind is possible for the product: one-time purchase or subscription.
-    fn fits_product(&self, kind: NotificationKind) -> bool {
+    pub fn fits_product(&self, kind: NotificationKind) -> bool {
         match kind {
             NotificationKind::Adopted | NotificationKind::Replaced => true,
             NotificationKind::ConsumablePurchased
@@ -249,6 +249,8 @@ impl<'a> Walk<'a> {
     /// Sets the stage of an imported purchase to what the store shows, and announces nothing.
     fn adopt(&mut self) {
         if let Some(truth) = self.truth.clone().filter(|_| self.stage.is_unknown()) {
+            let is_silent = self.is_silent_sight(&truth);
+            self.announced.unannounced.extend(is_silent.then_some(TransitionKind::Purchased));
             self.stage = truth;
         }
     }

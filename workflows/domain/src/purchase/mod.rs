@@ -319,6 +319,11 @@ impl Purchase {
         self.gone_at.max(self.gone_again_at).max(shown_at)
     }
 
+    /// The kinds of all reports.
+    pub(crate) fn reported_kinds(&self) -> impl Iterator<Item = NotificationKind> + '_ {
+        self.reports.keys().copied()
+    }
+
     /// Whether any notification of this kind was reported.
     pub(crate) fn was_reported(&self, kind: NotificationKind) -> bool {
         self.reports.contains_key(&kind)

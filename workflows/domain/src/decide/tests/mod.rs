@@ -8,6 +8,7 @@ mod conversions;
 mod edges;
 mod ends;
 mod ends_and_switches;
+mod first_sights;
 mod lag;
 mod lives;
 mod order;

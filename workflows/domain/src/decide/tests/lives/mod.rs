@@ -4,6 +4,7 @@
 
 mod chance;
 mod replay;
+mod sights;
 mod store;
 mod times;
 mod verification;
