@@ -1,6 +1,7 @@
 //! The body of `revenue.adjusted`: the revenue of a payment changed after its event.
 
 use super::choice::REVENUE_ADJUSTED;
+use super::schema::additions_are_optional;
 use crate::environment::Environment;
 use crate::ids::{AppId, CollapseKey, EventId, PlatformId, UserId};
 use crate::payment::EntryKind;
@@ -36,6 +37,7 @@ pub struct RevenueAdjusted<'a> {
 
 /// The revenue of a payment changed: a refund, a payment that is valid again, or a corrected price.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(transform = additions_are_optional)]
 pub(crate) struct RevenueBody {
     /// Names the event, the same for every destination that receives it.
     id: Uuid,

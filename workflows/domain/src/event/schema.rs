@@ -6,7 +6,7 @@ use serde_json::Value;
 use std::borrow::Cow;
 
 /// Our additions to the documented shapes.
-pub(crate) const ADDITIONS: [&str; 18] = [
+pub(crate) const ADDITIONS: [&str; 16] = [
     "active_skus",
     "coalesced",
     "environment",
@@ -19,8 +19,6 @@ pub(crate) const ADDITIONS: [&str; 18] = [
     "previous_sku_ref_id",
     "price_source",
     "product_type",
-    "refunded_amount",
-    "refunded_at",
     "revision",
     "state_digest",
     "user_revision",

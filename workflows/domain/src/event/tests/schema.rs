@@ -199,7 +199,7 @@ fn a_change_of_a_payment_is_valid_and_needs_all_fields() {
     let body = refund.body();
     assert_eq!((&body["usd"], &body["is_estimate"]), (&json!("-9.99"), &json!(false)));
     let (removed, mistyped) = check_places(REVENUE_ADJUSTED, &body);
-    assert!(removed == 15 && mistyped > 60, "{removed} removed, {mistyped} mistyped");
+    assert!(removed == 16 && mistyped > 60, "{removed} removed, {mistyped} mistyped");
     let estimate = RevenueAdjusted { transaction_id: None, user: None, ..refund }.body();
     assert_eq!(complaints(&schema(REVENUE_ADJUSTED), &estimate), [""; 0]);
     assert_eq!(estimate["is_estimate"], json!(true));
