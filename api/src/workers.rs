@@ -1,8 +1,8 @@
 //! Watches that workers poll Temporal: without one nothing is settled and no event is sent. Each process that serves
 //! watches, since it may be the only one that is left.
 
-use activities::engine::{Engine, Polls};
 use metrics::gauge;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -49,17 +49,29 @@ impl Workers {
         self.0.store(number, Ordering::Relaxed);
     }
 
-    /// Asks Temporal again and again, as long as the process runs.
-    pub fn watch(&self, store: Store, engine: Engine) {
+    /// Asks Temporal again and again, as long as the process runs. An answer is `None` while it does not answer.
+    pub fn watch<Answer>(&self, store: Store, ask: impl Fn() -> Answer + Send + 'static)
+    where
+        Answer: Future<Output = Option<Polls>> + Send,
+    {
         let mut watch = Watch::new(self.clone(), Instant::now());
         tokio::spawn(async move {
             loop {
                 sleep(EVERY).await;
-                let polls = engine.polls().await.ok();
+                let polls = ask().await;
                 watch.step(polls, Instant::now(), &store).await;
             }
         });
     }
+}
+
+/// The workers that Temporal knows. It lists one that died for some minutes more.
+#[derive(Debug, Clone, Copy)]
+pub struct Polls {
+    /// Number of workers that polled not much before the one that polled last.
+    pub workers: usize,
+    /// When that was, in seconds of Temporal's clock; `None` without a worker.
+    pub last_at: Option<i64>,
 }
 
 /// What Temporal answered before.

@@ -239,7 +239,7 @@ fn a_container_of_settle_may_do_little() {
 }
 
 #[test]
-fn the_ui_of_temporal_is_off_unless_asked_for() {
+fn the_ui_of_temporal_is_off_by_default() {
     let compose = compose();
     let optional = compose.services.iter().filter(|(_, service)| !service.profiles.is_empty());
     let optional: Vec<_> = optional.map(|(name, service)| (name.as_str(), service.profiles.join(" "))).collect();

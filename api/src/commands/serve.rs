@@ -13,7 +13,7 @@ use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::workers::Workers;
+use crate::workers::{Polls, Workers};
 use crate::{checking, counting, silence, telemetry};
 use activities::Actions;
 use activities::engine;
@@ -125,7 +125,14 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
-    workers.watch(store.clone(), engine.clone());
+    let asked = engine.clone();
+    workers.watch(store.clone(), move || {
+        let engine = asked.clone();
+        async move {
+            let polls = engine.polls().await.ok()?;
+            Some(Polls { workers: polls.workers, last_at: polls.last_at })
+        }
+    });
     let parts = worker::Parts { config, store: store.clone(), engine: engine.clone(), simulated: None };
     alone::watch(worker::context(parts), workers.clone());
     silence::watch(store.clone());

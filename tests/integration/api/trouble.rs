@@ -2,8 +2,8 @@
 
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
-use activities::engine::Polls;
-use api::{silence, workers};
+use api::silence;
+use api::workers::{self, Polls};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,7 +44,7 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
 }
 
 #[tokio::test]
-async fn a_store_that_does_not_answer_is_an_alarm_and_on_the_first_screen() {
+async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     let service = Service::start("silent-store").await;
     let (_, platform) = service.platform().await;
     service.seed(&["r1", "r2", "r3"]).await;

@@ -4,7 +4,6 @@
 use super::environments::list;
 use super::sending::{lease, must_send};
 use super::world::{Raw, Report, World, happened, is_missing, record, reported, story};
-use domain::event::Wildcards;
 use domain::user::USER_ERASED;
 use domain::{CollapseKey, DestinationId, NotificationKind, TransitionKind, UserId};
 use std::collections::BTreeSet;

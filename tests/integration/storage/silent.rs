@@ -4,7 +4,7 @@ use super::world::{WINDOW_MS, World, story};
 use std::time::Duration;
 
 story! {
-    async fn a_store_that_does_not_answer_is_known_before_the_patience_ends(world: World) {
+    async fn a_silent_store_is_known_before_the_patience_ends(world: World) {
         let waiting = async || world.store.overview(Some(world.app.id)).await.unwrap().waiting;
         world.notify("m0", "r0", 1).await;
         for receipt in ["r1", "r2"] {

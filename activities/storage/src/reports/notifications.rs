@@ -143,7 +143,7 @@ const FLOOR_OF_PLATFORM: Sql = statement! {hot "notifications_of_platform", "
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM];
-/// The same without the index.
+/// As [`OF_PLATFORM`], without the index.
 const ON_PLATFORMS: Clause = clause!(LISTS, "n.platform_id || '' IN (?*)");
 const OF_PURCHASE: Clause = clause!(&[LIST, FLOOR], hot "notifications_of_key", "n.collapse_key = ?");
 /// With the condition of the partial index, which a value alone does not imply.

@@ -22,7 +22,7 @@ use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
 use crate::settings::listing::{Listings, usd_rate};
-use crate::settling::access::{self, Accesses};
+use crate::settling::access::Accesses;
 use crate::settling::facts::Facts;
 use crate::settling::known::Known;
 use crate::settling::payments::{Booking, Ledger};
@@ -183,7 +183,7 @@ impl Settling<'_> {
         note_lag(write, record)?;
         self.alarm(write, row)?;
         if found.changed {
-            self.alarm_of_record(write, &found.description, &mut listings)?;
+            unlisted::alarm_of_record(write, self, &found.description, &mut listings)?;
         }
         if let Some(customer) = self.app_user_id.filter(|_| found.changed && record.is_answer) {
             due::take_up(write, record.collapse_key, customer)?;
@@ -227,19 +227,6 @@ impl Settling<'_> {
             lanes: open_lanes(write, record.collapse_key)?,
             prompt: BTreeSet::new(),
         })
-    }
-
-    /// Raises what a changed record says of its price and its product.
-    fn alarm_of_record(
-        &self,
-        write: &mut Write<'_>,
-        description: &Description,
-        listings: &mut Listings,
-    ) -> Result<(), Error> {
-        if let Some(doubt) = description.price_doubt {
-            access::alarm(write, self.origin.platform_id, doubt)?;
-        }
-        unlisted::alarm(write, self, &description.data, listings)
     }
 
     /// The owner, whose profile may have changed with this record.

@@ -13,7 +13,8 @@ use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::settings::listing::Listings;
-use crate::settling::revision::Settling;
+use crate::settling::access;
+use crate::settling::revision::{Description, Settling};
 use domain::catalogue::ProductRef;
 use domain::{AppId, CollapseKey, Environment, PlatformId};
 use serde_json::Value;
@@ -35,14 +36,22 @@ pub fn sku<'a>(kind: &str, detail: &'a str) -> Option<&'a str> {
     named.filter(|_| kind == KIND)
 }
 
-/// Raises the alarm where a purchase for money runs and gives nothing, because no product of the catalogue is its own.
-/// `data` is its record.
-pub fn alarm(
+/// Raises what a changed record says of its price and its product.
+pub fn alarm_of_record(
     write: &mut Write<'_>,
     settling: &Settling<'_>,
-    data: &Value,
+    description: &Description,
     listings: &mut Listings,
 ) -> Result<(), Error> {
+    if let Some(doubt) = description.price_doubt {
+        access::alarm(write, settling.origin.platform_id, doubt)?;
+    }
+    alarm(write, settling, &description.data, listings)
+}
+
+/// Raises the alarm where a purchase for money runs and gives nothing, because no product of the catalogue is its own.
+/// `data` is its record.
+fn alarm(write: &mut Write<'_>, settling: &Settling<'_>, data: &Value, listings: &mut Listings) -> Result<(), Error> {
     let (origin, purchase) = (settling.origin, &settling.record.decision.purchase);
     let gives_nothing =
         data["entitlements"].as_array().is_none_or(Vec::is_empty) && data["product_type"] != "consumable";
@@ -105,7 +114,7 @@ const CUSTOMERS: Sql = statement! {"
     WHERE p.environment = 'production' AND p.state IN ('trial', 'trial_off', 'active', 'off', 'grace')
 "};
 
-/// Number of customers for whom the product of this SKU runs, for money; among the first 10,000 purchases.
+/// Number of customers with a running purchase of this SKU, for money; among the first 10,000 purchases.
 pub fn customers(connection: &mut AnyConnection, app: AppId, sku: &str) -> Result<i64, Error> {
     let counted = sql(CUSTOMERS).uncached().bind(app).bind(sku).bind(app).bind(sku);
     Ok(counted.value(connection)?.unwrap_or(0))

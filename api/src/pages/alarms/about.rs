@@ -28,7 +28,7 @@ pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<St
     frame.may(Role::Operator).then(|| visit.to(&product_path(app, sku)))
 }
 
-/// For whom an alarm matters now.
+/// The customers that an alarm is about now.
 pub fn customers(alarm: &Alarm) -> Option<String> {
     alarm.customers.map(|number| counted(number, "customer"))
 }

@@ -309,7 +309,7 @@ fn what_is_refunded_of_a_payment_is_the_sum_of_its_changes() {
     let (part, rest) = (entry(1, EntryKind::Refund, 3, "-4.00"), entry(1, EntryKind::Refund, 4, "-5.99"));
     let both = refunded(&with(&[part.clone(), rest.clone()]), 1).expect("a refund");
     assert_eq!((both.usd.to_string().as_str(), both.at), ("9.99", Timestamp::from_micros(4)));
-    assert_eq!(refunded(&with(&[part.clone()]), 0), None, "it is of another payment");
+    assert_eq!(refunded(&with(std::slice::from_ref(&part)), 0), None, "it is of another payment");
     let restored = entry(1, EntryKind::Restored, 5, "4.00");
     assert_eq!(refunded(&with(&[part, restored]), 1), None, "it is valid again");
 }

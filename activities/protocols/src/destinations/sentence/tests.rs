@@ -266,7 +266,7 @@ fn no_text_is_long_or_has_a_line_of_its_own() {
 }
 
 #[test]
-fn a_change_of_a_payment_says_whether_it_is_an_estimate() {
+fn a_change_of_a_payment_shows_whether_it_is_an_estimate() {
     let mut body = json!({
         "event_type": "revenue.adjusted", "environment": "production", "kind": "refund", "usd": "-9.99", "sku": "gold",
         "collapse_key": "k", "occurred_at": "2026-03-02T12:00:00.000000Z", "transaction_id": null, "is_estimate": true,

@@ -149,8 +149,9 @@ impl Turns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::writer::group::{is_aside, refuse};
     use crate::db::writer::job::Work;
-    use crate::db::writer::order::{Owners, Settled, Subject, is_aside, refuse};
+    use crate::db::writer::order::{OrderedBy, Owners, Settled};
     use crate::db::writer::purpose::{Faults, JobKind};
     use domain::PlatformId;
     use std::collections::BTreeSet;
@@ -183,8 +184,8 @@ mod tests {
 
     fn number(order: &Order) -> Option<i64> {
         match order.subject {
-            Subject::Settling(settled, _) => settled.newest,
-            Subject::People(..) => None,
+            OrderedBy::Settling(settled, _) => settled.newest,
+            OrderedBy::People(..) => None,
         }
     }
 

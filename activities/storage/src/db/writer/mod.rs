@@ -35,6 +35,7 @@ pub use write::Write;
 
 mod aside;
 mod failures;
+mod group;
 mod job;
 pub mod order;
 mod park;

@@ -1,8 +1,6 @@
-//! The order of a group's jobs, and those that it goes on without. Settlings are ordered by the apps and users of their
+//! What a job is ordered by in its group, and how long it is set aside. Settlings are ordered by the apps and users of their
 //! purchases.
 
-use super::aside::Aside;
-use super::job::Job;
 use super::purpose::JobKind;
 use super::write::Write;
 use crate::db::connection::AnyConnection;
@@ -39,7 +37,7 @@ pub struct Owners {
 /// What a job is ordered by beside its kind, and how long it is set aside.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    pub(super) subject: Subject,
+    pub(super) subject: OrderedBy,
     /// The owner of a settled purchase, as of its last group.
     pub(super) owner: Option<Owner>,
     /// Whether its group goes on without it.
@@ -54,7 +52,7 @@ pub struct Order {
 
 /// What a job works on.
 #[derive(Debug, Clone, Copy)]
-pub enum Subject {
+pub enum OrderedBy {
     Settling(Settled, Owners),
     /// An app, and the first of the users that the job locks, if that is known.
     People(AppId, Option<UserId>),
@@ -62,25 +60,25 @@ pub enum Subject {
 
 impl Order {
     pub const fn of(settled: Settled, owners: Owners) -> Self {
-        Self::on(Subject::Settling(settled, owners))
+        Self::on(OrderedBy::Settling(settled, owners))
     }
 
     /// The order of a job of this kind that is no settling, if it may be set aside.
     pub(super) const fn of_kind(kind: JobKind) -> Option<Self> {
         match kind {
-            JobKind::People(app, user) => Some(Self::on(Subject::People(app, user))),
+            JobKind::People(app, user) => Some(Self::on(OrderedBy::People(app, user))),
             _ => None,
         }
     }
 
-    const fn on(subject: Subject) -> Self {
+    const fn on(subject: OrderedBy) -> Self {
         Self { subject, owner: None, is_aside: false, since: None, due: None, refusals: 0 }
     }
 
-    const fn settling(&self) -> Option<(Settled, Owners)> {
+    pub(super) const fn settling(&self) -> Option<(Settled, Owners)> {
         match self.subject {
-            Subject::Settling(settled, owners) => Some((settled, owners)),
-            Subject::People(..) => None,
+            OrderedBy::Settling(settled, owners) => Some((settled, owners)),
+            OrderedBy::People(..) => None,
         }
     }
 
@@ -92,81 +90,16 @@ impl Order {
     /// The user whose jobs stay in their order.
     pub(super) fn user(&self) -> Option<UserId> {
         match self.subject {
-            Subject::Settling(..) => self.owner.map(|(_, user)| user),
-            Subject::People(_, user) => user,
+            OrderedBy::Settling(..) => self.owner.map(|(_, user)| user),
+            OrderedBy::People(_, user) => user,
         }
     }
 
     /// The app of whose jobs a group has a share.
     pub(super) const fn app(&self) -> Option<AppId> {
         match self.subject {
-            Subject::Settling(..) => None,
-            Subject::People(app, _) => Some(app),
+            OrderedBy::Settling(..) => None,
+            OrderedBy::People(app, _) => Some(app),
         }
     }
-}
-
-/// Finds the owners of the settlings in a group, where they are needed: where other processes write too, for several
-/// settlings, and for one if others are set aside.
-///
-/// # Errors
-/// The owners could not be read: each settling has the one of its last group, if any.
-pub fn find_owners(
-    group: &mut [Box<dyn Job>],
-    connection: Option<&mut AnyConnection>,
-    aside: &Aside,
-) -> Result<(), Error> {
-    let settlings = group.iter().filter_map(|job| job.order()?.settling());
-    let (settled, owners): (Vec<Settled>, Vec<Owners>) = settlings.unzip();
-    let first = owners.first().filter(|_| settled.len() > 1 || !aside.is_empty());
-    let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else { return Ok(()) };
-    let found = (first.find)(connection, &settled)?;
-    for order in group.iter_mut().filter_map(|job| job.order_mut()) {
-        order.owner = order.key().and_then(|key| found.get(&key).copied());
-    }
-    Ok(())
-}
-
-/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
-/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
-/// are at the end.
-pub fn sort(group: &mut [Box<dyn Job>]) {
-    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
-}
-
-/// Whether a group goes on without this job.
-pub fn is_aside(job: &dyn Job) -> bool {
-    job.order().is_some_and(|order| order.is_aside)
-}
-
-/// Whether this job is a settling, which shares what it reads with those after it.
-pub fn is_settling(job: &dyn Job) -> bool {
-    job.order().is_some_and(|order| order.settling().is_some())
-}
-
-/// Sets a job aside whose lock was refused, and those of its user with it, if it is one that can wait. Returns whether
-/// it is; they are at the end of the group then.
-pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
-    let Some(refused) = group[index].order_mut() else { return false };
-    refused.refusals += 1;
-    refused.is_aside = true;
-    if let Some(user) = refused.user() {
-        let others = group.iter_mut().filter_map(|job| job.order_mut());
-        others.filter(|order| order.user() == Some(user)).for_each(|order| order.is_aside = true);
-    }
-    group.sort_by_key(|job| is_aside(job.as_ref()));
-    true
-}
-
-/// Locks the owners of several settlings, and sets those aside whose app or user another transaction has locked.
-pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
-    let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
-    let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
-    let Some((_, Owners { lock, .. })) = first.and_then(|first| first.settling()) else { return Ok(()) };
-    let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
-    let locked = lock(write, &owners)?;
-    for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
-        order.is_aside = order.owner.is_some_and(|owner| locked.contains(&owner));
-    }
-    Ok(())
 }

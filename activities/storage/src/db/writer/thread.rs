@@ -2,8 +2,8 @@
 
 use super::aside::Aside;
 use super::failures::catch;
+use super::group::{find_owners, is_aside, is_settling, lock_owners, refuse, sort};
 use super::job::Job;
-use super::order::{find_owners, is_aside, is_settling, lock_owners, refuse, sort};
 use super::park::block_until;
 use super::purpose::{Faults, Purpose};
 use super::write::Write;

@@ -21,7 +21,7 @@ pub struct Write<'c> {
     pub is_first: bool,
     /// Whether it is the last one, because others wait for a lock that it has alone.
     pub is_last: bool,
-    /// Whether the job may wait for a user whom another transaction has locked. One that may not is set aside after the
+    /// Whether the job may wait for a user that another transaction has locked. One that may not is set aside after the
     /// error.
     pub may_wait: bool,
     /// The apps whose lock the transaction shares; see `settings::app_lock`.

@@ -26,7 +26,7 @@ pub type Step = (bool, State, Vec<NotificationKind>, State, Vec<String>);
 pub struct Replay {
     pub known: Purchase,
     pub transitions: Vec<Transition>,
-    /// The same, by the time of the settling.
+    /// These transitions by the time of their settling.
     pub settlings: Vec<(Timestamp, Vec<Transition>)>,
     pub steps: BTreeMap<Step, u64>,
     pub reads: Vec<Timestamp>,

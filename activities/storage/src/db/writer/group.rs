@@ -1,0 +1,74 @@
+//! The jobs of one transaction: their order, and those that it goes on without.
+
+use super::aside::Aside;
+use super::job::Job;
+use super::order::{Owner, Owners, Settled};
+use super::write::Write;
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use std::collections::BTreeSet;
+
+/// Finds the owners of the settlings in a group, where they are needed: where other processes write too, for several
+/// settlings, and for one if others are set aside.
+///
+/// # Errors
+/// The owners could not be read: each settling has the one of its last group, if any.
+pub fn find_owners(
+    group: &mut [Box<dyn Job>],
+    connection: Option<&mut AnyConnection>,
+    aside: &Aside,
+) -> Result<(), Error> {
+    let settlings = group.iter().filter_map(|job| job.order()?.settling());
+    let (settled, owners): (Vec<Settled>, Vec<Owners>) = settlings.unzip();
+    let first = owners.first().filter(|_| settled.len() > 1 || !aside.is_empty());
+    let (Some(connection), Some(first)) = (connection.filter(|one| one.is_shared()), first) else { return Ok(()) };
+    let found = (first.find)(connection, &settled)?;
+    for order in group.iter_mut().filter_map(|job| job.order_mut()) {
+        order.owner = order.key().and_then(|key| found.get(&key).copied());
+    }
+    Ok(())
+}
+
+/// Sorts the jobs of a group, so that all processes lock what several jobs share in the same order and do not deadlock:
+/// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
+/// are at the end.
+pub fn sort(group: &mut [Box<dyn Job>]) {
+    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
+}
+
+/// Whether a group goes on without this job.
+pub fn is_aside(job: &dyn Job) -> bool {
+    job.order().is_some_and(|order| order.is_aside)
+}
+
+/// Whether this job is a settling, which shares what it reads with those after it.
+pub fn is_settling(job: &dyn Job) -> bool {
+    job.order().is_some_and(|order| order.settling().is_some())
+}
+
+/// Sets a job aside whose lock was refused, and those of its user with it, if it is one that can wait. Returns whether
+/// it is; they are at the end of the group then.
+pub fn refuse(group: &mut [Box<dyn Job>], index: usize) -> bool {
+    let Some(refused) = group[index].order_mut() else { return false };
+    refused.refusals += 1;
+    refused.is_aside = true;
+    if let Some(user) = refused.user() {
+        let others = group.iter_mut().filter_map(|job| job.order_mut());
+        others.filter(|order| order.user() == Some(user)).for_each(|order| order.is_aside = true);
+    }
+    group.sort_by_key(|job| is_aside(job.as_ref()));
+    true
+}
+
+/// Locks the owners of several settlings, and sets those aside whose app or user another transaction has locked.
+pub fn lock_owners(write: &mut Write<'_>, jobs: &mut [Box<dyn Job>]) -> Result<(), Error> {
+    let owned: Vec<_> = jobs.iter().filter_map(|job| job.order()).filter(|order| order.owner.is_some()).collect();
+    let (first, true) = (owned.first(), owned.len() > 1) else { return Ok(()) };
+    let Some((_, Owners { lock, .. })) = first.and_then(|first| first.settling()) else { return Ok(()) };
+    let owners: BTreeSet<Owner> = owned.iter().filter_map(|order| order.owner).collect();
+    let locked = lock(write, &owners)?;
+    for order in jobs.iter_mut().filter_map(|job| job.order_mut()) {
+        order.is_aside = order.owner.is_some_and(|owner| locked.contains(&owner));
+    }
+    Ok(())
+}
