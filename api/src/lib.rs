@@ -35,4 +35,4 @@ mod times;
 pub mod tools;
 pub mod workers;
 
-pub use commands::{allowed, main, sender};
+pub use commands::{allowed, main, polls, sender};

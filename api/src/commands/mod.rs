@@ -35,6 +35,7 @@ mod notification;
 mod open;
 mod payment;
 mod platform;
+pub mod polls;
 mod product;
 mod progress;
 mod purchase;

@@ -2,7 +2,7 @@
 
 use super::sockets::Sockets;
 use super::stop::Stop;
-use super::{alone, refusals, settings, sweeping, table, worker};
+use super::{alone, polls, refusals, settings, sweeping, table, worker};
 use crate::clock;
 use crate::config::{self, Config, environment};
 use crate::devices::{Devices, quota, room};
@@ -13,7 +13,7 @@ use crate::figures::Figures;
 use crate::keyring::{Keys, Refusals};
 use crate::metrics::Metrics;
 use crate::stores::amazon::{self, Amazon};
-use crate::workers::{Polls, Workers};
+use crate::workers::Workers;
 use crate::{checking, counting, silence, telemetry};
 use activities::Actions;
 use activities::engine;
@@ -125,14 +125,7 @@ pub fn edge(config: &Config, store: Store, engine: engine::Engine, pages: Pages)
     counting::watch(store.clone());
     sweeping::watch(store.clone(), engine.clone());
     let workers = Workers::default();
-    let asked = engine.clone();
-    workers.watch(store.clone(), move || {
-        let engine = asked.clone();
-        async move {
-            let polls = engine.polls().await.ok()?;
-            Some(Polls { workers: polls.workers, last_at: polls.last_at })
-        }
-    });
+    polls::watch(workers.clone(), store.clone(), engine.clone());
     let parts = worker::Parts { config, store: store.clone(), engine: engine.clone(), simulated: None };
     alone::watch(worker::context(parts), workers.clone());
     silence::watch(store.clone());

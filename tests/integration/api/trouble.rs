@@ -2,8 +2,8 @@
 
 use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
-use api::silence;
-use api::workers::{self, Polls};
+use activities::engine::Polls;
+use api::{polls, silence};
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -19,25 +19,25 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     let service = Service::start("no-worker").await;
     let visitor = Visitor::with_key(&service, TOKEN).await.expect("a sign-in");
     let began = Instant::now();
-    let mut watch = workers::Watch::new(service.edge.workers.clone(), began);
+    let mut watch = polls::Watch::new(service.edge.workers.clone(), began);
     let mut step = async |polls: Option<Polls>, seconds: u64| {
         watch.step(polls, began + Duration::from_secs(seconds), &service.store).await;
         service.get("/readyz").await.body["workers"].clone()
     };
-    let polls = |workers: usize, last_at: Option<i64>| Some(Polls { workers, last_at });
-    assert_eq!(step(polls(0, None), 10).await, Value::Null, "it may start");
-    assert_eq!(step(polls(1, Some(1_000)), 20).await, 1);
-    assert_eq!(step(polls(1, Some(1_000)), 80).await, 1);
+    let seen = |workers: usize, last_at: Option<i64>| Some(Polls { workers, last_at });
+    assert_eq!(step(seen(0, None), 10).await, Value::Null, "it may start");
+    assert_eq!(step(seen(1, Some(1_000)), 20).await, 1);
+    assert_eq!(step(seen(1, Some(1_000)), 80).await, 1);
     assert_eq!(alarms(&service, "no_worker").await, Vec::<Value>::new());
-    assert_eq!(step(polls(1, Some(1_000)), 85).await, 0, "Temporal lists a worker that died");
-    assert_eq!(step(polls(1, Some(1_000)), 90).await, 0);
+    assert_eq!(step(seen(1, Some(1_000)), 85).await, 0, "Temporal lists a worker that died");
+    assert_eq!(step(seen(1, Some(1_000)), 90).await, 0);
     let raised = alarms(&service, "no_worker").await;
     assert_eq!((raised.len(), &raised[0]["count"], &raised[0]["acknowledged_at"]), (1, &json!(1), &Value::Null));
     let home = visitor.get(&service, "/ui").await.text;
     assert!(home.contains("No worker is running"), "{home}");
     assert_eq!(step(None, 95).await, Value::Null, "Temporal does not answer, and that is what is wrong");
     assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_at"], Value::Null);
-    assert_eq!(step(polls(1, Some(1_075)), 100).await, 1);
+    assert_eq!(step(seen(1, Some(1_075)), 100).await, 1);
     assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_by"], "settle", "it closes itself");
     let home = visitor.get(&service, "/ui").await.text;
     assert!(!home.contains("No worker is running"), "{home}");

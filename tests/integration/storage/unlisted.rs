@@ -29,7 +29,7 @@ impl World {
 }
 
 story! {
-    async fn a_product_that_is_not_listed_raises_one_alarm(world: World) {
+    async fn a_bought_product_that_is_not_listed_raises_one_alarm(world: World) {
         world.show("r0", monthly(), BOUGHT).await;
         assert_eq!(world.missing(true).await, [], "an app without entitlements gives no access by settle");
         world.give_access().await;

@@ -16,12 +16,16 @@ pub fn purchase(raw: &mut Raw, key: &str, copies: usize) {
         };
         let of = |column: &str| {
             let is_id = IDS.contains(&column);
-            if is_id { format!("lpad(to_hex(n), 8, '0') || substr(o.{column}, 9)") } else { format!("o.{column}") }
+            if is_id {
+                format!("lpad(to_hex(c.number), 8, '0') || substr(o.{column}, 9)")
+            } else {
+                format!("o.{column}")
+            }
         };
         let (columns, values) = columns(raw, table, of);
         raw.run(&format!(
             "INSERT INTO {table} ({columns})
-             SELECT {values} FROM generate_series(1, {copies}) n
+             SELECT {values} FROM generate_series(1, {copies}) c (number)
              CROSS JOIN (SELECT * FROM {table} WHERE {rows}) o"
         ));
     }

@@ -140,8 +140,7 @@ impl Catalogue {
             Change::SetProduct(sku, product) => drop(self.products.insert(sku, product)),
             Change::SetProductWith { sku, mut product, ref_id, text } => {
                 if self.entitlements.contains_key(&ref_id) {
-                    let detail =
-                        format!("the reference id of a new entitlement; `{ref_id}` exists, so choose it above");
+                    let detail = format!("the entitlement `{ref_id}` exists");
                     return Err(Error::Invalid { field: NEW_ENTITLEMENT, detail });
                 }
                 product.entitlements.push(ref_id.clone());
