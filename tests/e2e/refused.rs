@@ -147,6 +147,7 @@ async fn what_waits_for_devices_or_the_sweep_and_is_refused_is_seen() {
         wait_noted(&world, activity, kind).await;
     }
     wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
+    wait_explained(&world, &format!("purchases/{}", world.key("claimed"))).await;
     for table in ["streams", "claims", "sweeps"] {
         remove(&world, table);
     }

@@ -37,8 +37,6 @@ const IDLE_LIMIT: Duration = Duration::from_secs(45);
 const LONGEST_SLEEP: Duration = Duration::from_secs(2);
 /// How long until a claim is queried whose query found the process busy.
 const BUSY_RETRY: Duration = Duration::from_secs(5);
-/// How long until a claim is examined again that the database refuses to change.
-const REFUSED_RETRY: Duration = Duration::from_secs(60);
 /// Time between two heartbeats to Temporal.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(4);
 
@@ -133,9 +131,10 @@ impl Claim<'_> {
         let Self { context, place, key, .. } = self;
         match self.examine().await {
             Err(error) if error.is_permanent() => {
-                tracing::error!(collapse_key = %key, error = storage::chain(&error), "a claim cannot be verified");
+                let why = storage::chain(&error);
+                tracing::error!(collapse_key = %key, error = why, "a claim cannot be verified");
                 context.note_part(Work::Claims(place.platform), "verify_claims", &error).await;
-                context.store.finish_claim(place, key, ClaimAnswer::Unanswered(REFUSED_RETRY)).await.map(drop)
+                context.store.note_claim_failure(place, key, &why).await
             }
             examined => examined,
         }

@@ -1,12 +1,13 @@
 //! How many claims may wait, and whose turn it is: strangers with the public key, who can claim any receipt, keep the claims
 //! of nobody out.
 
-use super::claims::{counts, priced, session, snapshot, uuid};
+use super::claims::{counts, priced, session, snapshot, transaction, uuid};
 use super::world::{World, story};
 use domain::device::claim::{ClaimReason, ClaimStatus};
 use domain::{CollapseKey, DevicePlace};
 use std::collections::{BTreeMap, BTreeSet};
-use storage::{AcceptedReports, ClaimAnswer, ClaimCounts, ClaimStep, Claiming};
+use std::time::Duration;
+use storage::{AcceptedReports, ClaimAnswer, ClaimCounts, ClaimResult, ClaimStep, Claiming};
 use system_tests::rows;
 
 const CUSTOMER: &str = "customer-1";
@@ -168,5 +169,34 @@ story! {
         let of_a: Vec<&CollapseKey> = order.iter().filter(|key| network_of[*key] == "a").collect();
         let oldest: Vec<CollapseKey> = (0..6).map(|index| world.key(&format!("a{index}"))).collect();
         assert_eq!(of_a, oldest.iter().collect::<Vec<_>>(), "the oldest first");
+    }
+}
+
+story! {
+    async fn a_claim_that_the_database_refuses_is_never_given_up(world: World) {
+        use storage::ClaimAnswer::{Confirmed, Unanswered};
+        world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
+        let (place, key, platform) = (world.place(1), world.key("r1"), world.platform.id);
+        let stored = || {
+            let row = "SELECT status || ' ' || COALESCE(reason, '-') || ' ' || attempts AS value FROM claims";
+            world.raw().texts(row).remove(0)
+        };
+        // The wait is between one minute and five, also after the two days for which a store may not answer.
+        for (passed_ms, wait_ms) in [(0, 60_000), (1_200_000, 300_000), (3 * 86_400_000, 300_000)] {
+            world.pass(passed_ms);
+            let began = world.store.now().await.unwrap();
+            world.store.note_claim_failure(place, key, "a constraint forbids\0it").await.unwrap();
+            let page = world.store.due_claims(platform, "", 10).await.unwrap().unwrap();
+            world.check_left(page.next_due_in.unwrap(), wait_ms, began).await;
+            assert_eq!((page.due, stored()), (vec![], "pending - 0".to_owned()), "the store is not at fault");
+        }
+        let explained = world.store.explain_purchase(key).await.unwrap();
+        assert_eq!((explained.platform_id, explained.purchase), (platform, None), "nothing but the claim is known");
+        assert!(explained.claims[0].failure.as_deref().unwrap().starts_with("a constraint forbids"));
+        world.finish_claim(1, "r1", Unanswered(Duration::ZERO)).await;
+        assert_eq!(stored(), "pending unanswered 1", "its two days begin when the database takes it");
+        assert_eq!(world.store.explain_purchase(key).await.unwrap().claims[0].failure, None);
+        let shown = snapshot(world.store.now().await.unwrap());
+        assert!(matches!(world.finish_claim(1, "r1", Confirmed(Box::new(shown))).await, ClaimResult::Reported(_)));
     }
 }

@@ -13,6 +13,15 @@ pub const DAY: Duration = Duration::from_secs(86_400);
 /// beginning, and may see what a later one stored.
 pub const OVERLAP: Duration = Duration::from_secs(20);
 
+/// How soon at most what a database refuses for good is tried again, and how late at most.
+const REFUSED_WAITS: [Duration; 2] = [MINUTE, MINUTE.saturating_mul(5)];
+
+/// How long what a database refuses for good waits for its next try, if it has waited this long already.
+pub fn refused_wait(waited: Duration) -> Duration {
+    let [least, most] = REFUSED_WAITS;
+    (waited / 4).clamp(least, most)
+}
+
 /// An instant: microseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Timestamp(i64);

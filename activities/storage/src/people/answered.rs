@@ -55,7 +55,7 @@ const CLAIMS: Sql = statement! {hot "claims_of_key", "
 
 const VERIFY: Sql = statement! {"
     UPDATE claims AS c
-    SET status = 'verified', reason = NULL, verified_at = ?, network = ''
+    SET status = 'verified', reason = NULL, failure = NULL, verified_at = ?, network = ''
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.app_user_id = ? AND {AWAITS_ANSWER}
 "};
 

@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::partial::{OPEN_OF_KEY, PENDING_BY_KEY};
 use crate::db::secrets::Secrets;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{row, sql};
+use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::inbox::accept;
@@ -25,6 +25,7 @@ use crate::purchases::users::StoreUser;
 use crate::settings::app_lock;
 use crate::settings::tombstones::{self, ConcealedName};
 use domain::device::claim::{self, CLAIM_STORE_TYPE, ClaimKind, ClaimReason, ClaimStatus, REFUSED_FOR};
+use domain::time::refused_wait;
 use domain::{AppId, CollapseKey, DevicePlace, Notification, NotificationKind, Snapshot, Timestamp};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -68,6 +69,7 @@ row! {
         app_user_id: String,
         kind: ClaimKind,
         reason: Option<ClaimReason>,
+        failure: Option<String>,
         created_at: Timestamp,
         app_id: AppId,
         store: String,
@@ -75,7 +77,7 @@ row! {
 }
 
 const FIND: Sql = statement! {"
-    SELECT c.receipt_id, c.app_user_id, c.kind, c.reason, c.created_at, f.app_id, f.store
+    SELECT c.receipt_id, c.app_user_id, c.kind, c.reason, c.failure, c.created_at, f.app_id, f.store
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
     WHERE c.platform_id = ? AND c.device_id = ? AND c.collapse_key = ? AND c.status {PENDING_BY_KEY}
@@ -95,22 +97,28 @@ const REPORTED: Sql = statement! {"
 
 const VERIFY: Sql = statement! {"
     UPDATE claims
-    SET app_user_id = ?, status = 'verified', reason = NULL, verified_at = ?, network = ''
+    SET app_user_id = ?, status = 'verified', reason = NULL, failure = NULL, verified_at = ?, network = ''
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
 "};
 
 const REFUSE: Sql = statement! {"
     UPDATE claims
-    SET app_user_id = ?, status = 'refused', reason = ?, due_at = ?
+    SET app_user_id = ?, status = 'refused', reason = ?, failure = NULL, due_at = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
 "};
 
-/// The time without a secret does not count.
 const POSTPONE: Sql = statement! {"
     UPDATE claims
-    SET app_user_id = ?, due_at = ?, attempts = attempts + ?, created_at = CASE WHEN reason = 'no_secret' THEN ? ELSE created_at END,
-        reason = ?
+    SET app_user_id = ?, due_at = ?, attempts = attempts + ?,
+        created_at = CASE WHEN reason = 'no_secret' OR failure IS NOT NULL THEN ? ELSE created_at END,
+        reason = ?, failure = NULL
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY} AND app_user_id = ?
+"};
+
+const NOTE_FAILURE: Sql = statement! {"
+    UPDATE claims
+    SET due_at = ?, failure = ?
+    WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY}
 "};
 
 const REFUSED: Sql = statement! {hot "claims_of_key", "
@@ -177,6 +185,25 @@ impl Store {
                     postponed.map(|_| ClaimResult::NotVerified)
                 }
             }
+        })
+        .await
+    }
+
+    /// Notes why the database refuses a step of a claim for good, and examines it again later. It is neither given up nor
+    /// counted as unanswered: the store is not at fault.
+    pub async fn note_claim_failure(&self, place: DevicePlace, key: CollapseKey, why: &str) -> Result<(), Error> {
+        let (secrets, why) = (self.secrets.clone(), clean(why).into_owned());
+        self.write_of_device(place, move |write| {
+            let Some(pending) = Pending::find(write.connection, &secrets, place, key)? else { return Ok(()) };
+            let wait = refused_wait(write.now()?.since(pending.row.created_at));
+            sql(NOTE_FAILURE)
+                .bind(write.now()?.plus(wait))
+                .bind(why.as_str())
+                .bind(place.platform)
+                .bind(place.device)
+                .bind(key)
+                .run(write.connection)
+                .map(drop)
         })
         .await
     }
@@ -375,15 +402,16 @@ impl Pending {
         Ok(ClaimStatus::Refused)
     }
 
-    /// Examines the claim again later, after `wait` at the earliest; after two days it is given up.
+    /// Examines the claim again later, after `wait` at the earliest; after two days it is given up. The time without a
+    /// secret does not count, nor that in which the database refused the claim.
     fn postpone(
         &self,
         write: &mut Write<'_>,
         reason: Option<ClaimReason>,
         wait: Duration,
     ) -> Result<ClaimStatus, Error> {
-        let claimed_at =
-            if self.row.reason == Some(ClaimReason::NoSecret) { write.now()? } else { self.row.created_at };
+        let begins_anew = self.row.reason == Some(ClaimReason::NoSecret) || self.row.failure.is_some();
+        let claimed_at = if begins_anew { write.now()? } else { self.row.created_at };
         let Some(next) = claim::next_check(claimed_at, write.now()?) else {
             return self.refuse(write, ClaimReason::Abandoned);
         };
@@ -391,7 +419,7 @@ impl Pending {
             .bind(self.app_user_id.as_str())
             .bind(next.max(write.now()?.plus(wait)))
             .bind(i64::from(reason == Some(ClaimReason::Unanswered)))
-            .bind(write.now()?)
+            .bind(claimed_at)
             .bind(reason)
             .bind(self.place.platform)
             .bind(self.place.device)

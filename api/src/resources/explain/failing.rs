@@ -17,10 +17,8 @@ const MAX_RUNS: usize = 20;
 
 /// What fails of a purchase: its own run, and the claims that wait for the run of their platform.
 pub async fn of_purchase(edge: &Edge, key: CollapseKey, facts: &PurchaseExplanation) -> Vec<Node> {
-    let platform = facts.notifications.first().map(|one| one.view.platform_id);
-    let platform = facts.purchase.as_ref().map(|view| view.platform_id).or(platform);
     let has_claims = facts.claims.iter().any(|claim| claim.status == "pending");
-    let claims = platform.filter(|_| has_claims).map(contract::claims_workflow_id);
+    let claims = has_claims.then(|| contract::claims_workflow_id(facts.platform_id));
     of_runs(edge, std::iter::once(contract::workflow_id(key)).chain(claims)).await
 }
 

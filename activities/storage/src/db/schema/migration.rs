@@ -61,6 +61,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000734_purchases_of_app"),
     file!("2026-11-29-000735_alarms_of_app"),
     file!("2026-11-29-000741_moves_count_again"),
+    file!("2026-11-29-000751_claims_failure"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

@@ -99,7 +99,7 @@ const NEWEST: Sql = statement! {hot "claims_pending_of_network", "
 
 const DISPLACE: Sql = statement! {"
     UPDATE claims
-    SET status = 'refused', reason = ?, due_at = ?
+    SET status = 'refused', reason = ?, failure = NULL, due_at = ?
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {PENDING_BY_KEY}
 "};
 

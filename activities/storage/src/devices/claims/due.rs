@@ -97,7 +97,7 @@ pub const AWAITS_ANSWER: &str =
 
 const TAKE_UP: Sql = statement! {hot "claims_of_key", "
     UPDATE claims AS c
-    SET status = 'pending', reason = NULL, due_at = ?, created_at = ?
+    SET status = 'pending', reason = NULL, failure = NULL, due_at = ?, created_at = ?
     WHERE c.collapse_key = ? AND c.app_user_id = ? AND {AWAITS_ANSWER}
 "};
 

@@ -5,7 +5,7 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{row, sql};
-use domain::{CollapseKey, DeviceId, Timestamp};
+use domain::{CollapseKey, DeviceId, PlatformId, Timestamp};
 use serde::Serialize;
 
 row! {
@@ -19,6 +19,8 @@ row! {
         pub status: String,
         /// Why it is refused or still pending.
         pub reason: Option<String>,
+        /// Why the database refused the last step of its verification, which is tried again; `None` otherwise.
+        pub failure: Option<String>,
         /// When it happened on the device, by our clock.
         pub occurred_at: Timestamp,
         /// When the store had confirmed it.
@@ -27,7 +29,7 @@ row! {
 }
 
 const OF_PURCHASE: Sql = statement! {"
-    SELECT device_id, kind, status, reason, occurred_at, verified_at
+    SELECT device_id, kind, status, reason, failure, occurred_at, verified_at
     FROM claims
     WHERE collapse_key = ?
     ORDER BY verified_at IS NULL, verified_at, created_at, device_id
@@ -37,4 +39,25 @@ const OF_PURCHASE: Sql = statement! {"
 /// The claims of a purchase: the verified ones in their order, then the others.
 pub fn of_purchase(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<ClaimView>, Error> {
     sql(OF_PURCHASE).bind(key).bind(MAX_ROWS).all(connection)
+}
+
+row! {
+    /// The platform of a purchase, and its store.
+    pub struct ClaimPlatform {
+        pub platform_id: PlatformId,
+        pub store: String,
+    }
+}
+
+const PLATFORM: Sql = statement! {hot "claims_of_key", "
+    SELECT f.id AS platform_id, f.store
+    FROM claims c
+    JOIN platforms f ON f.id = c.platform_id
+    WHERE c.collapse_key = ?
+    LIMIT 1
+"};
+
+/// The platform of a purchase of which nothing but claims is known.
+pub fn platform(connection: &mut AnyConnection, key: CollapseKey) -> Result<Option<ClaimPlatform>, Error> {
+    sql(PLATFORM).bind(key).first(connection)
 }

@@ -16,7 +16,7 @@ use crate::db::error::Error;
 use crate::db::store::Store;
 use crate::purchases::purchase;
 use crate::reports::listing::PurchaseView;
-use domain::{CollapseKey, DestinationId, EventId, Timestamp};
+use domain::{CollapseKey, DestinationId, EventId, PlatformId, Timestamp};
 use newest::Newest;
 
 /// The explanation of one message of a store.
@@ -33,6 +33,7 @@ pub struct MessageExplanation {
 pub struct PurchaseExplanation {
     /// The purchase; `None` when it is not settled yet.
     pub purchase: Option<PurchaseView>,
+    pub platform_id: PlatformId,
     /// Its store, such as `amazon`.
     pub store: String,
     pub notifications: Vec<ReceivedNotification>,
@@ -89,15 +90,16 @@ impl Store {
         };
         self.read_now(move |connection, now| {
             let notifications = Newest::of(notifications::of_purchase(connection, key, now)?);
-            if notifications.all.is_empty() && purchase.is_none() {
-                return Err(Error::Missing { what: "purchase" });
-            }
             let events = events::of_purchase(connection, key, now)?;
             let known = purchase::find(connection, key)?.map(|row| row.known()).transpose()?.unwrap_or_default();
-            let origin = purchase::origin(connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
+            let origin = purchase::origin(connection, key)?;
+            let origin = origin.map(|origin| (origin.platform_id, origin.store));
+            let claimed = claims::platform(connection, key)?.map(|claimed| (claimed.platform_id, claimed.store));
+            let (platform_id, store) = origin.or(claimed).ok_or(Error::Missing { what: "purchase" })?;
             Ok(PurchaseExplanation {
                 purchase,
-                store: origin.store,
+                platform_id,
+                store,
                 has_older: notifications.has_older || events.has_older,
                 notifications: notifications.all,
                 addressees: destination::addressees(connection, &events.all)?,

@@ -81,7 +81,11 @@ pub fn notifications(of: &PurchaseExplanation) -> String {
 
 /// The sentence about a claim of a device.
 pub fn claim(of: &ClaimView) -> String {
-    let why = of.reason.as_deref().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let why = match (&of.failure, &of.reason) {
+        (Some(failure), _) => format!(": recording it fails and is retried, nothing is lost. Last failure: {failure}"),
+        (None, Some(reason)) => format!(" ({reason})"),
+        (None, None) => String::new(),
+    };
     let result = match of.status.as_str() {
         "verified" => "the store confirmed it",
         "pending" => "not confirmed yet",
