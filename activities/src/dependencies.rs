@@ -2,6 +2,7 @@
 
 use crate::delivery::in_flight::InFlight;
 use crate::delivery::prompt::Prompt;
+use crate::delivery::refused::RefusedLanes;
 use crate::delivery::slots::DeliverySlots;
 use crate::delivery::volume::Volume;
 use crate::engine::Engine;
@@ -44,6 +45,8 @@ pub struct Context {
     pub in_flight: InFlight,
     /// Which destinations answer promptly, and attempts that a workflow task could not wait for.
     pub prompt: Prompt,
+    /// The lanes that the database refuses, and that this process leaves alone.
+    pub refused: RefusedLanes,
     /// The alarms about failing activities that this process raised lately.
     pub raised: RaisedAlarms,
     /// How much this process sends to people in a day.

@@ -19,6 +19,7 @@ pub mod worker;
 pub use actions::Actions;
 pub use delivery::in_flight::InFlight;
 pub use delivery::prompt::Prompt;
+pub use delivery::refused::RefusedLanes;
 pub use delivery::slots::DeliverySlots;
 pub use delivery::volume::Volume;
 pub use dependencies::Context;

@@ -7,6 +7,7 @@ pub mod deliver;
 pub mod drain;
 pub mod in_flight;
 pub mod prompt;
+pub mod refused;
 pub mod slots;
 pub mod stream;
 pub mod supervise;

@@ -12,7 +12,7 @@ use crate::telemetry;
 use activities::engine::Engine;
 use activities::http::Http;
 use activities::worker::{self, Slots};
-use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier, Volume};
+use activities::{DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume};
 use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
@@ -139,6 +139,7 @@ pub fn context(parts: Parts<'_>) -> activities::Context {
         slots: DeliverySlots::default(),
         in_flight: InFlight::default(),
         prompt: Prompt::default(),
+        refused: RefusedLanes::default(),
         raised: RaisedAlarms::default(),
         volume: Volume::default(),
         streaks: Arc::default(),

@@ -1,8 +1,10 @@
 //! What a database refuses for good, and the texts that it must never get.
 
+use super::sending::lease;
 use super::world::{World, record, renewal, story};
 use domain::{CollapseKey, Snapshot, Verification};
-use storage::{Error, NewNotification, Record, Refusal};
+use std::time::Duration;
+use storage::{DestinationNeed, Error, Idle, LeaseResult, Mode, NewNotification, Record, Refusal, Verdict};
 
 /// Lets the database refuse each new event.
 fn forbid_events(world: &World) {
@@ -145,5 +147,39 @@ story! {
             assert_eq!(world.done(decided).await, 1, "field {number}");
             assert!(world.newest_data(key).is_object(), "field {number}");
         }
+    }
+}
+
+story! {
+    async fn a_lane_that_is_refused_frees_its_place_and_waits(world: World) {
+        let hook = world.destination("hook").await.id;
+        for receipt in ["r1", "r2"] {
+            world.revise(receipt, 1).await;
+        }
+        let (bad, good) = (world.key("r1"), world.key("r2"));
+        let set_back = async |token| world.store.set_lane_back(bad, hook, token, "planted\0").await.unwrap();
+        let due = async || match world.store.destination_need(hook, 100).await.unwrap() {
+            DestinationNeed::Drain { keys, .. } => keys,
+            other => panic!("{other:?}"),
+        };
+        world.attempt_as(Mode::Drain, bad, hook, "one").await;
+        assert_eq!(set_back("of another request").await, None);
+        assert!(world.store.holds_lease(bad, hook, "one").await.unwrap(), "a lease is its holder's");
+        assert_eq!(set_back("one").await, Some(Duration::from_secs(60)));
+        assert!(!world.store.holds_lease(bad, hook, "one").await.unwrap());
+        assert_eq!(due().await, [good]);
+        let waits = world.store.lease(lease(bad, hook, "early")).await.unwrap();
+        let LeaseResult::Idle(Idle::Wait { last_error: Some(why), .. }) = &waits else { panic!("{waits:?}") };
+        assert!(why.starts_with("planted"), "{why}");
+        assert_eq!(set_back("late").await, None, "nothing of it is due");
+        // The longer it waits, the rarer are its attempts; also where the lease was refused, so that there is none.
+        world.age(1_200_000);
+        assert_eq!(set_back("refused").await, Some(Duration::from_secs(300)));
+        assert_eq!(due().await, [good]);
+        world.pass(10);
+        world.store.retry_now(hook).await.unwrap();
+        assert_eq!(due().await, [good, bad], "a person's request makes it due");
+        world.send("r1", hook, Verdict::Delivered).await;
+        assert_eq!(due().await, [good]);
     }
 }

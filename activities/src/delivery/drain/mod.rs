@@ -7,16 +7,17 @@
 #[cfg(test)]
 mod tests;
 
-use crate::delivery::attempt::{AttemptResult, LEASE, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
+use crate::delivery::attempt::{AttemptResult, LEASE_RETRY, NO_LIMIT, Next, Turn, attempt, lease};
+use crate::delivery::refused;
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
-use crate::failing::Work;
 use domain::CollapseKey;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 use storage::{DestinationNeed, Error, Idle, LaneState, Lease, Mode};
+use tokio::time::Instant;
 use workflows::signal::Signal;
 
 /// Maximum wait for the destination: its rate, its concurrency, a pause or the breaker. If it would be longer, the drain
@@ -91,9 +92,10 @@ pub async fn drain(
     concurrency: i64,
 ) -> Result<DrainResult, Error> {
     let at_once = usize::try_from(concurrency.clamp(1, MAX_LANES)).unwrap_or(1);
+    let (mut result, mut failed) = (DrainResult::default(), None);
+    let keys = without_refused(context, run, keys, &mut result);
     let mut lanes = Lanes { waiting: keys.into(), in_flight: BTreeSet::new() };
     let mut running = FuturesUnordered::new();
-    let (mut result, mut failed) = (DrainResult::default(), None);
     loop {
         while running.len() < at_once && !run.is_drain_over() {
             let Some(key) = lanes.next() else { break };
@@ -102,16 +104,10 @@ pub async fn drain(
         let Some((key, lane_result)) = running.next().await else { break };
         lanes.in_flight.remove(&key);
         let more = match lane_result {
-            // It stays leased until its lease ends, and holds up no other lane.
-            Err(error) if error.is_permanent() => {
-                context.note_part(Work::Lane(key, run.destination), "supervise", &error).await;
-                result.due_in = sooner(result.due_in, Some(LEASE));
-                Ok(())
-            }
             Ok(lane_result) => {
                 let has_progress = lane_result.attempts > 0 && !run.is_drain_over();
                 result = result.merge(&lane_result);
-                if has_progress { refill(context, run, &mut lanes).await } else { Ok(()) }
+                if has_progress { refill(context, run, &mut lanes, &mut result).await } else { Ok(()) }
             }
             Err(error) => Err(error),
         };
@@ -124,12 +120,34 @@ pub async fn drain(
 }
 
 /// Loads more lanes if none waits.
-async fn refill(context: &Context, run: &SuperviseRun, lanes: &mut Lanes) -> Result<(), Error> {
+async fn refill(
+    context: &Context,
+    run: &SuperviseRun,
+    lanes: &mut Lanes,
+    result: &mut DrainResult,
+) -> Result<(), Error> {
     let Some(room) = lanes.room() else { return Ok(()) };
-    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(run.destination, room).await? {
-        lanes.refill(keys);
+    let limit = room.saturating_add(context.refused.count(run.destination, Instant::now()));
+    if let DestinationNeed::Drain { keys, .. } = context.store.destination_need(run.destination, limit).await? {
+        lanes.refill(without_refused(context, run, keys, result));
     }
     Ok(())
+}
+
+/// The lanes that this process does not leave alone; the result has the time until which it does.
+fn without_refused(
+    context: &Context,
+    run: &SuperviseRun,
+    keys: Vec<CollapseKey>,
+    result: &mut DrainResult,
+) -> Vec<CollapseKey> {
+    let now = Instant::now();
+    let is_ready = |key: &CollapseKey| {
+        let wait = context.refused.wait(run.destination, *key, now);
+        result.due_in = sooner(result.due_in, wait);
+        wait.is_none()
+    };
+    keys.into_iter().filter(is_ready).collect()
 }
 
 /// Attempts one lane until it is closed, fails or has to wait.
@@ -140,7 +158,17 @@ async fn drain_lane(context: &Context, run: &SuperviseRun, key: CollapseKey) -> 
         let own = || Turn::new(Lease { at_most, ..lease(key, run.destination, run.token(), Mode::Drain) });
         let turn = leased.take().unwrap_or_else(own);
         let next = Next { token: run.token(), is_wanted: &|| !run.is_drain_over() };
-        match attempt(context, turn, Some(next)).await? {
+        let token = turn.lease.token.clone();
+        let attempted = match attempt(context, turn, Some(next)).await {
+            // It holds up no other lane, and is sent no more before its time.
+            Err(error) if error.is_permanent() => {
+                let wait = refused::set_back(context, run.destination, key, &token, &error).await;
+                result.due_in = Some(wait);
+                return Ok(result);
+            }
+            attempted => attempted?,
+        };
+        match attempted {
             AttemptResult::Completed(completed) => {
                 result.attempts += 1;
                 at_most = completed.at_most.unwrap_or(NO_LIMIT);

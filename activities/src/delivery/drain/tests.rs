@@ -3,7 +3,8 @@
 use super::*;
 use crate::engine::{DevServer, Engine};
 use crate::http::Http;
-use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, Verifier, Volume};
+use crate::{Actions, DeliverySlots, InFlight, Prompt, RaisedAlarms, RefusedLanes, Verifier, Volume};
+use domain::time::MINUTE;
 use domain::{DestinationId, Notification, NotificationKind, SettlingContext, Timestamp, Verification};
 use futures::poll;
 use protocols::destinations::{Allowed, webhook};
@@ -13,8 +14,8 @@ use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
 use storage::{
-    Config, Database, DestinationSettings, Key, LeaseResult, NewDestination, NewNotification, NewPlatform, Platform,
-    PlatformSettings, Record, Recorded, SecretString, Store, Traits,
+    Config, Database, DestinationSettings, Key, LeaseResult, NewDestination, NewNotification, NewPlatform, Page,
+    Platform, PlatformSettings, Record, Recorded, SecretString, Store, Traits,
 };
 use tokio::time::Instant;
 
@@ -65,6 +66,7 @@ impl World {
             slots: DeliverySlots::default(),
             in_flight: InFlight::default(),
             prompt: Prompt::default(),
+            refused: RefusedLanes::default(),
             raised: RaisedAlarms::default(),
             volume: Volume::default(),
             streaks: Arc::default(),
@@ -75,6 +77,10 @@ impl World {
 
     fn lease(&self, key: CollapseKey) -> Lease {
         lease(key, self.destination, "another run".to_owned(), Mode::Lane)
+    }
+
+    fn refuse_updates(&self, table: &str) {
+        storage::fixtures::refuse_updates(&Database::Sqlite(self.folder.join("settle.db")), table);
     }
 
     fn run(&self) -> SuperviseRun {
@@ -215,4 +221,33 @@ async fn a_lane_does_not_wait_for_a_long_request_of_its_user() {
     let drained = tokio::time::timeout(SOON, drain(&world.context, &run, vec![other], 1)).await;
     let drained = drained.expect("the lane is left to a later check").unwrap();
     assert!(drained.attempts == 0 && drained.busy_for.is_some(), "{drained:?}");
+}
+
+#[tokio::test]
+async fn a_refused_lane_is_set_back_and_leaves_its_place() {
+    let world = World::start("refused").await;
+    world.refuse_updates("attempts");
+    let drained = drain(&world.context, &world.run(), world.keys.to_vec(), 1).await.unwrap();
+    assert_eq!(drained, DrainResult { due_in: Some(MINUTE), ..DrainResult::default() });
+    let store = &world.context.store;
+    assert_eq!(store.destination_need(world.destination, MAX_LANES).await.unwrap(), DestinationNeed::Rest);
+    for sending in store.explain_destination(world.destination).await.unwrap().pending {
+        assert!(sending.delivery.last_error.is_some_and(|error| error.contains("planted")), "people see why");
+    }
+    assert_eq!(store.alarms(Page::default()).await.unwrap().items.len(), 1);
+}
+
+#[tokio::test]
+async fn a_lane_that_cannot_be_set_back_is_left_alone() {
+    let world = World::start("left-alone").await;
+    for table in ["attempts", "deliveries"] {
+        world.refuse_updates(table);
+    }
+    let [one, other] = world.keys;
+    let run = world.run();
+    let drained = drain(&world.context, &run, vec![one], 1).await.unwrap();
+    assert_eq!(drained, DrainResult { due_in: Some(MINUTE), ..DrainResult::default() });
+    let again = drain(&world.context, &run, vec![one], 1).await.unwrap();
+    assert!(again.busy_for.is_none() && again.due_in.is_some_and(|wait| wait <= MINUTE), "{again:?}");
+    assert_eq!(world.context.refused.count(world.destination, Instant::now()), 1, "{other} was not attempted");
 }

@@ -1,12 +1,14 @@
 //! `supervise`: probes a destination's open breaker or drains its backlog, and returns the time of the next check.
 //! Storage decides what the destination needs next.
 //!
-//! At most [`MAX_LANES`] lanes are in memory; while the breaker is open, only the probed one.
+//! At most [`MAX_LANES`] lanes are in memory, beside those that are left alone; while the breaker is open, only the probed
+//! one.
 
 pub mod run;
 
 use crate::delivery::attempt::{AttemptResult, LEASE, Turn, attempt, lease};
 use crate::delivery::drain::{DrainResult, MAX_LANES, drain, sooner};
+use crate::delivery::refused;
 use crate::delivery::supervise::run::SuperviseRun;
 use crate::dependencies::Context;
 use crate::engine::TemporalError;
@@ -74,7 +76,8 @@ pub async fn supervise(context: &Context, run: &SuperviseRun, input: &Supervise)
             due = due.into_iter().chain(again).min();
         }
         let goes_on = progress == CancelProgress::More && !run.is_finished();
-        let needs = match context.store.destination_need(run.destination, MAX_LANES).await? {
+        let limit = MAX_LANES.saturating_add(context.refused.count(run.destination, Instant::now()));
+        let needs = match context.store.destination_need(run.destination, limit).await? {
             Needs::Probe { key, .. } if is_probe_due => Needs::Probe { key, wait: Duration::ZERO },
             needs => needs,
         };
@@ -166,7 +169,16 @@ async fn cancel_backoff(context: &Context, budget: &CancelBudget<'_>, key: Colla
 /// Probes an open breaker with one request; returns the time to the next check if no request was completed.
 async fn probe(context: &Context, run: &SuperviseRun, key: CollapseKey) -> Result<Option<Duration>, Error> {
     let lease = lease(key, run.destination, run.token(), Mode::Probe);
-    let result = attempt(context, Turn::new(lease), None).await?;
+    let token = lease.token.clone();
+    let result = match attempt(context, Turn::new(lease), None).await {
+        // The next probe is of another lane, if there is one.
+        Err(error) if error.is_permanent() => {
+            let wait = refused::set_back(context, run.destination, key, &token, &error).await;
+            let is_set_back = context.refused.wait(run.destination, key, Instant::now()).is_none();
+            return if is_set_back { Ok(Some(clamp_busy(wait))) } else { Err(error) };
+        }
+        result => result?,
+    };
     fail::fail_point!("supervise.after_probe", |_| std::process::abort());
     Ok(match result {
         AttemptResult::Completed(_) => None,

@@ -58,7 +58,7 @@ pub fn finish(write: &mut Write<'_>, finish: &Finish) -> Result<FinishResult, Er
         purchase::lock_existing(write, finish.key)?;
     }
     let lane = lane::lock_ahead(write, finish.lane())?;
-    let lease = places::end_ahead(write, finish)?;
+    let lease = places::end_ahead(write, finish.lane(), &finish.token)?;
     let mut seen = Vec::with_capacity(finish.result.events.len());
     for result in &finish.result.events {
         let attempt = attempt(write, finish, result)?;

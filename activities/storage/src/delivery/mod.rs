@@ -16,6 +16,7 @@ pub mod leasing;
 pub mod operators;
 pub mod overdue;
 pub mod places;
+pub mod refused;
 pub mod retry_after;
 pub mod set_back;
 pub mod stream;

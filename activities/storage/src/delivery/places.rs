@@ -12,7 +12,7 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Number, row, sql};
 use crate::db::writer::Write;
-use crate::delivery::lanes::{Finish, LaneKey, Lease, Mode};
+use crate::delivery::lanes::{LaneKey, Lease, Mode};
 use crate::events::user_leases::{FREE, LIVE};
 use const_format::formatcp;
 use domain::{CollapseKey, DestinationId, Timestamp, UserId};
@@ -215,9 +215,9 @@ const END: Sql = statement! {hot "leases_of_lane", "
     RETURNING user_id
 "};
 
-/// Ends the lease of a request, unless it lost it; fetched later.
-pub fn end_ahead<'f>(write: &mut Write<'_>, finish: &'f Finish) -> Result<Ahead<'f, LeaseUser>, Error> {
-    sql(END).bind(finish.destination).bind(finish.key).bind(finish.token.as_str()).ahead(write.connection)
+/// Ends the lease of a lane with this token, unless it is lost; fetched later.
+pub fn end_ahead<'t>(write: &mut Write<'_>, lane: LaneKey, token: &'t str) -> Result<Ahead<'t, LeaseUser>, Error> {
+    sql(END).bind(lane.destination).bind(lane.key).bind(token).ahead(write.connection)
 }
 
 const LIVE_UNTIL: Sql = statement! {hot "leases_of_lane", "

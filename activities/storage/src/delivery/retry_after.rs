@@ -14,6 +14,7 @@ use crate::delivery::lanes::{Finish, LaneKey, Verdict};
 use crate::delivery::leasing::lane::LaneRow;
 use domain::Timestamp;
 use domain::health::{Health, RetryAfter};
+use domain::time::OVERLAP;
 
 /// The error of a delivery that is held back and has no other error.
 const PAUSED: &str = "the destination sent Retry-After for this purchase: nothing is sent until then";
@@ -40,7 +41,7 @@ pub fn note_answer(write: &mut Write<'_>, finish: &Finish, row: &LaneRow) -> Res
         .bind(finish.key)
         .run(write.connection)?;
     let health = health::find(write.connection, finish.destination, retry_after.received_at)?.health;
-    hold_back(write, finish.lane(), retry_after, &health)
+    hold_back(write, finish.lane(), retry_after, &health, None).map(drop)
 }
 
 /// Holds back the lane's deliveries if a `Retry-After` is in force; returns whether it is. Runs before a delivery is
@@ -50,7 +51,7 @@ pub fn apply(write: &mut Write<'_>, lane: LaneKey, row: &LaneRow, health: &Healt
     let retry_after = retry_after.map(|(received_at, until)| RetryAfter { received_at, until });
     let now = write.now()?;
     match retry_after.filter(|retry_after| health.holds(*retry_after, now)) {
-        Some(retry_after) => hold_back(write, lane, retry_after, health).map(|()| true),
+        Some(retry_after) => hold_back(write, lane, retry_after, health, None).map(|_| true),
         None => Ok(false),
     }
 }
@@ -93,21 +94,29 @@ pub fn end(write: &mut Write<'_>, lane: LaneKey) -> Result<usize, Error> {
 /// `+ 0` keeps the planner from walking all deliveries to the destination instead of those of the lane.
 const HOLD_BACK: Sql = statement! {hot "deliveries_pending_of_lane", "
     UPDATE deliveries
-    SET next_due_at = ?, tried_at = ?, last_error = COALESCE(last_error, ?)
+    SET next_due_at = ?, tried_at = ?, last_error = COALESCE(CAST(? AS TEXT), last_error, CAST(? AS TEXT))
     WHERE collapse_key = ? AND destination_id = ? AND status {PENDING_OF_LANE}
-        AND (next_due_at + 0 <= ? OR tried_at + 0 < ?)
+        AND (next_due_at + 0 <= ? OR tried_at + 0 < ? OR tried_at + 0 > ?)
 "};
 
-/// Holds back all deliveries that are due: by their own time, or because the destination recovered.
-fn hold_back(write: &mut Write<'_>, lane: LaneKey, retry_after: RetryAfter, health: &Health) -> Result<(), Error> {
+/// Holds back all deliveries that are due: by their own time, because the destination recovered, or because the clock was
+/// set back since they were tried. Their error is this one, if there is one. Returns their number.
+pub fn hold_back(
+    write: &mut Write<'_>,
+    lane: LaneKey,
+    retry_after: RetryAfter,
+    health: &Health,
+    error: Option<&str>,
+) -> Result<usize, Error> {
     sql(HOLD_BACK)
         .bind(retry_after.until)
         .bind(retry_after.received_at)
+        .bind(error)
         .bind(PAUSED)
         .bind(lane.key)
         .bind(lane.destination)
         .bind(write.now()?)
         .bind(health.due_since().unwrap_or(Timestamp::EARLIEST))
+        .bind(write.now()?.plus(OVERLAP))
         .run(write.connection)
-        .map(drop)
 }
