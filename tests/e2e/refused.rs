@@ -16,6 +16,15 @@ const BOUGHT: &str = "SUBSCRIPTION_PURCHASED";
 /// The retries before an alarm, on any machine: a minute on one with nothing else to do.
 const NOTICED: Duration = Duration::from_secs(150);
 
+/// The beginnings of the alarms' sentences, one for each kind of work.
+const SETTLING: &str = "a purchase cannot be settled and is retried";
+const DELIVERIES: &str = "deliveries to this destination cannot be made or recorded and are retried";
+const STREAM: &str = "events of devices cannot be delivered to this destination or recorded and are retried";
+const CLAIM: &str = "a purchase that a device reported cannot be verified and is retried";
+const SWEEP: &str = "the sweep fails and is retried";
+const OF_PURCHASE: &str = "the request of an admin about a purchase cannot be executed and is retried";
+const OF_DESTINATION: &str = "the request of an admin about a destination cannot be executed and is retried";
+
 async fn world(rvs: bool) -> World {
     let events = ["purchase.updated", "user.*", "device.*"].map(str::to_owned).to_vec();
     World::start(Setting { backend: Backend::Postgres, window_seconds: 1, rvs, events, ..Setting::default() }).await
@@ -34,8 +43,18 @@ fn remove(world: &World, table: &str) {
     change(world, &format!("ALTER TABLE {table} DROP CONSTRAINT planted"));
 }
 
-/// Waits for the line in the log about an activity, and for an alarm of this kind that says what to do.
-async fn wait_noted(world: &World, activity: &str, kind: &str) {
+/// What an alarm of an activity is expected to be: its kind, the beginning of its sentence, and what it is about.
+struct Noted<'a> {
+    activity: &'a str,
+    kind: &'a str,
+    sentence: &'a str,
+    /// The destination; `None` where it is about another thing.
+    destination_id: Option<&'a str>,
+}
+
+/// Waits for the line in the log about an activity, and for its alarm, which says what to do.
+async fn wait_noted(world: &World, expected: &Noted<'_>) {
+    let Noted { activity, kind, sentence, destination_id } = *expected;
     wait::until(NOTICED, &format!("the alarm {kind} about {activity}"), async || {
         let log = world.installation.logs();
         let noted = log.lines().filter(|line| line.contains("an activity keeps failing"));
@@ -45,7 +64,9 @@ async fn wait_noted(world: &World, activity: &str, kind: &str) {
             let detail = alarm["detail"].as_str().unwrap_or_default();
             alarm["kind"] == kind
                 && alarm["closed_at"].is_null()
-                && detail.contains("a constraint or a trigger of the database forbids the change")
+                && alarm["destination_id"].as_str() == destination_id
+                && detail
+                    .starts_with(&format!("{sentence}: a constraint or a trigger of the database forbids the change"))
         };
         if !activities.is_empty() && alarms.iter().any(is_alarm) {
             return Ok(());
@@ -63,6 +84,15 @@ async fn wait_explained(world: &World, path: &str) {
         if explained.contains("planted") { Ok(()) } else { Err(explained) }
     })
     .await;
+}
+
+const fn settling(activity: &str) -> Noted<'_> {
+    Noted { activity, kind: "settling_fails", sentence: SETTLING, destination_id: None }
+}
+
+fn delivering<'a>(world: &'a World, activity: &'a str) -> Noted<'a> {
+    let destination_id = Some(world.destination_id.as_str());
+    Noted { activity, kind: "delivering_fails", sentence: DELIVERIES, destination_id }
 }
 
 async fn buy(world: &mut World, receipt_id: &str) {
@@ -101,8 +131,15 @@ async fn each_request_of_an_admin_that_is_refused_is_seen() {
     }
     signal(&world, &destinations[0], "--signal-name disable ").await;
     signal(&world, &destinations[1], "they lost it").await;
-    for activity in ["hold", "discard", "redeliver", "set_enabled", "redeliver_all"] {
-        wait_noted(&world, activity, "request_fails").await;
+    let [one, another] = destinations.each_ref().map(|id| Some(id.as_str()));
+    for (activity, sentence, destination_id) in [
+        ("hold", OF_PURCHASE, None),
+        ("discard", OF_PURCHASE, None),
+        ("redeliver", OF_PURCHASE, None),
+        ("set_enabled", OF_DESTINATION, one),
+        ("redeliver_all", OF_DESTINATION, another),
+    ] {
+        wait_noted(&world, &Noted { activity, kind: "request_fails", sentence, destination_id }).await;
     }
     for receipt_id in ["hold", "discard", "redeliver"] {
         wait_explained(&world, &format!("purchases/{}", world.key(receipt_id))).await;
@@ -142,9 +179,13 @@ async fn what_waits_for_devices_or_the_sweep_and_is_refused_is_seen() {
     });
     let transaction = device.event("transaction", "device.transaction", &json!({ "transaction": transaction }));
     drop(devices.report(device, &[visit("two"), transaction]).await.ok());
-    for (activity, kind) in [("stream", "delivering_fails"), ("verify_claims", "claims_fail"), ("sweep", "sweep_fails")]
-    {
-        wait_noted(&world, activity, kind).await;
+    let hook = Some(world.destination_id.as_str());
+    for (activity, kind, sentence, destination_id) in [
+        ("stream", "delivering_fails", STREAM, hook),
+        ("verify_claims", "claims_fail", CLAIM, None),
+        ("sweep", "sweep_fails", SWEEP, None),
+    ] {
+        wait_noted(&world, &Noted { activity, kind, sentence, destination_id }).await;
     }
     wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
     wait_explained(&world, &format!("purchases/{}", world.key("claimed"))).await;
@@ -161,12 +202,11 @@ async fn a_query_of_the_store_that_cannot_be_noted_is_seen() {
     world.rvs().answer(Reply::Status(500));
     plant(&world, "purchases", "FALSE");
     let sent = world.send(BOUGHT, "queried").await;
-    wait_noted(&world, "verify", "settling_fails").await;
+    wait_noted(&world, &settling("verify")).await;
     wait_explained(&world, &format!("purchases/{}", world.key("queried"))).await;
     remove(&world, "purchases");
     world.rvs().answer_truly();
     world.rvs().know("queried", Receipt::subscription(api::clock::now().plus_millis(-3_600_000)));
-    world.signal_by_script("queried", "flush").await;
     world.wait_outcome(&sent).await;
     world.finish().await;
 }
@@ -176,16 +216,34 @@ async fn a_settling_and_a_backlog_that_are_refused_are_seen() {
     let mut world = world(false).await;
     plant(&world, "events", "FALSE");
     let sent = world.send(BOUGHT, "r1").await;
-    wait_noted(&world, "settle", "settling_fails").await;
+    wait_noted(&world, &settling("settle")).await;
     wait_explained(&world, &format!("notifications/{sent}")).await;
     plant(&world, "attempts", "FALSE");
     remove(&world, "events");
     world.wait_outcome(&sent).await;
-    wait_noted(&world, "deliver", "delivering_fails").await;
+    wait_noted(&world, &delivering(&world, "deliver")).await;
     world.by_script("--signal-name probe ").await;
-    wait_noted(&world, "supervise", "delivering_fails").await;
+    wait_noted(&world, &delivering(&world, "supervise")).await;
     wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
     remove(&world, "attempts");
     world.wait_acked("r1", 1).await;
+    world.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_lane_of_a_purchase_that_sleeps_is_seen() {
+    let mut world = world(false).await;
+    world.by_script("--signal-name disable ").await;
+    world.wait_state(&world.destination_id, "disabled").await;
+    let sent = world.send(BOUGHT, "drained").await;
+    world.wait_outcome(&sent).await;
+    world.wait_asleep("drained").await;
+    plant(&world, "attempts", "FALSE");
+    world.by_script("\"reason\":\"done\"").await;
+    wait_noted(&world, &delivering(&world, "supervise")).await;
+    wait_explained(&world, &format!("purchases/{}", world.key("drained"))).await;
+    wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
+    remove(&world, "attempts");
+    world.wait_acked("drained", 1).await;
     world.finish().await;
 }
