@@ -80,7 +80,7 @@ fn a_directorys_address_gets_no_token_of_the_environment() {
     let url = format!("http://{}", planted.local_addr().expect("its address"));
     let list = |named: &str, line: &[&str], token: Option<&str>| {
         std::fs::write(data.join("service-url"), named).expect("written");
-        let mut command = settle(&folder, &[&["app", "list"], line].concat());
+        let mut command = settle(&folder, &[["app", "list"].as_slice(), line].concat());
         if let Some(token) = token {
             command.env("SETTLE_ADMIN_TOKEN", token);
         }
@@ -109,14 +109,14 @@ fn a_directorys_address_gets_no_token_of_the_environment() {
 fn plain_http_to_another_machine_needs_a_flag() {
     let folder = Folder::new("cli-plain");
     let list = |line: &[&str]| {
-        let mut command = settle(&folder, &[&["app", "list"], line].concat());
+        let mut command = settle(&folder, &[["app", "list"].as_slice(), line].concat());
         stderr_of(&command.env("SETTLE_ADMIN_TOKEN", "token-of-production").output().expect("settle starts"))
     };
     let plain = "http://settle.invalid:8081";
     let refused = list(&["--service", plain]);
     assert!(refused.contains("https://") && refused.contains("--insecure"), "{refused}");
-    for line in [&["--service", plain, "--insecure"], ["--service", "https://settle.invalid", "--json"].as_slice()] {
-        let tried = list(line);
+    for line in [["--service", plain, "--insecure"], ["--service", "https://settle.invalid", "--json"]] {
+        let tried = list(&line);
         assert!(tried.contains("no service answers"), "{tried}");
     }
 }

@@ -38,7 +38,7 @@ fn script(path: &Path, body: &str) {
 
 /// `settle run` with a Temporal server of its own, and a secret among its settings.
 fn with_own_server(folder: &Folder, flags: &[&str]) -> Watched {
-    let mut command = settle(folder, &[&RUN, flags].concat());
+    let mut command = settle(folder, &[RUN.as_slice(), flags].concat());
     command.env_remove("TEMPORAL_ADDRESS").env("SETTLE_ADMIN_TOKEN", SECRET);
     logged(folder, &mut command)
 }

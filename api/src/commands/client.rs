@@ -173,7 +173,8 @@ fn address(config: Option<&Config>, data: &Path) -> anyhow::Result<Address> {
     };
     let is_named = config.is_some_and(|config| config.http.is_admin_listen_set);
     let file = super::data::service_file(data);
-    match recorded(&file)?.filter(|url| !is_named && url.origin() != usual.origin()) {
+    let recorded = if is_named { None } else { recorded(&file)? };
+    match recorded.filter(|url| url.origin() != usual.origin()) {
         None => Ok(Address { url: usual, recorded_in: None }),
         Some(url) if is_here(&url) => Ok(Address { url, recorded_in: Some(file) }),
         Some(url) => bail!(

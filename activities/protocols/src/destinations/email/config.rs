@@ -87,7 +87,7 @@ pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> 
 
 /// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
 fn strangers(server: &Server, settings: &Settings) -> Option<Invalid> {
-    let is_stranger = |text: &String| text.parse().is_ok_and(|address| !server.allows(&address));
+    let is_stranger = |text: &String| text.parse().is_ok_and(|address: Address| !server.allows(&address));
     let expected = || {
         let domains = server.allowed_domains.join(", ");
         format!("addresses of {domains}: `mail.allowed_domains` (SETTLE_MAIL_ALLOWED_DOMAINS) allows no others")

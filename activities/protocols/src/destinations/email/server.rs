@@ -42,7 +42,7 @@ impl Server {
             let address = format!("someone@{}", text.trim()).parse().ok().filter(is_plain);
             address.map(|address| address.domain().to_lowercase())
         };
-        let allowed_domains = domains.iter().map(read).collect::<Option<_>>();
+        let allowed_domains = domains.iter().map(read).collect::<Option<Vec<String>>>();
         Ok(Self { allowed_domains: allowed_domains.ok_or("domains of recipients, such as example.com")?, ..self })
     }
 
