@@ -109,7 +109,8 @@ pub use reports::device_events::{
 pub use reports::events::{EventFilter, EventView};
 pub use reports::explain::{
     Addressee, AnnouncedEvent, Backlog, ClaimView, Concerned, DestinationExplanation, EventExplanation, EventFacts,
-    MessageExplanation, PaymentFacts, PurchaseExplanation, ReceivedNotification, Sending, Successor,
+    MessageExplanation, PaymentFacts, PurchaseExplanation, ReceivedNotification, STATED_TIME, Sending, Stated,
+    Successor,
 };
 pub use reports::feed::FeedEntry;
 pub use reports::figures::{DestinationHealth, Figures, SkippedEvents};

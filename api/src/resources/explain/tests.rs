@@ -8,7 +8,7 @@ use serde_json::Value;
 use storage::{
     Addressee, AttemptView, Backlog, CauseKind, Concerned, DeliveryStatus, DeliveryView, Destination,
     DestinationExplanation, DestinationSettings, EventFacts, HealthView, NotificationView, ReceivedNotification,
-    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Successor, UnchosenType, WaitingFor, fixtures,
+    RevisionCause, RevisionCauses, Sending, ShownState, Skipped, Stated, Successor, UnchosenType, WaitingFor, fixtures,
 };
 
 const ID: &str = "6b275a67-0bbb-4f3a-99b9-6600bf711993";
@@ -87,6 +87,7 @@ fn notification(outcome: Option<Outcome>, waiting_for: Option<WaitingFor>) -> Re
             reason: None,
         },
         store_time: None,
+        stated_time: None,
         finished_at: None,
         pruned_at: None,
         window_ends_at: None,
@@ -366,6 +367,11 @@ fn a_notification_shows_its_outcome_or_the_reason_to_wait() {
     }
     let pruned = ReceivedNotification { pruned_at: Some(at(9)), ..notification(Some(Outcome::Settled), None) };
     assert!(sentence(&pruned).ends_with("retention removed its body at 2027-01-15T08:00:09.000000Z"));
+    let stated_time = Some(Stated("2099-01-01T00:00:00.000000Z".to_owned()));
+    let future = ReceivedNotification { stated_time, ..notification(Some(Outcome::Settled), None) };
+    let note = "; its message states the time 2099-01-01T00:00:00.000000Z, which cannot be true: the time of publishing \
+                counts";
+    assert!(sentence(&future).ends_with(note), "{}", sentence(&future));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// The body limit: 2 MiB. A message of 1 MiB in which every second character is escaped still fits.
 pub const MAX_BODY_BYTES: usize = 2 * 1024 * 1024;
 /// How far a message's time may be ahead of this machine's clock.
-const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
+pub(super) const MAX_AHEAD_MS: i64 = 15 * 60 * 1000;
 /// Maximum number of unknown keys of a document; real documents have ten or eleven keys.
 const MAX_UNKNOWN_KEYS: usize = 64;
 

@@ -1,12 +1,15 @@
 //! Maps a message of Amazon to rows of the inbox: one notification for each receipt in it.
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, MAX_AHEAD_MS};
 use super::notification::{Rtn, Unreadable};
-use domain::{CollapseKey, Notification, NotificationKind, Outcome};
-use storage::{Fate, NewNotification, Platform};
+use domain::{CollapseKey, Notification, NotificationKind, Outcome, Timestamp};
+use serde_json::Value;
+use storage::{Fate, NewNotification, Platform, STATED_TIME};
 
 /// How many bytes of a message that cannot be read are stored; a notification of Amazon has one or two thousand.
 const MAX_RAW_BYTES: usize = 16 * 1024;
+/// The beginning of 2010: Amazon's store is younger.
+const EARLIEST: Timestamp = Timestamp::from_millis(1_262_304_000_000);
 
 /// Maps Amazon's type to a kind of notification.
 pub fn kind(store_type: &str) -> NotificationKind {
@@ -32,14 +35,21 @@ pub fn kind(store_type: &str) -> NotificationKind {
 }
 
 /// The rows of a message that could be read: two for an immediate plan change that names the old receipt, otherwise
-/// one. A message of another app's package is one row, which gets the outcome `refused` at once.
-pub fn rows(platform: &Platform, envelope: &Envelope<'_>, rtn: &Rtn, fate: &Fate) -> Vec<NewNotification> {
+/// one. A message of another app's package is one row, which gets the outcome `refused` at once. `now` is the time of
+/// acceptance.
+pub fn rows(
+    platform: &Platform,
+    envelope: &Envelope<'_>,
+    rtn: &Rtn,
+    fate: &Fate,
+    now: Timestamp,
+) -> Vec<NewNotification> {
     if rtn.package_name != platform.settings.package_name {
         return vec![foreign(platform, envelope, rtn)];
     }
     let kind = kind(&rtn.store_type);
     let at_once = platform.settings.flush_on_revoke && *fate == Fate::Open && is_revocation(kind);
-    let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate } };
+    let builder = RowBuilder { platform, envelope, rtn, fate: if at_once { &Fate::AtOnce } else { fate }, now };
     let old = rtn
         .cancelled_receipt_id
         .as_deref()
@@ -64,6 +74,7 @@ struct RowBuilder<'a> {
     envelope: &'a Envelope<'a>,
     rtn: &'a Rtn,
     fate: &'a Fate,
+    now: Timestamp,
 }
 
 impl RowBuilder<'_> {
@@ -74,15 +85,15 @@ impl RowBuilder<'_> {
             receipt_id: receipt_id.to_owned(),
             kind,
             store_type: self.rtn.store_type.clone(),
-            // Without a `timestamp`, the time of publishing: 6 s later in Amazon's own sample.
-            store_time: self.rtn.at.unwrap_or(self.envelope.at),
+            // Without a `timestamp` that can be true, the time of publishing: 6 s later in Amazon's own sample.
+            store_time: self.rtn.at.filter(|at| self.can_be_true(*at)).unwrap_or(self.envelope.at),
             app_user_id: self.rtn.app_user_id.clone(),
             related_receipt_id: related.map(str::to_owned),
             is_test: self.rtn.is_test,
         };
         NewNotification {
             platform_id: self.platform.id,
-            body: serde_json::to_string(&notification).unwrap_or_default(),
+            body: self.body(&notification),
             message_id: notification.message_id,
             receipt_id: notification.receipt_id,
             collapse_key: Some(notification.collapse_key),
@@ -92,6 +103,26 @@ impl RowBuilder<'_> {
             fate: self.fate.clone(),
             traceparent: None,
         }
+    }
+}
+
+impl RowBuilder<'_> {
+    /// Whether something can have happened at this time: not before Amazon's store existed, and not later than our clock,
+    /// give or take what the envelope's time may be ahead. It can be later than the envelope: Amazon's samples are.
+    fn can_be_true(&self, at: Timestamp) -> bool {
+        (EARLIEST..=self.now.plus_millis(MAX_AHEAD_MS)).contains(&at)
+    }
+
+    /// The body, with the `timestamp` of the message if it cannot be true.
+    fn body(&self, notification: &Notification) -> String {
+        let Some(stated) = self.rtn.at.filter(|at| !self.can_be_true(*at)) else {
+            return serde_json::to_string(notification).unwrap_or_default();
+        };
+        let mut body = serde_json::to_value(notification).unwrap_or_default();
+        if let Some(fields) = body.as_object_mut() {
+            fields.insert(STATED_TIME.to_owned(), Value::from(stated.to_string()));
+        }
+        body.to_string()
     }
 }
 

@@ -112,6 +112,8 @@ struct Received<'a> {
     topic_status: TopicStatus,
     /// Whether the key of samples signed it.
     is_sample: bool,
+    /// The time of the request.
+    now: Timestamp,
 }
 
 impl Amazon {
@@ -237,7 +239,7 @@ impl Amazon {
         if let Some(samples) = self.samples.as_ref().filter(|samples| samples.are_named_by(&envelope)) {
             samples.check(&envelope, now)?;
             let (recipient, topic_status) = (&recipient, TopicStatus::Pinned);
-            let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: true };
+            let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: true, now };
             return accept(received, Fate::Open).await;
         }
         if arn.text == sample::TOPIC_ARN {
@@ -254,7 +256,7 @@ impl Amazon {
         let signer = self.keyring.key(&envelope.certificate_url, arn.region, now).await?;
         signature::verify(&envelope, &signer.key)?;
         let recipient = &recipient;
-        let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: false };
+        let received = Received { intake, recipient, envelope: &envelope, arn, topic_status, is_sample: false, now };
         match course {
             Course::Accept => {
                 log_age(&recipient.platform, &envelope, now);
@@ -309,7 +311,7 @@ fn log_age(platform: &Platform, envelope: &Envelope<'_>, now: Timestamp) {
 /// stored and answered 200, even if its content cannot be read. Of a topic that waits for approval, only messages about
 /// the platform's own app are stored.
 async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refusal> {
-    let Received { intake: Intake { store, dispatch }, recipient, envelope, is_sample, .. } = received;
+    let Received { intake: Intake { store, dispatch }, recipient, envelope, is_sample, now, .. } = received;
     let (platform, settings) = (&recipient.platform, &recipient.platform.settings);
     let rtn = notification::read(&envelope.message).map(|rtn| Rtn { is_test: rtn.is_test || is_sample, ..rtn });
     let is_ours = rtn.as_ref().is_ok_and(|rtn| rtn.package_name == settings.package_name);
@@ -317,7 +319,7 @@ async fn accept(received: Received<'_>, fate: Fate) -> Result<&'static str, Refu
         return Err(Refusal::TopicNotAllowed("topic is not approved, and the message is not of this platform's app"));
     }
     let (mut rows, alarm) = match rtn {
-        Ok(rtn) => (mapping::rows(platform, envelope, &rtn, &fate), (!is_ours).then_some(FOREIGN_PACKAGE)),
+        Ok(rtn) => (mapping::rows(platform, envelope, &rtn, &fate, now), (!is_ours).then_some(FOREIGN_PACKAGE)),
         Err(why) => {
             let alarm = ("unreadable_notification", why.reason);
             (vec![mapping::unreadable(platform, envelope, why)], Some(alarm))

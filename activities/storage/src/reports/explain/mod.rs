@@ -10,7 +10,7 @@ mod notifications;
 pub use claims::ClaimView;
 pub use destination::{Addressee, Backlog, DestinationExplanation, backlog, of_app};
 pub use events::{AnnouncedEvent, Concerned, EventFacts, PaymentFacts, Sending, Successor};
-pub use notifications::ReceivedNotification;
+pub use notifications::{ReceivedNotification, STATED_TIME, Stated};
 
 use crate::db::error::Error;
 use crate::db::store::Store;

@@ -24,6 +24,9 @@ row! {
         pub view: NotificationView,
         /// When it happened, by the store's clock.
         pub store_time: Option<Timestamp>,
+        /// The time that its message states, if that cannot be true: then `store_time` is when it was published.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pub stated_time: Option<Stated>,
         /// When it got its outcome.
         #[serde(rename = "ended_at")]
         pub finished_at: Option<Timestamp>,
@@ -46,6 +49,24 @@ row! {
     }
 }
 
+/// The field of a notification's body with a time that cannot be true.
+pub const STATED_TIME: &str = "stated_time";
+
+/// The time in [`STATED_TIME`], as the body has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Stated(pub String);
+
+impl Field for Option<Stated> {
+    fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
+        let body: String = Field::read(row, "body")?;
+        // Most bodies have none, and need not be parsed.
+        let body = Some(body).filter(|body| body.contains(STATED_TIME));
+        let fields: Option<serde_json::Value> = body.and_then(|body| serde_json::from_str(&body).ok());
+        Ok(fields.and_then(|fields| Some(Stated(fields.get(STATED_TIME)?.as_str()?.to_owned()))))
+    }
+}
+
 impl Field for Option<Held> {
     fn read<'a>(row: &impl NamedRow<'a, MultiBackend>, _name: &str) -> deserialize::Result<Self> {
         let Some(until) = Field::read(row, "held_until")? else { return Ok(None) };
@@ -55,7 +76,7 @@ impl Field for Option<Held> {
 
 /// Binds now, and then the values of the condition that follows.
 const SELECT: &str = formatcp! {"
-    SELECT {VIEW}, n.store_time, n.finished_at, n.pruned_at,
+    SELECT {VIEW}, n.body, n.store_time, n.finished_at, n.pruned_at,
         (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
         AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS window_ends_at,
         p.held_until, p.held_by, p.held_reason, p.unverified_since, p.unverified_because, p.next_wake_at, f.store,

@@ -199,6 +199,9 @@ pub fn notification(notification: &ReceivedNotification, now: Timestamp) -> Stri
         Some(format!("{} {}", view.accepted_at, view.store_type)),
         view.is_of_device().then(|| ", reported by a device".to_owned()),
         Some(format!(": {}", fate(notification, now))),
+        notification.stated_time.as_ref().map(|stated| {
+            format!("; its message states the time {}, which cannot be true: the time of publishing counts", stated.0)
+        }),
         view.reason.as_ref().map(|reason| format!(" ({reason})")),
         notification.pruned_at.map(|at| format!("; retention removed its body at {at}")),
     ])

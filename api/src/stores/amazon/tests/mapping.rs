@@ -4,7 +4,7 @@ use super::super::envelope::{Version, parse};
 use super::super::mapping::{kind, rows, unreadable};
 use super::super::notification::read;
 use super::{SIGNER, at, header, now};
-use domain::{AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, TopicId};
+use domain::{AppId, CollapseKey, Notification, NotificationKind, Outcome, PlatformId, Timestamp, TopicId};
 use storage::{Fate, NewNotification, Platform, PlatformSettings};
 use uuid::Uuid;
 
@@ -37,7 +37,7 @@ fn mapped_for(platform: &Platform, message: &str, fate: &Fate) -> Vec<NewNotific
     let envelope = parse(document.as_bytes()).expect("a document");
     assert_eq!(envelope.message, message);
     match read(&envelope.message) {
-        Ok(rtn) => rows(platform, &envelope, &rtn, fate),
+        Ok(rtn) => rows(platform, &envelope, &rtn, fate, now()),
         Err(why) => vec![unreadable(platform, &envelope, why)],
     }
 }
@@ -134,8 +134,6 @@ fn odd_fields_are_read_or_left_out() {
         assert_eq!(with(&format!(r#","timestamp":{none}"#)).store_time, Some(now()), "{none}");
     }
     assert_eq!(with("").store_time, Some(now()));
-    assert_eq!(with(r#","timestamp":9223372036854775807"#).store_time, Some(at("9999-12-30T00:00:00Z")));
-    assert_eq!(with(r#","timestamp":-1"#).store_time, Some(at("1969-12-31T23:59:59.999Z")));
     for (field, is_test) in [
         (r#","betaProductTransaction":true"#, true),
         (r#","betaProduct":true"#, true),
@@ -248,6 +246,31 @@ fn a_notification_of_another_app_is_stored_as_refused() {
     let reason = "appPackageName is `com.example.amazonsdkapivalidator3`, expected `com.example.app`".to_owned();
     assert_eq!((rows.len(), &rows[0].fate, rows[0].collapse_key), (1, &Fate::Final(Outcome::Refused, reason), None));
     assert_eq!((rows[0].body.as_str(), rows[0].store_time), ("{}", None));
+}
+
+#[test]
+fn a_timestamp_that_cannot_be_true_is_replaced_and_noted() {
+    let millis = |text: &str| at(text).millis_since(Timestamp::default());
+    let read = |timestamp: i64| {
+        let row = with(&format!(r#","timestamp":{timestamp}"#));
+        let body: serde_json::Value = serde_json::from_str(&row.body).expect("JSON");
+        assert_eq!(row.store_time, Some(notification(&row).store_time), "the row and its body agree");
+        (row.store_time, body.get("stated_time").and_then(|stated| stated.as_str().map(str::to_owned)))
+    };
+    for believed in ["2010-01-01T00:00:00Z", "2020-09-21T15:19:29Z", "2026-06-01T12:00:06Z", "2026-06-01T12:15:00Z"] {
+        assert_eq!(read(millis(believed)), (Some(at(believed)), None), "{believed}");
+    }
+    let others = [
+        (1, "1970-01-01T00:00:00.001000Z"),
+        (-1, "1969-12-31T23:59:59.999000Z"),
+        (millis("2009-12-31T23:59:59Z"), "2009-12-31T23:59:59.000000Z"),
+        (millis("2026-06-01T12:15:01Z"), "2026-06-01T12:15:01.000000Z"),
+        (millis("2099-01-01T00:00:00Z"), "2099-01-01T00:00:00.000000Z"),
+        (i64::MAX, "9999-12-30T00:00:00.000000Z"),
+    ];
+    for (timestamp, stated) in others {
+        assert_eq!(read(timestamp), (Some(now()), Some(stated.to_owned())), "{timestamp}");
+    }
 }
 
 #[test]
