@@ -53,6 +53,7 @@ mod merging;
 mod operator_events;
 mod overlapping;
 mod past_minutes;
+mod past_prices;
 mod pausing;
 mod payments;
 mod people;

@@ -305,6 +305,39 @@ pub fn report_refund(data: &mut Value, refunded: Refunded) {
     fields.insert("refunded_at".to_owned(), serde_json::to_value(refunded.at).unwrap_or_default());
 }
 
+/// The price that was recorded with a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedPrice {
+    /// The SKU of the record at that time.
+    pub sku: Option<String>,
+    pub price: rust_decimal::Decimal,
+    pub currency: String,
+    /// `None` while there is no exchange rate.
+    pub usd: Option<rust_decimal::Decimal>,
+    pub source: PriceSource,
+}
+
+impl RecordedPrice {
+    /// Whether the record is still about the SKU that was paid.
+    pub fn is_of(&self, data: &Value) -> bool {
+        data.get("product_ref_id").and_then(Value::as_str) == self.sku.as_deref()
+    }
+}
+
+/// Gives the record the price that was recorded with the newest payment: neither another country of the customer nor
+/// another list of prices changes what was paid.
+pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
+    let Some(fields) = data.as_object_mut() else { return };
+    let decimal = |value: rust_decimal::Decimal| serde_json::to_value(value).unwrap_or_default();
+    let same = [("purchase_price", decimal(paid.price)), ("purchase_currency", Value::from(paid.currency.as_str()))];
+    let is_same = same.iter().all(|(field, value)| fields.get(*field) == Some(value));
+    // A rate that is known later converts the recorded price, but not another one.
+    let converted = fields.get("price_in_usd").filter(|_| is_same).cloned().unwrap_or_default();
+    fields.insert("price_in_usd".to_owned(), paid.usd.map_or(converted, decimal));
+    fields.extend(same.map(|(field, value)| (field.to_owned(), value)));
+    fields.insert("price_source".to_owned(), serde_json::to_value(paid.source).unwrap_or_default());
+}
+
 /// An amount in USD, in cents: unchanged, or converted by a rate. `None` without a rate.
 pub fn usd(
     amount: rust_decimal::Decimal,

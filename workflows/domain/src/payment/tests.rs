@@ -1,9 +1,10 @@
 //! Which transitions are payments, and the sums of the ledger.
 
 use super::{
-    Adjustment, EntryKind, LedgerEntry, Payment, RefundStatus, Sale, SaleKind, UnknownPrice, adjustments, charges,
-    matches, payments, reach, refund_status, refunded, report_price,
+    Adjustment, EntryKind, LedgerEntry, Payment, RecordedPrice, RefundStatus, Sale, SaleKind, UnknownPrice,
+    adjustments, charges, keep_price, matches, payments, reach, refund_status, refunded, report_price,
 };
+use crate::catalogue::PriceSource;
 use crate::event::tests::{day, known, monthly};
 use crate::notification::NotificationKind;
 use crate::purchase::Purchase;
@@ -312,4 +313,31 @@ fn what_is_refunded_of_a_payment_is_the_sum_of_its_changes() {
     assert_eq!(refunded(&with(std::slice::from_ref(&part)), 0), None, "it is of another payment");
     let restored = entry(1, EntryKind::Restored, 5, "4.00");
     assert_eq!(refunded(&with(&[part, restored]), 1), None, "it is valid again");
+}
+
+#[test]
+fn a_recorded_price_outranks_the_present_list() {
+    let paid = |usd: Option<&str>| RecordedPrice {
+        sku: Some("gold".to_owned()),
+        price: "8.99".parse().unwrap(),
+        currency: "EUR".to_owned(),
+        usd: usd.map(|usd| usd.parse().unwrap()),
+        source: PriceSource::Device,
+    };
+    let fields = ["purchase_price", "purchase_currency", "price_in_usd", "price_source"];
+    let with = |listed: [&str; 3], usd| {
+        let [price, currency, in_usd] = listed;
+        let mut data = json!({
+            "product_ref_id": "gold", "purchase_price": price, "purchase_currency": currency, "price_in_usd": in_usd,
+            "price_source": "catalogue",
+        });
+        keep_price(&mut data, &paid(usd));
+        fields.map(|field| data[field].as_str().unwrap_or("-").to_owned()).join(" ")
+    };
+    assert_eq!(with(["9.99", "USD", "9.99"], Some("9.89")), "8.99 EUR 9.89 device");
+    assert_eq!(with(["8.99", "EUR", "9.90"], Some("9.89")), "8.99 EUR 9.89 device");
+    assert_eq!(with(["8.99", "EUR", "9.90"], None), "8.99 EUR 9.90 device", "the rate is known now");
+    assert_eq!(with(["9.99", "USD", "9.99"], None), "8.99 EUR - device", "it is the rate of another price");
+    assert!(paid(None).is_of(&json!({ "product_ref_id": "gold" })));
+    assert!(!paid(None).is_of(&json!({ "product_ref_id": "silver" })) && !paid(None).is_of(&json!({})));
 }

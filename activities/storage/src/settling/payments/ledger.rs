@@ -3,11 +3,24 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
-use crate::db::statement::{Ahead, row, sql};
+use crate::db::statement::{Ahead, row, sql, stored};
 use crate::purchases::purchase::Origin;
-use domain::payment::{self, EntryKind, LedgerEntry, Sale, SaleKind, UnknownPrice};
+use domain::catalogue::PriceSource;
+use domain::payment::{self, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Timestamp};
 use rust_decimal::Decimal;
+
+stored! {
+    /// Where the price of an entry comes from.
+    pub enum Source {
+        Catalogue = "catalogue",
+        /// The device on which it was bought.
+        Device = "device",
+        /// The store, which shows that a payment was given back.
+        Store = "store",
+        Report = "report",
+    }
+}
 
 row! {
     pub struct EntryRow {
@@ -17,6 +30,10 @@ row! {
         usd: Option<Decimal>,
         pub unknown_because: Option<UnknownPrice>,
         transaction_id: Option<String>,
+        sku: Option<String>,
+        price: Option<Decimal>,
+        currency: Option<String>,
+        source: Source,
     }
 }
 
@@ -43,7 +60,7 @@ row! {
 }
 
 /// The columns of an [`EntryRow`].
-pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id";
+pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}
     FROM payments
@@ -117,6 +134,18 @@ impl PaymentEvents {
 }
 
 impl EntryRow {
+    /// The price that was recorded with the payment; `None` for an entry that changes a payment, or without a price.
+    pub fn recorded_price(&self) -> Option<RecordedPrice> {
+        let source = match self.source {
+            Source::Catalogue => PriceSource::Catalogue,
+            Source::Device => PriceSource::Device,
+            Source::Store => PriceSource::Store,
+            Source::Report => PriceSource::Report,
+        };
+        let (price, currency) = self.price.zip(self.currency.clone()).filter(|_| self.kind.is_payment())?;
+        Some(RecordedPrice { sku: self.sku.clone(), price, currency, usd: self.usd, source })
+    }
+
     /// The entry as `domain` needs it.
     pub fn booked(self) -> LedgerEntry {
         LedgerEntry {

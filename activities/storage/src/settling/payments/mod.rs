@@ -10,24 +10,24 @@ mod paid;
 
 pub use confirmed::confirmed;
 pub use earned::{Earned, changes, earned, is_implied};
-pub use ledger::{Ledger, SaleRow, booked, ledger_ahead, sales_of};
+pub use ledger::{Ledger, SaleRow, Source, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
 use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{sql, stored};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settling::revision::{Announcement, Description, Settling};
 use domain::catalogue::PriceSource;
 use domain::event::{PriceDoubt, REVENUE_ADJUSTED, RevenueAdjusted};
-use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, Sale, UnknownPrice};
+use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale, UnknownPrice};
 use domain::{EventId, Purchase, Timestamp};
 use ledger::{EntryRow, payment_events};
 use rust_decimal::Decimal;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The entries that a settling adds to the ledger of its purchase.
 #[derive(Debug, Default)]
@@ -56,20 +56,10 @@ struct Unconfirmed {
     at: Timestamp,
 }
 
-stored! {
-    pub enum Source {
-        Catalogue = "catalogue",
-        /// The device on which it was bought.
-        Device = "device",
-        /// The store, which shows that a payment was given back.
-        Store = "store",
-        Report = "report",
-    }
-}
-
 impl Booking {
     /// Computes the entries that a settling adds. If a sales report has the price of the newest payment, the record and
-    /// its events get that price.
+    /// its events get that price; without one, and without a new payment or correction, they keep the price that was
+    /// recorded with that payment.
     pub fn of(
         write: &mut Write<'_>,
         settling: &Settling<'_>,
@@ -79,6 +69,8 @@ impl Booking {
         let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
         let entries = ledger.entries.all(write.connection)?;
         let unconfirmed = unconfirmed(&entries);
+        let recorded: BTreeMap<i64, RecordedPrice> =
+            entries.iter().filter_map(|entry| Some((entry.number, entry.recorded_price()?))).collect();
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
         let new = payment::payments(&settling.record.decision.transitions, purchase, &numbers);
@@ -127,6 +119,9 @@ impl Booking {
         if let Some(charge) = newest.and_then(|newest| charges.get(&newest)) {
             payment::report_price(data, charge);
             description.details.price_source = Some(PriceSource::Report);
+        } else if let Some(price) = newest.and_then(|newest| recorded.get(&newest)).filter(|price| price.is_of(data)) {
+            payment::keep_price(data, price);
+            description.details.price_source = Some(price.source);
         }
         Ok(Self { payments, adjustments })
     }
