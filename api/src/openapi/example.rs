@@ -40,6 +40,7 @@ const TEXTS: [(&str, &str); 45] = [
     ("purchase_guid", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("purchase_platform", STORES[0]),
     ("purchase_price", "9.99"),
+    ("refunded_amount", "9.99"),
     ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("sdk_version", "1.2.0"),
     ("signal", "flush"),
@@ -51,6 +52,7 @@ const TEXTS: [(&str, &str); 45] = [
     ("subject", "6b275a67-0bbb-4f3a-99b9-6600bf711993"),
     ("transaction_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("type", "purchase.updated"),
+    ("usd", "-9.99"),
 ];
 
 /// Generates examples of schemas that refer to these definitions.

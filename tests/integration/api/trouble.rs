@@ -33,13 +33,13 @@ async fn a_missing_worker_is_an_alarm_and_on_the_first_screen() {
     assert_eq!(step(seen(1, Some(1_000)), 90).await, 0);
     let raised = alarms(&service, "no_worker").await;
     assert_eq!((raised.len(), &raised[0]["count"], &raised[0]["acknowledged_at"]), (1, &json!(1), &Value::Null));
-    let home = visitor.get(&service, "/ui").await.text;
+    let home = visitor.get(&service, "/ui/").await.text;
     assert!(home.contains("No worker is running"), "{home}");
     assert_eq!(step(None, 95).await, Value::Null, "Temporal does not answer, and that is what is wrong");
     assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_at"], Value::Null);
     assert_eq!(step(seen(1, Some(1_075)), 100).await, 1);
     assert_eq!(alarms(&service, "no_worker").await[0]["acknowledged_by"], "settle", "it closes itself");
-    let home = visitor.get(&service, "/ui").await.text;
+    let home = visitor.get(&service, "/ui/").await.text;
     assert!(!home.contains("No worker is running"), "{home}");
 }
 
@@ -73,7 +73,7 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     let silent = &found["silent_stores"][0];
     assert_eq!([&silent["store"], &silent["because"]], ["amazon", "HTTP 500"], "{found}");
     assert_eq!([&silent["purchases"], &found["waiting"]], [2, 2], "{found}");
-    let home = visitor.get(&service, "/ui").await.text;
+    let home = visitor.get(&service, "/ui/").await.text;
     assert!(home.contains("Amazon has not answered since <time") && home.contains("2 purchases wait."), "{home}");
     let metrics = service.get("/metrics").await.body;
     let shown = metrics.as_str().expect("a text");

@@ -173,7 +173,7 @@ story! {
 }
 
 story! {
-    async fn a_claim_that_the_database_refuses_is_never_given_up(world: World) {
+    async fn a_claim_that_the_database_refuses_stays_pending(world: World) {
         use storage::ClaimAnswer::{Confirmed, Unanswered};
         world.device_claims(1, "a", transaction("r1", CUSTOMER)).await;
         let (place, key, platform) = (world.place(1), world.key("r1"), world.platform.id);

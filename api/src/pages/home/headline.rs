@@ -190,10 +190,10 @@ mod tests {
             because: None,
         };
         for (silent_stores, sentence) in [
-            (vec![of("shop", 1)], "shop has not answered since 1970-01-01T00:00:00Z; 1 purchase waits"),
+            (vec![of("shop", 1)], "shop has not answered since 1970-01-01T00:00:00.000000Z; 1 purchase waits"),
             (
                 vec![of("shop", 3), of("other", 1), of("shop", 5)],
-                "shop has not answered since 1970-01-01T00:00:00Z; 8 purchases wait",
+                "shop has not answered since 1970-01-01T00:00:00.000000Z; 8 purchases wait",
             ),
         ] {
             let found = Overview { silent_stores, waiting: 8, ..overview(vec![destination(State::Healthy, 0)]) };

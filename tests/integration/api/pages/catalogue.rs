@@ -155,7 +155,7 @@ async fn a_missing_product_is_added_together_with_its_entitlement() {
     let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
     let support = service.send_json("POST", "/v1/keys", &json!({ "name": "agent", "role": "support" })).await.body;
     let agent = Visitor::with_key(&service, support["key"].as_str().expect("a key")).await.expect("a sign-in");
-    for page in ["/ui", "/ui/alarms"] {
+    for page in ["/ui/", "/ui/alarms"] {
         let shown = visitor.get(&service, page).await.text;
         assert!(shown.contains("Affected now: 3 customers.") && shown.contains(&add), "{page}: {shown}");
         let shown = agent.get(&service, page).await.text;
