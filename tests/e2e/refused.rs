@@ -245,5 +245,6 @@ async fn a_refused_lane_of_a_purchase_that_sleeps_is_seen() {
     wait_explained(&world, &format!("destinations/{}", world.destination_id)).await;
     remove(&world, "attempts");
     world.wait_acked("drained", 1).await;
+    world.let_sweep_help("a lane is set back while a signal begins another run of its destination");
     world.finish().await;
 }

@@ -5,7 +5,7 @@ use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 45] = [
+const TEXTS: [(&str, &str); 47] = [
     ("actor", "anna (help desk)"),
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("app_version", "2.4.0"),

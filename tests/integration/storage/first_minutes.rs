@@ -355,7 +355,6 @@ async fn a_claim_examined_during_its_settling_is_verified_once() {
     stall.wait_stalled(&world, 1).await;
     let (place, key) = (world.place(1), life.key);
     let examining = tokio::spawn(async move { second.examine_claim(place, key).await.unwrap() });
-    stall.wait_stalled(&world, 2).await;
     stall.end();
     assert!(matches!(recording.await.unwrap(), Recorded::Done { .. }));
     assert_eq!(examining.await.unwrap(), ClaimStep::Done(ClaimStatus::Verified));

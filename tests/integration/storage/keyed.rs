@@ -65,7 +65,7 @@ const WALKED: [&str; 9] = [
 ];
 
 /// Their statements show what waits, of all purchases.
-const PAGES: [&str; 2] = ["/reports/overview.rs", "/reports/listing.rs"];
+const PAGES: [&str; 3] = ["/reports/overview.rs", "/reports/listing.rs", "/reports/silent.rs"];
 
 /// The conditions of release 0.1.0, which runs beside this one during an upgrade and after going back: of each, the table
 /// and the index that serves it.

@@ -97,8 +97,7 @@ async fn a_queue_is_read_from_its_low_mark() {
             ("due", statement("/free_lanes.rs", "AND d.next_due_at >= ?", &[id, at, at, from, at, at, "10"])),
             ("late", statement("/late.rs", "AS from_at", &["''", from, at, at, at, at, at, at, at, at])),
             ("fresh", statement("/unsettled.rs", "AND wakes IS NULL", &[at, from, "10"])),
-            ("planned", statement("/wakes.rs", "WHEN deleted_at IS NULL", &planned)),
-            ("for persons", statement("/wakes.rs", "urgency = 'person' AND platform_id = each", &planned[..3])),
+            ("planned", statement("/wakes.rs", "string_agg(id || ' ' || CASE WHEN deleted_at IS NULL", &planned)),
         ]
     };
     let mut broken = Vec::new();

@@ -234,7 +234,7 @@ const FAILED: Sql = statement! {"
 
 const TO_ALL: Clause = clause!(&[FAILED], hot "deliveries_failed_in_order", "d.status {FAILED_IN_ORDER}");
 const TO_APP: Clause = clause! {&[FAILED], hot "deliveries_failed_in_order", "
-    d.status {FAILED_IN_ORDER} AND d.destination_id IN (SELECT id FROM destinations WHERE app_id = ?)
+    d.status {FAILED_IN_ORDER} AND d.destination_id || '' IN (SELECT id FROM destinations WHERE app_id = ?)
 "};
 const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed_to_destination", "
     d.status {FAILED_OF_DESTINATION} AND d.destination_id = ?
