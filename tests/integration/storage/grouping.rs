@@ -127,7 +127,10 @@ story! {
         held.run("COMMIT");
         let loaded = loaded.await;
         match settling.await.unwrap() {
-            Ok(_) => assert!(loaded.unwrap().notifications.is_empty(), "they are recorded"),
+            Ok(recorded) => {
+                let left = loaded.unwrap().notifications;
+                assert!(left.is_empty(), "{recorded:?} leaves {left:?}");
+            }
             // On a slow machine the record waited longer than it may.
             Err(error) => assert!(matches!(error, Error::Unavailable(_)), "{error}"),
         }

@@ -33,7 +33,7 @@ pub fn find_owners(
 /// destinations by their ids, for settlings apps by theirs, and the users of each app by theirs. Those that are set aside
 /// are at the end.
 pub fn sort(group: &mut [Box<dyn Job>]) {
-    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind(), job.order().and_then(|order| order.owner)));
+    group.sort_by_key(|job| (is_aside(job.as_ref()), job.kind().place(), job.order().and_then(|order| order.owner)));
 }
 
 /// Whether a group goes on without this job.

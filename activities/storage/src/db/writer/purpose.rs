@@ -27,6 +27,18 @@ pub enum JobKind {
     Other,
 }
 
+impl JobKind {
+    /// What a group is sorted by: without the fail points, so that what comes after a record stays behind it.
+    pub const fn place(self) -> Self {
+        match self {
+            Self::Accept(_) => Self::Accept(Faults::NONE),
+            Self::Device(_) => Self::Device(Faults::NONE),
+            Self::Record(_) => Self::Record(Faults::NONE),
+            other => other,
+        }
+    }
+}
+
 /// The names of the fail points around a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Faults {
@@ -36,6 +48,10 @@ pub struct Faults {
     pub after_commit: &'static str,
     /// Answers the job before the commit.
     pub early_answer: Option<&'static str>,
+}
+
+impl Faults {
+    const NONE: Self = Self { before_commit: "", after_commit: "", early_answer: None };
 }
 
 /// The purposes, and the number of threads of each on PostgreSQL.
