@@ -366,7 +366,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         return "100".to_owned();
     }
     // The floor of a walk is far below.
-    if before.ends_with("seq >=") || before.ends_with("OFFSET") {
+    if before.ends_with("seq >=") {
         return "1".to_owned();
     }
     // The end of a range is above its beginning.

@@ -87,7 +87,6 @@ mod startup;
 mod statements;
 mod states;
 mod sweeping;
-mod tenants;
 mod topics;
 mod tracing;
 mod tracks;

@@ -38,10 +38,10 @@ pub struct Paged<T> {
 }
 
 /// A row of a list, with its cursor.
-pub struct Listed<T> {
+struct Listed<T> {
     /// The cursor that names this row: the column `cursor`.
-    pub cursor: String,
-    pub item: T,
+    cursor: String,
+    item: T,
 }
 
 impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {

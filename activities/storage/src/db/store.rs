@@ -26,8 +26,6 @@ pub struct Store {
     pub(crate) ingress_readers: Readers,
     /// Those of requests of devices alone.
     pub(crate) device_readers: Readers,
-    /// That of `/readyz` alone.
-    pub(crate) health_readers: Readers,
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
     pub(crate) clock: fn() -> Timestamp,
@@ -64,12 +62,6 @@ impl Store {
     /// The installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
         self.installation
-    }
-
-    /// How many times ten thousand steps SQLite took for reads so far, apart from those of ingress and devices.
-    #[cfg(feature = "fail-points")]
-    pub fn cost_of_reads(&self) -> u64 {
-        self.readers.ticks.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// The name of the database system, as OpenTelemetry's `db.system.name` has it.
@@ -136,7 +128,7 @@ impl Store {
     /// [`Error::MissingKeys`] with the ids of the keys that it lacks.
     pub async fn check_keys(&self) -> Result<(), Error> {
         let secrets = self.secrets.clone();
-        self.health_readers.read(move |connection| secrets.check(connection)).await
+        self.read(move |connection| secrets.check(connection)).await
     }
 
     /// Runs `work` in the writer's next transaction. `work` may run more than once before it is committed.

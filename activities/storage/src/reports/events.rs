@@ -68,45 +68,32 @@ const EVENTS: Sql = statement! {"
     LIMIT ?
 "};
 const FLOOR: Sql = statement! {"
-    SELECT CAST(seq AS TEXT) AS value
+    SELECT seq AS value
     FROM events
     WHERE seq < ? AND {{which}}
     ORDER BY seq DESC
-    LIMIT 1 OFFSET ?
+    LIMIT 1 OFFSET 20000
 "};
 const OF_ID: Clause = clause!(&[EVENTS, FLOOR], hot "events_id", "id = ?");
 const OF_KEY: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_key", "collapse_key = ?");
 const OF_USER: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_user", "user_id = ?");
-const EVENTS_OF_APP: Sql = statement! {"
-    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
-    WHERE (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, ?) AND {{which}}
-    ORDER BY app_id DESC, seq DESC
-    LIMIT ?
-"};
-const FLOOR_OF_APP: Sql = statement! {hot "events_of_app", "
-    SELECT CAST(seq AS TEXT) AS value
-    FROM events
-    WHERE (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, 0)
-    ORDER BY app_id DESC, seq DESC
-    LIMIT 1 OFFSET ?
-"};
+const OF_APP: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_app", "app_id = ?");
 const OF_TYPE: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_type", "event_type = ?");
 const IN_SANDBOX: Clause = clause!(&[EVENTS, FLOOR], hot "events_sandbox", "environment = 'sandbox' AND app_id = ?");
-const LISTS: &[Sql] = &[EVENTS, EVENTS_OF_APP];
 // The same without an index.
-const HAS_ID: Clause = clause!(LISTS, "id || '' IN (?*)");
-const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
-const HAS_USER: Clause = clause!(LISTS, "user_id || '' IN (?*)");
-const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
-const HAS_TYPE: Clause = clause!(LISTS, "event_type || '' IN (?*)");
-const HAS_SANDBOX: Clause = clause!(LISTS, "environment || '' = 'sandbox' AND app_id || '' IN (?*)");
-const OF_TYPES: Clause = clause!(LISTS, "event_type || '' IN (?*)");
-const IN_ENVIRONMENT: Clause = clause!(LISTS, "environment || '' = ?");
-const OF_PLATFORM: Clause = clause! {LISTS, "
+const HAS_ID: Clause = clause!(&[EVENTS], "id || '' = ?");
+const HAS_KEY: Clause = clause!(&[EVENTS], "collapse_key || '' = ?");
+const HAS_USER: Clause = clause!(&[EVENTS], "user_id || '' = ?");
+const HAS_APP: Clause = clause!(&[EVENTS], "app_id || '' = ?");
+const HAS_TYPE: Clause = clause!(&[EVENTS], "event_type || '' = ?");
+const HAS_SANDBOX: Clause = clause!(&[EVENTS], "environment || '' = 'sandbox' AND app_id || '' = ?");
+const OF_TYPES: Clause = clause!(&[EVENTS], "event_type || '' IN (?*)");
+const IN_ENVIRONMENT: Clause = clause!(&[EVENTS], "environment || '' = ?");
+const OF_PLATFORM: Clause = clause! {&[EVENTS], "
     EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = events.collapse_key AND p.platform_id = ?)
 "};
-const SINCE: Clause = clause!(LISTS, "created_at + 0 >= ?");
-const BEFORE: Clause = clause!(LISTS, "created_at + 0 < ?");
+const SINCE: Clause = clause!(&[EVENTS], "created_at + 0 >= ?");
+const BEFORE: Clause = clause!(&[EVENTS], "created_at + 0 < ?");
 
 /// Sequence numbers follow the time but for transactions that overlap: far fewer than these rows do.
 const HIGHEST: Sql = statement! {hot "events_created", "
@@ -155,12 +142,12 @@ fn conditions(filter: EventFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'sta
     let EventFilter { id, app_id, platform_id, collapse_key, user_id, mut types, environment, from, until } = filter;
     let in_sandbox = environment == Some(Environment::Sandbox) && app_id.is_some();
     let one_type = if types.len() == 1 { types.pop() } else { None };
-    let of_app = app_id.filter(|_| !in_sandbox);
-    let indexed: [(Clause, Clause, Option<Value<'static>>); 5] = [
+    let indexed: [(Clause, Clause, Option<Value<'static>>); 6] = [
         (OF_ID, HAS_ID, id.map(Into::into)),
         (OF_KEY, HAS_KEY, collapse_key.map(Into::into)),
         (OF_USER, HAS_USER, user_id.map(Into::into)),
         (IN_SANDBOX, HAS_SANDBOX, app_id.filter(|_| in_sandbox).map(Into::into)),
+        (OF_APP, HAS_APP, app_id.filter(|_| !in_sandbox).map(Into::into)),
         (OF_TYPE, HAS_TYPE, one_type.map(Into::into)),
     ];
     let others: [(Clause, Option<Value<'static>>); 5] = [
@@ -171,7 +158,6 @@ fn conditions(filter: EventFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'sta
         (BEFORE, until.map(Into::into)),
     ];
     let indexed =
-        indexed.into_iter().filter_map(|(walked, checked, value)| Some(Indexed::new(walked, checked, [value?])));
-    let of_app = of_app.map(|app| Indexed::by([EVENTS_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
-    (indexed.chain(of_app).collect(), others.into_iter().filter(|(_, value)| value.is_some()).collect())
+        indexed.into_iter().filter_map(|(walked, checked, value)| Some(Indexed { walked, checked, value: value? }));
+    (indexed.collect(), others.into_iter().filter(|(_, value)| value.is_some()).collect())
 }

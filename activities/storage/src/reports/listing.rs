@@ -3,12 +3,11 @@
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::partial::{PENDING_OF_LANE, PENDING_TRIED};
+use crate::db::partial::PENDING_OF_LANE;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Statement, Value, clean, row, sql};
+use crate::db::statement::{Field, Statement, Value, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::{self, WaitsFor};
-use crate::reports::walk::{Condition, Dated, Indexed, Walk};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{AppId, CollapseKey, PlatformId, State, Timestamp, UserId};
@@ -123,82 +122,32 @@ const PURCHASE: &str = "
     FROM purchases p";
 const PURCHASES: Sql = statement! {"
     SELECT CAST(p.updated_at AS TEXT) || '_' || p.collapse_key AS cursor, {PURCHASE}
-    WHERE (p.updated_at, p.collapse_key) < (?, ?) AND (p.updated_at, p.collapse_key) >= (?, ?) AND {{which}}
-    ORDER BY p.updated_at DESC, p.collapse_key DESC
-    LIMIT ?
-"};
-const FLOOR: Sql = statement! {"
-    SELECT CAST(p.updated_at AS TEXT) || '_' || p.collapse_key AS value
-    FROM purchases p
     WHERE (p.updated_at, p.collapse_key) < (?, ?) AND {{which}}
     ORDER BY p.updated_at DESC, p.collapse_key DESC
-    LIMIT 1 OFFSET ?
-"};
-const PURCHASES_OF_APP: Sql = statement! {"
-    SELECT CAST(p.updated_at AS TEXT) || '_' || p.collapse_key AS cursor, {PURCHASE}
-    WHERE (p.app_id, p.updated_at, p.collapse_key) < (?, ?, ?) AND (p.app_id, p.updated_at, p.collapse_key) >= (?, ?, ?)
-        AND {{which}}
-    ORDER BY p.app_id DESC, p.updated_at DESC, p.collapse_key DESC
     LIMIT ?
 "};
-const FLOOR_OF_APP: Sql = statement! {hot "purchases_of_app", "
-    SELECT CAST(p.updated_at AS TEXT) || '_' || p.collapse_key AS value
-    FROM purchases p
-    WHERE (p.app_id, p.updated_at, p.collapse_key) < (?, ?, ?)
-        AND (p.app_id, p.updated_at, p.collapse_key) >= (?, 0, '')
-    ORDER BY p.app_id DESC, p.updated_at DESC, p.collapse_key DESC
-    LIMIT 1 OFFSET ?
-"};
-const OF_PLATFORM: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_platform", "p.platform_id = ?");
-const OF_RECEIPT: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_receipt", "p.receipt_id = ?");
-const OF_CUSTOMER: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_customer", "p.app_user_id = ?");
-const OF_NAMED: Clause = clause! {&[PURCHASES, FLOOR], hot "users_external", "
+const OF_APP: Clause = clause!(&[PURCHASES], "p.app_id = ?");
+const OF_PLATFORM: Clause = clause!(&[PURCHASES], "p.platform_id = ?");
+const OF_RECEIPT: Clause = clause!(&[PURCHASES], "p.receipt_id = ?");
+const OF_CUSTOMER: Clause = clause!(&[PURCHASES], "p.app_user_id = ?");
+const OF_NAMED: Clause = clause! {&[PURCHASES], hot "users_external", "
     p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)
 "};
-const OF_USER: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_user", "p.user_id = ?");
-const IN_STATE: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_state or purchases_order", "p.state = ?");
-const HELD: Clause = clause!(&[PURCHASES, FLOOR], hot "purchases_held", "p.held_until > ?");
+const OF_USER: Clause = clause!(&[PURCHASES], hot "purchases_user", "p.user_id = ?");
+const IN_STATE: Clause = clause!(&[PURCHASES], hot "purchases_state or purchases_order", "p.state = ?");
+const HELD: Clause = clause!(&[PURCHASES], hot "purchases_held", "p.held_until > ?");
+const NOT_HELD: Clause = clause!(&[PURCHASES], "COALESCE(p.held_until, 0) <= ?");
 /// What is pending is little, and in partial indexes.
-const FAILING: Clause = clause! {&[PURCHASES, FLOOR], hot "deliveries_pending_of_lane", "
-    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status {PENDING_OF_LANE} AND d.tried_at > ?)
+const FAILING: Clause = clause! {
+    &[PURCHASES], hot "deliveries_pending_of_lane", "
+    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status {PENDING_OF_LANE} AND d.tried_at > 0)
 "};
-const FAILING_OF_APP: Clause = clause! {&[PURCHASES, FLOOR], hot "deliveries_pending_tried", "
-    p.collapse_key IN (
-        SELECT d.collapse_key
-        FROM destinations t
-        JOIN deliveries d ON d.destination_id = t.id AND d.status {PENDING_TRIED} AND d.tried_at > 0
-        WHERE t.app_id = ?
-    )
-"};
-// The same without an index, and what has none.
-const LISTS: &[Sql] = &[PURCHASES, PURCHASES_OF_APP];
-const HAS_APP: Clause = clause!(LISTS, "p.app_id || '' IN (?*)");
-const ON_PLATFORMS: Clause = clause!(LISTS, "p.platform_id || '' IN (?*)");
-const HAS_RECEIPT: Clause = clause!(LISTS, "p.receipt_id || '' IN (?*)");
-const HAS_CUSTOMER: Clause = clause!(LISTS, "p.app_user_id || '' IN (?*)");
-const IS_NAMED: Clause = clause! {LISTS, "
-    p.user_id || '' IN (SELECT u.id FROM users u WHERE u.external_id IN (?*))
-"};
-const HAS_USER: Clause = clause!(LISTS, "p.user_id || '' IN (?*)");
-const HAS_STATE: Clause = clause!(LISTS, "p.state || '' IN (?*)");
-const IS_HELD: Clause = clause!(LISTS, "p.held_until + 0 > (?*)");
-const NOT_HELD: Clause = clause!(LISTS, "COALESCE(p.held_until, 0) <= ?");
-const IS_FAILING: Clause = clause! {LISTS, "
-    (SELECT 1 FROM deliveries d
-        WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NOT NULL
-"};
-const IS_FAILING_OF_APP: Clause = clause! {LISTS, "
-    (SELECT 1 FROM deliveries d
-        WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NOT NULL
-    AND p.app_id || '' IN (?*)
-"};
-const NOT_FAILING: Clause = clause! {LISTS, hot "deliveries_pending_of_lane", "
+const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending_of_lane", "
     (SELECT 1 FROM deliveries d
         WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NULL
 "};
 
 /// A statement with a place for optional conditions, and the values to bind.
-#[derive(Clone)]
 pub struct Filtered<'a> {
     list: Sql,
     conditions: Vec<&'static str>,
@@ -240,12 +189,22 @@ const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_
 "};
 
 impl Store {
-    /// Purchases, the one that was settled last first. A page may have fewer than its limit, and yet a next one.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
+        let (before, key) = page.pair_or(i64::MAX)?;
         self.read_now(move |connection, now| {
-            let (indexed, others) = filter.conditions(now);
-            let range = (Dated { at: 0, id: String::new() }, Dated { at: i64::MAX, id: String::new() });
-            Walk { list: PURCHASES, floor: FLOOR, first: Vec::new(), indexed, others, range }.page(connection, &page)
+            let held = filter.held.map(|held| if held { HELD } else { NOT_HELD });
+            let failing = filter.failing.map(|failing| if failing { FAILING } else { NOT_FAILING });
+            let list = Filtered::new(PURCHASES, [before.into(), key.as_str().into()])
+                .and(OF_APP, filter.app_id)
+                .and(OF_PLATFORM, filter.platform_id)
+                .and(OF_RECEIPT, filter.receipt_id.map(storable))
+                .and(OF_CUSTOMER, filter.app_user_id.map(storable))
+                .and(OF_NAMED, filter.external_id.map(storable))
+                .and(OF_USER, filter.user_id)
+                .and(IN_STATE, filter.state)
+                .when(failing);
+            let list = held.into_iter().fold(list, |list, held| list.and(held, Some(now)));
+            page.read(connection, list.statement())
         })
         .await
     }
@@ -263,34 +222,7 @@ impl Store {
     }
 }
 
-impl PurchaseFilter {
-    /// The conditions: those with an index, and the others.
-    fn conditions(self, now: Timestamp) -> (Vec<Indexed<'static>>, Vec<Condition<'static>>) {
-        let storable = |text: String| Value::from(clean(&text).into_owned());
-        let held = self.held.filter(|held| *held).map(|_| now);
-        let indexed: [(Clause, Clause, Option<Value<'static>>); 7] = [
-            (OF_PLATFORM, ON_PLATFORMS, self.platform_id.map(Into::into)),
-            (OF_RECEIPT, HAS_RECEIPT, self.receipt_id.map(storable)),
-            (OF_CUSTOMER, HAS_CUSTOMER, self.app_user_id.map(storable)),
-            (OF_NAMED, IS_NAMED, self.external_id.map(storable)),
-            (OF_USER, HAS_USER, self.user_id.map(Into::into)),
-            (IN_STATE, HAS_STATE, self.state.map(Into::into)),
-            (HELD, IS_HELD, held.map(Into::into)),
-        ];
-        let of_app = self.app_id.map(|app| Indexed::by([PURCHASES_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
-        let others = indexed.into_iter().filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
-        let others = others.map(|(walked, checked, value)| Indexed::new(walked, checked, [value]));
-        let mut indexed: Vec<Indexed<'static>> = of_app.into_iter().chain(others).collect();
-        let mut others: Vec<Condition<'static>> = Vec::new();
-        others.extend((self.held == Some(false)).then(|| (NOT_HELD, Some(now.into()))));
-        match (self.failing, self.app_id) {
-            (Some(true), Some(app)) => indexed.push(Indexed::new(FAILING_OF_APP, IS_FAILING_OF_APP, [app])),
-            // Any time after 0.
-            (Some(true), None) if indexed.is_empty() => indexed.push(Indexed::new(FAILING, IS_FAILING, [0_i64])),
-            (Some(true), None) => others.push((IS_FAILING, None)),
-            (Some(false), _) => others.push((NOT_FAILING, None)),
-            (None, _) => {}
-        }
-        (indexed, others)
-    }
+/// Replaces NUL characters, as in every stored text; PostgreSQL refuses them.
+fn storable(text: String) -> String {
+    text.replace('\0', "\u{FFFD}")
 }

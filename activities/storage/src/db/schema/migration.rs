@@ -55,11 +55,6 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000501_purchases_spent"),
     file!("2026-11-29-000502_purchases_unspent"),
     file!("2026-11-29-000601_notifications_open_of_key"),
-    file!("2026-11-29-000731_device_events_of_platform"),
-    file!("2026-11-29-000732_notifications_of_platform"),
-    file!("2026-11-29-000733_deliveries_to_destination"),
-    file!("2026-11-29-000734_purchases_of_app"),
-    file!("2026-11-29-000735_alarms_of_app"),
     file!("2026-11-29-000741_moves_count_again"),
     file!("2026-11-29-000751_claims_failure"),
 ];
