@@ -3,8 +3,8 @@
 //! This file only parses and dispatches. This folder is the composition root: the only place where the HTTP edge and
 //! the activities are connected.
 
-mod amazon;
 mod alone;
+mod amazon;
 mod app;
 mod check;
 mod check_revenue;
