@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// Reads queues from low marks while reads from their beginnings take this long: beside an old snapshot on PostgreSQL,
-    /// see [`LowMarks`].
+    /// see `db/low_mark.rs`.
     #[must_use]
     pub fn with_low_marks(self, slow: Duration) -> Self {
         Self { low_marks: Arc::new(LowMarks::new(slow)), ..self }
