@@ -117,7 +117,7 @@ impl ServerRow {
     }
 }
 
-/// The server's processes of a session, asked twice, of a second one in a transaction, and of the first one meanwhile.
+/// The server's processes of a session, read twice, of a second one in a transaction, and of the first one meanwhile.
 #[derive(Debug, Clone, Copy)]
 struct Backends {
     first: [i64; 2],
