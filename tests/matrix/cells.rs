@@ -28,14 +28,15 @@ pub const ONE_TIME_TYPES: [&str; 4] =
     ["CONSUMABLE_PURCHASED", "CONSUMABLE_CANCELLED", "ENTITLEMENT_PURCHASED", "ENTITLEMENT_CANCELLED"];
 
 /// The states that a purchase can have when a notification arrives; `bought` and `revoked` are those of a one-time
-/// purchase. In `did_not_convert` auto-renewal was switched off within the last two hours, when that can still outrank what
-/// the store shows.
-const STATES: [&str; 13] = [
+/// purchase. In `did_not_convert` auto-renewal was switched off within the last two hours, and in `resumed`, an active
+/// subscription, it was switched on, when that can still outrank what the store shows.
+const STATES: [&str; 14] = [
     "unknown",
     "trial",
     "trial_off",
     "trial_grace",
     "active",
+    "resumed",
     "off",
     "scheduled",
     "grace",
@@ -358,7 +359,7 @@ impl Scene<'_> {
         let middle = self.day(-3);
         let mut others = Vec::new();
         let notifications = match state {
-            "off" | "trial_off" => shown.switch_off(middle),
+            "off" | "trial_off" | "resumed" => shown.switch_off(middle),
             "scheduled" => shown.defer("platinum.biweekly", middle),
             "replaced" => {
                 let (new, notifications) = shown.change(&format!("{}-then", self.name), "silver.biweekly", middle);
@@ -371,6 +372,11 @@ impl Scene<'_> {
         if !notifications.is_empty() {
             others.push(shown.clone());
             steps.push(Step { at: middle, shown: others, notifications });
+        }
+        if state == "resumed" {
+            let on = self.now.plus_millis(-50 * 60_000);
+            let notifications = shown.switch_on(on);
+            steps.push(Step { at: on, shown: vec![shown.clone()], notifications });
         }
         (steps, Some(shown))
     }
