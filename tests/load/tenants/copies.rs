@@ -30,6 +30,7 @@ pub fn purchase(raw: &mut Raw, key: &str, copies: usize) {
         ));
     }
     raw.run("SET session_replication_role = 'origin'");
+    write_out(raw);
 }
 
 /// Copies the row of a purchase for the same user: one for each of these keys and receipts.
@@ -49,6 +50,13 @@ pub fn of_same_user(raw: &mut Raw, key: &str, copies: &[(String, String)]) {
          SELECT {values} FROM (VALUES {list}) v (collapse_key, receipt_id)
          CROSS JOIN (SELECT * FROM purchases WHERE collapse_key = '{key}') o"
     ));
+    write_out(raw);
+}
+
+/// Writes the copies to disk, and counts them, so that neither is part of a measurement.
+fn write_out(raw: &mut Raw) {
+    raw.run("ANALYZE");
+    raw.run("CHECKPOINT");
 }
 
 /// The columns of a table without those that number its rows, and the value of each in a copy.

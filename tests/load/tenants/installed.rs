@@ -21,7 +21,7 @@ use tokio::time::Instant;
 const DESTINATIONS: usize = 3;
 /// Apps that are created at the same time.
 const AT_ONCE: usize = 16;
-/// Connections of the generator to each `serve`.
+/// Most connections of the generator to each `serve`.
 const CONNECTIONS: usize = 32;
 /// How long after its window the last webhook of a purchase may come.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -157,7 +157,10 @@ impl Installed {
     /// Sends the messages to both `serve` in turn. Returns when each was due, and the 99th percentile of the milliseconds
     /// until it was acknowledged.
     async fn send(&self, receipts: &[String], messages: Vec<Message>) -> (BTreeMap<String, Instant>, f64) {
-        let [first, second] = self.public_urls().map(|url| Load::new(&url, CONNECTIONS));
+        // As many as the messages of two seconds, since a server closes a connection that is idle for some.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
+        let connections = (self.rate.ceil() as usize).clamp(1, CONNECTIONS);
+        let [first, second] = self.public_urls().map(|url| Load::new(&url, connections));
         let half = |odd: usize| {
             let of = messages.iter().zip(receipts).skip(odd).step_by(2);
             of.map(|(message, receipt)| (message.clone(), receipt.clone())).unzip::<_, _, Vec<_>, Vec<_>>()

@@ -18,6 +18,8 @@ use tokio::time::Instant;
 const CONNECTIONS: usize = 8;
 /// Time limit for the purchase that is copied.
 const SOON: Duration = Duration::from_secs(120);
+/// Time limit for the backlog.
+const DRAINED: Duration = Duration::from_secs(1_800);
 /// How often the holder of a snapshot checks whether it is over.
 const CHECKED_EVERY: Duration = Duration::from_millis(50);
 
@@ -122,7 +124,7 @@ const CUSTOMER: &str = "amzn1.account.many";
 fn flow(installed: &Installed, messages: Vec<Message>, rate: f64, over: Arc<AtomicBool>) -> JoinHandle<String> {
     let [url, _] = installed.public_urls();
     tokio::spawn(async move {
-        let (mut answered, mut refused) = (0, 0);
+        let (mut answered, mut refused, began) = (0, 0, Instant::now());
         // In pieces, so that the end is noticed.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
         let piece = rate.ceil().max(1.0) as usize;
@@ -135,6 +137,10 @@ fn flow(installed: &Installed, messages: Vec<Message>, rate: f64, over: Arc<Atom
             let measured = load.run(messages.to_vec(), Pace::PerSecond(rate), Duration::from_secs(60)).await;
             answered += measured.acknowledged().len();
             refused += sent - measured.acknowledged().len();
+            // The last one of a piece is sent as soon as it is due, so the time until the next piece is missing.
+            #[expect(clippy::cast_precision_loss, reason = "a small number")]
+            let next = began + Duration::from_secs_f64((answered + refused) as f64 / rate);
+            tokio::time::sleep_until(next).await;
         }
         format!("{answered} requests got 200, {refused} another answer")
     })
@@ -182,7 +188,13 @@ fn backlog(installed: &Installed, over: Arc<AtomicBool>) -> JoinHandle<String> {
             wait::pass(CHECKED_EVERY).await;
         }
         let (sent, seconds) = (before - raw.number(&count), began.elapsed().as_secs_f64());
-        format!("{sent} of {before} waiting deliveries were sent in {seconds:.0} s")
+        // The rest would be a trouble of what is measured next.
+        while raw.number(&count) > 0 {
+            assert!(began.elapsed() < DRAINED, "a backlog that is not sent");
+            wait::pass(CHECKED_EVERY).await;
+        }
+        let all = began.elapsed().as_secs_f64();
+        format!("{sent} of {before} waiting deliveries were sent in {seconds:.0} s, all in {all:.0} s")
     })
 }
 
