@@ -11,7 +11,7 @@ use system_tests::load::store::{Arrivals, Phase, RECOVERED, Store, print_figures
 use system_tests::process::{self, Backend, Process};
 use system_tests::raw::Raw;
 use system_tests::world::{SOON, Setting, World};
-use system_tests::{ports, runs, wait};
+use system_tests::{contract, ports, runs, wait};
 use temporalio_common::protos::temporal::api::history::v1::HistoryEvent;
 use temporalio_common::protos::temporal::api::history::v1::history_event::Attributes;
 use tokio::time::Instant;
@@ -316,6 +316,7 @@ fn earlier() -> PathBuf {
         println!("SETTLE_TEST_EARLIER names no program: the one under test is also the earlier release");
         return process::program();
     };
+    contract::leave_out_for_another_build();
     std::fs::canonicalize(named).expect("the program of the earlier release")
 }
 
