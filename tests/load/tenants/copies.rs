@@ -53,7 +53,8 @@ pub fn of_same_user(raw: &mut Raw, key: &str, copies: &[(String, String)]) {
     write_out(raw);
 }
 
-/// Writes the copies to disk, and counts them, so that neither is part of a measurement.
+/// Writes the copies to disk and analyses them, so that neither is part of a measurement. Plans with older statistics are
+/// what `storage::keyed` checks.
 fn write_out(raw: &mut Raw) {
     raw.run("ANALYZE");
     raw.run("CHECKPOINT");

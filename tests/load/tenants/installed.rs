@@ -157,7 +157,7 @@ impl Installed {
     /// Sends the messages to both `serve` in turn. Returns when each was due, and the 99th percentile of the milliseconds
     /// until it was acknowledged.
     async fn send(&self, receipts: &[String], messages: Vec<Message>) -> (BTreeMap<String, Instant>, f64) {
-        // As many as the messages of two seconds, since a server closes a connection that is idle for some.
+        // One for each message of two seconds: a server closes a connection that is idle for longer.
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive number")]
         let connections = (self.rate.ceil() as usize).clamp(1, CONNECTIONS);
         let [first, second] = self.public_urls().map(|url| Load::new(&url, connections));
