@@ -5,7 +5,7 @@ use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 47] = [
+const TEXTS: [(&str, &str); 48] = [
     ("actor", "anna (help desk)"),
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("app_version", "2.4.0"),
@@ -41,6 +41,7 @@ const TEXTS: [(&str, &str); 47] = [
     ("purchase_platform", STORES[0]),
     ("purchase_price", "9.99"),
     ("refunded_amount", "9.99"),
+    ("rate_day", "2026-01-31"),
     ("receipt_id", "q1YqVbJSyjH28DGPKChw9c0o8nd3ySststQtzSkrzM8tCk43K6z0d_HOTcwwN8vxCrVqoFYMzTGG6w"),
     ("sdk_version", "1.2.0"),
     ("signal", "flush"),

@@ -90,7 +90,7 @@ impl From<NewRate> for Rate {
 }
 
 /// `PUT /v1/apps/{app_id}/rates`: adds rates, and replaces those of the same day and currency. They apply to purchases
-/// that are settled from then on; purchases with lines of a sales report of such a day are settled again.
+/// that are settled from then on; purchases with amounts of days on which such a rate counts are settled again.
 pub async fn put(edge: Acting, Stored(app): Stored<App>, mut draft: Draft<Rates>) -> Result<Json<StoredRates>, Error> {
     draft.body.check((edge.clock)(), &mut draft.wrong);
     let body = draft.finish()?;

@@ -19,6 +19,11 @@ pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     Some(if one.kind == EntryKind::Restored { VALID_AGAIN } else { EARLY_END })
 }
 
+/// The exchange rate that converts an amount, for people.
+pub fn rate(day: &str, is_carried: bool) -> String {
+    if is_carried { format!("exchange rate of {day}, carried forward") } else { format!("exchange rate of {day}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{STATE, estimate};
@@ -38,6 +43,8 @@ mod tests {
             price: None,
             currency: None,
             usd: Some("-9.99".to_owned()),
+            rate_day: None,
+            is_rate_carried: false,
             unknown_because: None,
             source: source.to_owned(),
             transaction_id: transaction.map(str::to_owned),

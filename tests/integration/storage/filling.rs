@@ -259,8 +259,11 @@ fn money(app: &str) -> Vec<Rows> {
         (
             "payments",
             "collapse_key, number, entry, app_id, environment, kind, event_id, other_event_id, occurred_at, source,
-                created_at",
-            format!("'k' || i, 1, 0, {app}, 'production', 'initial', 'e' || i, 'o' || i, i, 'store', i"),
+                currency, priced_on, created_at",
+            format!(
+                "'k' || i, 1, 0, {app}, 'production', 'initial', 'e' || i, 'o' || i, i, 'store',
+                'EUR', 'day' || (i % 1000), i"
+            ),
         ),
         (
             "sales",
@@ -389,7 +392,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         "network" => "'n1'".to_owned(),
         "term_sku" => "'s1'".to_owned(),
         "product_id" => "'p1'".to_owned(),
-        "day" => "'day1'".to_owned(),
+        "day" | "priced_on" => "'day1'".to_owned(),
         "currency" => "'EUR'".to_owned(),
         "environment" => "'sandbox'".to_owned(),
         // The status of an answer, not of a delivery.

@@ -62,6 +62,7 @@ mod preconditions;
 mod profiling;
 mod purchase_body;
 mod quotas;
+mod rates;
 mod readers;
 mod reconsider;
 mod redelivery;

@@ -12,9 +12,9 @@ use crate::db::store::Store;
 use crate::db::writer::Write;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
-use crate::settings::app_lock;
+use crate::settings::{app_lock, rates};
 use crate::settling::payments::{SaleRow, booked, sales_of};
-use domain::payment::{self, Adjustment, EntryKind, Sale, SaleKind};
+use domain::payment::{self, Adjustment, Day, EntryKind, Sale, SaleKind};
 use domain::{AppId, CollapseKey, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -165,9 +165,7 @@ fn import(write: &mut Write<'_>, app: AppId, sales: &[NewSale], run: Run) -> Res
     }
     answer.purchases = i64::try_from(affected.len()).unwrap_or(i64::MAX);
     if run == Run::Real {
-        for key in affected {
-            purchase::recheck(write, Urgency::Setting, CauseKind::SalesReport, purchase::OF_KEY, [key.into()])?;
-        }
+        purchase::recheck_each(write, Urgency::Setting, CauseKind::SalesReport, affected)?;
     }
     Ok(answer)
 }
@@ -205,7 +203,7 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
             price: sale.price.as_str(),
             currency: sale.currency.as_str(),
             sold_at: sale.at,
-            day: day(sale.at),
+            day: Day::of(sale.at).to_string(),
             created_at: write.now()?,
         },
         "ON CONFLICT (app_id, transaction_id, kind, returned_at)
@@ -214,11 +212,6 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
     )
     .run(write.connection)
     .map(drop)
-}
-
-/// The day of a time in UTC, such as `2026-01-31`.
-fn day(at: Timestamp) -> String {
-    at.to_string().chars().take("2026-01-31".len()).collect()
 }
 
 const PURCHASES_OF_RECEIPT: Sql = statement! {"
@@ -276,22 +269,22 @@ fn with_lines(
 ) -> Result<Vec<Sale>, Error> {
     for line in lines {
         let price = line.price.parse();
+        let newest = rates::conversion(connection, app, &line.currency, Day::of(line.at))?;
         let row = SaleRow {
             transaction_id: line.transaction_id.clone(),
             kind: line.kind,
             sold_at: line.at,
             price: price.map_err(|cause| Error::corrupt_by("an amount of a sales report is not a decimal", cause))?,
             currency: line.currency.clone(),
-            rate: sql(FIND_RATE).bind(app).bind(line.currency.as_str()).bind(day(line.at)).value(connection)?,
+            rate: newest.map(|found| found.rate.usd),
+            rate_day: newest.map(|found| found.rate.day.to_string()),
         };
         sales.retain(|sale| identity(sale) != line.identity());
-        sales.push(row.sale());
+        sales.push(row.sale()?);
     }
     sales.sort_by(|a, b| (a.at, &a.transaction_id, a.kind).cmp(&(b.at, &b.transaction_id, b.kind)));
     Ok(sales)
 }
-
-const FIND_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
 
 const PAYMENTS_OF_PURCHASE: Sql = statement! {"
     SELECT number, price, currency

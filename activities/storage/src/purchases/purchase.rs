@@ -13,6 +13,7 @@ use domain::catalogue::ProductRef;
 use domain::notification::SAMPLE_RECEIPT;
 use domain::{AppId, CollapseKey, Environment, PlatformId, Purchase, State, Timestamp, UnknownReceipts, UserId};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 row! {
@@ -226,6 +227,31 @@ pub fn recheck_because<'v>(
     lock_in_order(write, LOCK_MANY.of(which), &values)?;
     let recheck = sql(RECHECK.of(which)).bind_all(cause::noted(cause)).bind(write.now()?).bind(urgency);
     recheck.bind_all(values).run(write.connection)
+}
+
+/// Maximum number of purchases in a statement.
+const MANY: usize = 500;
+const OF_KEYS: Clause = clause!(&RECHECKS, "collapse_key IN (?*)");
+
+/// Like [`recheck`], for the purchases with these keys.
+pub fn recheck_each(
+    write: &mut Write<'_>,
+    urgency: Urgency,
+    kind: CauseKind,
+    keys: BTreeSet<CollapseKey>,
+) -> Result<(), Error> {
+    let cause = RevisionCause::of(kind, write).json()?;
+    let keys: Vec<CollapseKey> = keys.into_iter().collect();
+    for keys in keys.chunks(MANY) {
+        if write.connection.is_shared() {
+            let lock = sql(LOCK_MANY.of(OF_KEYS)).uncached().bind_list(keys.iter().copied());
+            drop(lock.value_ahead::<CollapseKey>(write.connection)?);
+        }
+        let recheck =
+            sql(RECHECK.of(OF_KEYS)).uncached().bind_all(cause::noted(&cause)).bind(write.now()?).bind(urgency);
+        recheck.bind_list(keys.iter().copied()).run(write.connection)?;
+    }
+    Ok(())
 }
 
 const RECHECK_BY: Sql = statement! {"

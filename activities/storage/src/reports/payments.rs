@@ -46,6 +46,11 @@ row! {
         pub currency: Option<String>,
         /// The amount in USD that it adds, negative for a refund; null if it is not known.
         pub usd: Option<String>,
+        /// The day of the exchange rate that converts the amount; null if it is in USD, if its currency has no rate, and in
+        /// entries that a release before 0.1.1 recorded.
+        pub rate_day: Option<String>,
+        /// Whether that rate is carried forward: the day of the amount has none yet.
+        pub is_rate_carried: bool,
         /// Why the amount is not known.
         #[schemars(with = "Option<String>")]
         pub unknown_because: Option<UnknownPrice>,
@@ -72,7 +77,8 @@ fn kinds() -> Vec<&'static str> {
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
-        m.unknown_because, m.source, m.transaction_id, FALSE AS is_corrected, m.environment, m.created_at
+        m.rate_day, COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried, m.unknown_because, m.source,
+        m.transaction_id, FALSE AS is_corrected, m.environment, m.created_at
     FROM payments m
     WHERE (m.occurred_at, CAST(m.entry + 100000 AS TEXT) || m.event_id) < (?, ?) AND {{which}}
     ORDER BY m.occurred_at DESC, CAST(m.entry + 100000 AS TEXT) || m.event_id DESC

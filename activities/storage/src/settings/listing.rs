@@ -5,8 +5,8 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, Single, clean, json_columns, row, sql};
 use domain::catalogue::{Auth, Entitlement, Listing, Price, ProductRef};
+use domain::payment::Day;
 use domain::{AppId, Purchase};
-use rust_decimal::Decimal;
 use std::collections::HashMap;
 use uuid::Uuid;
 
@@ -121,17 +121,8 @@ impl EntitlementRow {
     }
 }
 
-const USD_RATE: Sql = statement!("SELECT usd AS value FROM rates WHERE app_id = ? AND currency = ? AND day = ?");
-
-/// What one unit of a currency was worth in USD on the day of the purchase. `None` when that day's rate was not imported, or
-/// when the day of the purchase is unknown: the rate is never guessed.
-pub fn usd_rate(
-    connection: &mut AnyConnection,
-    app: AppId,
-    purchase: &Purchase,
-    currency: &str,
-) -> Result<Option<Decimal>, Error> {
-    let Some(began) = purchase.not_before() else { return Ok(None) };
-    let day: String = began.to_string().chars().take("2026-01-31".len()).collect();
-    sql(USD_RATE).bind(app).bind(currency.to_ascii_uppercase()).bind(day).value(connection)
+/// The day whose rate converts a price of a currency to USD: that on which the purchase began. `None` for USD, and if that
+/// day is unknown: a rate is never guessed.
+pub fn priced_on(purchase: &Purchase, currency: &str) -> Option<Day> {
+    if currency.eq_ignore_ascii_case("USD") { None } else { purchase.not_before().map(Day::of) }
 }

@@ -3,6 +3,7 @@
 pub mod app_lock;
 pub mod destinations;
 pub mod listing;
+pub mod rates;
 pub mod tombstones;
 
 use schemars::Schema;

@@ -21,7 +21,8 @@ use crate::purchases::owned::{Which, note_changed, shared_ahead};
 use crate::purchases::purchase::{self, PurchaseRow, WaitsFor};
 use crate::purchases::users::{Customer, Raced, UserRow};
 use crate::purchases::{replacements, user_devices};
-use crate::settings::listing::{Listings, usd_rate};
+use crate::settings::listing::{Listings, priced_on};
+use crate::settings::rates;
 use crate::settling::access::Accesses;
 use crate::settling::facts::Facts;
 use crate::settling::known::Known;
@@ -256,11 +257,16 @@ impl Settling<'_> {
         let (devices, device_price) = (devices.as_slice(), device_price.as_ref());
         let described = RecordSource { replaced_sku, devices, device_price, ..self.described(after, &listing) };
         let currency = event::price_currency(described);
-        let usd_rate = currency.map(|currency| usd_rate(write.connection, self.origin.app_id, after, currency));
-        let described = RecordSource { usd_rate: usd_rate.transpose()?.flatten(), ..described };
+        let priced_on = currency.and_then(|currency| Some((currency, priced_on(after, currency)?)));
+        let conversion = match priced_on {
+            Some((currency, on)) => rates::conversion(write.connection, self.origin.app_id, currency, on)?,
+            None => None,
+        };
+        let priced_on = priced_on.map(|(_, on)| on);
+        let described = RecordSource { usd_rate: conversion.map(|found| found.rate.usd), ..described };
         let price_doubt = event::price_doubt(described);
         let details = Details::of(described);
-        let mut description = Description { data: event::data(described), details, price_doubt };
+        let mut description = Description { data: event::data(described), details, price_doubt, priced_on, conversion };
         let booking = Booking::of(write, self, with.ledger, &mut description)?;
         let content_digest = event::content_digest(&description.data);
         let is_new = if row.digest.is_empty() {

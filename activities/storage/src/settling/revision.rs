@@ -7,6 +7,7 @@ use crate::purchases::purchase::Origin;
 use crate::purchases::users::UserRow;
 use crate::settings::destinations::Destination;
 use domain::event::{Details, PriceDoubt};
+use domain::payment::{Conversion, Day};
 use domain::settling::Record;
 use domain::user::{OwnedPurchase, UserDevice};
 use domain::{DestinationId, Environment, EventId, TransitionKind};
@@ -33,6 +34,9 @@ pub struct Description {
     pub details: Details,
     /// Why the price that a device reported does not count.
     pub price_doubt: Option<PriceDoubt>,
+    /// The day whose exchange rate converts the price, and what converted it.
+    pub priced_on: Option<Day>,
+    pub conversion: Option<Conversion>,
 }
 
 /// All values from which the events of a settling are built.

@@ -7,7 +7,7 @@ use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::capital;
 use crate::pages::visit::Visit;
-use crate::resources::refunds::{STATE, estimate};
+use crate::resources::refunds::{STATE, estimate, rate};
 use domain::Environment;
 use domain::payment::{EntryKind, UnknownPrice};
 use storage::PaymentView;
@@ -34,7 +34,7 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     }),
     Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
         _ if is_test(one) => "0".into(),
-        (Some(usd), _) => usd.as_str().into(),
+        (Some(usd), _) => Cell::from(usd.as_str()).under(rate_of(one).map(CellPart::from).into_iter().collect()),
         (None, why) => Cell::from(CellPart::Muted("not known")).under(vec![why.map_or("", unknown).into()]),
     }),
     Column::new("By", |one, _| {
@@ -101,6 +101,11 @@ pub const fn kind(kind: EntryKind) -> &'static str {
     }
 }
 
+/// The exchange rate that converts an amount; `None` where none does.
+pub fn rate_of(one: &PaymentView) -> Option<String> {
+    one.rate_day.as_deref().map(|day| rate(day, one.is_rate_carried))
+}
+
 /// Where an amount is from, and what a sales report shows about it.
 fn source(one: &PaymentView) -> String {
     if let Some(basis) = estimate(one) {
@@ -126,7 +131,7 @@ pub const fn unknown(why: UnknownPrice) -> &'static str {
         UnknownPrice::ProductUnknown => "the store never showed the product",
         UnknownPrice::Promotion => "the promotion has its own price",
         UnknownPrice::NotListed => "the catalogue has no price for that country",
-        UnknownPrice::NoRate => "no exchange rate for that day",
+        UnknownPrice::NoRate => "no exchange rate of that day or the week before",
         UnknownPrice::PlanChanged => "the plan changed immediately",
         UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
         UnknownPrice::Implausible => "the device reported an implausible price",
@@ -154,6 +159,8 @@ pub mod tests {
             currency: price.as_ref().map(|_| "USD".to_owned()),
             price,
             usd: Some(usd.to_owned()),
+            rate_day: None,
+            is_rate_carried: false,
             unknown_because: None,
             source: "catalogue".to_owned(),
             transaction_id: None,

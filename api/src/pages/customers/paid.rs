@@ -1,7 +1,7 @@
 //! What was paid: a row for each payment, with what a sales report changed of its price, and one for each refund; and
 //! the total. Pure.
 
-use super::list::{badge, kind, purchase, unknown};
+use super::list::{badge, kind, purchase, rate_of, unknown};
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Table};
 use crate::pages::parts::{Code, Moment};
@@ -42,7 +42,8 @@ const COLUMNS: &[Column<PaymentRow>] = &[
     Column::number("Amount", |row, _| {
         let amount = row.amount().map_or(CellPart::Muted("not known"), CellPart::from);
         let transaction = row.transaction().filter(|_| !row.is_test()).map(|id| CellPart::from(Code::short(id)));
-        let source = std::iter::once(CellPart::from(row.source())).chain(transaction);
+        let rate = row.rate().map(CellPart::from);
+        let source = std::iter::once(CellPart::from(row.source())).chain(transaction).chain(rate);
         let amount = Cell::from(amount).under(source.collect());
         amount.under(row.in_usd().into_iter().map(CellPart::from).collect())
     }),
@@ -100,6 +101,12 @@ impl PaymentRow {
     fn transaction(&self) -> Option<&str> {
         let corrected = self.corrections.iter().find_map(|one| one.transaction_id.as_deref());
         corrected.or(self.entry.transaction_id.as_deref())
+    }
+
+    /// The exchange rate of the last amount that one converts.
+    fn rate(&self) -> Option<String> {
+        let newest_last = std::iter::once(&self.entry).chain(self.corrections.iter().rev());
+        newest_last.filter_map(rate_of).last().filter(|_| !self.is_test())
     }
 
     /// The price before any correction.

@@ -7,14 +7,16 @@
 //! revenue.
 
 mod adjust;
+mod rate;
 
 #[cfg(test)]
 mod tests;
 
 pub use adjust::{
-    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges, confirmed,
-    confirmed_refunds, matches, newest,
+    Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges,
+    confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
 };
+pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, days_of};
 
 use crate::catalogue::PriceSource;
 use crate::names::names;

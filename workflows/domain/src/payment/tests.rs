@@ -175,7 +175,7 @@ fn usd(text: &str) -> Decimal {
 }
 
 fn entry(number: i64, kind: EntryKind, amount: Option<&str>) -> LedgerEntry {
-    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None, is_by_rate: false }
 }
 
 fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
@@ -186,6 +186,7 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
         price: usd(amount),
         currency: "USD".to_owned(),
         usd: Some(usd(amount)),
+        conversion: None,
     }
 }
 
@@ -303,6 +304,7 @@ fn what_is_refunded_of_a_payment_is_the_sum_of_its_changes() {
         at: Timestamp::from_micros(at),
         usd: Some(usd.parse().unwrap()),
         transaction_id: None,
+        is_by_rate: false,
     };
     let paid = [entry(0, EntryKind::Initial, 1, "9.99"), entry(1, EntryKind::Renewal, 2, "9.99")];
     let with = |more: &[LedgerEntry]| [paid.to_vec(), more.to_vec()].concat();

@@ -57,6 +57,8 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000601_notifications_open_of_key"),
     file!("2026-11-29-000741_moves_count_again"),
     file!("2026-11-29-000751_claims_failure"),
+    file!("2026-11-29-000761_payments_rates"),
+    file!("2026-11-29-000762_payments_priced_on"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

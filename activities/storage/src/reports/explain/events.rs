@@ -92,6 +92,10 @@ row! {
         pub source: String,
         /// The store's id of the transaction, if the entry comes from a sales report.
         pub transaction_id: Option<String>,
+        /// The day of the exchange rate that converts the amount.
+        pub rate_day: Option<String>,
+        /// Whether that rate is carried forward: the day of the amount has none yet.
+        pub is_rate_carried: bool,
     }
 }
 
@@ -166,7 +170,8 @@ const SELECT: &str = "
     SELECT e.seq, e.id, e.event_type, e.collapse_key, e.revision, e.user_id, e.user_revision, e.occurred_at,
         e.created_at, e.pruned_at, e.causes, e.app_id AS own_app_id,
         CASE WHEN e.event_type LIKE 'alarm.%' THEN e.body END AS alarm_body, p.app_id, p.platform_id, e.environment, m.kind, m.number, m.usd,
-        m.unknown_because, m.source, m.transaction_id
+        m.unknown_because, m.source, m.transaction_id, m.rate_day,
+        COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried
     FROM events e
     LEFT JOIN purchases p ON p.collapse_key = e.collapse_key
     LEFT JOIN payments m ON (m.event_id = e.id OR m.other_event_id = e.id)

@@ -1,7 +1,7 @@
 //! The lines of sales reports that confirm the prices of payments, and their refunds. An amount that is right has no entry
 //! in the ledger.
 
-use super::ledger::{ENTRY, EntryRow, RATE, SALE, SaleRow};
+use super::ledger::{ENTRY, EntryRow, SALE, SaleRow};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -36,7 +36,6 @@ const SALES: Sql = statement! {hot "sales_receipt", "
     SELECT p.collapse_key, {SALE}
     FROM purchases p
     JOIN sales s ON s.app_id = p.app_id AND s.receipt_id = p.receipt_id
-    {RATE}
     WHERE p.collapse_key IN (?*)
     ORDER BY s.sold_at, s.transaction_id, s.kind
 "};
@@ -62,7 +61,7 @@ pub fn confirmed(connection: &mut AnyConnection, keys: BTreeSet<CollapseKey>) ->
     let (mut sales, mut booked) = (BTreeMap::<_, Vec<Sale>>::new(), BTreeMap::<_, Vec<LedgerEntry>>::new());
     if !keys.is_empty() {
         for SaleOfKey { collapse_key, sale } in sql(SALES).uncached().bind_list(keys).all(connection)? {
-            sales.entry(collapse_key).or_default().push(sale.sale());
+            sales.entry(collapse_key).or_default().push(sale.sale()?);
         }
     }
     if sales.is_empty() {

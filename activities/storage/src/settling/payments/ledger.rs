@@ -5,8 +5,9 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql, stored};
 use crate::purchases::purchase::Origin;
+use crate::settings::rates;
 use domain::catalogue::PriceSource;
-use domain::payment::{self, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice};
+use domain::payment::{self, Conversion, Day, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice};
 use domain::{AppId, CollapseKey, EventId, Timestamp};
 use rust_decimal::Decimal;
 
@@ -34,11 +35,13 @@ row! {
         price: Option<Decimal>,
         currency: Option<String>,
         source: Source,
+        priced_on: Option<String>,
+        rate_day: Option<String>,
     }
 }
 
 row! {
-    /// A line of a sales report, and what one unit of its currency was worth in USD.
+    /// A line of a sales report, and the newest rate of its currency that is not of a later day.
     pub struct SaleRow {
         pub transaction_id: String,
         pub kind: SaleKind,
@@ -46,6 +49,7 @@ row! {
         pub price: Decimal,
         pub currency: String,
         pub rate: Option<Decimal>,
+        pub rate_day: Option<String>,
     }
 }
 
@@ -60,7 +64,8 @@ row! {
 }
 
 /// The columns of an [`EntryRow`].
-pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source";
+pub const ENTRY: &str = "number, kind, occurred_at, usd, unknown_because, transaction_id, sku, price, currency, source,
+        priced_on, rate_day";
 const ENTRIES: Sql = statement! {"
     SELECT {ENTRY}
     FROM payments
@@ -90,13 +95,15 @@ pub fn booked(connection: &mut AnyConnection, key: CollapseKey) -> Result<Vec<Le
     Ok(entries(connection, key)?.into_iter().map(EntryRow::booked).collect())
 }
 
-/// The columns of a [`SaleRow`], and the rate of its day.
-pub const SALE: &str = "s.transaction_id, s.kind, s.sold_at, s.price, s.currency, r.usd AS rate";
-pub const RATE: &str = "LEFT JOIN rates r ON r.app_id = s.app_id AND r.currency = s.currency AND r.day = s.day";
+/// The columns of a [`SaleRow`].
+pub const SALE: &str = "s.transaction_id, s.kind, s.sold_at, s.price, s.currency,
+        (SELECT r.usd FROM rates r WHERE r.app_id = s.app_id AND r.currency = s.currency AND r.day <= s.day
+            ORDER BY r.day DESC LIMIT 1) AS rate,
+        (SELECT r.day FROM rates r WHERE r.app_id = s.app_id AND r.currency = s.currency AND r.day <= s.day
+            ORDER BY r.day DESC LIMIT 1) AS rate_day";
 const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
     SELECT {SALE}
     FROM sales s
-    {RATE}
     WHERE s.app_id = ? AND s.receipt_id = ?
     ORDER BY s.sold_at, s.transaction_id, s.kind
 "};
@@ -104,7 +111,7 @@ const SALES_OF_RECEIPT: Sql = statement! {hot "sales_receipt", "
 /// The lines of sales reports about a receipt.
 pub fn sales_of(connection: &mut AnyConnection, app: AppId, receipt_id: &str) -> Result<Vec<Sale>, Error> {
     let rows = sales_ahead(connection, app, receipt_id)?.all(connection)?;
-    Ok(rows.into_iter().map(SaleRow::sale).collect())
+    rows.into_iter().map(SaleRow::sale).collect()
 }
 
 /// Like [`sales_of`], and the rows are fetched later.
@@ -153,21 +160,44 @@ impl EntryRow {
             kind: self.kind,
             at: self.occurred_at,
             usd: self.usd,
+            is_by_rate: self.kind == EntryKind::Correction && self.transaction_id.is_none() && self.rate_day.is_some(),
             transaction_id: self.transaction_id,
         }
     }
+
+    /// The price of a payment that an exchange rate converts. `began_on` is the day of the purchase: release 0.1.0 stored
+    /// none, and converted by the rate of that day.
+    pub fn foreign_price(&self, began_on: Option<Day>) -> Result<Option<ForeignPrice>, Error> {
+        let priced_on = self.priced_on.as_deref().map(rates::day).transpose()?;
+        let on = priced_on.or(began_on.filter(|_| self.usd.is_none()));
+        let known = self.price.zip(self.currency.clone()).zip(on);
+        let known = known.filter(|_| self.kind.is_payment() && self.transaction_id.is_none());
+        Ok(known.map(|((price, currency), on)| ForeignPrice { number: self.number, price, currency, on }))
+    }
+}
+
+/// The price of a payment in another currency than USD, of the list or the device, and the day whose rate converts it.
+pub struct ForeignPrice {
+    pub number: i64,
+    pub price: Decimal,
+    pub currency: String,
+    pub on: Day,
 }
 
 impl SaleRow {
     /// The line as `domain` needs it, with its amount in USD.
-    pub fn sale(self) -> Sale {
-        Sale {
-            usd: payment::usd(self.price, &self.currency, self.rate),
+    pub fn sale(self) -> Result<Sale, Error> {
+        let newest = self.rate_day.as_deref().zip(self.rate);
+        let newest = newest.map(|(day, usd)| rates::rate(day, usd)).transpose()?;
+        let conversion = Conversion::on(Day::of(self.sold_at), newest);
+        Ok(Sale {
+            usd: payment::usd(self.price, &self.currency, conversion.map(|found| found.rate.usd)),
+            conversion,
             transaction_id: self.transaction_id,
             kind: self.kind,
             at: self.sold_at,
             price: self.price,
             currency: self.currency,
-        }
+        })
     }
 }

@@ -7,6 +7,7 @@ mod confirmed;
 mod earned;
 mod ledger;
 mod paid;
+mod price;
 
 pub use confirmed::confirmed;
 pub use earned::{Earned, changes, earned, is_implied};
@@ -14,18 +15,19 @@ pub use ledger::{Ledger, SaleRow, Source, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
+use crate::db::sql::insert;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
 use crate::settling::revision::{Announcement, Description, Settling};
 use domain::catalogue::PriceSource;
 use domain::event::{PriceDoubt, REVENUE_ADJUSTED, RevenueAdjusted};
-use domain::payment::{self, Adjustment, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale, UnknownPrice};
+use domain::payment::{
+    self, Adjustment, Conversion, EntryKind, LedgerEntry, Payment, RecordedPrice, Sale, UnknownPrice,
+};
 use domain::{EventId, Purchase, Timestamp};
-use ledger::{EntryRow, payment_events};
-use rust_decimal::Decimal;
+use ledger::{EntryRow, ForeignPrice, payment_events};
+use price::{KnownPrice, OpenPayment};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,20 +42,9 @@ pub struct Booking {
 #[derive(Debug)]
 struct PricedPayment {
     payment: Payment,
-    price: Option<Decimal>,
-    currency: Option<String>,
-    usd: Option<Decimal>,
-    unknown: Option<UnknownPrice>,
+    price: KnownPrice,
     /// The transaction in the sales report that has the price.
     transaction_id: Option<String>,
-    /// Whether the price is that of the device.
-    is_by_device: bool,
-}
-
-/// A payment whose price is still to be confirmed by the store.
-struct Unconfirmed {
-    number: i64,
-    at: Timestamp,
 }
 
 impl Booking {
@@ -68,21 +59,25 @@ impl Booking {
     ) -> Result<Self, Error> {
         let (key, purchase) = (settling.record.collapse_key, &settling.record.decision.purchase);
         let entries = ledger.entries.all(write.connection)?;
-        let unconfirmed = unconfirmed(&entries);
+        let open = OpenPayment::all(&entries);
         let recorded: BTreeMap<i64, RecordedPrice> =
             entries.iter().filter_map(|entry| Some((entry.number, entry.recorded_price()?))).collect();
+        let foreign = entries.iter().filter_map(|entry| entry.foreign_price(description.priced_on).transpose());
+        let foreign: Vec<ForeignPrice> = foreign.collect::<Result<_, _>>()?;
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
         let new = payment::payments(&settling.record.decision.transitions, purchase, &numbers);
         if booked.is_empty() && new.is_empty() {
             return Ok(Self::default());
         }
-        let (now, doubt, data) = (write.now()?, description.price_doubt, &mut description.data);
-        let priced = |payment| PricedPayment::listed(payment, data).doubted(doubt).confirmed_by(purchase, now);
+        let converted = price::converted(write, settling.origin.app_id, foreign, description)?;
+        let (now, doubt) = (write.now()?, description.price_doubt);
+        let priced = |payment| PricedPayment::listed(payment, description).doubted(doubt).confirmed_by(purchase, now);
         let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
         let already = booked.len();
         booked.extend(payments.iter().map(|paid| paid.booked(now)));
-        let sales: Vec<Sale> = ledger.sales.all(write.connection)?.into_iter().map(SaleRow::sale).collect();
+        let sales = ledger.sales.all(write.connection)?.into_iter().map(SaleRow::sale);
+        let sales: Vec<Sale> = sales.collect::<Result<_, _>>()?;
         let reach = payment::reach(purchase);
         let charges = payment::charges(&booked, &sales, reach);
         let charge = |number: i64| charges.get(&number).filter(|charge| charge.usd.is_some());
@@ -94,34 +89,23 @@ impl Booking {
         }
         let newest = payment::newest(&booked);
         let mut adjustments = Vec::new();
-        for open in unconfirmed {
-            if charge(open.number).is_some() || purchase.is_price_unconfirmed(open.at) {
-                continue;
-            }
-            // The record has the price of the newest payment only. Where there is no price, the ledger stores the
-            // reason.
-            let usd = if newest == Some(open.number) { listed_usd(data) } else { Err(UnknownPrice::Promotion) };
-            match usd {
-                Ok(usd) => {
-                    let correction = open.corrected(usd);
-                    booked.push(entry(&correction, open.at));
-                    adjustments.push(correction);
-                }
-                Err(why) => sql(SET_UNKNOWN).bind(why).bind(key).bind(open.number).later(write.connection)?,
+        for open in open {
+            if charge(open.number).is_none() && !purchase.is_price_unconfirmed(open.at) {
+                // The record has the price of the newest payment only.
+                let is_listed = newest == Some(open.number);
+                let other = || KnownPrice::unknown(UnknownPrice::Promotion);
+                let price = if is_listed { KnownPrice::listed(description) } else { other() };
+                adjustments.extend(open.set(write, key, &price)?);
             }
         }
+        booked.extend(adjustments.iter().map(|change| entry(change, now)));
+        let reconverted = payment::reconverted(&booked, &sales, &converted, reach);
+        booked.extend(reconverted.iter().map(|change| entry(change, now)));
         let changes = payment::adjustments(&booked, &sales, payment::refund_status(purchase), reach);
-        booked.extend(changes.iter().map(|change| entry(change, change.at.unwrap_or(now))));
-        adjustments.extend(changes);
-        if let Some(refunded) = newest.and_then(|newest| payment::refunded(&booked, newest)) {
-            payment::report_refund(data, refunded);
-        }
-        if let Some(charge) = newest.and_then(|newest| charges.get(&newest)) {
-            payment::report_price(data, charge);
-            description.details.price_source = Some(PriceSource::Report);
-        } else if let Some(price) = newest.and_then(|newest| recorded.get(&newest)).filter(|price| price.is_of(data)) {
-            payment::keep_price(data, price);
-            description.details.price_source = Some(price.source);
+        booked.extend(changes.iter().map(|change| entry(change, now)));
+        adjustments.extend(reconverted.into_iter().chain(changes));
+        if let Some(newest) = newest {
+            describe(description, newest, &booked, charges.get(&newest), recorded.get(&newest));
         }
         Ok(Self { payments, adjustments })
     }
@@ -174,37 +158,18 @@ impl Booking {
 
 impl PricedPayment {
     /// With the price of the catalogue or the device, which is in the record of the purchase.
-    fn listed(payment: Payment, data: &Value) -> Self {
-        if !payment.is_priced {
-            return Self::unpriced(payment, UnknownPrice::PlanChanged);
-        }
-        Self {
-            payment,
-            price: decimal(data, "purchase_price"),
-            currency: data.get("purchase_currency").and_then(Value::as_str).map(str::to_owned),
-            usd: decimal(data, "price_in_usd"),
-            unknown: UnknownPrice::of(data),
-            transaction_id: None,
-            is_by_device: data.get("price_source").and_then(Value::as_str) == Some(Source::Device.as_str()),
-        }
-    }
-
-    const fn unpriced(payment: Payment, why: UnknownPrice) -> Self {
-        Self {
-            payment,
-            price: None,
-            currency: None,
-            usd: None,
-            unknown: Some(why),
-            transaction_id: None,
-            is_by_device: false,
-        }
+    fn listed(payment: Payment, description: &Description) -> Self {
+        let other = || KnownPrice::unknown(UnknownPrice::PlanChanged);
+        let price = if payment.is_priced { KnownPrice::listed(description) } else { other() };
+        Self { payment, price, transaction_id: None }
     }
 
     /// With the reason of an unknown price, if the device reported an implausible one.
-    fn doubted(self, doubt: Option<PriceDoubt>) -> Self {
-        let is_doubted = doubt == Some(PriceDoubt::Implausible) && self.unknown == Some(UnknownPrice::NotListed);
-        if is_doubted { Self { unknown: Some(UnknownPrice::Implausible), ..self } } else { self }
+    fn doubted(mut self, doubt: Option<PriceDoubt>) -> Self {
+        if doubt == Some(PriceDoubt::Implausible) && self.price.unknown == Some(UnknownPrice::NotListed) {
+            self.price.unknown = Some(UnknownPrice::Implausible);
+        }
+        self
     }
 
     /// Removes the price while it is not known: the store may not show yet which promotion held for the payment, or a trial
@@ -213,21 +178,19 @@ impl PricedPayment {
         if !self.payment.is_priced || !purchase.is_price_unconfirmed(self.payment.at.unwrap_or(now)) {
             return self;
         }
-        Self::unpriced(self.payment, UnknownPrice::Unconfirmed)
+        Self { price: KnownPrice::unknown(UnknownPrice::Unconfirmed), ..self }
     }
 
     /// Sets the price from a sales report that was imported before.
     fn charge(&mut self, charge: &Sale) {
-        self.price = Some(charge.price);
-        self.currency = Some(charge.currency.clone());
-        self.usd = charge.usd;
-        self.unknown = None;
+        self.price = KnownPrice::reported(charge);
         self.transaction_id = Some(charge.transaction_id.clone());
     }
 
     fn booked(&self, now: Timestamp) -> LedgerEntry {
         let Payment { number, kind, at, .. } = self.payment;
-        LedgerEntry { number, kind, at: at.unwrap_or(now), usd: self.usd, transaction_id: self.transaction_id.clone() }
+        let (usd, transaction_id) = (self.price.usd, self.transaction_id.clone());
+        LedgerEntry { number, kind, at: at.unwrap_or(now), usd, transaction_id, is_by_rate: false }
     }
 
     fn insert(
@@ -236,13 +199,9 @@ impl PricedPayment {
         announcement: &Announcement<'_>,
         event_ids: &[EventId],
     ) -> Result<(), Error> {
-        let (payment, settling) = (&self.payment, announcement.settling);
+        let (payment, price, settling) = (&self.payment, &self.price, announcement.settling);
         let event = event_ids.get(payment.index).copied();
-        let source = match self.transaction_id {
-            Some(_) => Source::Report,
-            None if self.is_by_device => Source::Device,
-            None => Source::Catalogue,
-        };
+        let source = if self.transaction_id.is_some() { Source::Report } else { price.source() };
         insert!(payments {
             collapse_key: settling.record.collapse_key,
             number: payment.number,
@@ -254,56 +213,59 @@ impl PricedPayment {
             other_event_id: payment.other_index.and_then(|index| event_ids.get(index).copied()),
             occurred_at: payment.at.unwrap_or(write.now()?),
             sku: announcement.description.data.get("product_ref_id").and_then(Value::as_str),
-            price: self.price,
-            currency: self.currency.as_deref(),
-            usd: self.usd,
-            unknown_because: self.unknown,
+            price: price.amount,
+            currency: price.currency.as_deref(),
+            usd: price.usd,
+            unknown_because: price.unknown,
             source,
             transaction_id: self.transaction_id.as_deref(),
+            priced_on: price.priced_on.map(|on| on.to_string()),
+            rate_day: rate_day(price.conversion.filter(|_| price.usd.is_some())),
             created_at: write.now()?,
         })
         .later(write.connection)
     }
 }
 
-impl Unconfirmed {
-    fn corrected(&self, usd: Decimal) -> Adjustment {
-        Adjustment { number: self.number, kind: EntryKind::Correction, at: Some(self.at), usd, transaction_id: None }
+/// Gives the record what is refunded of the newest payment and its price: that of a sales report, else the recorded one
+/// as exchange rates that count since have corrected it.
+fn describe(
+    description: &mut Description,
+    newest: i64,
+    booked: &[LedgerEntry],
+    charge: Option<&Sale>,
+    recorded: Option<&RecordedPrice>,
+) {
+    let data = &mut description.data;
+    if let Some(refunded) = payment::refunded(booked, newest) {
+        payment::report_refund(data, refunded);
+    }
+    if let Some(charge) = charge {
+        payment::report_price(data, charge);
+        description.details.price_source = Some(PriceSource::Report);
+    } else if let Some(price) = recorded.filter(|price| price.is_of(data)) {
+        let price = RecordedPrice { usd: payment::recorded_usd(booked, newest), ..price.clone() };
+        payment::keep_price(data, &price);
+        description.details.price_source = Some(price.source);
     }
 }
 
-/// An amount in the record of a purchase.
-fn decimal(data: &Value, field: &str) -> Option<Decimal> {
-    data.get(field)?.as_str()?.parse().ok()
+/// The day of the rate that converted an amount.
+fn rate_day(conversion: Option<Conversion>) -> Option<String> {
+    conversion.map(|found| found.rate.day.to_string())
 }
 
-/// The price in USD in the record of a purchase.
-fn listed_usd(data: &Value) -> Result<Decimal, UnknownPrice> {
-    decimal(data, "price_in_usd").ok_or_else(|| UnknownPrice::of(data).unwrap_or(UnknownPrice::NotListed))
-}
-
-fn entry(adjustment: &Adjustment, at: Timestamp) -> LedgerEntry {
+/// An adjustment as an entry of the ledger.
+fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
     LedgerEntry {
         number: adjustment.number,
         kind: adjustment.kind,
-        at,
+        at: adjustment.at.unwrap_or(now),
         usd: Some(adjustment.usd),
         transaction_id: adjustment.transaction_id.clone(),
+        is_by_rate: adjustment.transaction_id.is_none() && adjustment.conversion.is_some(),
     }
 }
-
-/// The payments whose price the store has still to confirm, and that no entry has changed.
-fn unconfirmed(entries: &[EntryRow]) -> Vec<Unconfirmed> {
-    let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
-    let open = entries.iter().filter(|row| row.unknown_because == Some(UnknownPrice::Unconfirmed) && is_alone(row));
-    open.map(|row| Unconfirmed { number: row.number, at: row.occurred_at }).collect()
-}
-
-const SET_UNKNOWN: Sql = statement! {"
-    UPDATE payments
-    SET unknown_because = ?
-    WHERE collapse_key = ? AND number = ? AND entry = 0
-"};
 
 fn insert_adjustment(
     write: &mut Write<'_>,
@@ -332,6 +294,8 @@ fn insert_adjustment(
         usd: adjustment.usd,
         source,
         transaction_id: adjustment.transaction_id.as_deref(),
+        priced_on: adjustment.conversion.map(|found| found.on.to_string()),
+        rate_day: rate_day(adjustment.conversion),
         created_at: write.now()?,
     })
     .later(write.connection)

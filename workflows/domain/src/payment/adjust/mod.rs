@@ -9,7 +9,7 @@ mod matching;
 #[cfg(test)]
 mod tests;
 
-use super::EntryKind;
+use super::{Conversion, EntryKind};
 use crate::names::names;
 use crate::time::Timestamp;
 use rust_decimal::{Decimal, RoundingStrategy};
@@ -28,6 +28,16 @@ pub struct LedgerEntry {
     pub usd: Option<Decimal>,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
+    /// Whether it is a correction because another exchange rate counts than when the price was converted.
+    pub is_by_rate: bool,
+}
+
+/// The price of a payment, as no sales report has it, by the exchange rate that counts now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvertedPrice {
+    pub number: i64,
+    pub usd: Decimal,
+    pub conversion: Conversion,
 }
 
 /// The kind of a line of a sales report.
@@ -64,6 +74,8 @@ pub struct Sale {
     pub currency: String,
     /// The amount in USD; `None` without a rate for that day.
     pub usd: Option<Decimal>,
+    /// What converted it; `None` if nothing did.
+    pub conversion: Option<Conversion>,
 }
 
 /// The refund status of the newest payment of a purchase, as the store shows it.
@@ -87,6 +99,8 @@ pub struct Adjustment {
     pub usd: Decimal,
     /// The transaction of the sales report that caused it.
     pub transaction_id: Option<String>,
+    /// What converted the price that it corrects; `None` if nothing did.
+    pub conversion: Option<Conversion>,
 }
 
 /// The line of a sales report that the price of a payment, or its refund, agrees with.
@@ -131,6 +145,19 @@ pub fn adjustments(
     known.iter().flat_map(adjust).collect()
 }
 
+/// The corrections of payments whose price another exchange rate converts now than when it was recorded. A payment that a
+/// sales report prices, or that was given back as a whole, has none.
+pub fn reconverted(
+    booked: &[LedgerEntry],
+    sales: &[Sale],
+    prices: &[ConvertedPrice],
+    reach: Duration,
+) -> Vec<Adjustment> {
+    let known = known(booked, sales, reach);
+    let correct = |price: &ConvertedPrice| known.iter().find(|one| one.number == price.number)?.reconverted(price);
+    prices.iter().filter_map(correct).collect()
+}
+
 /// For each line of a report, the number of its payment; `None` if no payment in the ledger matches.
 pub fn matches(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> Vec<Option<i64>> {
     let known = known(booked, sales, reach);
@@ -161,6 +188,12 @@ pub fn confirmed(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTr
 pub fn confirmed_refunds(booked: &[LedgerEntry], sales: &[Sale], reach: Duration) -> BTreeMap<i64, PriceReport> {
     let known = known(booked, sales, reach);
     known.iter().filter_map(|one| Some((one.number, one.refund_report()?))).collect()
+}
+
+/// The price of the payment with this number in USD, as no sales report has it: the recorded one, or that which was added
+/// later, by the exchange rate that converted it last.
+pub fn recorded_usd(booked: &[LedgerEntry], number: i64) -> Option<Decimal> {
+    known(booked, &[], Duration::ZERO).into_iter().find(|one| one.number == number)?.earned
 }
 
 /// The number of the newest payment.
@@ -207,6 +240,9 @@ impl<'a> KnownPayment<'a> {
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
             // A payment was recorded without a price, and this entry added it later.
+            EntryKind::Correction if entry.is_by_rate => {
+                self.earned = Some(self.earned.unwrap_or_default().saturating_add(entry.usd.unwrap_or_default()));
+            }
             EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),
@@ -216,6 +252,17 @@ impl<'a> KnownPayment<'a> {
     /// The price in USD. A charge without a rate has no price in USD: the earlier price stays.
     fn price(&self) -> Option<Decimal> {
         self.charge.and_then(|charge| charge.usd).or(self.earned)
+    }
+
+    /// The correction of a price that is converted anew.
+    fn reconverted(&self, price: &ConvertedPrice) -> Option<Adjustment> {
+        if self.charge.is_some_and(|charge| charge.usd.is_some()) || self.store_refund.is_some() {
+            return None;
+        }
+        let usd = price.usd.saturating_sub(self.earned.unwrap_or_default());
+        let (kind, conversion) = (EntryKind::Correction, Some(price.conversion));
+        let (number, at, transaction_id) = (self.number, Some(self.at), None);
+        (!usd.is_zero()).then_some(Adjustment { number, kind, at, usd, transaction_id, conversion })
     }
 
     /// The charge whose price is booked: by the payment itself, or by a correction that has the transaction.
@@ -286,6 +333,7 @@ impl<'a> KnownPayment<'a> {
                 kind: EntryKind::Refund,
                 at: Some(sale.at),
                 transaction_id: Some(sale.transaction_id.clone()),
+                conversion: sale.conversion,
                 ..entry
             },
             (None, true) if !self.is_refunded => {
@@ -308,7 +356,8 @@ impl<'a> KnownPayment<'a> {
     /// An entry at the time of the payment, by the charge of the report.
     fn entry(&self, kind: EntryKind, usd: Decimal) -> Adjustment {
         let transaction_id = self.charge.map(|charge| charge.transaction_id.clone());
-        Adjustment { number: self.number, kind, at: Some(self.at), usd, transaction_id }
+        let conversion = self.charge.and_then(|charge| charge.conversion);
+        Adjustment { number: self.number, kind, at: Some(self.at), usd, transaction_id, conversion }
     }
 
     /// The last refund that is not booked, else the last one.

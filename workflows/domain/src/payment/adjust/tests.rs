@@ -1,12 +1,12 @@
 //! Which payment a line of a report changes, and by how much.
 
 use super::{
-    Adjustment, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, confirmed, confirmed_refunds,
-    matches,
+    Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, confirmed,
+    confirmed_refunds, matches, reconverted,
 };
 use crate::event::tests::day;
-use crate::payment::EntryKind;
 use crate::payment::EntryKind::{Initial, Refund, Renewal};
+use crate::payment::{Conversion, DailyRate, Day, EntryKind};
 use crate::time::DAY;
 use SaleKind::{Charge, Chargeback, Refund as Return};
 use rust_decimal::Decimal;
@@ -22,7 +22,7 @@ fn usd(text: &str) -> Decimal {
 /// A payment at every thirtieth day: #1 at 30, #2 at 60.
 fn paid(number: i64, amount: Option<&str>) -> LedgerEntry {
     let kind = if number == 1 { Initial } else { Renewal };
-    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None }
+    LedgerEntry { number, kind, at: day(number * 30), usd: amount.map(usd), transaction_id: None, is_by_rate: false }
 }
 
 fn charge_and(number: i64, kind: SaleKind, days: i64) -> Sale {
@@ -37,6 +37,7 @@ fn sale(id: &str, kind: SaleKind, days: i64, amount: &str) -> Sale {
         price: usd(amount),
         currency: "USD".to_owned(),
         usd: Some(usd(amount)),
+        conversion: None,
     }
 }
 
@@ -52,12 +53,66 @@ fn settled(
 ) -> (Vec<(i64, String)>, Vec<LedgerEntry>) {
     let mut entries = booked.to_vec();
     let added = adjustments(&entries, sales, refund_status, REACH);
-    for Adjustment { number, kind, at, usd, transaction_id } in added.clone() {
-        entries.push(LedgerEntry { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id });
-    }
+    entries.extend(added.iter().map(|one| entry(one, false)));
     entries.sort_by_key(|entry| entry.number);
     assert_eq!(adjustments(&entries, sales, refund_status, REACH), [], "the same facts again");
     (added.into_iter().map(|one| (one.number, one.usd.to_string())).collect(), entries)
+}
+
+fn entry(adjustment: &Adjustment, is_by_rate: bool) -> LedgerEntry {
+    let Adjustment { number, kind, at, usd, transaction_id, .. } = adjustment.clone();
+    LedgerEntry { number, kind, at: at.unwrap_or_else(|| day(0)), usd: Some(usd), transaction_id, is_by_rate }
+}
+
+/// Corrects a payment of 9.00 for each of these amounts by other rates, one after another; returns the corrections.
+fn reconvert(booked: &[LedgerEntry], sales: &[Sale], amounts: &[&str]) -> (Vec<(i64, String)>, Vec<LedgerEntry>) {
+    let (mut entries, mut all) = (booked.to_vec(), Vec::new());
+    let on = Day::of(day(30));
+    for amount in amounts {
+        let conversion = Conversion { on, rate: DailyRate { day: on, usd: Decimal::ONE } };
+        let price = [ConvertedPrice { number: 1, usd: usd(amount), conversion }];
+        let corrections = reconverted(&entries, sales, &price, REACH);
+        entries.extend(corrections.iter().map(|one| entry(one, true)));
+        assert_eq!(reconverted(&entries, sales, &price, REACH), [], "the same rate again");
+        all.extend(corrections.iter().map(|one| (one.number, one.usd.to_string())));
+        all.extend(settled(&entries, sales, VALID).0);
+    }
+    (all, entries)
+}
+
+#[test]
+fn a_price_is_corrected_once_by_each_rate_that_counts_later() {
+    let amounts = |amounts: &[&str]| reconvert(&[paid(1, Some("9.00")), paid(2, Some("9.00"))], &[], amounts).0;
+    assert_eq!(amounts(&["9.00"]), []);
+    assert_eq!(amounts(&["9.10"]), one(1, "0.10"));
+    assert_eq!(amounts(&["9.10", "9.10", "8.90"]), [one(1, "0.10"), one(1, "-0.20")].concat());
+    assert_eq!(reconvert(&[paid(1, None)], &[], &["9.10", "9.10"]).0, one(1, "9.10"), "it was not known before");
+}
+
+#[test]
+fn a_rate_corrects_no_price_of_a_report_and_nothing_refunded() {
+    let charged = [in_currency(sale("t1", Charge, 30, "8.50"), "EUR", Some("9.20"))];
+    let (_, entries) = settled(&[paid(1, Some("9.00"))], &charged, VALID);
+    assert_eq!(reconvert(&entries, &charged, &["9.10"]).0, []);
+    let refund = LedgerEntry { kind: Refund, usd: Some(usd("-9.00")), ..paid(1, None) };
+    let price = |amount: &str| {
+        let on = Day::of(day(30));
+        [ConvertedPrice {
+            number: 1,
+            usd: usd(amount),
+            conversion: Conversion { on, rate: DailyRate { day: on, usd: Decimal::ONE } },
+        }]
+    };
+    assert_eq!(reconverted(&[paid(1, Some("9.00")), refund], &[], &price("9.10"), REACH), []);
+}
+
+#[test]
+fn a_report_after_a_correction_by_a_rate_corrects_the_rest() {
+    let (_, entries) = reconvert(&[paid(1, Some("9.00"))], &[], &["9.10"]);
+    let charged = [in_currency(sale("t1", Charge, 30, "8.50"), "EUR", Some("9.25"))];
+    assert_eq!(added(&entries, &charged), one(1, "0.15"));
+    let part = [sale("t1", Return, 40, "4.00")];
+    assert_eq!(added(&entries, &part), one(1, "-4.00"), "a refund is a part of the corrected price");
 }
 
 fn added(booked: &[LedgerEntry], sales: &[Sale]) -> Vec<(i64, String)> {

@@ -1,0 +1,49 @@
+//! The exchange rate that converts an amount. `admin` stores rates.
+
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{row, sql};
+use domain::AppId;
+use domain::payment::{Conversion, DailyRate, Day};
+use rust_decimal::Decimal;
+
+row! {
+    /// A rate of a currency.
+    pub struct RateRow {
+        pub day: String,
+        pub usd: Decimal,
+    }
+}
+
+/// An earlier one does not count: it ended with this one.
+const NEWEST: Sql = statement! {"
+    SELECT day, usd
+    FROM rates
+    WHERE app_id = ? AND currency = ? AND day <= ?
+    ORDER BY day DESC
+    LIMIT 1
+"};
+
+/// What converts an amount of a currency and a day to USD.
+pub fn conversion(
+    connection: &mut AnyConnection,
+    app: AppId,
+    currency: &str,
+    on: Day,
+) -> Result<Option<Conversion>, Error> {
+    let newest = sql(NEWEST).bind(app).bind(currency.to_ascii_uppercase()).bind(on.to_string());
+    let newest: Option<RateRow> = newest.first(connection)?;
+    let rate = newest.map(|RateRow { day, usd }| rate(&day, usd)).transpose()?;
+    Ok(Conversion::on(on, rate))
+}
+
+/// A rate as it is stored.
+pub fn rate(day: &str, usd: Decimal) -> Result<DailyRate, Error> {
+    Ok(DailyRate { day: self::day(day)?, usd })
+}
+
+/// A day as it is stored.
+pub fn day(text: &str) -> Result<Day, Error> {
+    text.parse().map_err(|cause| Error::corrupt_by("the day of an exchange rate is not one", cause))
+}

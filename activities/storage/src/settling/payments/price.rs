@@ -1,0 +1,135 @@
+//! The prices of payments: what is known when a payment is booked, and what only later: whether a promotion held for it,
+//! or another exchange rate.
+
+use super::ledger::{EntryRow, ForeignPrice, Source};
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
+use crate::db::writer::Write;
+use crate::settings::rates;
+use crate::settling::revision::Description;
+use domain::payment::{self, Adjustment, Conversion, ConvertedPrice, Day, EntryKind, Sale, UnknownPrice};
+use domain::{AppId, CollapseKey, Timestamp};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What is known of a price.
+#[derive(Debug, Default)]
+pub struct KnownPrice {
+    pub amount: Option<Decimal>,
+    pub currency: Option<String>,
+    pub usd: Option<Decimal>,
+    /// Why it is not known in USD.
+    pub unknown: Option<UnknownPrice>,
+    /// Whether it is that of the device.
+    pub is_by_device: bool,
+    /// The day whose exchange rate converts it; `None` for USD, and without an amount.
+    pub priced_on: Option<Day>,
+    /// What converted it.
+    pub conversion: Option<Conversion>,
+}
+
+impl KnownPrice {
+    /// The price of the catalogue or the device, which is in the record of the purchase.
+    pub fn listed(description: &Description) -> Self {
+        let Description { data, priced_on, conversion, .. } = description;
+        let text = |field: &str| data.get(field).and_then(Value::as_str);
+        let decimal = |field: &str| text(field)?.parse::<Decimal>().ok();
+        let amount = decimal("purchase_price");
+        Self {
+            currency: text("purchase_currency").map(str::to_owned),
+            usd: decimal("price_in_usd"),
+            unknown: UnknownPrice::of(data),
+            is_by_device: text("price_source") == Some(Source::Device.as_str()),
+            priced_on: priced_on.filter(|_| amount.is_some()),
+            conversion: conversion.filter(|_| amount.is_some()),
+            amount,
+        }
+    }
+
+    pub fn unknown(why: UnknownPrice) -> Self {
+        Self { unknown: Some(why), ..Self::default() }
+    }
+
+    /// The price of a sales report.
+    pub fn reported(charge: &Sale) -> Self {
+        Self {
+            amount: Some(charge.price),
+            currency: Some(charge.currency.clone()),
+            usd: charge.usd,
+            priced_on: charge.conversion.map(|found| found.on),
+            conversion: charge.conversion,
+            ..Self::default()
+        }
+    }
+
+    /// Of a price that no sales report has.
+    pub const fn source(&self) -> Source {
+        if self.is_by_device { Source::Device } else { Source::Catalogue }
+    }
+}
+
+/// A payment that was booked without a price, because the store had still to confirm it.
+pub struct OpenPayment {
+    pub number: i64,
+    pub at: Timestamp,
+}
+
+const SET_PRICE: Sql = statement! {"
+    UPDATE payments
+    SET price = ?, currency = ?, unknown_because = ?, source = ?, priced_on = ?
+    WHERE collapse_key = ? AND number = ? AND entry = 0
+"};
+
+impl OpenPayment {
+    /// Those that no entry has changed.
+    pub fn all(entries: &[EntryRow]) -> Vec<Self> {
+        let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
+        let open = entries.iter().filter(|row| row.unknown_because == Some(UnknownPrice::Unconfirmed) && is_alone(row));
+        open.map(|row| Self { number: row.number, at: row.occurred_at }).collect()
+    }
+
+    /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is known.
+    pub fn set(
+        &self,
+        write: &mut Write<'_>,
+        key: CollapseKey,
+        price: &KnownPrice,
+    ) -> Result<Option<Adjustment>, Error> {
+        sql(SET_PRICE)
+            .bind(price.amount)
+            .bind(price.currency.as_deref())
+            .bind(price.unknown.unwrap_or(UnknownPrice::Unconfirmed))
+            .bind(price.source())
+            .bind(price.priced_on.map(|on| on.to_string()))
+            .bind(key)
+            .bind(self.number)
+            .later(write.connection)?;
+        let (kind, at, conversion) = (EntryKind::Correction, Some(self.at), price.conversion);
+        Ok(price.usd.map(|usd| Adjustment { number: self.number, kind, at, usd, transaction_id: None, conversion }))
+    }
+}
+
+/// The prices of payments by the exchange rates that count now. Those of one purchase are nearly always of one day.
+pub fn converted(
+    write: &mut Write<'_>,
+    app: AppId,
+    foreign: Vec<ForeignPrice>,
+    description: &Description,
+) -> Result<Vec<ConvertedPrice>, Error> {
+    let listed = KnownPrice::listed(description);
+    let mut known: BTreeMap<(String, Day), Option<Conversion>> = BTreeMap::new();
+    known.extend(listed.currency.zip(listed.priced_on).map(|of_day| (of_day, listed.conversion)));
+    let mut all = Vec::new();
+    for ForeignPrice { number, price, currency, on } in foreign {
+        let conversion = match known.get(&(currency.clone(), on)) {
+            Some(known) => *known,
+            None => rates::conversion(write.connection, app, &currency, on)?,
+        };
+        let usd = payment::usd(price, &currency, conversion.map(|found| found.rate.usd));
+        known.insert((currency, on), conversion);
+        all.extend(usd.zip(conversion).map(|(usd, conversion)| ConvertedPrice { number, usd, conversion }));
+    }
+    Ok(all)
+}

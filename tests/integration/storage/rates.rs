@@ -1,0 +1,192 @@
+//! Exchange rates that are carried forward, and those that come later.
+
+use super::overlapping::{Stall, two_processes};
+use super::payments::{monthly, promoted, sale};
+use super::world::{World, record, story};
+use domain::TransitionKind;
+use domain::catalogue::Price;
+use domain::payment::SaleKind;
+use domain::verification::Offer;
+use storage::{Change, NewSale, Page, PaymentSubject, PaymentView, Product, Rate, Recorded, Run, Store};
+
+impl World {
+    /// Adds a product with this price in EUR to the catalogue.
+    async fn sell_in_euros(&self, price: &str) {
+        let prices =
+            vec![Price { country: None, currency: "EUR".to_owned(), price: price.parse().unwrap(), since: None }];
+        let product = Product { name: None, entitlements: Vec::new(), prices };
+        let change = Change::SetProduct("term".to_owned(), product);
+        self.store.change_catalogue(self.app.id, change, Run::Real).await.unwrap();
+    }
+
+    /// Stores rates of the euro, and returns how many purchases they wake.
+    async fn rates(&self, rates: &[(&str, &str)]) -> i64 {
+        self.sleep();
+        let rate = |(day, usd): &(&str, &str)| Rate {
+            day: (*day).to_owned(),
+            currency: "EUR".to_owned(),
+            usd: (*usd).to_owned(),
+        };
+        self.store.put_rates(self.app.id, rates.iter().map(rate).collect()).await.unwrap();
+        self.woken()
+    }
+
+    /// The price in the record of a receipt.
+    async fn price_in_usd(&self, receipt: &str) -> String {
+        let data = self.store.purchase(self.key(receipt)).await.unwrap().data;
+        data["data"]["price_in_usd"].as_str().unwrap_or("-").to_owned()
+    }
+
+    /// The entries of a receipt, the oldest first, with the day of the rate and whether that is carried forward.
+    async fn converted(&self, receipt: &str) -> Vec<String> {
+        let subject = PaymentSubject::Purchases(vec![self.key(receipt)]);
+        let page = self.store.payments(Some(self.app.id), subject, Page::default()).await.unwrap();
+        let shown = |one: PaymentView| {
+            let carried = if one.is_rate_carried { " carried" } else { "" };
+            let usd = one.usd.as_deref().unwrap_or("-");
+            format!("{} {usd} {}{carried}", one.kind.as_str(), one.rate_day.as_deref().unwrap_or("-"))
+        };
+        page.items.into_iter().rev().map(shown).collect()
+    }
+}
+
+story! {
+    async fn a_rate_is_carried_forward_and_the_days_own_corrects_it_once(world: World) {
+        world.sell_in_euros("8.99").await;
+        let analytics = world.analytics("analytics").await;
+        // A Friday's, for a purchase on Sunday; and one of a year ago.
+        assert_eq!(world.rates(&[("2027-01-08", "1.08"), ("2026-01-10", "1.01")]).await, 0);
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        assert_eq!(world.converted("r1").await, ["initial 9.71 2027-01-08 carried"]);
+        for (rates, why) in [
+            (("2027-01-11", "1.2"), "it is of the day after"),
+            (("2027-01-07", "1.2"), "it ended with the one that counts"),
+            (("2027-01-08", "1.08"), "it is the same"),
+        ] {
+            assert_eq!(world.rates(&[rates]).await, 0, "{why}");
+        }
+        world.settle_again("r1").await;
+        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1);
+        // A process that is killed before its commit is followed by another one, and both may have read the same.
+        for _ in 0..3 {
+            world.settle_again("r1").await;
+        }
+        let expected = ["initial 9.71 2027-01-08 carried", "correction 0.18 2027-01-10"];
+        assert_eq!(world.converted("r1").await, expected);
+        assert_eq!(world.count("events WHERE event_type = 'revenue.adjusted'"), 1);
+        assert_eq!(world.price_in_usd("r1").await, "9.89", "the record has the corrected price");
+        let earned = ["user.subscription.purchased 9.71", "revenue.adjusted 0.18"];
+        assert_eq!(world.sum_up("r1", analytics.id).await, earned);
+        assert_eq!(world.rates(&[("2027-01-09", "1.3")]).await, 0, "another one has taken its place");
+    }
+}
+
+story! {
+    async fn a_price_without_a_rate_gets_it_later(world: World) {
+        world.sell_in_euros("8.99").await;
+        assert_eq!(world.rates(&[("2027-01-02", "1.08")]).await, 0);
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        assert_eq!(world.converted("r1").await, ["initial - -"], "it is older than a week");
+        assert_eq!(world.rates(&[("2027-01-03", "1.08")]).await, 1, "it is a week old");
+        world.settle_again("r1").await;
+        world.settle_again("r1").await;
+        assert_eq!(world.converted("r1").await, ["initial - -", "correction 9.71 2027-01-03 carried"]);
+        assert_eq!(world.price_in_usd("r1").await, "9.71");
+    }
+}
+
+story! {
+    async fn a_payment_of_0_1_0_without_a_rate_gets_it_when_settled_next(world: World) {
+        world.sell_in_euros("8.99").await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.raw().run("UPDATE payments SET priced_on = NULL");
+        world.rates(&[("2027-01-08", "1.08")]).await;
+        world.settle_again("r1").await;
+        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1, "the correction has its day");
+        world.settle_again("r1").await;
+        world.settle_again("r1").await;
+        let expected = ["initial - -", "correction 9.71 2027-01-08 carried", "correction 0.18 2027-01-10"];
+        assert_eq!(world.converted("r1").await, expected);
+        world.raw().run("UPDATE payments SET priced_on = NULL, usd = '9.71' WHERE entry = 0");
+        world.settle_again("r1").await;
+        assert_eq!(world.converted("r1").await.len(), expected.len(), "an amount that it converted stays");
+    }
+}
+
+story! {
+    async fn a_report_by_a_carried_rate_is_corrected_by_the_days_own_one(world: World) {
+        world.sell("9.99").await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.rates(&[("2027-01-08", "1.25")]).await;
+        let line = NewSale { currency: "EUR".to_owned(), ..sale("t1", SaleKind::Charge, "2027-01-10T13:00:00Z", "8.00") };
+        world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+        world.settle_again("r1").await;
+        assert_eq!(world.converted("r1").await, ["initial 9.99 -", "correction 0.01 2027-01-08 carried"]);
+        assert_eq!(world.rates(&[("2027-01-10", "1.5")]).await, 1);
+        world.settle_again("r1").await;
+        world.settle_again("r1").await;
+        assert_eq!(world.ledger("r1"), ["1 initial 9.99 catalogue", "1 correction 0.01 report", "1 correction 2.00 report"]);
+        assert_eq!(world.converted("r1").await[2], "correction 2.00 2027-01-10");
+    }
+}
+
+story! {
+    async fn a_price_that_is_confirmed_later_is_converted_anew(world: World) {
+        world.sell_in_euros("8.99").await;
+        for (woken, receipt, carried) in [(1, "r1", &[("2027-01-08", "1.08")][..]), (2, "r2", &[])] {
+            world.rates(carried).await;
+            let promoted_yet = promoted("12:05", Some(Offer::Introductory));
+            world.show(receipt, promoted_yet, &[(TransitionKind::Renewed, 2)]).await;
+            world.show(receipt, promoted("15:00", None), &[]).await;
+            world.settle_again(receipt).await;
+            let expected = ["renewal - -", "correction 9.71 2027-01-08 carried"];
+            assert_eq!(world.converted(receipt).await, expected[..=carried.len()]);
+            assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, woken, "{receipt}");
+            world.settle_again(receipt).await;
+            world.settle_again(receipt).await;
+            let last = world.converted(receipt).await.pop();
+            let difference = if carried.is_empty() { "correction 9.89 2027-01-10" } else { "correction 0.18 2027-01-10" };
+            assert_eq!(last.as_deref(), Some(difference));
+            assert_eq!(world.price_in_usd(receipt).await, "9.89");
+            world.raw().run("DELETE FROM rates");
+        }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+/// The first process is killed while it writes the correction, and the second one has loaded the same and comes after it:
+/// as long as the customer is locked its record is set aside.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_processes_and_a_kill_correct_a_price_once() {
+    let (world, second) = two_processes().await;
+    world.sell_in_euros("8.99").await;
+    world.rates(&[("2027-01-08", "1.08")]).await;
+    world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+    world.rates(&[("2027-01-10", "1.1")]).await;
+    let key = world.key("r1");
+    let loaded = world.load(key).await;
+    let mut again = record(key, &loaded);
+    again.decision.purchase = loaded.purchase;
+    let begin = |store: &Store| {
+        let (store, again) = (store.clone(), again.clone());
+        tokio::spawn(async move { store.record(again).await })
+    };
+    let stall = Stall::by(&world, "LOCK TABLE payments IN SHARE ROW EXCLUSIVE MODE");
+    let first = begin(&world.store);
+    stall.wait_stalled(&world, 1).await;
+    let other = begin(&second);
+    let kill = "SELECT COUNT(pg_terminate_backend(pid)) AS value FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event = 'relation'";
+    assert_eq!(world.raw().number(kill), 1);
+    stall.end();
+    for recording in [first, other] {
+        drop(recording.await.unwrap());
+    }
+    for store in [&world.store, &second] {
+        assert!(matches!(begin(store).await.unwrap(), Ok(Recorded::Done { .. })), "it is repeated");
+    }
+    world.settle_again("r1").await;
+    assert_eq!(world.converted("r1").await, ["initial 9.71 2027-01-08 carried", "correction 0.18 2027-01-10"]);
+    assert_eq!(world.count("events WHERE event_type = 'revenue.adjusted'"), 1);
+    assert_eq!(world.broken(1000).await, []);
+}
