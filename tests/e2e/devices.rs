@@ -205,7 +205,8 @@ async fn events_of_devices_reach_amplitude_with_their_session() {
     }
     let counted = amplitude.wait_counted(KEY, 75, SOON).await;
     for event in counted.iter().map(|one| &one.event) {
-        assert!(event["session_id"].is_i64() && event["user_id"].is_string(), "{event:?}");
+        assert!(event["session_id"].is_i64() && event["device_id"].is_string(), "{event:?}");
+        assert!(event.get("user_id").is_none(), "nobody is logged in: {event:?}");
         assert_eq!((&event["os_name"], &event["app_version"]), (&json!("fireos"), &json!("3.1")), "{event:?}");
         assert!(event.get("revenue").is_none(), "the purchase counts its revenue: {event:?}");
         let properties = &event["event_properties"];

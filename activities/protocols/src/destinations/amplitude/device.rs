@@ -49,11 +49,12 @@ pub fn render(destination: &Destination, event: &StreamedEvent) -> Rendered {
 }
 
 /// The customer's id. The key of devices is public: an external id that Amplitude refuses counts as none, so that it holds
-/// up no event beside it.
+/// up no event beside it. Without a login the event has the device's id alone: the user of the device is another one than
+/// the store's customer, who has that device id too, and Amplitude gives the event to the latter.
 fn user_id(settings: &Settings, data: &Value) -> Result<Option<Value>, Rendered> {
     let external_id = data["external_id"].as_str().filter(|id| identity::is_usable(settings, id));
     match (settings.user_id, external_id, settings.without_external_id) {
-        (UserIdSource::UserId, ..) => Ok(Some(data["user_id"].clone())),
+        (UserIdSource::UserId, ..) => Ok(data["external_id"].is_string().then(|| data["user_id"].clone())),
         (UserIdSource::ExternalId, Some(id), _) => Ok(Some(json!(id))),
         (UserIdSource::ExternalId, None, WithoutExternalId::Send) => Ok(None),
         // Who logs in later need not be who used the device then.
@@ -137,6 +138,8 @@ mod tests {
             }
             let by_ours = settings(&json!({ "user_id": "user_id", "without_external_id": without }));
             assert_eq!(user_id(&by_ours, &anna).ok().flatten(), Some(json!("4711")));
+            let nobody = json!({ "external_id": null, "user_id": "4711" });
+            assert_eq!(user_id(&by_ours, &nobody).ok(), Some(None), "{without}: the device's id stands alone");
         }
     }
 }

@@ -105,3 +105,22 @@ fn an_event_of_a_device_carries_the_purchase_and_no_receipt() {
         assert_eq!(body["event"]["event_properties"], properties);
     }
 }
+
+/// Before a login the user of a device and the store's customer are two users. Amplitude makes them one by the device id,
+/// because the events of the device name nobody else.
+#[test]
+fn paywall_and_purchase_without_a_login_are_one_user() {
+    for more in [json!({}), json!({ "user_id": "user_id" })] {
+        let (destination, _) = integration(more.clone());
+        let of_device = "2f0d2ef6-3b3f-4b9c-8a64-0a1d4f7c9e11";
+        let data = json!({ "device": { "id": of_device }, "external_id": null, "user_id": USER });
+        let Rendered::Body(body) = device::render(&destination, &streamed(&data)) else { panic!("{more}") };
+        let impression = serde_json::from_str::<Value>(&body).unwrap()["event"].clone();
+        // A verified claim gives the purchase the id of the device.
+        let own = Some(of_device.to_owned());
+        let bought = TransitionKind::Purchased.event_type();
+        let purchase = event(&destination, &Unsent { external_id: None, analytics_device_id: own, ..unsent(bought) });
+        assert_eq!(impression["device_id"], purchase["device_id"], "{more}");
+        assert_eq!(impression.get("user_id"), None, "{more}");
+    }
+}
