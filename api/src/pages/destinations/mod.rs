@@ -192,7 +192,7 @@ async fn create(
     }
 }
 
-/// The only page that shows new secrets, as the answer to the form that made them.
+/// The only page that shows new secrets, if there are any, as the answer to the form that made them.
 async fn once(
     edge: &Edge,
     visit: &Visit,
@@ -200,9 +200,10 @@ async fn once(
     form: Form,
 ) -> Result<Response, Error> {
     let id = created.id();
+    let title = if created.shown_once.is_empty() { "Saved" } else { "Copy what is shown once" };
     let place = PageAddress {
         screen: SCREEN.path,
-        title: "Copy what is shown once".to_owned(),
+        title: title.to_owned(),
         api: format!("/v1/destinations/{id}"),
         command: format!("settle destination show {id}"),
         is_answer: true,

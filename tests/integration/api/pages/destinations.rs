@@ -118,6 +118,7 @@ async fn the_documented_labels_alone_create_the_integration() {
         .await;
     assert_eq!(created.status, 201, "{}", created.text);
     assert!(!created.text.contains("0123456789abcdef"), "an entered key is not shown: {}", created.text);
+    assert!(created.text.contains("<title>Saved") && !created.text.contains("shown once"), "{}", created.text);
     let listed = desk.service.get(&format!("/v1/apps/{}/destinations", desk.app)).await.body["items"][0].clone();
     assert_eq!((&listed["endpoint"], &listed["enabled"]), (&json!("eu"), &json!(true)), "{listed}");
     assert_eq!(listed["events"], json!(["user.subscription.renewed", "user.subscription.expired"]));
@@ -133,7 +134,7 @@ async fn a_secret_is_on_the_answer_to_its_form_alone() {
     let created = desk.add(&[&fields[..], &[("events", "*")]].concat()).await;
     assert_eq!((created.status, created.header("cache-control")), (201, "no-store"), "{}", created.text);
     let secret = hidden_copy(&created.text, "whsec_");
-    for part in ["You won't see it again", "Verify a request", "Send a test"] {
+    for part in ["<title>Copy what is shown once", "You won't see it again", "Verify a request", "Send a test"] {
         assert!(created.text.contains(part), "{part}: {}", created.text);
     }
     let id = desk.service.get("/v1/overview").await.body["destinations"][0]["id"].as_str().expect("an id").to_owned();
