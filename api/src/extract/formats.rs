@@ -1,6 +1,7 @@
 //! The formats of texts in requests. Each has an example, and the text with which an error describes it.
 
 use super::shape::{choices, type_of};
+use domain::text::decimal;
 use domain::{CollapseKey, Timestamp};
 use jiff::civil::Date;
 use rust_decimal::Decimal;
@@ -52,7 +53,7 @@ const FORMATS: [Format; 10] = [
         example: "9.99",
         fits: |text| {
             let most = Decimal::from(1_000_000_000);
-            text.parse::<Decimal>().is_ok_and(|decimal| !decimal.is_sign_negative() && decimal <= most)
+            decimal(text).is_some_and(|decimal| !decimal.is_sign_negative() && decimal <= most)
         },
     },
     Format {
@@ -67,7 +68,7 @@ const FORMATS: [Format; 10] = [
         example: "1.08",
         fits: |text| {
             let bounds = Decimal::new(1, 9)..=Decimal::from(1_000_000);
-            text.parse::<Decimal>().is_ok_and(|rate| bounds.contains(&rate))
+            decimal(text).is_some_and(|rate| bounds.contains(&rate))
         },
     },
     Format {
@@ -139,11 +140,14 @@ mod tests {
             ("decimal", "1000000000", true),
             ("decimal", "1000000000.01", false),
             ("decimal", "-0.01", false),
+            ("decimal", "1e3", false),
+            ("decimal", "1_000", false),
             ("rate", "0.000000001", true),
             ("rate", "0.0000000009", false),
             ("rate", "0", false),
             ("rate", "1000000", true),
             ("rate", "1000000.1", false),
+            ("rate", "1e0", false),
         ] {
             assert_eq!(fits(name, text), expected, "{name} {text}");
         }

@@ -1,5 +1,6 @@
 //! Names that people read: what nobody sees in them, and which of them look the same.
 
+use rust_decimal::Decimal;
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 /// Whether a character shows nothing by itself, or changes how others are shown: the control characters, those that
@@ -86,6 +87,12 @@ pub fn is_plain(text: &str, max_chars: usize) -> bool {
     has_fitting_length && !text.contains(char::is_control)
 }
 
+/// A decimal in digits, such as `9.99`; `None` for any other text, also for `1e3` and `1_000`.
+pub fn decimal(text: &str) -> Option<Decimal> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b".+-".contains(&byte));
+    text.parse().ok().filter(|_| is_plain)
+}
+
 /// A JSON text of which a parser refuses no value that another one takes: with U+FFFD in the place of half a surrogate pair
 /// (`\ud83d` alone), and `null` in the place of a number that is out of range. One such field would take the others with it.
 pub fn readable_json(text: &str) -> String {
@@ -146,7 +153,7 @@ fn number(text: &str) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{SPELLINGS, alike, folded, hidden, is_plain, readable_json, spellings, trimmed, visible};
+    use super::{SPELLINGS, alike, decimal, folded, hidden, is_plain, readable_json, spellings, trimmed, visible};
 
     #[test]
     fn a_plain_text_has_no_control_characters_and_a_length() {
@@ -155,6 +162,16 @@ mod tests {
         }
         for text in ["", "gold\0month", "gold\u{85}month", "gold\nmonth", "com.example.gold.months"] {
             assert!(!is_plain(text, 22), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_decimal_is_written_in_digits() {
+        for (text, number) in [("9.99", Some("9.99")), ("-0.5", Some("-0.5")), ("1000", Some("1000"))] {
+            assert_eq!(decimal(text).map(|decimal| decimal.to_string()).as_deref(), number, "{text}");
+        }
+        for text in ["1e3", "1E3", "9.99e-1", "1_000", "1,000", "9,99", "", ".", "-", "9.9.9", "$9.99", "NaN", "0x10"] {
+            assert_eq!(decimal(text), None, "{text}");
         }
     }
 

@@ -7,9 +7,9 @@
 
 use domain::Timestamp;
 use domain::payment::SaleKind;
+use domain::text::decimal;
 use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone};
-use rust_decimal::Decimal;
 use std::fmt;
 use storage::NewSale;
 
@@ -200,7 +200,7 @@ impl Cells<'_> {
 
     /// Whether this is a charge of nothing, which is a trial. The column that names trials may be absent.
     fn is_free_charge(&self) -> bool {
-        let is_free = self.cell(6).parse::<Decimal>().is_ok_and(|price| price.is_zero());
+        let is_free = decimal(self.cell(6)).is_some_and(|price| price.is_zero());
         is_free && self.cell(2).parse() == Ok(SaleKind::Charge)
     }
 
@@ -232,9 +232,9 @@ impl Cells<'_> {
     /// The price without its sign: some reports have negative refunds, but the transaction's type already shows that.
     fn price(&mut self, column: usize) -> String {
         let text = self.cell(column).to_owned();
-        match text.parse::<Decimal>() {
-            Ok(price) => price.abs().to_string(),
-            Err(_) => {
+        match decimal(&text) {
+            Some(price) => price.abs().to_string(),
+            None => {
                 self.note(column, format!("a decimal such as 9.99, but it is `{text}`"));
                 String::new()
             }

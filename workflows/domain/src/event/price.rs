@@ -115,20 +115,22 @@ pub fn listed<'a>(prices: &'a [Price], country: Option<&str>, at: Option<Timesta
     matching().filter(applied).rev().max_by_key(|price| (price.country.is_some(), price.since))
 }
 
-/// A price in USD: unchanged, or converted by the rate of the purchase's day, in cents. `None` without a rate.
+/// A price in USD, in cents: itself, or converted by the rate of the purchase's day. `None` without a rate.
 pub fn in_usd(paid: Paid<'_>, usd_rate: Option<Decimal>) -> Option<Decimal> {
     usd_of(paid.price, paid.currency, usd_rate)
 }
 
-/// An amount in USD: unchanged, or converted by a rate, in cents. `None` without a rate.
+/// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.
 pub fn usd_of(amount: Decimal, currency: &str, usd_rate: Option<Decimal>) -> Option<Decimal> {
+    let cents = |exact: Decimal| exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
     if currency.eq_ignore_ascii_case("USD") {
-        return Some(amount);
+        // In whole cents it stays as it is written.
+        let rounded = cents(amount);
+        return Some(if rounded == amount { amount } else { rounded });
     }
-    let exact = amount.checked_mul(usd_rate?)?;
-    let mut cents = exact.round_dp_with_strategy(2, RoundingStrategy::MidpointAwayFromZero);
-    cents.rescale(2);
-    Some(cents)
+    let mut converted = cents(amount.checked_mul(usd_rate?)?);
+    converted.rescale(2);
+    Some(converted)
 }
 
 /// A code of `count` ASCII letters, in upper case; `None` for any other text.

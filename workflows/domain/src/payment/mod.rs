@@ -340,7 +340,7 @@ pub fn keep_price(data: &mut Value, paid: &RecordedPrice) {
     fields.insert("price_source".to_owned(), serde_json::to_value(paid.source).unwrap_or_default());
 }
 
-/// An amount in USD, in cents: unchanged, or converted by a rate. `None` without a rate.
+/// An amount in USD, in cents: itself, or converted by a rate. `None` without a rate.
 pub fn usd(
     amount: rust_decimal::Decimal,
     currency: &str,

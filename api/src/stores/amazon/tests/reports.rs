@@ -66,6 +66,7 @@ fn every_wrong_cell_is_named_and_nothing_is_used() {
         (line("2026-11-10 12:00:00 XXT", "Charge", "1"), "line 3, column `Transaction Time`: expected a time such as"),
         (line("2026-11-10", "Gift", "1"), "line 3, column `Transaction Type`: expected `charge`, `refund` or"),
         (line("2026-11-10", "Charge", "1 EUR"), "line 3, column `Sales Price`: expected a decimal such as 9.99"),
+        (line("2026-11-10", "Charge", "1e3"), "line 3, column `Sales Price`: expected a decimal such as 9.99"),
         (
             line("2026-11-10", "Charge", "1").replace(",EUR,", ",Euro,"),
             "line 3, column `Marketplace Currency`: expected",

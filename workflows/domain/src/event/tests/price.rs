@@ -31,6 +31,14 @@ fn a_price_in_dollars_is_its_own_price_in_dollars() {
 }
 
 #[test]
+fn a_price_in_dollars_is_in_cents_too() {
+    for (exact, in_usd) in [("9.999999", "10.00"), ("0.004", "0.00"), ("9.985", "9.99"), ("9.9", "9.9"), ("10", "10")] {
+        let expected = [json!(exact), json!("USD"), json!(in_usd)];
+        assert_eq!(prices(monthly(), &[price(None, "USD", exact)], None), expected);
+    }
+}
+
+#[test]
 fn another_currency_needs_a_rate_and_is_rounded_to_cents() {
     let rows = [
         ("4.99", Some("1.1"), json!("5.49")),
