@@ -29,6 +29,7 @@ use domain::{CollapseKey, DestinationId, OrgId, PlatformId};
 use namespace::{Observed, Ownership};
 use run_signals::RunSignals;
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -134,21 +135,27 @@ impl Engine {
             namespace: options.namespace.as_str().into(),
             left_out: Arc::default(),
         };
-        let (signalling, streaming, verifying) = (engine.clone(), engine.clone(), engine.clone());
-        tokio::spawn(run_signals::run(engine.signals.clone(), move |id| {
-            let engine = signalling.clone();
-            async move { engine.destination(id, DestinationSignal::Pending).await }
-        }));
-        tokio::spawn(run_signals::run(engine.streams.clone(), move |id| {
-            let engine = streaming.clone();
-            async move { engine.signal_stream(id).await }
-        }));
-        tokio::spawn(run_signals::run(engine.claims.clone(), move |id| {
-            let engine = verifying.clone();
-            async move { engine.signal_claims(id).await }
-        }));
+        engine.call_in_background(engine.signals.clone(), |engine, id| async move {
+            engine.destination(id, DestinationSignal::Pending).await
+        });
+        engine.call_in_background(engine.streams.clone(), |engine, id| async move { engine.signal_stream(id).await });
+        engine.call_in_background(engine.claims.clone(), |engine, id| async move { engine.signal_claims(id).await });
         tokio::spawn(engine.clone().keep(options, publish));
         engine
+    }
+
+    /// Makes the pending calls as soon as there is a connection: what is reported while the process starts does not wait
+    /// for the repetition of a call that failed.
+    fn call_in_background<K, C>(&self, signals: Arc<RunSignals<K>>, call: impl Fn(Self, K) -> C + Send + 'static)
+    where
+        K: Copy + Ord + Display + Send + Sync + 'static,
+        C: Future<Output = Result<(), TemporalError>> + Send + 'static,
+    {
+        let engine = self.clone();
+        tokio::spawn(async move {
+            drop(engine.client().await);
+            run_signals::run(signals, move |id| call(engine.clone(), id)).await;
+        });
     }
 
     /// Connects, then ensures every [`ENSURE_INTERVAL`] that everything in Temporal is as it must be.

@@ -23,6 +23,9 @@ pub const STREAM_INTERVAL: Duration = Duration::from_secs(30);
 /// Minimum time between two signals to the claims of the same platform.
 pub const CLAIMS_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Time until a call that failed is made again, whatever the interval: Temporal may answer in a moment.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Maximum number of calls at once: one that takes long delays no other.
 const MAX_CONCURRENT: usize = 16;
 
@@ -79,10 +82,9 @@ impl<K: Copy + Ord> Plan<K> {
         }
     }
 
-    /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated after
-    /// the interval.
+    /// Marks the signal to a destination as still pending, since Temporal did not accept it; it is repeated soon.
     fn mark_failed(&mut self, id: K, now: i64) {
-        self.set(id, PendingSignal { is_pending: true, not_before: now + self.interval_ms });
+        self.set(id, PendingSignal { is_pending: true, not_before: now + millis(RETRY_INTERVAL) });
     }
 
     fn set(&mut self, id: K, entry: PendingSignal) {
@@ -212,15 +214,22 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_signal_is_repeated_and_delays_no_other() {
-        let mut plan = Plan::new(SIGNAL_INTERVAL);
-        plan.mark_pending(id(1), 0);
-        assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
-        plan.mark_failed(id(1), 10);
-        plan.mark_pending(id(2), 20);
-        assert_eq!(plan.next(20), SignalStep::Signal(id(2)));
-        assert_eq!(plan.next(20), SignalStep::Sleep(1010));
-        assert_eq!(plan.next(1010), SignalStep::Signal(id(1)));
+    fn a_failed_signal_is_repeated_soon_and_delays_no_other() {
+        for interval in [SIGNAL_INTERVAL, CLAIMS_INTERVAL, STREAM_INTERVAL] {
+            let mut plan = Plan::new(interval);
+            plan.mark_pending(id(1), 0);
+            assert_eq!(plan.next(0), SignalStep::Signal(id(1)));
+            plan.mark_failed(id(1), 10);
+            plan.mark_pending(id(2), 20);
+            assert_eq!(plan.next(20), SignalStep::Signal(id(2)));
+            assert_eq!(plan.next(20), SignalStep::Sleep(1010));
+            plan.mark_pending(id(1), 30);
+            assert_eq!(plan.next(1010), SignalStep::Signal(id(1)), "{interval:?}");
+            plan.mark_pending(id(1), 1010);
+            let rest = 1010 + millis(interval);
+            let step = plan.next(1010);
+            assert_eq!(step, SignalStep::Sleep(rest), "the interval counts from a call that Temporal took");
+        }
     }
 
     #[test]
