@@ -122,6 +122,9 @@ pub struct Snapshot {
     /// Why it ended or will end.
     pub end_reason: Option<EndReason>,
     pub auto_renewing: Option<bool>,
+    /// When the app reported to the store that it does not deliver what was bought: the store refunds it at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undelivered_at: Option<Timestamp>,
     /// The end of the trial, only while it runs.
     pub trial_ends_at: Option<Timestamp>,
     /// The end of the grace period, only while it runs.

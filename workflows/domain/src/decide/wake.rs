@@ -33,8 +33,8 @@ pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<
             } else {
                 dates(purchase, context.now).chain(weekly(purchase, context.now)).min()
             };
-            let promotion = for_promotion(purchase, context.now);
-            [behind, regular, promotion, successor::next_check(purchase, context.now)].into_iter().flatten().min()
+            let rare = [for_promotion, for_refund, successor::next_check].map(|rare| rare(purchase, context.now));
+            [behind, regular].into_iter().chain(rare).flatten().min()
         }
     }
 }
@@ -43,6 +43,14 @@ pub(super) fn next(purchase: &Purchase, context: SettlingContext<'_>) -> Option<
 fn for_promotion(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
     let shown_at = purchase.unconfirmed_offer_at()?.plus(CAUGHT_UP);
     Some(shown_at.max(now.plus(MINUTE.saturating_mul(10))))
+}
+
+/// When to recheck a purchase that the app did not deliver: the store refunds it, and shows the end a little later. For a
+/// day.
+fn for_refund(purchase: &Purchase, now: Timestamp) -> Option<Timestamp> {
+    let shown = purchase.snapshot.as_ref().filter(|shown| purchase.stage.runs() && shown.ends_at.is_none())?;
+    let since = shown.undelivered_at?;
+    recheck(since, now).filter(|wake| wake.since(since) <= DAY)
 }
 
 /// A week from now, for a running subscription and an owned entitlement: the notification of the end can be lost.

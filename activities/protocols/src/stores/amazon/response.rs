@@ -76,6 +76,7 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         ends_at: fields.date("cancelDate"),
         end_reason: fields.number("cancelReason").map(end_reason),
         auto_renewing: fields.flag("autoRenewing"),
+        undelivered_at: undelivered_at(fields),
         trial_ends_at: fields.date("freeTrialEndDate"),
         grace_ends_at: fields.date("gracePeriodEndDate"),
         deferred_at: fields.date("deferredDate"),
@@ -87,6 +88,14 @@ fn snapshot(fields: &Fields<'_>, at: Timestamp) -> Snapshot {
         is_test: ["betaProduct", "testTransaction"].iter().any(|name| fields.flag(name) == Some(true)),
         ..Snapshot::default()
     }
+}
+
+/// When the app reported one of the results after which Amazon refunds at once. Without a date, when it was bought
+/// (<https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html>).
+fn undelivered_at(fields: &Fields<'_>) -> Option<Timestamp> {
+    let result = plain(&fields.text("fulfillmentResult")?);
+    let is_refunded = ["existingpurchase", "noteligible", "unavailable"].contains(&result.as_str());
+    fields.date("fulfillmentDate").or_else(|| fields.date("purchaseDate")).filter(|_| is_refunded)
 }
 
 fn product(text: Option<&str>) -> Product {

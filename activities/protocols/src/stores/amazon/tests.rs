@@ -170,6 +170,25 @@ fn documented_answers_are_read() {
 }
 
 #[test]
+fn what_the_app_did_not_deliver_is_refunded() {
+    let read = |result: Value, date: Value| {
+        let bought = 1_398_000_123_456_i64;
+        let shown = read(json!({
+            "productId": "com.example.coins", "productType": "CONSUMABLE", "purchaseDate": bought,
+            "fulfillmentResult": result, "fulfillmentDate": date,
+        }));
+        shown.undelivered_at.map(|at| at.micros() / 1000 - bought)
+    };
+    for result in ["NOT_ELIGIBLE", "UNAVAILABLE", "EXISTING_PURCHASE", "not eligible"] {
+        assert_eq!(read(json!(result), json!(1_398_000_124_456_i64)), Some(1000), "{result}");
+        assert_eq!(read(json!(result), Value::Null), Some(0), "{result}");
+    }
+    for result in [json!("FULFILLED"), json!("ANOTHER"), Value::Null, json!(3)] {
+        assert_eq!(read(result, json!(1_398_000_124_456_i64)), None);
+    }
+}
+
+#[test]
 fn numbers_and_yes_and_no_may_stand_in_quotes() {
     let plain = json!({
         "purchaseDate": 1_611_792_000_000_i64, "renewalDate": 1_619_568_000_000_i64, "cancelReason": 4,

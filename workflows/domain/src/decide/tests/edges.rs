@@ -261,6 +261,25 @@ fn an_entitlement_is_checked_weekly_and_a_consumable_never() {
     assert_eq!(read(&Purchase::default(), &[report(NotificationKind::ConsumablePurchased, day(0))], coins).wake, None);
 }
 
+/// The store refunds at once what the app does not deliver, and its answer to the notification may not show that yet.
+#[test]
+fn an_undelivered_purchase_is_checked_for_a_day() {
+    let coins = |at: Timestamp| Snapshot { product: Product::Consumable, undelivered_at: Some(day(0)), ..book(at) };
+    let first = read(&Purchase::default(), &[report(NotificationKind::ConsumablePurchased, day(0))], coins(day(0)));
+    let (mut checks, mut last) = (Vec::new(), first.clone());
+    while let Some(wake) = last.wake {
+        checks.push(wake.millis_since(day(0)) / MINUTE);
+        last = read(&last.purchase, &[], coins(wake));
+    }
+    assert_eq!(checks, [10, 60, 125, 485, 845, 1205]);
+    let wake = first.wake.unwrap();
+    let refunded = Snapshot { ends_at: Some(day(0)), end_reason: Some(EndReason::Store), ..coins(wake) };
+    let over = read(&first.purchase, &[], refunded);
+    assert_eq!((over.purchase.state(), over.wake), (State::Revoked, None));
+    let delivered = Snapshot { undelivered_at: None, ..coins(day(0)) };
+    assert_eq!(read(&first.purchase, &[], delivered).wake, None);
+}
+
 #[test]
 fn a_410_does_not_date_an_end_again() {
     let over = read(&bought(), &[report(NotificationKind::Expired, day(31))], finished(day(31), day(31))).purchase;
