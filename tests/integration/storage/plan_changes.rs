@@ -152,6 +152,32 @@ story! {
     }
 }
 
+story! {
+    async fn the_old_sku_is_named_once_the_old_receipt_is_settled_too(world: World) {
+        let (old, new) = (world.key("old"), world.key("new"));
+        world.notify("m0", "old", 1_000).await;
+        world.accept(changed(&world, "m1", "old", "new")).await;
+        world.done(happened(record(new, &world.load(new).await), &[TransitionKind::PlanChanged])).await;
+        let announced = async || {
+            let shown = world.store.purchase(new).await.unwrap();
+            (shown.revision, shown.data["data"]["previous_sku_ref_id"].clone())
+        };
+        assert_eq!(announced().await, (1, serde_json::Value::Null), "nothing is known of the old receipt");
+        let mut first = record(old, &world.load(old).await);
+        let silver = serde_json::to_string(&first.decision.purchase).unwrap().replace(":\"term\"", ":\"silver\"");
+        first.decision.purchase = serde_json::from_str(&silver).unwrap();
+        world.done(first.clone()).await;
+        assert!(world.load(new).await.due, "it is rechecked at once");
+        world.settle_again("new").await;
+        assert_eq!(announced().await, (2, "silver".into()));
+        let mut later = record(old, &world.load(old).await);
+        later.decision.purchase = first.decision.purchase;
+        world.done(later).await;
+        assert!(!world.load(new).await.due, "once");
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
 /// Adds two SKUs with the same entitlement and one with another entitlement to the catalogue.
 fn list(world: &World) {
     for (sku, entitlement) in [("gold", "premium"), ("silver", "premium"), ("radio", "radio")] {

@@ -26,6 +26,8 @@ row! {
         pub content_digest: String,
         pub state: State,
         pub purchase: String,
+        /// Whether it has a SKU.
+        pub is_product_known: bool,
         pub waits_for: Option<WaitsFor>,
         pub waits_through: Option<i64>,
         pub settling: i64,
@@ -61,7 +63,8 @@ row! {
 }
 
 const SELECT: &str = "
-    SELECT app_user_id, user_id, revision, digest, content_digest, state, purchase, waits_for, waits_through, settling,
+    SELECT app_user_id, user_id, revision, digest, content_digest, state, purchase,
+        (term_sku IS NOT NULL OR product_id IS NOT NULL) AS is_product_known, waits_for, waits_through, settling,
         fingerprint, held_until, next_wake_at, causes
     FROM purchases
     WHERE collapse_key = ?";

@@ -6,12 +6,12 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::shared_lock;
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
-use crate::purchases::cause::CauseKind;
+use crate::purchases::cause::{self, CauseKind, RevisionCause};
 use crate::purchases::owned::note_changed;
-use crate::purchases::purchase::{self, Urgency};
+use crate::purchases::purchase::{self, RECHECKS, Urgency};
 use domain::{CollapseKey, Notification, NotificationKind, PlatformId, Purchase, Timestamp};
 
 /// A replaced purchase, and the one in its place.
@@ -149,6 +149,16 @@ impl Realized {
         }
         Ok(())
     }
+}
+
+const OF_SUCCESSOR: Clause =
+    clause!(&[RECHECKS[0]], "collapse_key = (SELECT r.new_key FROM replacements r WHERE r.old_key = ?)");
+
+/// Rechecks the purchase in the place of this one, whose SKU is known now: its record names that SKU.
+pub fn recheck_successor(write: &mut Write<'_>, old: CollapseKey) -> Result<(), Error> {
+    let cause = RevisionCause::of(CauseKind::PlanChange, write).json()?;
+    let recheck = sql(RECHECKS[0].of(OF_SUCCESSOR)).bind_all(cause::noted(&cause)).bind(write.now()?);
+    recheck.bind(Urgency::Setting).bind(old).later(write.connection)
 }
 
 const LOCK_LINK_OF: Sql = statement!("{LINK} FOR SHARE");

@@ -340,7 +340,11 @@ impl Settling<'_> {
             .bind(if found.changed { found.booking.entries() } else { 0 })
             .bind(write.now()?)
             .bind(record.collapse_key)
-            .later(write.connection)
+            .later(write.connection)?;
+        if !found.row.is_product_known && decision.purchase.sku(self.origin.product_ref).is_some() {
+            replacements::recheck_successor(write, record.collapse_key)?;
+        }
+        Ok(())
     }
 
     /// Notes which notifications wait for the next wake. What this record settled keeps its note: it was not settled
