@@ -46,5 +46,12 @@ story! {
         sell(vec![price(None, "USD", "10.99")]).await;
         world.settle_again("r1").await;
         assert_eq!(record().await, "10.99 USD 10.99 catalogue");
+        let corrected = ["3 renewal not_listed catalogue", "3 correction 10.99 catalogue"];
+        assert_eq!(world.ledger("r1")[2..], corrected);
+        sell(vec![price(None, "USD", "12.99")]).await;
+        world.settle_again("r1").await;
+        assert_eq!(record().await, "10.99 USD 10.99 catalogue", "its price is recorded too");
+        assert_eq!(world.ledger("r1")[2..], corrected, "once");
+        assert_eq!(world.broken(1000).await, []);
     }
 }

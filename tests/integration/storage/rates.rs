@@ -114,6 +114,33 @@ story! {
 }
 
 story! {
+    async fn a_price_that_is_listed_later_is_booked_once(world: World) {
+        let analytics = world.analytics("analytics").await;
+        for (woken, receipt, carried) in [(1, "r1", &[("2027-01-08", "1.08")][..]), (2, "r2", &[][..])] {
+            world.rates(carried).await;
+            world.show(receipt, monthly(), &[(TransitionKind::Purchased, 1)]).await;
+            assert_eq!(world.converted(receipt).await, ["initial - -"], "it is not listed");
+            world.sell_in_euros("8.99").await;
+            world.settle_again(receipt).await;
+            let expected = ["initial - -", "correction 9.71 2027-01-08 carried"];
+            assert_eq!(world.converted(receipt).await, expected[..=carried.len()]);
+            assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, woken, "{receipt}");
+            world.settle_again(receipt).await;
+            world.settle_again(receipt).await;
+            let earned: &[&str] = match carried {
+                [] => &["revenue.adjusted 9.89"],
+                _ => &["revenue.adjusted 9.71", "revenue.adjusted 0.18"],
+            };
+            assert_eq!(world.sum_up(receipt, analytics.id).await, earned);
+            let change = Change::DeleteProduct("term".to_owned());
+            world.store.change_catalogue(world.app.id, change, Run::Real).await.unwrap();
+            world.raw().run("DELETE FROM rates");
+        }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn a_report_by_a_carried_rate_is_corrected_by_the_days_own_one(world: World) {
         world.sell("9.99").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
@@ -133,7 +160,7 @@ story! {
 story! {
     async fn a_price_that_is_confirmed_later_is_converted_anew(world: World) {
         world.sell_in_euros("8.99").await;
-        for (woken, receipt, carried) in [(1, "r1", &[("2027-01-08", "1.08")][..]), (2, "r2", &[])] {
+        for (woken, receipt, carried) in [(1, "r1", &[("2027-01-08", "1.08")][..]), (2, "r2", &[][..])] {
             world.rates(carried).await;
             let promoted_yet = promoted("12:05", Some(Offer::Introductory));
             world.show(receipt, promoted_yet, &[(TransitionKind::Renewed, 2)]).await;

@@ -31,7 +31,7 @@ row! {
         usd: Option<Decimal>,
         pub unknown_because: Option<UnknownPrice>,
         transaction_id: Option<String>,
-        sku: Option<String>,
+        pub sku: Option<String>,
         price: Option<Decimal>,
         currency: Option<String>,
         source: Source,

@@ -90,11 +90,10 @@ impl Booking {
         let newest = payment::newest(&booked);
         let mut adjustments = Vec::new();
         for open in open {
-            if charge(open.number).is_none() && !purchase.is_price_unconfirmed(open.at) {
-                // The record has the price of the newest payment only.
-                let is_listed = newest == Some(open.number);
-                let other = || KnownPrice::unknown(UnknownPrice::Promotion);
-                let price = if is_listed { KnownPrice::listed(description) } else { other() };
+            if charge(open.number).is_some() || purchase.is_price_unconfirmed(open.at) {
+                continue;
+            }
+            if let Some(price) = open.price(description, newest == Some(open.number)) {
                 adjustments.extend(open.set(write, key, &price)?);
             }
         }

@@ -14,6 +14,9 @@ use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
+/// Why a price is unknown that may be known later.
+const OPEN: [UnknownPrice; 2] = [UnknownPrice::Unconfirmed, UnknownPrice::NotListed];
+
 /// What is known of a price.
 #[derive(Debug, Default)]
 pub struct KnownPrice {
@@ -70,10 +73,13 @@ impl KnownPrice {
     }
 }
 
-/// A payment that was booked without a price, because the store had still to confirm it.
+/// A payment that was booked without a price which may be known later: the store had still to confirm it, or the product
+/// was not listed.
 pub struct OpenPayment {
     pub number: i64,
     pub at: Timestamp,
+    sku: Option<String>,
+    why: UnknownPrice,
 }
 
 const SET_PRICE: Sql = statement! {"
@@ -86,8 +92,22 @@ impl OpenPayment {
     /// Those that no entry has changed.
     pub fn all(entries: &[EntryRow]) -> Vec<Self> {
         let is_alone = |row: &EntryRow| entries.iter().filter(|other| other.number == row.number).count() == 1;
-        let open = entries.iter().filter(|row| row.unknown_because == Some(UnknownPrice::Unconfirmed) && is_alone(row));
-        open.map(|row| Self { number: row.number, at: row.occurred_at }).collect()
+        let open = entries.iter().filter(|row| is_alone(row)).filter_map(|row| {
+            let why = row.unknown_because.filter(|why| OPEN.contains(why))?;
+            Some(Self { number: row.number, at: row.occurred_at, sku: row.sku.clone(), why })
+        });
+        open.collect()
+    }
+
+    /// Its price, or why there is none; `None` while nothing has changed.
+    pub fn price(&self, description: &Description, is_newest: bool) -> Option<KnownPrice> {
+        let listed = KnownPrice::listed(description);
+        if self.why == UnknownPrice::Unconfirmed {
+            // The record has the price of the newest payment only.
+            return Some(if is_newest { listed } else { KnownPrice::unknown(UnknownPrice::Promotion) });
+        }
+        let sku = description.data.get("product_ref_id").and_then(Value::as_str);
+        Some(listed).filter(|listed| listed.amount.is_some() && sku == self.sku.as_deref())
     }
 
     /// Stores the price, or the reason why there is none. Returns the entry that adds its amount in USD, if that is known.
@@ -100,7 +120,7 @@ impl OpenPayment {
         sql(SET_PRICE)
             .bind(price.amount)
             .bind(price.currency.as_deref())
-            .bind(price.unknown.unwrap_or(UnknownPrice::Unconfirmed))
+            .bind(price.unknown.unwrap_or(self.why))
             .bind(price.source())
             .bind(price.priced_on.map(|on| on.to_string()))
             .bind(key)
