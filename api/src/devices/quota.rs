@@ -1,8 +1,9 @@
-//! How much the devices of a platform may report in a day (UTC): events, bytes, new devices and new customers. Beyond a bound
-//! they are answered 429 until the next day, and one alarm names it. A device and a customer who are known are never
-//! refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
+//! How much the devices of a platform may report in a day (UTC): events, bytes of the database, new devices and new
+//! customers. Beyond a bound they are answered 429 until the next day, and one alarm names it. A device and a customer who
+//! are known are never refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
 //!
-//! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone.
+//! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone. The last
+//! tenth of a bound and of a share is for devices with a login or a verified claim.
 //!
 //! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
 //! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
@@ -10,7 +11,7 @@
 
 use crate::error::Error;
 use domain::time::DAY;
-use domain::{DevicePlace, Timestamp};
+use domain::{DevicePlace, PlatformId, Timestamp};
 use ipnet::IpNet;
 use metrics::counter;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -26,13 +27,17 @@ const MAX_KNOWN: usize = 100_000;
 /// Maximum number of networks whose use is remembered; then all are counted anew.
 const MAX_NETWORKS: usize = 100_000;
 /// The part of a bound that one network has, and what it has at least: an office or a small app is one network.
-const SHARE: i64 = 10;
-const LEAST: DeviceUsage = DeviceUsage { events: 100_000, bytes: 1024 * 1024 * 1024, devices: 10_000, users: 10_000 };
+const SHARE: i64 = 100;
+const LEAST: DeviceUsage = DeviceUsage { events: 100_000, bytes: 256 * 1024 * 1024, devices: 10_000, users: 10_000 };
+/// The part of a bound that only devices with a customer use.
+const RESERVED: i64 = 10;
+/// About how many bytes of the database a new device takes.
+pub const DEVICE_BYTES: i64 = 600;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     Events,
-    /// Bytes of requests.
+    /// Bytes that reports take in the database.
     Bytes,
     Devices,
     Users,
@@ -72,6 +77,62 @@ impl Kind {
     }
 }
 
+/// The part of a bound that a device may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Whole,
+    /// That of a device without a login and without a verified claim.
+    Anonymous,
+}
+
+impl Part {
+    const fn of(self, bound: i64) -> i64 {
+        match self {
+            Self::Whole => bound,
+            Self::Anonymous => bound - bound / RESERVED,
+        }
+    }
+}
+
+/// Whose bound was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Holder {
+    Platform(Part),
+    Network(Part),
+}
+
+impl Holder {
+    const fn alarm(self) -> &'static str {
+        match self {
+            Self::Platform(_) => "device_quota",
+            Self::Network(_) => "network_quota",
+        }
+    }
+
+    /// The beginning of the sentence with which a request is refused.
+    const fn who(self) -> &'static str {
+        match self {
+            Self::Platform(Part::Whole) => "the devices of this platform used up their",
+            Self::Platform(Part::Anonymous) => {
+                "the devices of this platform without a login and without a verified purchase used up their"
+            }
+            Self::Network(Part::Whole) => "this network used up its share of the platform's",
+            Self::Network(Part::Anonymous) => {
+                "the devices of this network without a login and without a verified purchase used up their share of the \
+                 platform's"
+            }
+        }
+    }
+}
+
+/// A bound that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Reached {
+    holder: Holder,
+    kind: Kind,
+    bound: i64,
+}
+
 /// What was counted of a platform's day.
 #[derive(Debug, Default)]
 struct Day {
@@ -79,7 +140,7 @@ struct Day {
     written: DeviceUsage,
     waiting: DeviceUsage,
     /// The bounds that were reached, of which this process knows: a raised one may be reached again.
-    reached: BTreeSet<(Kind, i64)>,
+    reached: BTreeSet<Reached>,
 }
 
 /// Who uses something of a platform's day.
@@ -95,8 +156,8 @@ pub struct Quotas {
     days: Mutex<BTreeMap<PlatformDay, Day>>,
     /// What each network used of a day, as far as this process counted it.
     networks: Mutex<HashMap<(PlatformDay, IpNet), DeviceUsage>>,
-    /// The alarms that are not stored yet, each with its bound.
-    alarms: Mutex<BTreeMap<(PlatformDay, Kind), i64>>,
+    /// The alarms that are not stored yet.
+    alarms: Mutex<BTreeSet<(PlatformDay, Reached)>>,
     known: Mutex<HashSet<DevicePlace>>,
 }
 
@@ -106,21 +167,54 @@ impl Quotas {
     /// # Errors
     /// What they used up of this day.
     pub fn check(&self, reporter: Reporter<'_>, kinds: &[Kind], now: Timestamp) -> Result<(), Error> {
+        let reached = self.find_reached(reporter, kinds, Part::Whole, now);
+        reached.map_or(Ok(()), |reached| Err(self.refuse(reporter.platform.id, reached, now)))
+    }
+
+    /// Whether a device may report more, from this network: the last tenth of a bound is for devices with a customer.
+    ///
+    /// # Errors
+    /// The device has none, and only that tenth is left of this day.
+    pub async fn check_customer(
+        &self,
+        store: &Store,
+        reporter: Reporter<'_>,
+        place: DevicePlace,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let reached = self.find_reached(reporter, &[Kind::Events, Kind::Bytes], Part::Anonymous, now);
+        match reached {
+            Some(reached) if !store.has_customer(place).await? => Err(self.refuse(reporter.platform.id, reached, now)),
+            _ => Ok(()),
+        }
+    }
+
+    /// The bound of these kinds of which this part is used up; that of the network first.
+    fn find_reached(&self, reporter: Reporter<'_>, kinds: &[Kind], part: Part, now: Timestamp) -> Option<Reached> {
         let Reporter { platform, network } = reporter;
         let (bounds, at) = (platform.settings.quota.bounds(), (platform.id, day(now)));
         let own = locked(&self.networks).get(&(at, network)).copied().unwrap_or_default();
-        if let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&own) >= kind.share(&bounds)) {
-            return Err(refused("this network used up its share of the platform's", kind, now));
+        let of_network = kinds.iter().find(|kind| kind.of(&own) >= part.of(kind.share(&bounds)));
+        if let Some(kind) = of_network {
+            return Some(Reached { holder: Holder::Network(part), kind: *kind, bound: kind.share(&bounds) });
         }
-        let mut days = locked(&self.days);
-        let today = days.entry(at).or_default();
-        let mut used = today.written;
-        used += today.waiting;
-        let Some(kind) = kinds.iter().copied().find(|kind| kind.of(&used) >= kind.of(&bounds)) else { return Ok(()) };
-        if today.reached.insert((kind, kind.of(&bounds))) {
-            locked(&self.alarms).insert((at, kind), kind.of(&bounds));
+        let mut used = DeviceUsage::default();
+        if let Some(today) = locked(&self.days).get(&at) {
+            used += today.written;
+            used += today.waiting;
         }
-        Err(refused("the devices of this platform used up their", kind, now))
+        let kind = *kinds.iter().find(|kind| kind.of(&used) >= part.of(kind.of(&bounds)))?;
+        Some(Reached { holder: Holder::Platform(part), kind, bound: kind.of(&bounds) })
+    }
+
+    /// Refuses a request because of a bound, whose alarm is due.
+    fn refuse(&self, platform: PlatformId, reached: Reached, now: Timestamp) -> Error {
+        let at = (platform, day(now));
+        if locked(&self.days).entry(at).or_default().reached.insert(reached) {
+            locked(&self.alarms).insert((at, reached));
+        }
+        counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
+        Error::Quota { who: reached.holder.who(), what: reached.kind.name(), wait: until_next_day(now) }
     }
 
     /// Whether a device is new, and may be.
@@ -209,18 +303,14 @@ impl Quotas {
         locked(&self.days).retain(|(_, number), one| *number >= day(now) || one.waiting != DeviceUsage::default());
         locked(&self.networks).retain(|((_, number), _), _| *number >= day(now));
         let alarms = locked(&self.alarms).clone();
-        for (due @ ((platform, number), kind), bound) in alarms {
-            store.alarm(Some(platform), "device_quota", &detail(kind, bound, number)).await?;
-            counter!("settle_alarms_total", "kind" => "device_quota").increment(1);
+        for due @ ((platform, number), reached) in alarms {
+            let kind = reached.holder.alarm();
+            store.alarm(Some(platform), kind, &detail(reached, number)).await?;
+            counter!("settle_alarms_total", "kind" => kind).increment(1);
             locked(&self.alarms).remove(&due);
         }
         Ok(())
     }
-}
-
-fn refused(who: &'static str, kind: Kind, now: Timestamp) -> Error {
-    counter!("settle_device_requests_refused_total", "reason" => "quota").increment(1);
-    Error::Quota { who, what: kind.name(), wait: until_next_day(now) }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -241,16 +331,30 @@ fn day_micros() -> i64 {
     i64::try_from(DAY.as_micros()).unwrap_or(i64::MAX)
 }
 
-/// Equal for a platform, a kind and a day: one alarm, however often it is raised.
-fn detail(kind: Kind, bound: i64, number: i64) -> String {
+/// Equal for a platform, a bound and a day: one alarm, however often it is raised, and of however many networks. A network
+/// is not named: addresses are not stored.
+fn detail(reached: Reached, number: i64) -> String {
     let began = Timestamp::from_micros(number.saturating_mul(day_micros())).to_string();
     let date = began.split('T').next().unwrap_or_default();
-    format!(
-        "the devices of this platform used up their {bound} {} for {date} (`{}`): until the next day (UTC) they get \
-         429; raise the limit if the traffic is legitimate",
-        kind.name(),
-        kind.setting()
-    )
+    let Reached { holder, kind, bound } = reached;
+    let (name, setting) = (kind.name(), kind.setting());
+    match holder {
+        Holder::Platform(Part::Whole) => format!(
+            "the devices of this platform used up their {bound} {name} for {date} (`{setting}`): until the next day (UTC) \
+             they get 429; raise the limit if the traffic is legitimate"
+        ),
+        Holder::Platform(Part::Anonymous) => format!(
+            "the devices of this platform used nine tenths of their {bound} {name} for {date} (`{setting}`): until the next \
+             day (UTC) those without a login and without a verified purchase get 429; raise the limit if the traffic is \
+             legitimate"
+        ),
+        Holder::Network(_) => format!(
+            "a network used up its share of this platform's {name} for {date}, {bound}: until the next day (UTC) its \
+             devices get 429, first those without a login and without a verified purchase; if it is a proxy of yours, name \
+             it in `devices.trusted_proxies`, if it has that many customers, raise `{setting}`, else block it in front of \
+             settle"
+        ),
+    }
 }
 
 /// Writes again and again, as long as the process runs.

@@ -57,8 +57,12 @@ impl Setup {
     }
 
     async fn alarms(&self) -> Vec<(String, i64)> {
-        let quotas = &self.service.edge.devices.quotas;
-        quotas.write(&self.service.store, api::clock::now()).await.expect("the counts are written");
+        self.alarms_of(&self.service.edge.devices.quotas, api::clock::now()).await
+    }
+
+    /// The alarms after these quotas were written.
+    async fn alarms_of(&self, quotas: &Quotas, now: Timestamp) -> Vec<(String, i64)> {
+        quotas.write(&self.service.store, now).await.expect("the counts are written");
         let alarms = self.service.store.alarms(Page::default()).await.expect("alarms").items;
         alarms.into_iter().map(|alarm| (alarm.kind, alarm.count)).collect()
     }
@@ -127,9 +131,9 @@ fn reporter(platform: &Platform, number: u8) -> Reporter<'_> {
 }
 
 #[tokio::test]
-async fn one_network_has_a_tenth_of_a_platforms_day() {
+async fn one_network_has_a_hundredth_of_a_platforms_day() {
     let setup =
-        Setup::new("quota-share", &json!({ "new_devices_per_day": 200_000, "new_users_per_day": 50_000 })).await;
+        Setup::new("quota-share", &json!({ "new_devices_per_day": 2_000_000, "new_users_per_day": 50_000 })).await;
     let platform = setup.service.store.platform(setup.platform).await.expect("a platform");
     let quotas = Quotas::default();
     let place = DevicePlace { platform: setup.platform, device: DeviceId::new(Uuid::from_u128(1)) };
@@ -142,12 +146,53 @@ async fn one_network_has_a_tenth_of_a_platforms_day() {
     assert!(check(1, Kind::Devices).is_ok() && check(1, Kind::Users).is_ok());
     count(1, 1);
     for kind in [Kind::Devices, Kind::Users] {
-        let refused = check(1, kind).expect_err("a tenth, and ten thousand at least");
+        let refused = check(1, kind).expect_err("a hundredth, and ten thousand at least");
         assert!(refused.to_string().contains("this network used up its share"), "{refused}");
         assert!(check(2, kind).is_ok(), "another network");
     }
     assert!(check(1, Kind::Events).is_ok(), "each kind by itself");
-    assert_eq!(setup.alarms().await, [], "the platform's day goes on");
+}
+
+#[tokio::test]
+async fn a_networks_share_raises_an_alarm() {
+    let setup = Setup::new("quota-network", &json!({})).await;
+    let platform = setup.service.store.platform(setup.platform).await.expect("a platform");
+    let (quotas, place) =
+        (Quotas::default(), DevicePlace { platform: setup.platform, device: DeviceId::new(Uuid::nil()) });
+    let used = DeviceUsage { events: 500_000, ..DeviceUsage::default() };
+    for number in [1, 2] {
+        assert!(quotas.check(reporter(&platform, number), &[Kind::Events], EVENING).is_ok());
+        quotas.count(place, reporter(&platform, number).network, used, EVENING);
+        assert_eq!(setup.alarms_of(&quotas, EVENING).await.len(), usize::from(number) - 1, "nobody was refused yet");
+        for _ in 0..2 {
+            let _ = quotas.check(reporter(&platform, number), &[Kind::Events], EVENING).expect_err("a hundredth");
+        }
+        let alarms = setup.alarms_of(&quotas, EVENING).await;
+        assert_eq!(alarms, [("network_quota".to_owned(), 1)], "one a day, of however many networks");
+    }
+    let alarm = setup.service.store.alarms(Page::default()).await.expect("alarms").items.remove(0);
+    assert_eq!(alarm.platform_id, Some(setup.platform));
+    for part in ["500000", "`device_events_per_day`", "`devices.trusted_proxies`", "1970-01-03"] {
+        assert!(alarm.detail.contains(part), "{part}: {}", alarm.detail);
+    }
+    assert!(!alarm.detail.contains("203.0.113"), "addresses are not stored: {}", alarm.detail);
+}
+
+#[tokio::test]
+async fn near_a_bound_devices_without_a_customer_are_refused_first() {
+    let setup = Setup::new("quota-near", &json!({ "device_events_per_day": 10 })).await;
+    let login = json!({ "device": device(1), "external_id": "anna" });
+    assert_eq!(setup.send("login", &login).await.status, 200);
+    for number in 0..8 {
+        assert_eq!(setup.send("events", &report(1, &number.to_string())).await.status, 200);
+    }
+    assert_eq!(setup.send("events", &report(2, "a")).await.status, 200, "two tenths are left");
+    assert_eq!(setup.alarms().await, []);
+    setup.check_refused("events", &report(2, "b")).await;
+    assert_eq!(setup.alarms().await, [("device_quota".to_owned(), 1)]);
+    assert_eq!(setup.send("events", &report(1, "9")).await.status, 200, "a customer is logged in");
+    setup.check_refused("events", &report(1, "10")).await;
+    assert_eq!(setup.alarms().await.len(), 2, "all of it is used up");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! What devices use of a day.
 
-use super::world::{BEGINNING, World, story};
+use super::claims::session;
+use super::devices::{impression, report};
+use super::people::log_in;
+use super::world::{BEGINNING, World, secret, story};
 use domain::{PlatformId, Timestamp};
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -55,6 +58,51 @@ story! {
             assert!(totals.values().all(|one| *one == total(times)) && totals.keys().eq(days.keys()), "{totals:?}");
         }
         assert_eq!(world.count("device_days"), 2, "one row for each day");
+    }
+}
+
+story! {
+    async fn a_device_has_a_customer_by_a_login_or_a_verified_claim(world: World) {
+        let [one, other, unknown] = [1, 2, 3].map(|number| world.place(number));
+        for number in [1, 2] {
+            world.device_claims(number, "a", session(number, &[("receipt", "customer")])).await;
+        }
+        for place in [one, other, unknown] {
+            assert!(!world.store.has_customer(place).await.unwrap(), "a claim alone is anybody's");
+        }
+        world.claim_verified(one, "confirmed", "customer");
+        log_in(&world.store, other, "anna").await;
+        for place in [one, other] {
+            assert!(world.store.has_customer(place).await.unwrap());
+        }
+        world.store.logout(other, super::people::device(other), secret(other.device)).await.unwrap();
+        assert!(!world.store.has_customer(other).await.unwrap(), "nobody is logged in any more");
+        assert!(!world.store.has_customer(unknown).await.unwrap());
+    }
+}
+
+/// Size of what events of devices take.
+const SIZE_ON_SQLITE: &str = "SELECT page_count * page_size AS value FROM pragma_page_count(), pragma_page_size()";
+const SIZE_ON_POSTGRES: &str =
+    "SELECT pg_total_relation_size('device_events') + pg_total_relation_size('device_deliveries') AS value";
+
+story! {
+    async fn stored_bytes_are_about_what_the_database_grows_by(world: World) {
+        for name in ["one", "two", "three"] {
+            world.destination(name).await;
+        }
+        let size = || world.raw().number(if world.is_postgres() { SIZE_ON_POSTGRES } else { SIZE_ON_SQLITE });
+        let reports = |round: i64| (0..64).map(|number| report(&format!("{round}-{number}"), number, impression())).collect();
+        let first = world.report(1, reports(0)).await;
+        let (before, mut counted) = (size(), 0);
+        for round in 1..=15 {
+            counted += world.report(1, reports(round)).await.stored_bytes;
+        }
+        let (grown, counted) = (size() - before, i64::try_from(counted).unwrap());
+        assert!(counted * 2 > grown && counted < grown * 2, "{counted} counted, {grown} grown");
+        let again = world.report(1, reports(0)).await;
+        assert_eq!((again.repeated, again.stored_bytes), (64, 0), "what is stored is counted once");
+        assert!(first.stored_bytes > 64 * 1000, "{} bytes", first.stored_bytes);
     }
 }
 

@@ -19,7 +19,7 @@ row! {
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
     pub struct DeviceUsage {
         pub events: i64,
-        /// Number of bytes of the requests that brought something new.
+        /// About how many bytes of the database its reports take.
         pub bytes: i64,
         pub devices: i64,
         /// Number of customers who were named first by a login.
@@ -38,7 +38,7 @@ written_row! {
         /// Maximum number of events accepted from this platform's devices per day (UTC).
         #[schemars(range(min = 0, max = MAX))]
         pub device_events_per_day: i64,
-        /// Maximum size, in bytes, of this platform's device reports per day.
+        /// Maximum size, in bytes, of what this platform's device reports take in the database per day.
         #[schemars(range(min = 0, max = MAX))]
         pub device_bytes_per_day: i64,
         /// Maximum number of new devices in a day; known ones are not counted.
@@ -141,6 +141,11 @@ impl Store {
     /// Whether a device has reported or logged in.
     pub async fn knows_device(&self, place: DevicePlace) -> Result<bool, Error> {
         self.read_for_devices(move |connection| device_users::is_known(connection, place)).await
+    }
+
+    /// Whether a device is somebody's: a customer is logged in on it, or the store confirmed a receipt of it.
+    pub async fn has_customer(&self, place: DevicePlace) -> Result<bool, Error> {
+        self.read_for_devices(move |connection| device_users::has_customer(connection, place)).await
     }
 
     /// Whether a customer of an app has this external id.

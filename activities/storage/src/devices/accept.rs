@@ -14,7 +14,7 @@ use crate::devices::claims::accept::{
     self as claims, ClaimCounts, ClaimKey, ClaimSource, Claiming, ReportedClaim, StoredClaims,
 };
 use crate::devices::conceal;
-use crate::devices::events::{self, Identity, NewEvent};
+use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
 use crate::devices::rows::{DescribedDevice, Origin, Origins};
 use crate::devices::secret::SecretHash;
 use crate::devices::sessions::{self, SessionKey};
@@ -74,6 +74,8 @@ pub struct AcceptedReports {
     pub accepted: usize,
     /// Number of events that were stored before.
     pub repeated: usize,
+    /// About how many bytes of the database the new events take, with their deliveries and sessions.
+    pub stored_bytes: usize,
     /// The enabled destinations for which some of the new events were queued.
     pub queued_for: BTreeSet<DestinationId>,
     /// The claims of receipts in the new events.
@@ -84,9 +86,11 @@ pub struct AcceptedReports {
 
 impl AddAssign for AcceptedReports {
     fn add_assign(&mut self, other: Self) {
-        let Self { accepted, repeated, queued_for, claims: ClaimCounts { new, dropped, displaced }, known } = other;
+        let Self { accepted, repeated, stored_bytes, queued_for, claims, known } = other;
+        let ClaimCounts { new, dropped, displaced } = claims;
         self.accepted += accepted;
         self.repeated += repeated;
+        self.stored_bytes += stored_bytes;
         self.queued_for.extend(queued_for);
         self.claims.new += new;
         self.claims.dropped += dropped;
@@ -203,18 +207,23 @@ fn accept(
         new.push(request.event(report, &Circumstances { origin, owner, org, epoch, received_at, began: &began }));
     }
     let inserted = events::insert(write, &new, origins)?;
+    let mut new_sessions = gathered.new_sessions(&new);
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
     let mut stored = claims::store(write, &claims, origins, backlogs)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
-        AcceptedReports { accepted: 0, repeated: one.reports.len(), queued_for: BTreeSet::new(), claims, known }
+        AcceptedReports { repeated: one.reports.len(), claims, known, ..AcceptedReports::default() }
     };
     let mut accepted: Vec<AcceptedReports> = requests.iter().enumerate().map(none).collect();
     for ((index, _), event) in gathered.events.iter().zip(&new) {
         if let (true, Some(counts)) = (inserted.contains(&event.identity()), accepted.get_mut(*index)) {
             counts.accepted += 1;
             counts.repeated -= 1;
+            counts.stored_bytes += event.stored_bytes(origins);
+            if event.session.is_some_and(|session| new_sessions.remove(&(event.place, session))) {
+                counts.stored_bytes += SESSION_BYTES;
+            }
             counts.queued_for.extend(event.choosers(origins).filter(|one| one.enabled).map(|one| one.id));
         }
     }
@@ -290,6 +299,12 @@ impl<'r> Gathered<'r> {
             }
         }
         began
+    }
+
+    /// The sessions of these events that are not stored yet.
+    fn new_sessions(&self, events: &[NewEvent]) -> BTreeSet<SessionKey> {
+        let named = events.iter().filter_map(|event| Some((event.place, event.session?)));
+        named.filter(|key| !self.known.contains_key(key)).collect()
     }
 
     /// Adds the new events to their sessions.

@@ -24,6 +24,12 @@ pub struct NewEvent {
     pub body: String,
 }
 
+/// Sizes of rows in bytes, with their parts of indexes and without what is counted by itself, as SQLite and PostgreSQL
+/// store them: those of an event without its body, of one delivery of it, and of a session.
+const EVENT_BYTES: usize = 450;
+const DELIVERY_BYTES: usize = 270;
+pub const SESSION_BYTES: usize = 300;
+
 /// The identity of an event: a device uses each id of its own once.
 pub type Identity = (DevicePlace, String);
 
@@ -77,6 +83,12 @@ impl NewEvent {
         let kind = self.kind.as_str();
         let all = origins.get(&self.place.platform).into_iter().flat_map(|origin| &origin.destinations);
         all.filter(move |one| one.chose(kind))
+    }
+
+    /// About how many bytes of the database it takes, with its deliveries.
+    pub fn stored_bytes(&self, origins: &Origins) -> usize {
+        let ids = 2 * self.client_id.len();
+        EVENT_BYTES + ids + self.body.len() + DELIVERY_BYTES * self.choosers(origins).count()
     }
 
     fn values(&self, now: Timestamp) -> [Value<'_>; 10] {

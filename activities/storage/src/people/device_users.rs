@@ -39,6 +39,21 @@ pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bo
     Ok(found.is_some_and(|found| found > 0))
 }
 
+const HAS_CUSTOMER: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM devices d
+    WHERE d.platform_id = ? AND d.id = ? AND (d.user_id IS NOT NULL OR EXISTS (
+        SELECT 1 FROM claims c
+        WHERE c.platform_id = d.platform_id AND c.device_id = d.id AND c.verified_at IS NOT NULL
+    ))
+"};
+
+/// Whether a device has a login or a verified claim.
+pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
+    let found: Option<i64> = sql(HAS_CUSTOMER).bind(place.platform).bind(place.device).value(connection)?;
+    Ok(found.is_some_and(|found| found > 0))
+}
+
 const APP: Sql = statement! {"
     SELECT f.app_id AS value
     FROM devices d

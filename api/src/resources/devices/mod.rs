@@ -11,7 +11,7 @@ pub use login::{login, logout};
 
 use crate::answer::{IfNoneMatch, Tagged};
 
-use crate::devices::quota::Kind;
+use crate::devices::quota::{DEVICE_BYTES, Kind};
 
 use crate::edge::Shared;
 use crate::error::Error;
@@ -106,9 +106,11 @@ pub async fn report(
     let Checked { request, rejected, left_out } = checked.await?;
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });
     let reporter = client.reporter();
+    quotas.check_customer(&edge.store, reporter, place, now).await?;
     let is_new = quotas.check_device(&edge.store, reporter, place, now).await?;
-    let AcceptedReports { accepted, repeated, queued_for, claims, known } = edge.store.accept_reports(request).await?;
-    quotas.count(place, reporter.network, used(accepted, bytes, is_new), now);
+    let reports = edge.store.accept_reports(request).await?;
+    quotas.count(place, reporter.network, used(&reports, is_new), now);
+    let AcceptedReports { accepted, repeated, queued_for, claims, known, .. } = reports;
     limits.count_claims(client.address, claims.new, received_at);
     claims::count(claims, known.len());
     for (result, number) in [("accepted", accepted), ("repeated", repeated), ("rejected", rejected.len())] {
@@ -124,10 +126,11 @@ pub async fn report(
 }
 
 /// What a request used of its platform's day: of one that brought nothing new, nothing.
-fn used(events: usize, bytes: usize, is_new: bool) -> DeviceUsage {
+fn used(reports: &AcceptedReports, is_new: bool) -> DeviceUsage {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-    let bytes = if events > 0 || is_new { number(bytes) } else { 0 };
-    DeviceUsage { events: number(events), bytes, devices: i64::from(is_new), users: 0 }
+    let devices = i64::from(is_new);
+    let bytes = number(reports.stored_bytes).saturating_add(devices * DEVICE_BYTES);
+    DeviceUsage { events: number(reports.accepted), bytes, devices, users: 0 }
 }
 
 /// `GET /v1/device/entitlements?device_id=`: what a device may use.
