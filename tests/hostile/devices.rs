@@ -77,6 +77,54 @@ async fn wrong_events_hold_nothing_up() {
     target.finish(&witness.receipts).await;
 }
 
+/// Addresses that send large bodies, and bodies of each at once: as many as are taken of an address.
+const ADDRESSES: u32 = 16;
+const BODIES: u32 = 8;
+
+/// Bodies of nearly a mebibyte whose values would take much more memory than their text.
+fn shapes() -> Vec<Vec<u8>> {
+    let filled = |start: &str, piece: &str, end: &str| {
+        let pieces = (MIB - 100 - start.len() - end.len()) / piece.len();
+        format!("{start}{}{end}", piece.repeat(pieces)).into_bytes()
+    };
+    vec![
+        filled("{\"events\":[", "{},", "{}]}"),
+        filled("{\"events\":[[", "0,", "0]]}"),
+        filled("{\"events\":[", "{\"a\":0},", "{}]}"),
+        filled("{\"device\":[", "{\"a\":0},", "{}]}"),
+        filled("{\"events\":[", "[[[[]]]],", "[]]}"),
+        filled("", "{\"a\":", ""),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_of_any_shape_hold_nothing_up() {
+    let variables =
+        [("SETTLE_DEVICES_TRUSTED_PROXIES", "127.0.0.0/8"), ("SETTLE_DEVICES_BYTES_PER_SECOND_AND_ADDRESS", "100MiB")];
+    let target = Target::with(&variables).await;
+    let key = publishable_key(&target).await;
+    let url = format!("{}/v1/device/events", target.world.installation.public_url());
+    let bodies = shapes();
+    let mut statuses = BTreeMap::<u16, usize>::new();
+    let attack = async |round: usize| {
+        let body = &bodies[round % bodies.len()];
+        let requests = (0..ADDRESSES * BODIES).map(|number| {
+            let address = format!("198.51.{}.1", number % ADDRESSES);
+            let headers = [("authorization", format!("Bearer {key}")), ("x-forwarded-for", address)];
+            let (url, body) = (url.clone(), body.clone());
+            // One whose body is incomplete may be closed for others.
+            async move { send_raw(reqwest::Method::POST, &url, &headers, body).await.map_or(0, |answer| answer.status) }
+        });
+        for status in requests.collect::<JoinSet<_>>().join_all().await {
+            *statuses.entry(status).or_default() += 1;
+        }
+    };
+    let witness = Witness::watch_rounds(&target, 3 * bodies.len(), attack).await;
+    println!("large bodies were answered {statuses:?}");
+    assert!(statuses.get(&400).is_some_and(|count| *count >= bodies.len()), "{statuses:?}");
+    target.finish(&witness.receipts).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_of_eighteen_addresses_hold_nothing_up() {
     let target = Target::with(&[("SETTLE_DEVICES_TRUSTED_PROXIES", "127.0.0.0/8")]).await;

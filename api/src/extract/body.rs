@@ -2,6 +2,7 @@
 
 use super::check;
 use super::fields::{Draft, Fields, drafted, schema};
+use super::listed::{Listed, MAX_BESIDE_BYTES, listed};
 use crate::error::Error;
 use crate::listener::Crowded;
 use crate::operation::{Input, Operation, Schemas};
@@ -41,7 +42,7 @@ impl<T: Fields, S: Send + Sync> FromRequest<S> for Draft<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
-        Unread::from_request(request, state).await?.read()
+        read(&whole(request, state).await?)
     }
 }
 
@@ -62,17 +63,37 @@ impl<T: Fields> Unread<T> {
     /// Checks it against the schema of its type.
     ///
     /// # Errors
-    /// It is no JSON object, or cannot be deserialized.
-    pub fn read(self) -> Result<Draft<T>, Error> {
-        if self.bytes.iter().all(u8::is_ascii_whitespace) {
-            return drafted(Map::new());
+    /// It is no JSON object, is larger than a body without a list may be, or cannot be deserialized.
+    pub fn read(&self) -> Result<Draft<T>, Error> {
+        if self.bytes.len() > MAX_BESIDE_BYTES {
+            return Err(Error::too_large(MAX_BESIDE_BYTES));
         }
-        // The parser limits nesting to 128 levels.
-        match serde_json::from_slice(&self.bytes) {
-            Ok(Value::Object(fields)) => drafted(fields),
-            Ok(other) => Err(Error::invalid("body", format!("a JSON object, but it is {}", check::name_of(&other)))),
-            Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
-        }
+        read(&self.bytes)
+    }
+
+    /// Checks it against the schema of its type but for the items of a list, which are checked one by one.
+    ///
+    /// # Errors
+    /// It is no JSON object, is too large beside the list, or cannot be deserialized.
+    pub fn read_beside(&self, list: &str) -> Result<Listed<'_, T>, Error> {
+        listed(if is_blank(&self.bytes) { b"{}" } else { &self.bytes }, list)
+    }
+}
+
+fn is_blank(bytes: &[u8]) -> bool {
+    bytes.iter().all(u8::is_ascii_whitespace)
+}
+
+/// Checks a body against the schema of its type. An empty one counts as an empty object.
+fn read<T: Fields>(bytes: &[u8]) -> Result<Draft<T>, Error> {
+    if is_blank(bytes) {
+        return drafted(Map::new());
+    }
+    // The parser limits nesting to 128 levels.
+    match serde_json::from_slice(bytes) {
+        Ok(Value::Object(fields)) => drafted(fields),
+        Ok(other) => Err(Error::invalid("body", format!("a JSON object, but it is {}", check::name_of(&other)))),
+        Err(error) => Err(Error::invalid("body", format!("a JSON object ({error})"))),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::near::did_you_mean;
 use domain::placeholder::placeholder;
 use domain::text::trimmed;
 use serde_json::{Map, Value};
+use std::fmt::Display;
 
 /// Maximum number of wrong fields in one answer.
 const MAX_WRONG: usize = 100;
@@ -243,7 +244,7 @@ pub fn no_id(text: &str) -> Option<String> {
 fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldErrors) -> Option<String> {
     let of = &schema["items"];
     if let Some(max) = schema["maxItems"].as_u64().filter(|max| items.len() as u64 > *max) {
-        return Some(format!("at most {max} items, but it has {}", items.len()));
+        return Some(too_many(max, items.len()));
     }
     // Items that their owner checks one by one.
     if schema["x-each"] == true {
@@ -262,6 +263,11 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
         wrong.is_cut || fits(item, of, &format!("{place}[{}]", at - 1), wrong)
     });
     None
+}
+
+/// The error of a list with too many items.
+pub fn too_many(max: impl Display, number: usize) -> String {
+    format!("at most {max} items, but it has {number}")
 }
 
 /// The description of a schema in an error.

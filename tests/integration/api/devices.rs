@@ -189,11 +189,34 @@ async fn a_request_that_is_wrong_as_a_whole_is_refused() {
         (wrong("/sent_at", json!(5)), "sent_at"),
         (wrong("/events", json!(vec![start("a"); 501])), "events"),
         (json!([]), "body"),
+        (wrong("/device/app_version", json!(vec![json!({}); 30_000])), "body"),
     ] {
         let answer = service.report(&key, &body).await;
         assert_eq!((answer.status, answer.wrong_fields()), (400, vec![field]), "{}", answer.body);
     }
     assert_eq!(service.count("device_events"), 0);
+}
+
+#[tokio::test]
+async fn an_event_of_any_shape_leaves_the_others() {
+    let (service, key) = service("device-shapes", &[]).await;
+    let wrong = [
+        json!(vec![0; 400_000]).to_string(),
+        "[".repeat(5000) + &"]".repeat(5000),
+        json!({ "id": "x".repeat(17_000) }).to_string(),
+        r#"{"id": 1e999}"#.to_owned(),
+        r#""\ud800""#.to_owned(),
+    ];
+    let written = request(&json!([start("a"), "others"])).to_string().replace("\"others\"", &wrong.join(","));
+    let sender = (&key[..], Some(super::edge::DEVICE_SECRET));
+    let answer = service.send_of_device(("POST", "/v1/device/events"), sender, written.into_bytes()).await;
+    assert_eq!((answer.status, &answer.body["accepted"]), (200, &json!(1)), "{}", answer.body);
+    let rejected = answer.body["rejected"].as_array().expect("a list");
+    let places: Vec<u64> = rejected.iter().filter_map(|one| one["index"].as_u64()).collect();
+    assert_eq!(places, [1, 2, 3, 4, 5], "{}", answer.body);
+    let login = json!({ "device": {}, "external_id": "x".repeat(70_000) });
+    let answer = service.send_of_device(("POST", "/v1/device/login"), sender, login.to_string().into_bytes()).await;
+    assert_eq!(answer.status, 413, "{}", answer.body);
 }
 
 #[tokio::test]

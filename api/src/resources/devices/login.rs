@@ -78,7 +78,7 @@ pub async fn login(
 ) -> Result<Json<LoggedInDevice>, Error> {
     let now = (edge.clock)();
     let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
-    let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
+    let mut draft = edge.devices.checks.run(body.bytes(), move || body.read()).await?;
     // Who uses the app does not depend on it.
     let left_out = draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;
@@ -111,7 +111,7 @@ pub async fn logout(
     body: Unread<DeviceLogout>,
 ) -> Result<Json<LoggedOutDevice>, Error> {
     let _place = edge.devices.admit(&edge.store, client.address, body.bytes())?;
-    let mut draft = edge.devices.checks.run(body.bytes(), || body.read()).await?;
+    let mut draft = edge.devices.checks.run(body.bytes(), move || body.read()).await?;
     // Who uses the app does not depend on it.
     draft.wrong.take(ANALYTICS_DEVICE_ID);
     let place = place(&edge, &client.platform, draft.body.device.id, &secret)?;

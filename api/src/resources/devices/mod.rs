@@ -21,7 +21,7 @@ use axum::extract::State;
 use client::Client;
 use domain::user::ActiveEntitlement;
 use domain::{DeviceId, DevicePlace, Timestamp, UserId};
-use request::{Checked, DeviceEvents, Receipt, Reception};
+use request::{Checked, DeviceEvents, EVENTS, Receipt, Reception};
 use schemars::JsonSchema;
 use secret::{Proof, Secret};
 use serde::{Deserialize, Serialize};
@@ -96,12 +96,12 @@ pub async fn report(
     let reception = Reception { platform, secret, at: received_at, claiming, address: client.address };
     let devices = edge.clone();
     let checked = edge.devices.checks.run(body.bytes(), move || {
-        let draft = body.read()?;
+        let listed = body.read_beside(EVENTS)?;
         // A request that is wrong counts too.
-        let place = DevicePlace { platform, device: draft.body.device.id };
+        let place = DevicePlace { platform, device: listed.draft.body.device.id };
         let counted = devices.devices.limits.check_device(place, reception.secret.clone());
         counted.map_err(|wait| Error::TooMany { what: "this device", wait })?;
-        request::check(reception, draft)
+        request::check(reception, listed)
     });
     let Checked { request, rejected, left_out } = checked.await?;
     let (quotas, place) = (&edge.devices.quotas, DevicePlace { platform, device: request.device.id });

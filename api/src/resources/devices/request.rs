@@ -5,11 +5,12 @@
 use super::ornaments;
 use crate::devices::address::site;
 use crate::error::{Error, Field};
-use crate::extract::{Budget, Draft, FieldErrors, part};
+use crate::extract::{Budget, Draft, FieldErrors, Listed, part};
 use domain::device::{Content, Device, ReportedEvent};
 use domain::{DeviceId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 use storage::{Claiming, DeviceReport, DeviceRequest, SecretHash};
@@ -17,8 +18,11 @@ use tokio::time::Instant;
 
 /// The version of UUIDs that are random.
 const RANDOM: usize = 4;
-/// Maximum size of an event in bytes.
+/// Maximum size of an event in bytes, and as it is written, with blanks and escapes.
 const MAX_EVENT_BYTES: usize = 16 * 1024;
+const MAX_WRITTEN_BYTES: usize = 4 * MAX_EVENT_BYTES;
+/// The list of a request, whose items are read one by one.
+pub const EVENTS: &str = "events";
 
 /// The field of a device that its reports can do without.
 pub const ANALYTICS_DEVICE_ID: &str = "device.analytics_device_id";
@@ -41,6 +45,7 @@ pub struct DeviceEvents {
     /// When the device sends the request, by its own clock: the times of its events are corrected by the difference.
     sent_at: Timestamp,
     /// The events, in the order in which they happened; each has at most 16 KiB.
+    #[expect(dead_code, reason = "its items are read one by one, from their text")]
     #[schemars(with = "Vec<ReportedEvent>", length(max = 500), extend("x-each" = true))]
     events: Vec<Value>,
 }
@@ -102,8 +107,8 @@ pub struct Reception {
 ///
 /// # Errors
 /// A field outside of the events is wrong.
-pub fn check(reception: Reception, draft: Draft<DeviceEvents>) -> Result<Checked, Error> {
-    let Draft { body: DeviceEvents { device, sent_at, events }, mut wrong } = draft;
+pub fn check(reception: Reception, listed: Listed<'_, DeviceEvents>) -> Result<Checked, Error> {
+    let Listed { draft: Draft { body: DeviceEvents { device, sent_at, .. }, mut wrong }, items: events } = listed;
     if !wrong.has("device.id") && !is_random(device.id) {
         wrong.add("device.id", "a random UUID (version 4) that the app generated at its first launch");
     }
@@ -141,16 +146,8 @@ pub fn is_random(id: DeviceId) -> bool {
 }
 
 /// An event without its optional parts that are wrong, which are noted; `None` with its errors when it is wrong.
-fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
-    let Value::Object(fields) = event else {
-        wrong.add("event", "an object");
-        return None;
-    };
-    if serde_json::to_string(&fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES) {
-        wrong.add("event", "at most 16 KiB");
-        return None;
-    }
-    let event = readable(fields, wrong)?;
+fn report(event: &RawValue, wrong: &mut FieldErrors) -> Option<DeviceReport> {
+    let event = readable(fields(event.get(), wrong)?, wrong)?;
     let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.:".contains(letter);
     if !event.id.chars().all(is_plain) {
         wrong.add("id", "only letters, digits and `-_.:`");
@@ -164,6 +161,23 @@ fn report(event: Value, wrong: &mut FieldErrors) -> Option<DeviceReport> {
         (transaction.price, transaction.currency) = (None, None);
     }
     Some(DeviceReport { client_id: event.id, time: event.time, session: event.session_id, content })
+}
+
+/// The fields of an event, as they are written.
+fn fields(event: &str, wrong: &mut FieldErrors) -> Option<Map<String, Value>> {
+    let is_large =
+        |fields: &Map<String, Value>| serde_json::to_string(fields).is_ok_and(|text| text.len() > MAX_EVENT_BYTES);
+    if event.len() > MAX_WRITTEN_BYTES {
+        wrong.add("event", "at most 16 KiB");
+        return None;
+    }
+    match serde_json::from_str(event) {
+        Ok(Value::Object(fields)) if is_large(&fields) => wrong.add("event", "at most 16 KiB"),
+        Ok(Value::Object(fields)) => return Some(fields),
+        Ok(_) => wrong.add("event", "an object"),
+        Err(error) => wrong.add("event", format!("an object ({error})")),
+    }
+    None
 }
 
 /// Reads an event, if need be without its optional parts that are wrong.
