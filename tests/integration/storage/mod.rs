@@ -38,6 +38,7 @@ mod filling;
 mod filtering;
 mod first_minutes;
 mod full_disk;
+mod gathering;
 mod grouping;
 mod interleaving;
 mod keyed;

@@ -8,6 +8,7 @@ pub mod answered;
 pub mod claims;
 pub mod device_moves;
 pub mod device_users;
+pub mod gathering;
 pub mod join;
 pub mod login;
 pub mod login_secret;

@@ -9,6 +9,7 @@ use crate::db::statement::{Ahead, row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
+use crate::people::gathering::Held;
 use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
@@ -185,6 +186,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
         MovedDevices::Back(devices) => device_users::move_back(write, devices, from.id, to.id)?,
     };
+    let held = Held::count(write, request)?;
     let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) =
@@ -203,6 +205,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     let announced_keys: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
     let moved = MovedRows { customers: moving, announced: announced_keys.clone(), devices };
     transfers::insert(write, &NewTransfer { id, request, moved: &moved })?;
+    held.judge(write, request, moved.customers.len())?;
     Ok(Moved { id, announced_keys })
 }
 

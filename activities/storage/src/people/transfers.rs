@@ -105,6 +105,29 @@ const OF_USER: Sql = statement! {"
     LIMIT {MAX_TRANSFERS}
 "};
 
+/// What moved to a user since a time, without what a person moved.
+const GATHERED: Sql = statement! {"
+    SELECT moved AS value
+    FROM transfers
+    WHERE to_user_id = ? AND created_at > ? AND cause IN ('login', 'naming')
+    ORDER BY created_at DESC
+    LIMIT {MAX_TRANSFERS}
+"};
+
+/// The stores' ids of the customers that moved to a user by logins and names since a time, in the newest hundred transfers.
+pub fn gathered(connection: &mut AnyConnection, user: UserId, since: Timestamp) -> Result<BTreeSet<String>, Error> {
+    let moved: Vec<String> = sql(GATHERED).bind(user).bind(since).values(connection)?;
+    let mut ids = BTreeSet::new();
+    for text in &moved {
+        ids.extend(read(text)?.app_user_ids());
+    }
+    Ok(ids)
+}
+
+fn read(moved: &str) -> Result<MovedRows, Error> {
+    serde_json::from_str(moved).map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))
+}
+
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
     let NewTransfer { id, request, moved } = new;
     let moved = serde_json::to_string(moved)
@@ -134,8 +157,7 @@ pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, 
 impl TransferRow {
     /// The transfer, by the customers who belong to the new owner now.
     fn transfer(self, owned: &BTreeSet<StoreCustomer>) -> Result<Transfer, Error> {
-        let moved: MovedRows = serde_json::from_str(&self.moved)
-            .map_err(|cause| Error::corrupt_by("a transfer is not readable", cause))?;
+        let moved = read(&self.moved)?;
         Ok(Transfer {
             id: self.id,
             app_id: self.app_id,

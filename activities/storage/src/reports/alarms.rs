@@ -6,9 +6,10 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
+use crate::people::gathering;
 use crate::reports::listing::Filtered;
 use crate::settling::unlisted;
-use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp};
+use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,8 +28,9 @@ row! {
         pub last_at: Timestamp,
         /// How often it was raised.
         pub count: i64,
-        /// For how many customers the product that it is about runs, counted up to 10,000 purchases; null for other kinds of
-        /// alarms, acknowledged ones, and behind the first 20 of a page.
+        /// For how many customers the product that it is about runs, or how many customers of stores the customer whom it is
+        /// about has, counted up to 10,000; null for other kinds of alarms, acknowledged ones, and behind the first 20 of a
+        /// page.
         pub customers: Option<i64>,
         /// Which app it concerns; null for all.
         pub app_id: Option<AppId>,
@@ -91,6 +93,11 @@ impl Alarm {
     pub fn unlisted_sku(&self) -> Option<&str> {
         unlisted::sku(&self.kind, &self.detail)
     }
+
+    /// The customer who gathers customers of stores, if the alarm is about one.
+    pub fn gathering_user(&self) -> Option<UserId> {
+        gathering::user(&self.kind, &self.detail)
+    }
 }
 
 impl Store {
@@ -129,11 +136,16 @@ impl Store {
     }
 }
 
-/// Counts the customers of the product that an open alarm is about.
+/// Counts the customers of the product, or of the customer, that an open alarm is about.
 fn count_customers(connection: &mut AnyConnection, alarm: &mut Alarm) -> Result<(), Error> {
-    let sku = alarm.unlisted_sku().filter(|_| alarm.acknowledged_at.is_none());
-    if let (Some(app), Some(sku)) = (alarm.app_id, sku) {
+    if alarm.acknowledged_at.is_some() {
+        return Ok(());
+    }
+    if let (Some(app), Some(sku)) = (alarm.app_id, alarm.unlisted_sku()) {
         alarm.customers = Some(unlisted::customers(connection, app, sku)?);
+    }
+    if let Some(user) = alarm.gathering_user() {
+        alarm.customers = Some(gathering::customers(connection, user)?);
     }
     Ok(())
 }

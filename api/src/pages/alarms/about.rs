@@ -8,15 +8,18 @@ use storage::{Alarm, Role};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// The name of the platform or destination.
+    /// The name of what it is.
     pub name: String,
     /// The page that shows what to do.
     pub path: String,
 }
 
 impl About {
-    /// The platform or destination of an alarm; `None` for one that concerns all apps.
+    /// The customer, platform or destination of an alarm; `None` for one that concerns all apps.
     pub fn of(alarm: &Alarm, visit: &Visit) -> Option<Self> {
+        if let Some(path) = customer(alarm, visit) {
+            return Some(Self { name: "the customer".to_owned(), path });
+        }
         let name = alarm.about.clone()?;
         page(alarm).map(|path| Self { name, path: visit.to(&path) })
     }
@@ -31,6 +34,12 @@ pub fn missing_product(alarm: &Alarm, visit: &Visit, frame: &Frame) -> Option<St
 /// The customers that an alarm is about now.
 pub fn customers(alarm: &Alarm) -> Option<String> {
     alarm.customers.map(|number| counted(number, "customer"))
+}
+
+/// The page of the customer whom an alarm is about.
+fn customer(alarm: &Alarm, visit: &Visit) -> Option<String> {
+    let (app, user) = (alarm.app_id?, alarm.gathering_user()?);
+    Some(visit.to(&format!("/ui/customers/{app}/{user}")))
 }
 
 fn page(alarm: &Alarm) -> Option<String> {

@@ -1,0 +1,120 @@
+//! The alarm that one customer gathers many customers of stores in a short time: strangers whose app sends one id for all of
+//! them use what any of them bought, and nothing fails. There is one such alarm of a customer. It closes itself when the
+//! strangers were parted.
+//!
+//! What a person moves counts nothing.
+
+use crate::db::alarm::{About, NewAlarm};
+use crate::db::connection::AnyConnection;
+use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::{Ahead, Single, sql};
+use crate::db::writer::Write;
+use crate::events::alarms;
+use crate::events::deliveries::MAX_COUNTED;
+use crate::people::moves::{Cause, Move};
+use crate::people::transfers;
+use domain::time::DAY;
+use domain::{AppId, PlatformId, UserId};
+
+const KIND: &str = "customer_gathers";
+/// Number of customers of stores that a customer may get within a day.
+const MANY: i64 = 10;
+/// The detail of the alarm around the customer's id. It has no number, so that there is one such alarm of a customer.
+const BEGINNING: &str = "the user ";
+const REST: &str = " got more than 10 customers of stores within a day, and may use what each of them bought: strangers, \
+     if the app sends the same id for everybody. Mend the app, then `settle customer transfers USER` lists what joined \
+     them, and `settle customer undo TRANSFER` parts them. Acknowledge this if they are one person or a test account";
+const CLOSED: &str = "the customers of stores were parted";
+
+fn detail(user: UserId) -> String {
+    format!("{BEGINNING}{user}{REST}")
+}
+
+/// The customer whom an alarm is about; `None` for one of another kind.
+pub fn user(kind: &str, detail: &str) -> Option<UserId> {
+    let named = detail.strip_prefix(BEGINNING).and_then(|rest| rest.strip_suffix(REST));
+    named.filter(|_| kind == KIND)?.parse().ok()
+}
+
+/// One more than may be.
+const TOO_MANY: i64 = MANY + 1;
+
+const HELD: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {TOO_MANY}) held
+"};
+
+/// How many customers of stores both users have after a move, counted up to [`TOO_MANY`]. They are fetched later.
+pub struct Held {
+    from: Ahead<'static, Single<i64>>,
+    to: Ahead<'static, Single<i64>>,
+}
+
+impl Held {
+    /// Counts them after the rows have moved.
+    pub fn count(write: &mut Write<'_>, request: &Move<'_>) -> Result<Self, Error> {
+        let mut count = |user: UserId| sql(HELD).bind(user).value_ahead(write.connection);
+        Ok(Self { from: count(request.from.id)?, to: count(request.to.id)? })
+    }
+
+    /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is the
+    /// number of its customers.
+    pub fn judge(self, write: &mut Write<'_>, request: &Move<'_>, moved: usize) -> Result<(), Error> {
+        let left = self.from.value(write.connection)?.unwrap_or(0);
+        let held = self.to.value(write.connection)?.unwrap_or(0);
+        if moved == 0 {
+            return Ok(());
+        }
+        if held > MANY && matches!(request.cause, Cause::Login | Cause::Naming) {
+            let since = write.now()?.minus(DAY);
+            let gathered = transfers::gathered(write.connection, request.to.id, since)?;
+            if i64::try_from(gathered.len()).is_ok_and(|number| number > MANY) {
+                raise(write, request.app, request.to.id)?;
+            }
+        }
+        let before = left.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
+        if left <= MANY && before > MANY { close(write, request.from.id) } else { Ok(()) }
+    }
+}
+
+const PLATFORM: Sql = statement! {"
+    SELECT id AS value
+    FROM platforms
+    WHERE app_id = ? AND deleted_at IS NULL
+    ORDER BY id
+    LIMIT 1
+"};
+
+/// A customer is of an app, and an alarm about a platform: it is about the app's first one.
+fn raise(write: &mut Write<'_>, app: AppId, user: UserId) -> Result<(), Error> {
+    let platform: Option<PlatformId> = sql(PLATFORM).bind(app).value(write.connection)?;
+    // A transaction that is run again counts it again.
+    metrics::counter!("settle_alarms_total", "kind" => KIND).increment(1);
+    alarms::raise(write, platform.into(), KIND, &detail(user))
+}
+
+const RAISED: Sql = statement! {"
+    SELECT platform_id AS value
+    FROM alarms
+    WHERE kind = ? AND detail = ? AND platform_id IS NOT NULL
+"};
+
+fn close(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
+    let detail = detail(user);
+    let raised: Vec<PlatformId> = sql(RAISED).bind(KIND).bind(detail.as_str()).values(write.connection)?;
+    for platform in raised {
+        alarms::close(write, NewAlarm { about: About::Platform(platform), kind: KIND, detail: &detail }, CLOSED)?;
+    }
+    Ok(())
+}
+
+const CUSTOMERS: Sql = statement! {"
+    SELECT COUNT(*) AS value
+    FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {MAX_COUNTED}) held
+"};
+
+/// Number of customers of stores that a customer has, counted up to 10,000.
+pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<i64, Error> {
+    Ok(sql(CUSTOMERS).bind(user).value(connection)?.unwrap_or(0))
+}
