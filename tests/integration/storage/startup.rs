@@ -3,10 +3,13 @@
 use super::world::{World, key_of_all_ones, new_destination, renewal, story};
 use domain::Timestamp;
 use futures::future::join_all;
-use std::fs::Permissions;
+use std::fs::{OpenOptions, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::path::Path;
+use std::process::Command;
 use storage::{Config, Database, Error, ExposeSecret, Key, SecretString, Store, TopicRequest};
 use system_tests::folder::Folder;
+use system_tests::raw::Raw;
 use system_tests::wait;
 use system_tests::world::SOON;
 
@@ -119,6 +122,36 @@ async fn a_file_of_another_user_is_named_at_once() {
         Ok(_) => assert_eq!(path.metadata().unwrap().uid(), 0, "root writes to every file"),
         Err(error) => assert!(error.to_string().contains("must belong to the user that runs settle"), "{error}"),
     }
+}
+
+#[tokio::test]
+async fn what_is_no_file_of_settle_is_refused_at_once() {
+    let folder = Folder::new("storage");
+    let path = folder.path().join("settle.db");
+    let (lock, database) = (folder.path().join("settle.db.lock"), Database::Sqlite(path.clone()));
+    let config = Config { database: database.clone(), key: key_of_all_ones(), clock: Timestamp::default };
+    let pipe = |path: &Path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    let refused = async |part: &str| {
+        let error = Store::open(config.clone()).await.map(drop).unwrap_err();
+        assert!(matches!(&error, Error::Corrupt { .. }) && error.to_string().contains(part), "{error:?}");
+    };
+    pipe(&lock);
+    refused("its lock").await;
+    // With a reader it can be opened.
+    let reader = OpenOptions::new().read(true).write(true).open(&lock).unwrap();
+    refused("its lock").await;
+    drop(reader);
+    std::fs::remove_file(&lock).unwrap();
+    pipe(&path);
+    refused("is no regular file").await;
+    std::fs::remove_file(&path).unwrap();
+    let mut raw = Raw::of(&database);
+    raw.run("CREATE TABLE notes (text TEXT)");
+    refused("tables of another program").await;
+    assert!(storage::planned(database.clone()).await.is_err());
+    assert_eq!(raw.number("SELECT COUNT(*) AS value FROM sqlite_schema"), 1, "nothing was added");
+    raw.run("DROP TABLE notes");
+    Store::open(config.clone()).await.unwrap();
 }
 
 #[tokio::test]

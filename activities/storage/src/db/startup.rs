@@ -132,6 +132,9 @@ fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
         // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
         // it cannot be opened is reported by the connection.
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            return Err(Error::corrupt(format!("{} is no regular file", path.display())));
+        }
         let opened = OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path);
         if let Err(cause) = opened.map(drop)
             && cause.kind() == ErrorKind::PermissionDenied
@@ -158,12 +161,17 @@ fn lock(database: &Path) -> Result<File, Error> {
     let path = PathBuf::from(name);
     let cannot = |cause| Error::corrupt_by(format!("its lock {} cannot be taken", path.display()), cause);
     let mut options = OpenOptions::new();
-    options.write(true).mode(OWNER_ONLY).custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    // Without waiting for the reader of a pipe.
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.write(true).mode(OWNER_ONLY).custom_flags(flags.bits().cast_signed());
     let file = match options.clone().create_new(true).open(&path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => options.open(&path),
         opened => opened,
     }
     .map_err(cannot)?;
+    if !file.metadata().is_ok_and(|found| found.is_file()) {
+        return Err(cannot(std::io::Error::other("it is no regular file")));
+    }
     // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files away. A lock
     // that exists was perhaps left by a killed command of root; it is not a link of that owner to a file of root.
     if let (Ok(owner), Ok(found)) = (database.metadata(), file.metadata())

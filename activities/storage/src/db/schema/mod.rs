@@ -28,6 +28,8 @@ const CREATE: &str = "CREATE TABLE IF NOT EXISTS fingerprints (version TEXT NOT 
 /// What to do about tables that another build made.
 const OTHER_BUILD: &str = "its tables are those of another build of settle, and nothing converts them: export the \
     catalogue with that build (`settle product export`), and begin anew with an empty database";
+/// What to do about an SQLite file of another program.
+const FOREIGN: &str = "it has tables of another program, and none of settle: name another file";
 /// What to do about tables of the past.
 const OLDER: &str =
     "its tables are those of an older settle: run `settle migrate`, or wait for the one that is running";
@@ -184,6 +186,8 @@ fn applied(connection: &mut AnyConnection) -> Result<BTreeMap<String, Fingerprin
         if stored.is_empty() {
             return Err(Error::corrupt(OTHER_BUILD));
         }
+    } else if stored.is_empty() && is_foreign(connection)? {
+        return Err(Error::corrupt(FOREIGN));
     }
     Ok(stored.into_iter().map(|one| (one.version.clone(), one)).collect())
 }
@@ -194,6 +198,16 @@ fn fingerprints(connection: &mut AnyConnection) -> Result<Vec<Fingerprint>, Erro
         Err(Error::Corrupt { .. }) => Ok(Vec::new()),
         stored => stored,
     }
+}
+
+/// Whether an SQLite file is another program's. A schema of PostgreSQL may have tables of several.
+fn is_foreign(connection: &mut AnyConnection) -> Result<bool, Error> {
+    if connection.is_shared() {
+        return Ok(false);
+    }
+    let others = "SELECT COUNT(*) AS value FROM sqlite_schema WHERE type = 'table' AND name NOT IN ('fingerprints', \
+        'sqlite_sequence', 'sqlite_stat1', 'sqlite_stat4')";
+    Ok(sql(others).uncached().value::<i64>(connection)?.unwrap_or(0) > 0)
 }
 
 /// Whether there are tables of settle.
