@@ -212,13 +212,15 @@ story! {
         for number in 1..=22 {
             log_in(&world.store, here, &format!("number {number}")).await;
         }
-        assert_eq!((world.open_reviews().await.len(), world.open_alarms().await.len()), (20, 20));
+        let alarms = world.open_alarms().await;
+        assert_eq!((world.open_reviews().await.len(), alarms.len(), alarms[0].as_str()), (20, 21, "reviews_full"));
         assert_eq!(world.owner_of(key).await, anna);
         let last = log_in(&world.store, here, "number 22").await.user_id;
         let open = async || world.open_reviews().await.into_iter().map(|one| one.to_user_id).collect::<Vec<_>>();
         assert!(open().await.len() == 20 && !open().await.contains(&last), "there is no room");
         let first = world.open_reviews().await[0].id;
         world.store.refuse_transfer(first, by("ticket 1")).await.unwrap();
+        assert!(world.open_alarms().await.iter().all(|kind| kind == "transfer_wanted"), "there is room");
         log_in(&world.store, here, "number 22").await;
         assert!(open().await.len() == 20 && open().await.contains(&last), "an answer makes room, and apps log in again");
         assert_eq!(world.owner_of(key).await, anna);

@@ -1,7 +1,7 @@
 //! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
 //! customers, which an alarm shows, and its answer is permanent.
 
-use crate::db::alarm::About;
+use crate::db::alarm::{About, NewAlarm};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -14,6 +14,9 @@ use domain::{AlarmId, AppId, PlatformId, ReviewId, Timestamp, TransferPolicy, Us
 /// again.
 const MAX_OPEN: i64 = 20;
 const KIND: &str = "transfer_wanted";
+/// The alarm that a former owner has [`MAX_OPEN`] open reviews.
+const FULL: &str = "reviews_full";
+const CLOSED: &str = "a review was answered";
 
 row! {
     #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +103,16 @@ pub fn may_move(
         let request = sql(REQUEST).bind(id).bind(app).bind(platform).bind(from).bind(to);
         request.bind(write.now()?).later(write.connection)?;
         alarms::raise(write, About::Platform(platform), KIND, &detail(id, from, to))?;
+    } else {
+        alarms::raise(write, About::Platform(platform), FULL, &full(from))?;
     }
     Ok(false)
+}
+
+/// Closes the alarm that a review's former owner has too many open ones: one was answered.
+pub fn make_room(write: &mut Write<'_>, review: &Review) -> Result<(), Error> {
+    let (about, detail) = (About::Platform(review.platform_id), full(review.from_user_id));
+    alarms::close(write, NewAlarm { about, kind: FULL, detail: &detail }, CLOSED)
 }
 
 pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Error> {
@@ -113,6 +124,14 @@ impl Review {
         let detail = detail(self.id, self.from_user_id, self.to_user_id);
         AlarmId::of(Some(self.platform_id.uuid()), KIND, &detail)
     }
+}
+
+fn full(from: UserId) -> String {
+    format!(
+        "{MAX_OPEN} logins on devices with receipts of the user {from} await a decision, and no further one is listed, not \
+         even the true owner's: `settle customer reviews` lists them; refuse those of strangers, and the others are listed \
+         when their apps log in again"
+    )
 }
 
 /// The text of the alarm: ids alone, since names may be erased.
