@@ -53,10 +53,12 @@ impl Server {
     }
 }
 
-/// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
+/// Whether an address can be sent to without an extension of SMTP: it is ASCII, its domain is a name, and it can be read
+/// back from the header of an email, unlike `"a>b"@example.com`.
 pub(super) fn is_plain(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
-    text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
+    let is_readable = text.parse::<Mailbox>().is_ok();
+    is_readable && text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
 }
 
 fn server(text: &str) -> Result<(Url, Security, Option<Login>), &'static str> {

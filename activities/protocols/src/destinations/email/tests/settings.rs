@@ -28,6 +28,7 @@ fn wrong_fields_are_named() {
         json!(["öps@example.com"]),
         json!(["ops@example.com\r\nBcc: <other@example.com>"]),
         json!(["<ops@example.com>"]),
+        json!(["\"a>b\"@example.com"]),
         json!(["ops@example.com, cto@example.com"]),
         json!(many),
     ] {
