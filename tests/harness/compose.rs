@@ -18,6 +18,14 @@ pub type Texts = BTreeMap<String, String>;
 pub struct Compose {
     /// By name, which is the host name as well.
     pub services: BTreeMap<String, Service>,
+    pub networks: BTreeMap<String, Network>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Whether nothing outside of it can be reached.
+    pub internal: bool,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -48,6 +56,8 @@ pub struct Service {
     /// How long it may take to end, such as `40s`; then it is killed.
     pub stop_grace_period: Option<String>,
     pub volumes: Vec<String>,
+    /// Without any it is in `default`.
+    pub networks: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

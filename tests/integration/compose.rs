@@ -239,6 +239,27 @@ fn a_container_of_settle_may_do_little() {
 }
 
 #[test]
+fn a_database_is_reached_by_its_own_services_alone() {
+    let compose = compose();
+    let of = |network: &str| -> Vec<&str> {
+        let inside = compose.services.iter().filter(|(_, one)| one.networks.iter().any(|name| name == network));
+        inside.map(|(name, _)| name.as_str()).collect()
+    };
+    let own = ["migrate", "serve-a", "serve-b", "settle-postgresql", "worker-a", "worker-b"];
+    assert_eq!(of("settle-database"), own);
+    assert_eq!(of("temporal-database"), ["temporal", "temporal-postgresql", "temporal-schema"]);
+    assert!(compose.networks.len() == 2 && compose.networks.values().all(|one| one.internal), "{:?}", compose.networks);
+    for (name, service) in &compose.services {
+        let named = service.environment.values().flat_map(|text| ["settle", "temporal"].map(|whose| (whose, text)));
+        for (whose, _) in named.filter(|(whose, text)| text.contains(&format!("{whose}-postgresql"))) {
+            assert!(of(&format!("{whose}-database")).contains(&name.as_str()), "{name}");
+        }
+        let is_database = name.ends_with("-postgresql");
+        assert_eq!(is_database, service.networks.len() == 1 && service.image_name() == "postgres", "{name}");
+    }
+}
+
+#[test]
 fn the_ui_of_temporal_is_off_by_default() {
     let compose = compose();
     let optional = compose.services.iter().filter(|(_, service)| !service.profiles.is_empty());
