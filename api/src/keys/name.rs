@@ -2,7 +2,7 @@
 
 use super::ADMIN_TOKEN;
 use crate::extract::FieldErrors;
-use domain::text::{folded, is_invisible, visible};
+use domain::text::{alike, is_invisible, visible};
 
 /// Names of authors that have no key: the token of the settings, and settle itself.
 const RESERVED: [&str; 2] = [ADMIN_TOKEN, "settle"];
@@ -15,7 +15,7 @@ pub fn check_name(wrong: &mut FieldErrors, name: &str) {
         "at least one letter"
     } else if name.contains(['(', ')']) {
         "no parentheses: the audit log puts the name of a key in them"
-    } else if RESERVED.contains(&folded(name).as_str()) {
+    } else if RESERVED.contains(&alike(name).as_str()) {
         "another name: the audit log uses it for changes made without a key"
     } else {
         return;

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::extract::{Draft, Query, Stored};
 use crate::keys::Acting;
 use axum::Json;
-use domain::text::hidden;
+use domain::text::{hidden, is_mixed};
 use domain::user::{TRANSFERRED_FROM, TRANSFERRED_TO};
 use domain::{AppId, CollapseKey, UserId, event};
 use schemars::JsonSchema;
@@ -142,7 +142,7 @@ pub async fn twin_warnings(edge: &Acting, app: AppId, external_id: &str) -> Resu
             let by = "differs only by case from";
             return format!("`{external_id}` {by} `{other}`, the id of another customer; the two are not merged");
         }
-        let by = "only by blanks, invisible characters or the composition of letters; the two are not merged";
+        let by = "only by blanks, invisible characters, or letters that look alike; the two are not merged";
         format!("`{external_id}` differs from `{other}`, the id of another customer, {by}")
     });
     Ok(of_other.into_iter().chain(hidden_in(external_id)).collect())
@@ -150,7 +150,8 @@ pub async fn twin_warnings(edge: &Acting, app: AppId, external_id: &str) -> Resu
 
 /// The warning about what nobody sees in a customer's id; `None` without any.
 pub fn hidden_in(external_id: &str) -> Option<String> {
-    let why = hidden(external_id)?;
+    let mixed = is_mixed(external_id).then(|| "it has letters that look like plain Latin ones".to_owned());
+    let why = hidden(external_id).or(mixed)?;
     Some(format!("`{external_id}` is not what a reader sees: {why}; the id without that is another customer's"))
 }
 

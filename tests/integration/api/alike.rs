@@ -28,14 +28,37 @@ async fn what_nobody_sees_in_a_customers_id_is_a_warning() {
     let service = Service::start("hidden").await;
     let (app, _) = service.platform().await;
     let path = format!("/v1/apps/{app}/customers");
-    for (at, (id, part)) in
-        [("Otto ", "at its ends"), ("Ot\u{200b}to", "U+200B"), ("O\u{308}tto", "not composed")].into_iter().enumerate()
+    for (at, (id, part)) in [
+        ("Otto ", "at its ends"),
+        ("Ot\u{200b}to", "U+200B"),
+        ("O\u{308}tto", "not composed"),
+        ("Оttо", "plain Latin ones"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let body = json!({ "external_id": id, "app_user_id": format!("u{at}") });
         let named = service.send_json("PUT", &path, &body).await;
         let warnings = named.body["warnings"].to_string();
         assert!(named.status == 200 && warnings.contains(part), "{id:?}: {}", named.body);
     }
+}
+
+#[tokio::test]
+async fn an_id_with_letters_of_another_script_is_a_warning() {
+    let service = Service::start("alike-script").await;
+    let (app, _) = service.platform().await;
+    let path = format!("/v1/apps/{app}/customers");
+    for (id, user) in [("Anna", "u1"), ("оne", "u2")] {
+        let body = json!({ "external_id": id, "app_user_id": user });
+        assert_eq!(service.send_json("PUT", &path, &body).await.status, 200);
+    }
+    let twin = service.send_json("PUT", &path, &json!({ "external_id": "Аnnа", "app_user_id": "u3" })).await;
+    let warnings = twin.body["warnings"].to_string();
+    assert!(
+        warnings.contains("`Anna`, the id of another customer") && warnings.contains("plain Latin ones"),
+        "{warnings}"
+    );
 }
 
 #[tokio::test]

@@ -335,6 +335,26 @@ async fn a_key_ends_when_it_is_revoked_or_expires() {
 }
 
 #[tokio::test]
+async fn a_name_of_a_key_looks_like_no_other_one() {
+    let service = Service::start("alike-keys").await;
+    let create =
+        async |name: &str| service.send_json("POST", "/v1/keys", &json!({ "name": name, "role": "read" })).await;
+    for reserved in ["аdmin token", "ｓettle", "AdmіN token", "ＡＤＭＩＮ TOKEN", "ѕеttlе"] {
+        assert_eq!(create(reserved).await.wrong_fields(), ["name"], "{reserved}");
+    }
+    for (name, twins) in [("anna", ["аnnа", "ＡＮＮＡ"]), ("Маша", ["МAША", "МАША"])] {
+        assert_eq!(create(name).await.status, 201, "{name}");
+        for twin in twins {
+            assert_eq!(create(twin).await.status, 409, "{twin}");
+        }
+    }
+    // As release 0.1.0 stored it.
+    service.raw("UPDATE api_keys SET folded_name = 'маша' WHERE name = 'Маша'");
+    assert_eq!(create("Маша").await.status, 409);
+    assert_eq!(create("Manna").await.status, 201);
+}
+
+#[tokio::test]
 async fn a_flood_of_wrong_keys_locks_no_right_one_out() {
     let service = Service::with_guesses("flood", 3).await;
     let mut keys = Vec::new();

@@ -32,7 +32,7 @@ pub fn visible(name: &str) -> String {
     parts.filter(|part: &String| !part.is_empty()).collect::<Vec<String>>().join(" ")
 }
 
-/// What names have in common that a reader takes for one.
+/// What names have in common that differ by case, blanks and invisible characters alone.
 pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }
@@ -55,9 +55,49 @@ pub fn hidden(text: &str) -> Option<String> {
     (!is_composed).then(|| "its letters are not composed (Unicode's form NFC)".to_owned())
 }
 
-/// What texts have in common that a reader takes for one, however their letters are composed.
+/// What texts have in common that a reader takes for one, however their letters are composed, and whatever their width and
+/// script. Of a text in ASCII it is what [`folded`] is.
 pub fn alike(text: &str) -> String {
-    folded(&text.nfkc().collect::<String>())
+    let composed: String = text.nfkc().collect();
+    let lower = visible(&composed).to_lowercase();
+    lower.chars().map(|letter| latin(letter).unwrap_or(letter)).collect()
+}
+
+/// The Latin letter that a small letter of another script, or its capital, looks like: of Cyrillic, Greek, Armenian and the
+/// phonetic alphabet, the pairs of <https://www.unicode.org/Public/security/latest/confusables.txt> with one letter each.
+const fn latin(letter: char) -> Option<char> {
+    Some(match letter {
+        'а' | 'α' | 'ɑ' => 'a',
+        'в' | 'β' => 'b',
+        'с' => 'c',
+        'ԁ' => 'd',
+        'е' | 'ε' | 'ҽ' => 'e',
+        'ց' | 'ɡ' => 'g',
+        'һ' | 'н' | 'η' | 'հ' => 'h',
+        'і' | 'ι' | 'ı' => 'i',
+        'ј' | 'ϳ' | 'ȷ' => 'j',
+        'к' | 'κ' => 'k',
+        'ӏ' => 'l',
+        'м' | 'μ' => 'm',
+        'ν' | 'ո' => 'n',
+        'о' | 'ο' | 'օ' => 'o',
+        'р' | 'ρ' => 'p',
+        'ԛ' | 'զ' => 'q',
+        'ѕ' => 's',
+        'т' | 'τ' => 't',
+        'ս' => 'u',
+        'ѵ' => 'v',
+        'ԝ' => 'w',
+        'х' | 'χ' => 'x',
+        'у' | 'υ' | 'γ' => 'y',
+        'ζ' => 'z',
+        _ => return None,
+    })
+}
+
+/// Whether a text has Latin letters, and others of which a reader takes all for Latin ones, such as a Cyrillic `а` in `anna`.
+pub fn is_mixed(text: &str) -> bool {
+    !text.is_ascii() && text.contains(|letter: char| letter.is_ascii_alphabetic()) && alike(text).is_ascii()
 }
 
 /// Other spellings of an id that a reader takes for it, those that programs send most often: without what is hidden, with a
@@ -66,7 +106,7 @@ pub fn spellings(id: &str) -> Vec<String> {
     let plain: String = trimmed(id).chars().filter(|letter| !is_invisible(*letter)).collect();
     let spaced = plain.replace(|letter: char| letter.is_whitespace(), " ");
     let composed: String = spaced.nfc().collect();
-    let mut all = vec![id.to_owned(), plain, composed.nfd().collect(), composed.nfkc().collect()];
+    let mut all = vec![id.to_owned(), plain, composed.nfd().collect(), composed.nfkc().collect(), alike(&composed)];
     for hidden in [" ", "\u{a0}", "\u{200b}", "\u{feff}", "\u{200e}"] {
         all.push(format!("{composed}{hidden}"));
     }
@@ -78,7 +118,7 @@ pub fn spellings(id: &str) -> Vec<String> {
 }
 
 /// Number of [`spellings`].
-pub const SPELLINGS: usize = 12;
+pub const SPELLINGS: usize = 13;
 
 /// Whether a text of a store or a device can be an id or a name: 1 to `max_chars` characters, none of them a control
 /// character. PostgreSQL stores no NUL, and an entry of an index has a maximum length.
@@ -153,7 +193,9 @@ fn number(text: &str) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use super::{SPELLINGS, alike, decimal, folded, hidden, is_plain, readable_json, spellings, trimmed, visible};
+    use super::{
+        SPELLINGS, alike, decimal, folded, hidden, is_mixed, is_plain, readable_json, spellings, trimmed, visible,
+    };
 
     #[test]
     fn a_plain_text_has_no_control_characters_and_a_length() {
@@ -204,7 +246,34 @@ mod tests {
                 assert_eq!(alike(id), alike(other));
             }
         }
-        assert_eq!(alike("ＡＮＮＡ"), alike("anna"));
+    }
+
+    #[test]
+    fn letters_of_other_widths_and_scripts_look_like_ascii() {
+        for (text, seen) in [
+            ("ＡＮＮＡ", "anna"),
+            ("аdmin token", "admin token"),
+            ("AdmіN Token", "admin token"),
+            ("ｓettle", "settle"),
+            ("ѕеttlе", "settle"),
+            ("𝐬𝐞𝐭𝐭𝐥𝐞", "settle"),
+            ("ΑΝΝΑ", "anna"),
+            ("оne", "one"),
+            ("Admin1 modern", "admin1 modern"),
+        ] {
+            assert_eq!(alike(text), seen, "{text}");
+        }
+        for (text, is_other) in
+            [("Žofie", "zofie"), ("用户", "yh"), ("Маша", "mama"), ("anna", "arna"), ("naïve", "naive")]
+        {
+            assert_ne!(alike(text), alike(is_other), "{text}");
+        }
+        assert!(spellings("оne").iter().any(|one| one == "one"));
+        for (text, mixed) in
+            [("оne", true), ("one", false), ("Žofie", false), ("Маша", false), ("Işık", false), ("ΑΝΝΑ", false)]
+        {
+            assert_eq!(is_mixed(text), mixed, "{text}");
+        }
     }
 
     #[test]

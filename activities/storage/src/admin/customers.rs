@@ -63,7 +63,7 @@ impl Store {
     }
 
     /// The external id of another customer of the app that a reader takes for this one: it differs by the case of ASCII
-    /// letters, by what is hidden in it, or by how its letters are composed.
+    /// letters, by what is hidden in it, by how its letters are composed, or by letters that look like ASCII.
     ///
     /// # Errors
     /// [`Error::Unavailable`] when the database cannot be read.
@@ -114,7 +114,7 @@ const ALIKE: Sql = statement! {hot "users_folded", "
     WHERE external_id IS NOT NULL
         AND lower(external_id) IN (
             lower(?), lower(?), lower(?), lower(?), lower(?), lower(?),
-            lower(?), lower(?), lower(?), lower(?), lower(?), lower(?)
+            lower(?), lower(?), lower(?), lower(?), lower(?), lower(?), lower(?)
         )
         AND app_id = ?
         AND external_id <> ?

@@ -11,7 +11,7 @@ use crate::db::sql::{Clause, Sql, clause, insert, statement};
 use crate::db::statement::{row, sql, stored};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
-use domain::text::folded;
+use domain::text::{alike, folded};
 use domain::{AppId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use secrecy::{ExposeSecret, SecretString};
@@ -105,6 +105,8 @@ const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
 
 const FIND: Sql = statement!("SELECT {COLUMNS}, hash FROM api_keys WHERE id = ?");
 
+const NAMED: Sql = statement!("SELECT id AS value FROM api_keys WHERE folded_name = ? AND revoked_at IS NULL");
+
 const REVOKE: Sql = statement!("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at + 0 IS NULL");
 
 const USE: Sql = statement! {"
@@ -126,10 +128,15 @@ impl Store {
             if let Some(app) = new.app_id {
                 require_app(write, app)?;
             }
+            // A key of an earlier release is stored by the case of its name alone.
+            let earlier: Option<KeyId> = sql(NAMED).bind(folded(&new.name)).value(write.connection)?;
+            if earlier.is_some() {
+                return Err(Error::taken("key", &new.name));
+            }
             insert!(api_keys {
                 id,
                 name: new.name.as_str(),
-                folded_name: folded(&new.name),
+                folded_name: alike(&new.name),
                 role: new.role,
                 app_id: new.app_id,
                 hash: hash.as_str(),

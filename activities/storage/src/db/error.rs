@@ -209,10 +209,12 @@ impl Error {
 
     /// [`Error::Conflict`] with the taken name if this is a unique violation, else this error.
     pub(crate) fn or_taken(self, what: &'static str, name: &str) -> Self {
-        if self.is_taken() {
-            return Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") };
-        }
-        self
+        if self.is_taken() { Self::taken(what, name) } else { self }
+    }
+
+    /// [`Error::Conflict`] with the taken name.
+    pub(crate) fn taken(what: &'static str, name: &str) -> Self {
+        Self::Conflict { what, detail: format!("the name `{name}` is taken, choose another") }
     }
 
     /// Whether a statement failed with a unique violation: what it inserts exists already.
