@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use std::process::Output;
 use system_tests::amplitude::Amplitude;
 use system_tests::rvs::{CUSTOMER, Receipt};
+use system_tests::sns::{Rtn, TOPIC};
 use system_tests::wait;
 use system_tests::world::{SOON, Setting, World};
 
@@ -51,6 +52,16 @@ async fn check_files(world: &mut World) {
     world.restart().await;
 }
 
+/// Sends what names the customer and no purchase: a message that cannot be read, and one about another package.
+async fn send_oddly(world: &mut World, millis: i64) {
+    let unreadable = world.sns.message(TOPIC, &format!("about {CUSTOMER}, and no JSON"));
+    let rtn = Rtn { package_name: "com.example.other".to_owned(), ..Rtn::new("SUBSCRIPTION_PURCHASED", RECEIPT) };
+    let foreign = world.sns.notification(&rtn.later(millis));
+    for message in [&unreadable, &foreign] {
+        world.post_until_accepted(message).await;
+    }
+}
+
 /// The requests to Amplitude to delete users.
 fn deletions(amplitude: &Amplitude) -> Vec<Value> {
     let all = amplitude.requests().into_iter();
@@ -79,6 +90,7 @@ async fn an_erased_customer_renews_and_stays_unknown() {
     let state = world.api.get(&format!("{customers}/state?external_id={OWN_ID}&environment=sandbox")).await.ok();
     assert_eq!((&state["user_id"], &state["purchases"][0]["is_active"]), (&named["user_id"], &json!(true)), "{state}");
 
+    send_oddly(&mut world, 1).await;
     let printed = erase(&world);
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     let report: Value = serde_json::from_slice(&printed.stdout).expect("JSON");
@@ -96,6 +108,7 @@ async fn an_erased_customer_renews_and_stays_unknown() {
     assert_eq!(requests.len(), 1, "{requests:?}");
     assert_eq!(requests[0]["user_ids"], json!([OWN_ID, named["user_id"]]));
 
+    send_oddly(&mut world, 2).await;
     let (received, queries) = (world.receiver.all().len(), world.rvs().about(RECEIPT).len());
     let message_id = world.send("SUBSCRIPTION_RENEWED", RECEIPT).await;
     assert_eq!(world.wait_outcome(&message_id).await.len(), 1);

@@ -24,6 +24,8 @@ pub use admin::catalogue::{
 };
 pub use admin::customers::{Customer, CustomerKey, Owner};
 pub use admin::device_quota::{DeviceQuota, DeviceUsage, PlatformDay};
+#[cfg(feature = "fail-points")]
+pub use admin::erasure::erased_columns;
 pub use admin::erasure::{
     DeletionRequest, DeletionState, DeletionStatus, Erase, Erasure, ErasurePreview, ErasureStage, RequestOutcome,
 };

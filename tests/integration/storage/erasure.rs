@@ -25,8 +25,8 @@ pub fn by(world: &World, name: CustomerName) -> Erase {
     Erase { app: world.app.id, name, by: "support".to_owned(), reason: "request 17".to_owned() }
 }
 
-/// All texts of the database that contain one of these names, with their tables.
-pub fn left(world: &World, names: &[&str]) -> Vec<String> {
+/// The columns with texts, each after its table.
+pub fn text_columns(world: &World) -> BTreeSet<String> {
     let mut raw = world.raw();
     let columns = match &raw {
         Raw::Sqlite(_) => {
@@ -40,8 +40,13 @@ pub fn left(world: &World, names: &[&str]) -> Vec<String> {
     };
     let columns: BTreeSet<String> = raw.texts(columns).into_iter().collect();
     assert!(columns.len() > 100, "only {} columns", columns.len());
-    let mut found = Vec::new();
-    for column in columns {
+    columns
+}
+
+/// All texts of the database that contain one of these names, with their tables.
+pub fn left(world: &World, names: &[&str]) -> Vec<String> {
+    let (mut raw, mut found) = (world.raw(), Vec::new());
+    for column in text_columns(world) {
         let (table, name) = column.split_once(' ').unwrap();
         for text in names {
             let like = text.replace('_', "\\_");
@@ -197,24 +202,40 @@ story! {
 }
 
 /// Writes the names into every column that may hold one, of the rows that are there.
-fn name_everywhere(world: &World, hook: DestinationId) {
+fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
+    let somebody = "0c3f8a52-7a0b-4d1e-9a55-3f1c4be6d00a";
     let body = serde_json::json!({ "external_id": OWN_ID, "receipts": [{ "app_user_id": STORE_ID }] });
     let text = format!("no {OWN_ID}");
+    let causes = serde_json::json!([{ "kind": "login", "by": text }]);
+    let impression = serde_json::json!({
+        "attributes": { "event_type": "device.impression" },
+        "data": { "placement": format!("for {STORE_ID}"), "device": { "app_version": OWN_ID }, "user_id": user },
+    });
     world.raw().run(&format!(
-        "UPDATE purchases SET held_by = '{text}', held_reason = '{text}';
-         UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}';
-         UPDATE events SET state_apart = '{body}', profile = '{body}', views = '{body}';
+        "UPDATE purchases SET held_by = '{text}', held_reason = '{text}', unverified_because = '{text}',
+             causes = '{causes}';
+         UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}', reason = '{text}';
+         UPDATE events SET state_apart = '{body}', profile = '{body}', views = '{body}', causes = '{causes}';
+         UPDATE device_events SET client_id = '1-{OWN_ID}', body = '{impression}';
+         UPDATE audit_log SET actor = '{text}', reason = '{text}';
+         INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES ('{text}', '', 'd', '{{}}', 1);
+         INSERT INTO users (id, app_id, revision, created_at) VALUES ('{somebody}', '{app}', 0, 1);
+         INSERT INTO erasures (id, request, app_id, user_id, requested_by, reason, stage, after_seq, counts, destinations,
+                 due_at, requested_at, finished_at)
+             VALUES ('0c3f8a52-7a0b-4d1e-9a55-3f1c4be6d009', 'r', '{app}', '{somebody}', '{text}', '{text}', 'done', 0,
+                 '{{}}', '[]', 1, 1, 1);
          UPDATE lanes SET nameless_device_id = '{OWN_ID}';
          UPDATE deliveries SET body = '{body}', analytics_device_id = '{OWN_ID}', joined_device_id = '{OWN_ID}',
              last_error = '{text}';
          UPDATE attempts SET headers = '{text}', response = '{text}', error = '{text}';
          INSERT INTO device_deliveries (destination_id, event_seq, device_id, status, attempts, next_due_at, last_error)
              SELECT '{hook}', seq, device_id, 'failed', 1, 1, '{text}' FROM device_events;
-         UPDATE claims SET network = 'a hash';
+         UPDATE claims SET network = 'a hash', failure = '{text}';
          UPDATE health SET last_error = '{text}';
          UPDATE destinations SET reason = '{text}';
-         UPDATE alarms SET note = '{text}';
-         UPDATE transfers SET author = '{text}', reason = '{text}'"
+         UPDATE alarms SET acknowledged_by = '{text}', note = '{text}';
+         UPDATE transfers SET author = '{text}', reason = '{text}'",
+        app = world.app.id
     ));
     let event = rows::events().text("id", "e").text("collapse_key", hook).text("app_id", world.app.id);
     let event = event.text("event_type", "destination.failing").sql("environment", "NULL").sql("occurred_at", 1);
@@ -232,9 +253,14 @@ story! {
         world.finish(&sent, Verdict::Retry { delay: std::time::Duration::ZERO }).await;
         notify(&world, "r1", 3).await;
         device(&world, user);
-        name_everywhere(&world, hook);
-        let named = left(&world, &[STORE_ID, OWN_ID]);
-        assert!(named.len() > 30, "{named:?}");
+        name_everywhere(&world, hook, user);
+        let named = left(&world, &[STORE_ID, OWN_ID, &user.to_string()]);
+        for (table, column) in storage::erased_columns() {
+            // Of these, one is a hash, and the others are the devices of somebody who is not asked here.
+            let is_apart = ["claims.network", "users.analytics_device_id"].contains(&format!("{table}.{column}").as_str());
+            let is_named = named.iter().any(|one| one.starts_with(&format!("{table}.{column} ")));
+            assert!(is_named || is_apart, "no name is written into {table}.{column}: {named:?}");
+        }
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);

@@ -29,6 +29,7 @@ mod environments;
 mod epochs;
 mod erasure;
 mod erasure_devices;
+mod erasure_left;
 mod erasure_others;
 mod explaining;
 mod failing;

@@ -72,5 +72,7 @@ pub const OPEN_WOKEN: &str =
 pub const OPEN_OF_RECEIPT: &str = "(outcome IS NULL OR outcome = 'of receipt')";
 /// [`OPEN_OF_RECEIPT`], of the notification `n`.
 pub const OPEN_OF_RECEIPT_N: &str = "(n.outcome IS NULL OR n.outcome = 'of receipt')";
+/// `notifications_named (seq)`: a notification that has ended, and may still name a customer.
+pub const FINISHED_WITH_NAMES: &str = "outcome || '' IS NOT NULL AND (app_user_id IS NOT NULL OR body <> '{}')";
 /// `notifications_open_of_topic (waiting_topic_id, seq)`, of a notification whose topic must not be NULL.
 pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";

@@ -1,4 +1,5 @@
-//! Notifications about customers who were erased are stored with the tombstone in the place of the store's id.
+//! Notifications about customers who were erased are stored with the tombstone in the place of the store's id. A message
+//! that could not be read may name them anywhere: once a customer of the app was erased, its shape alone is stored.
 
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
@@ -6,7 +7,7 @@ use crate::db::writer::Write;
 use crate::inbox::accept::Window;
 use crate::inbox::notifications::NewNotification;
 use crate::settings::tombstones::{self, ConcealedName};
-use domain::user::{ErasedAppUser, ErasedNames};
+use domain::user::{ErasedAppUser, ErasedNames, shape};
 use domain::{PlatformId, UserId};
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -24,10 +25,19 @@ pub fn conceal<'n>(
     let known = tombstones::known(write.connection, tombstones)?;
     let erased = names.into_iter().map(|name| name.filter(|name| known.contains(&name.tombstone)));
     let stored = all.iter().zip(erased).map(|(notification, name)| match name {
-        None => Cow::Borrowed(*notification),
         Some(name) => Cow::Owned(concealed(notification, name)),
+        None if is_unreadable(windows, notification) => {
+            Cow::Owned(NewNotification { body: shape(&notification.body), ..(*notification).clone() })
+        }
+        None => Cow::Borrowed(*notification),
     });
     Ok(stored.collect())
+}
+
+/// Whether the body is the message as the store sent it, and a customer of the app was erased.
+fn is_unreadable(windows: &HashMap<PlatformId, Window>, notification: &NewNotification) -> bool {
+    let has_erased = windows.get(&notification.platform_id).is_some_and(|window| window.has_erased);
+    has_erased && notification.collapse_key.is_none()
 }
 
 /// The customer of a notification, with what would stand for them.

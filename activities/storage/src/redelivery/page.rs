@@ -74,7 +74,7 @@ impl Store {
         mode: impl Into<RunMode> + Send,
     ) -> Result<Redelivered, Error> {
         let mode = mode.into();
-        let place = mode.place(&page, &json!(selection));
+        let place = mode.place(&page, &json!(selection), &self.secrets);
         if let Some(done) = self.answered(place.clone()).await? {
             return Ok(done);
         }
@@ -96,7 +96,7 @@ impl Store {
         once: Option<String>,
     ) -> Result<Vec<Lane>, Error> {
         let selection = RedeliverySelector::Lanes(key).to(destination);
-        let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection));
+        let place = once.map_or(RunMode::Anew, RunMode::Once).place(&Page::default(), &json!(selection), &self.secrets);
         self.change("purchase.redeliver", move |write| {
             let mut entry = None;
             runs::once(write, place.as_ref(), |write| {

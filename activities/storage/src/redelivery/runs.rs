@@ -6,15 +6,18 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::Page;
 use crate::db::run::Run;
-use crate::db::secrets::sha256;
+use crate::db::secrets::{Secrets, sha256};
 use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::{Number, row, sql};
+use crate::db::statement::{Number, Value, row, sql};
 use crate::db::store::Store;
 use crate::db::writer::Write;
 use domain::time::DAY;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
+
+/// The table, for what stands for the name of a run.
+const TABLE: &str = "pages";
 
 /// How long a page's answer is stored.
 const RETENTION: Duration = DAY.saturating_mul(7);
@@ -34,6 +37,8 @@ pub enum RunMode {
 #[derive(Debug, Clone)]
 pub struct PageOfRun {
     run: String,
+    /// What stands for its name where that named a customer who is erased.
+    tombstone: String,
     cursor: String,
     request_digest: String,
 }
@@ -54,10 +59,10 @@ impl From<Run> for RunMode {
 impl RunMode {
     /// The place of a page in its run; `None` for a request without a run. `request` is everything that must be the
     /// same in all requests of the run.
-    pub(crate) fn place(&self, page: &Page, request: &serde_json::Value) -> Option<PageOfRun> {
+    pub(crate) fn place(&self, page: &Page, request: &serde_json::Value, secrets: &Secrets) -> Option<PageOfRun> {
         let Self::Once(run) = self else { return None };
-        let request_digest = sha256(&request.to_string());
-        Some(PageOfRun { run: run.clone(), cursor: page.cursor.clone().unwrap_or_default(), request_digest })
+        let (cursor, request_digest) = (page.cursor.clone().unwrap_or_default(), sha256(&request.to_string()));
+        Some(PageOfRun { run: run.clone(), tombstone: tombstone(secrets, run), cursor, request_digest })
     }
 }
 
@@ -109,6 +114,9 @@ pub fn once<T: Serialize + DeserializeOwned>(
     work: impl FnOnce(&mut Write<'_>) -> Result<T, Error>,
 ) -> Result<T, Error> {
     let Some(place) = place else { return work(write) };
+    if let Some(done) = answered(write.connection, place)? {
+        return Ok(done);
+    }
     // A concurrent request for the same page waits here until the transaction of the first one ends.
     let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
     let statement = insert!(
@@ -124,10 +132,14 @@ pub fn once<T: Serialize + DeserializeOwned>(
     Ok(done)
 }
 
-const ANSWER: Sql = statement!("SELECT request_digest, answer FROM pages WHERE run = ? AND cursor = ?");
+const ANSWER: Sql = statement!("SELECT request_digest, answer FROM pages WHERE run IN (?, ?) AND cursor = ?");
 
 fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfRun) -> Result<Option<T>, Error> {
-    let row: Option<Answered> = sql(ANSWER).bind(place.run.as_str()).bind(place.cursor.as_str()).first(connection)?;
+    let row: Option<Answered> = sql(ANSWER)
+        .bind(place.run.as_str())
+        .bind(place.tombstone.as_str())
+        .bind(place.cursor.as_str())
+        .first(connection)?;
     let Some(row) = row else { return Ok(None) };
     if row.request_digest != place.request_digest {
         let detail = "another run with this name requested something else: choose another name".to_owned();
@@ -135,4 +147,43 @@ fn answered<T: DeserializeOwned>(connection: &mut AnyConnection, place: &PageOfR
     }
     let answer = serde_json::from_str(&row.answer);
     answer.map(Some).map_err(|error| Error::corrupt_by("the answer of a page cannot be read", error))
+}
+
+/// What stands for the name of a run.
+fn tombstone(secrets: &Secrets, run: &str) -> String {
+    secrets.tombstone(TABLE, "run", run)
+}
+
+const NAMED: Sql = statement! {"
+    SELECT DISTINCT run AS value
+    FROM pages
+    WHERE EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE run LIKE pattern ESCAPE '\\')
+    ORDER BY run
+"};
+// A page that a process of 0.1.0 carried out once more has both names.
+const RENAME: Sql = statement! {"
+    UPDATE pages
+    SET run = ?
+    WHERE run = ? AND NOT EXISTS (SELECT 1 FROM pages o WHERE o.run = ? AND o.cursor = pages.cursor)
+"};
+const REMOVE: Sql = statement!("DELETE FROM pages WHERE run = ?");
+
+/// Replaces the names of the runs that name a customer who is erased, by patterns and then by `is_named`. Their pages are
+/// still carried out once. Returns the number of pages.
+pub fn conceal(
+    write: &mut Write<'_>,
+    secrets: &Secrets,
+    patterns: impl Iterator<Item = String>,
+    is_named: impl Fn(&str) -> bool,
+) -> Result<usize, Error> {
+    let mut concealed = 0;
+    let rows = patterns.map(|pattern| [Value::from(pattern)]);
+    let runs: Vec<String> = sql(NAMED).uncached().bind_rows(rows).values(write.connection)?;
+    for run in runs.iter().map(String::as_str).filter(|run| is_named(run)) {
+        let tombstone = tombstone(secrets, run);
+        let (to, rename) = (tombstone.as_str(), sql(RENAME));
+        concealed += rename.bind(to).bind(run).bind(to).run(write.connection)?;
+        concealed += sql(REMOVE).bind(run).run(write.connection)?;
+    }
+    Ok(concealed)
 }

@@ -217,6 +217,25 @@ impl Content {
         let of_receipts = receipts.into_iter().flatten().map(|receipt| &mut receipt.app_user_id);
         of_receipts.chain(transaction.map(|transaction| &mut transaction.app_user_id))
     }
+
+    /// The texts that the app chooses.
+    pub fn chosen_texts(&mut self) -> impl Iterator<Item = &mut String> {
+        let impression = match self {
+            Self::Impression(impression) => Some(impression),
+            Self::SessionStart { .. } | Self::SessionEnd { .. } | Self::Transaction(_) => None,
+        };
+        impression.into_iter().flat_map(|Impression { paywall, placement, campaign, variant, .. }| {
+            [Some(paywall), placement.as_mut(), campaign.as_mut(), variant.as_mut()].into_iter().flatten()
+        })
+    }
+
+    /// The app's own id of the impression that led to it.
+    pub fn impression_id(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Transaction(transaction) => transaction.impression_id.as_mut(),
+            Self::SessionStart { .. } | Self::SessionEnd { .. } | Self::Impression(_) => None,
+        }
+    }
 }
 
 /// A field of a report that does not fit the type of its event.

@@ -87,6 +87,13 @@ pub const REMOVED: &str = "the text was removed: it named a customer who is eras
 /// Where the body of an event for operators has what a destination answered, an alarm says, or a person wrote.
 const WRITTEN: [&str; 4] = ["/reason", "/alarm/detail", "/closed_by", "/note"];
 
+/// Fields of an event of a device whose text the app chooses.
+const CHOSEN_TEXTS: [&str; 4] = ["campaign", "paywall", "placement", "variant"];
+/// Fields by which a device describes itself and a product. Shorter names may stand there by chance.
+const DESCRIPTIONS: [&str; 5] = ["app_version", "name", "sdk_version", "sku_ref_id", "version"];
+/// Minimum length in bytes of a name that is searched for as a part of what devices report.
+pub const LONG_NAME_BYTES: usize = 8;
+
 impl ErasedNames {
     /// The body without the names, and with `anonymous` in the place of the user; `None` when none of them is in it.
     /// What a device of the customer reported has no id of the device in the app's analytics either. The digest of a record
@@ -103,6 +110,9 @@ impl ErasedNames {
             }
         }
         self.remove(&mut without, anonymous);
+        if let Some(data) = without.get_mut("data").filter(|_| is_of_device(body)) {
+            self.remove_from_texts(data);
+        }
         if without == *body {
             return None;
         }
@@ -129,6 +139,11 @@ impl ErasedNames {
     /// Whether a text has one of the names in it, and not as a part of a longer run of letters and digits.
     pub fn are_in(&self, text: &str) -> bool {
         self.texts().iter().any(|name| is_in(name, text))
+    }
+
+    /// Whether a text has one of the longer names in it.
+    pub fn long_ones_are_in(&self, text: &str) -> bool {
+        self.texts().iter().any(|name| name.len() >= LONG_NAME_BYTES && is_in(name, text))
     }
 
     /// All names, with the ids of the users, as texts.
@@ -167,6 +182,7 @@ impl ErasedNames {
                                 *field = Value::Null;
                             }
                         }
+                        ("by", Value::String(text)) if self.are_in(text) => *field = Value::from(REMOVED),
                         _ => self.remove(field, anonymous),
                     }
                 }
@@ -175,6 +191,27 @@ impl ErasedNames {
             Value::String(text) if self.is_user(text) => *text = anonymous.to_string(),
             _ => {}
         }
+    }
+
+    /// Removes the texts with a name in them from what a device reported.
+    fn remove_from_texts(&self, value: &mut Value) {
+        match value {
+            Value::Object(fields) => {
+                for (field, value) in fields.iter_mut() {
+                    match value {
+                        Value::String(text) if self.is_named_in(field, text) => *text = REMOVED.to_owned(),
+                        _ => self.remove_from_texts(value),
+                    }
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.remove_from_texts(item)),
+            _ => {}
+        }
+    }
+
+    fn is_named_in(&self, field: &str, text: &str) -> bool {
+        (CHOSEN_TEXTS.contains(&field) && self.are_in(text))
+            || (DESCRIPTIONS.contains(&field) && self.long_ones_are_in(text))
     }
 
     /// Removes the customer's names from a list of names; a receipt stays.
@@ -201,6 +238,11 @@ impl ErasedNames {
     pub fn is_user(&self, text: &str) -> bool {
         text.parse::<UserId>().is_ok_and(|user| self.users.contains(&user))
     }
+}
+
+fn is_of_device(body: &Value) -> bool {
+    let event_type = body.pointer("/attributes/event_type").and_then(Value::as_str);
+    event_type.is_some_and(|event_type| event_type.starts_with("device."))
 }
 
 /// Whether a name stands in a text with neither a letter nor a digit directly before or after it.
@@ -279,6 +321,38 @@ mod tests {
         assert_eq!(of(&reported(user(1), None, "phone")), Value::Null, "the customer's event");
         assert_eq!(of(&reported(user(3), Some("anna"), "phone")), Value::Null);
         assert_eq!(of(&reported(user(3), Some("otto"), "phone")), json!("phone"));
+    }
+
+    #[test]
+    fn texts_of_a_device_with_a_name_in_them_are_removed() {
+        let anna = ErasedNames { external_id: Some("anna@example.com".to_owned()), ..names() };
+        let reported = json!({
+            "attributes": { "event_type": "device.impression" },
+            "data": {
+                "placement": "for u1", "paywall": "u10", "campaign": null, "variant": "anna@example.com",
+                "products": [{ "sku_ref_id": "u1" }, { "sku_ref_id": "of.anna@example.com" }],
+                "device": { "app_version": "u1", "os": { "name": "anna@example.com", "version": "8" } },
+                "external_id": "bert", "collapse_key": ["u1"],
+            },
+        });
+        let without = anna.removed_from(&reported, user(2)).unwrap();
+        let expected = json!({
+            "placement": REMOVED, "paywall": "u10", "campaign": null, "variant": REMOVED,
+            "products": [{ "sku_ref_id": "u1" }, { "sku_ref_id": REMOVED }],
+            "device": { "app_version": "u1", "os": { "name": REMOVED, "version": "8" } },
+            "external_id": "bert", "collapse_key": ["u1"],
+        });
+        assert_eq!(without["data"], expected);
+        assert!(REMOVED.len() <= 64, "it fits into each of these fields");
+        let other = json!({ "attributes": { "event_type": "user.subscribed" }, "data": { "placement": "u1" } });
+        assert_eq!(anna.removed_from(&other, user(2)), None);
+    }
+
+    #[test]
+    fn a_cause_loses_its_author_alone() {
+        let causes = json!([{ "kind": "transfer", "by": "anna" }, { "kind": "login", "by": "annabel" }]);
+        let expected = json!([{ "kind": "transfer", "by": REMOVED }, { "kind": "login", "by": "annabel" }]);
+        assert_eq!(names().removed_from(&causes, user(2)), Some(expected));
     }
 
     #[test]

@@ -6,13 +6,15 @@ use super::columns::{
     HEALTH, LANES, NOTIFICATIONS, RowTexts, TRANSFERS,
 };
 use super::report::ErasureStage as Stage;
+use super::{finished, written};
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
 use crate::db::partial::OPEN_OF_RECEIPT;
+use crate::db::secrets::Secrets;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::writer::Write;
-use domain::user::{ErasedAppUser, REMOVED, USER_ERASED};
+use domain::user::{ErasedAppUser, LONG_NAME_BYTES, REMOVED, USER_ERASED};
 use domain::{DestinationId, PlatformId};
 use serde_json::Value as Json;
 use std::collections::BTreeSet;
@@ -40,25 +42,49 @@ pub struct Removed {
 /// Removes the names from a batch of a stage. Returns the table by which its rows are counted, and the stage after it.
 pub fn remove(
     write: &mut Write<'_>,
+    secrets: &Secrets,
     stage: Stage,
     batch: ErasureBatch<'_>,
 ) -> Result<(&'static str, Stage, Removed), Error> {
+    let second = batch.of_second();
     Ok(match stage {
         Stage::Events => ("events", Stage::EventsOfUser, batch.remove(write, EVENTS, EVENTS_OF_PURCHASES)?),
         Stage::EventsOfUser => ("events", Stage::Deliveries, events_of_users(write, batch)?),
         Stage::Deliveries => ("deliveries", Stage::DeviceEvents, deliveries(write, batch)?),
         Stage::DeviceEvents => ("device_events", Stage::Notifications, device_events(write, batch)?),
         Stage::Notifications => {
-            ("notifications", Stage::Claims, batch.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?)
+            let removed = match second {
+                None => batch.remove(write, NOTIFICATIONS, NOTIFICATIONS_OF_PURCHASES)?.then_second(),
+                Some(batch) => finished::remove(write, batch)?.in_second(),
+            };
+            ("notifications", Stage::Claims, removed)
         }
         Stage::Claims => ("claims", Stage::Alarms, claims(write, batch)?),
         Stage::Alarms => ("alarms", Stage::Rest, alarms(write, batch)?),
-        Stage::Rest => ("transfers", Stage::Destinations, destinations_and_transfers(write, batch)?),
+        Stage::Rest => match second {
+            None => ("transfers", Stage::Destinations, destinations_and_transfers(write, batch)?.then_second()),
+            Some(batch) => ("audit_log", Stage::Destinations, written::remove(write, secrets, batch)?.in_second()),
+        },
         Stage::Destinations | Stage::Done => ("events", Stage::Done, Removed::default()),
     })
 }
 
+/// The numbers of a second table in the stage of another one: from -1 downwards.
+const fn of_second(seq: i64) -> i64 {
+    -1 - seq
+}
+
 impl Removed {
+    /// After the last batch the stage goes on with its second table.
+    fn then_second(self) -> Self {
+        Self { next_after: Some(self.next_after.unwrap_or(of_second(0))), ..self }
+    }
+
+    /// Of a batch of the second table.
+    fn in_second(self) -> Self {
+        Self { next_after: self.next_after.map(of_second), ..self }
+    }
+
     /// Of a batch of the first rows that are left: if it changed some, there may be more.
     fn first(changed: usize) -> Self {
         Self { changed, next_after: (changed > 0).then_some(0) }
@@ -66,8 +92,13 @@ impl Removed {
 }
 
 impl ErasureBatch<'_> {
+    /// This batch as one of the stage's second table; `None` while the first one is read.
+    fn of_second(self) -> Option<Self> {
+        (self.after < 0).then_some(Self { after: of_second(self.after), ..self })
+    }
+
     /// The result of this batch with the rows of these numbers.
-    fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
+    pub fn removed(self, changed: usize, seqs: &[i64]) -> Removed {
         let is_full = i64::try_from(seqs.len()).is_ok_and(|count| count >= self.limit);
         Removed { changed, next_after: seqs.last().copied().filter(|_| is_full) }
     }
@@ -82,7 +113,7 @@ impl ErasureBatch<'_> {
     }
 }
 
-fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
+pub fn seqs(columns: Columns, rows: &[RowTexts]) -> Vec<i64> {
     rows.iter().filter_map(|row| row.seq(columns)).collect()
 }
 
@@ -192,26 +223,51 @@ const EVENTS_NAMING_CUSTOMER: Clause = clause! {&[DEVICE_EVENTS.select], "
     ORDER BY seq
     LIMIT ?
 "};
+// The id of the row stands in the place of the app's own id with a name in it: by that a repeated report is recognized.
+const REMOVE_CLIENT_IDS: Sql = statement! {"
+    UPDATE device_events
+    SET client_id = id
+    WHERE seq > ? AND seq <= ? AND platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)
+        AND EXISTS (WITH names (pattern) AS (VALUES ?*) SELECT 1 FROM names WHERE client_id LIKE pattern ESCAPE '\\')
+"};
 const DEVICE_DELIVERIES_OF: Clause = clause!(&[DEVICE_DELIVERIES.select], "event_seq IN (?*)");
 
 /// What devices of the app reported, whosever they are, and the errors of destinations that repeat it.
 fn device_events(write: &mut Write<'_>, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let end: Option<i64> = sql(END_OF_SEARCH).bind(batch.after).value(write.connection)?;
     let Some(end) = end else { return Ok(Removed::default()) };
-    let patterns = batch.who.names.texts().into_iter().map(|name| [Value::from(pattern(&name))]);
+    let names = batch.who.names.texts();
+    let patterns = names.iter().map(|name| [Value::from(json_pattern(name))]);
     let select = DEVICE_EVENTS.of(EVENTS_NAMING_CUSTOMER).uncached().bind(batch.after).bind(end).bind(batch.who.app);
     let rows: Vec<RowTexts> = select.bind_rows(patterns).bind(batch.limit).all(write.connection)?;
     let found = seqs(DEVICE_EVENTS, &rows);
     let changed = seqs(DEVICE_EVENTS, &DEVICE_EVENTS.remove(write, batch.who, rows)?);
     remove_by_seqs(write, batch.who, DEVICE_DELIVERIES, DEVICE_DELIVERIES_OF, &changed)?;
+    let mut long = names.iter().filter(|name| is_long(name)).map(|name| [Value::from(pattern(name))]).peekable();
+    if long.peek().is_some() {
+        let remove = sql(REMOVE_CLIENT_IDS).uncached().bind(batch.after).bind(end).bind(batch.who.app);
+        remove.bind_rows(long).run(write.connection)?;
+    }
     let Removed { changed, next_after } = batch.removed(changed.len(), &found);
     Ok(Removed { changed, next_after: next_after.or(Some(end)) })
 }
 
-/// The pattern of a text that has this name as a whole string of JSON.
-fn pattern(name: &str) -> String {
+/// Whether a name is searched for as a part of other texts.
+const fn is_long(name: &str) -> bool {
+    name.len() >= LONG_NAME_BYTES
+}
+
+/// The pattern of JSON with a string that has this name in it: as the whole string if it is short, since nearly every
+/// body would have it otherwise.
+fn json_pattern(name: &str) -> String {
+    let quoted = Json::from(name).to_string();
+    pattern(if is_long(name) { quoted.trim_matches('"') } else { &quoted })
+}
+
+/// The pattern of a text that has this one in it.
+pub fn pattern(text: &str) -> String {
     let mut pattern = "%".to_owned();
-    for one in Json::from(name).to_string().chars() {
+    for one in text.chars() {
         if matches!(one, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -228,7 +284,7 @@ const OPEN_NOTIFICATIONS: Clause = clause! {&[NOTIFICATIONS.select], hot "notifi
     FOR UPDATE
 "};
 const NOTIFICATIONS_OF_PURCHASES: Clause = clause! {&[NOTIFICATIONS.select], "
-    {OF_PURCHASES} AND (app_user_id IS NOT NULL OR body <> '{{}}') AND seq > ?
+    {OF_PURCHASES} AND (app_user_id IS NOT NULL OR body <> '{{}}' OR reason IS NOT NULL) AND seq > ?
     ORDER BY seq
     LIMIT ?
     FOR UPDATE
@@ -381,12 +437,22 @@ fn transfers(write: &mut Write<'_>, who: Erased<'_>) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
-    use super::pattern;
+    use super::{json_pattern, of_second};
 
     #[test]
-    fn a_pattern_matches_its_name_alone() {
-        for (name, wanted) in [("anna", "%\"anna\"%"), ("a_b%", "%\"a\\_b\\%\"%"), ("a\"b", "%\"a\\\\\"b\"%")] {
-            assert_eq!(pattern(name), wanted);
+    fn a_pattern_matches_a_short_name_as_a_whole_string() {
+        let short = [("anna", "%\"anna\"%"), ("a_b%", "%\"a\\_b\\%\"%"), ("a\"b", "%\"a\\\\\"b\"%")];
+        for (name, wanted) in
+            short.into_iter().chain([("anna.erased", "%anna.erased%"), ("an \"erased", "%an \\\\\"erased%")])
+        {
+            assert_eq!(json_pattern(name), wanted);
+        }
+    }
+
+    #[test]
+    fn the_numbers_of_a_second_table_are_below_zero() {
+        for (seq, after) in [(0, -1), (1, -2), (17, -18)] {
+            assert_eq!((of_second(seq), of_second(after)), (after, seq));
         }
     }
 }

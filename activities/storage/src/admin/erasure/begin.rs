@@ -16,7 +16,7 @@ use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
 use crate::reports::customer::{self, CustomerName};
 use crate::settings::destinations;
 use crate::settings::tombstones::{self, ConcealedName, is_tombstone};
-use domain::user::{ErasedAppUser, ErasedNames};
+use domain::user::{ErasedAppUser, ErasedNames, REMOVED};
 use domain::{AppId, UserId};
 use serde_json::Value as Json;
 use std::collections::BTreeMap;
@@ -80,6 +80,7 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
     }
     let (names, counts) = rename(write, secrets, renamed, locked)?;
     announce::announce(write, renamed, &names.users)?;
+    let written = |text: &str| if names.are_in(text) { REMOVED.to_owned() } else { text.to_owned() };
     let id = random_uuid()?;
     let sealed = seal(write, secrets, id, &names)?;
     let all = destinations::of_app(write.connection, erase.app)?;
@@ -94,8 +95,8 @@ pub fn begin(write: &mut Write<'_>, secrets: &Secrets, erase: &Erase) -> Result<
         .bind(request(secrets, erase))
         .bind(erase.app)
         .bind(anonymous)
-        .bind(erase.by.as_str())
-        .bind(erase.reason.as_str())
+        .bind(written(&erase.by))
+        .bind(written(&erase.reason))
         .bind(sealed)
         .bind(ErasureStage::Events)
         .bind(json(&counts)?)
@@ -143,6 +144,20 @@ fn names(write: &mut Write<'_>, secrets: &Secrets, app: AppId, user: UserId) -> 
         ErasedAppUser { store, app_user_id, tombstone }
     });
     Ok(all.collect())
+}
+
+/// The stores' ids of a user who was erased before, with their tombstones: where an earlier release left them, they are
+/// removed now.
+fn erased_before(write: &mut Write<'_>, secrets: &Secrets, user: UserId) -> Result<Vec<ErasedAppUser>, Error> {
+    let names: Vec<StoreName> = sql(STORE_NAMES).bind(user).all(write.connection)?;
+    let mut all = Vec::new();
+    for StoreName { store, app_user_id: tombstone } in names {
+        if is_tombstone(&tombstone) {
+            let app_user_id = tombstones::reveal(write.connection, secrets, tombstone.clone())?;
+            all.push(ErasedAppUser { store, app_user_id, tombstone });
+        }
+    }
+    Ok(all)
 }
 
 const CREATE: Sql = statement! {"
@@ -250,6 +265,8 @@ pub fn rename(
     names.external_id = users::read(write.connection, user)?.external_id;
     names.device_ids = sql(OWN_DEVICES).uncached().bind_list(all()).values(write.connection)?;
     purchase::recheck(write, Urgency::Person, CauseKind::Erasure, OF_USER, [user.into()])?;
+    let before = erased_before(write, secrets, user)?;
+    let store_users = names.app_users.len();
     for name in &names.app_users {
         let (store, app_user_id) = (name.store.as_str(), name.app_user_id.as_str());
         tombstones::insert(write, secrets, ConcealedName { app, store, app_user_id })?;
@@ -272,10 +289,11 @@ pub fn rename(
     names.device_ids.sort_unstable();
     names.device_ids.dedup();
     sql(FORGET_LOGINS).bind(user).run(write.connection)?;
+    names.app_users.extend(before);
     let who = Erased { app, names: &names, anonymous };
     let counts = BTreeMap::from([
         ("users", names.users.len()),
-        ("store_users", names.app_users.len()),
+        ("store_users", store_users),
         ("purchases", PURCHASES.remove(write, who, purchases)?.len()),
         ("devices", DEVICES.remove(write, who, devices)?.len()),
     ]);

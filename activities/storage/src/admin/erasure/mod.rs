@@ -12,12 +12,16 @@ mod announce;
 mod batches;
 mod begin;
 mod columns;
+mod finished;
 mod preview;
 mod report;
 mod requests;
 mod steps;
+mod written;
 
 pub use begin::Erase;
+#[cfg(feature = "fail-points")]
+pub use columns::erased_columns;
 pub use preview::ErasurePreview;
 pub use report::TABLE;
 pub use report::{DeletionState, DeletionStatus, Erasure, ErasureStage};

@@ -6,6 +6,7 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::store::Store;
 use domain::time::{HOUR, MINUTE};
+use domain::user::{ErasedNames, REMOVED};
 use domain::{AppId, DestinationId};
 use std::time::Duration;
 use uuid::Uuid;
@@ -44,6 +45,18 @@ pub enum RequestOutcome {
     Failed(String),
 }
 
+impl RequestOutcome {
+    /// Without the names of the user, which a destination may repeat.
+    fn without_names(self, names: &ErasedNames) -> Self {
+        let without = |why: String| if names.are_in(&why) { REMOVED.to_owned() } else { why };
+        match self {
+            Self::Accepted => Self::Accepted,
+            Self::NotPossible(why) => Self::NotPossible(without(why)),
+            Self::Failed(why) => Self::Failed(without(why)),
+        }
+    }
+}
+
 const DUE: Sql = statement! {"
     {SELECT}
     WHERE finished_at IS NULL AND stage = 'destinations' AND due_at <= ?
@@ -75,10 +88,13 @@ impl Store {
 
     /// Notes the results of asking destinations to delete a user. Once none is left, the names are removed here too.
     pub async fn note_deletions(&self, id: Uuid, outcomes: Vec<(DestinationId, RequestOutcome)>) -> Result<(), Error> {
+        let secrets = self.secrets.clone();
         self.write(move |write| {
             let row: Option<ErasureRow> = sql(LOCK).bind(id).first(write.connection)?;
             let Some(mut row) = row else { return Ok(()) };
+            let names = row.names(&secrets)?;
             for (destination, outcome) in &outcomes {
+                let outcome = outcome.clone().without_names(&names);
                 let of_it = row.report.destinations.iter_mut().filter(|one| one.destination_id == *destination);
                 of_it.for_each(|state| state.note(outcome.clone()));
             }

@@ -27,12 +27,13 @@ pub fn step(write: &mut Write<'_>, secrets: &Secrets, limit: i64) -> Result<bool
     let Some(mut row) = next else { return Ok(false) };
     let (mut names, stage) = (row.names(secrets)?, row.report.stage);
     let who = Erased { app: row.report.app_id, names: &names, anonymous: row.report.user_id };
-    let (table, next, removed) = batches::remove(write, stage, ErasureBatch { who, after: row.after_seq, limit })?;
+    let (table, next, removed) =
+        batches::remove(write, secrets, stage, ErasureBatch { who, after: row.after_seq, limit })?;
     let count = row.report.counts.entry(table.to_owned()).or_default();
     *count += u64::try_from(removed.changed).unwrap_or(u64::MAX);
     row.report.stage = if removed.next_after.is_some() { stage } else { next };
     row.after_seq = removed.next_after.unwrap_or(0);
-    if next == ErasureStage::Destinations {
+    if row.report.stage == ErasureStage::Destinations {
         if rename_again(write, secrets, &row, &mut names)? {
             row.report.stage = ErasureStage::Events;
             row.names = Some(seal(write, secrets, row.report.id, &names)?);

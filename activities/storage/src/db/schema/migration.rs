@@ -59,6 +59,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000751_claims_failure"),
     file!("2026-11-29-000761_payments_rates"),
     file!("2026-11-29-000762_payments_priced_on"),
+    file!("2026-11-29-000771_notifications_named"),
     file!("2026-11-29-000791_transfers_to_since"),
 ];
 const SQLITE: &str = "--sqlite   ";
