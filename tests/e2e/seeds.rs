@@ -26,6 +26,8 @@ const PRIVATE_KEY: &str =
     "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg==";
 const PRIVATE_PART: &str = "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCub";
 const HEADER: &str = "header-value-0e8d5b7a41";
+/// A part of the webhook's URL.
+const URL_TOKEN: &str = "url-token-5c90b7e2fa13";
 const AMPLITUDE_KEY: &str = "a6f0c2d8b94e17350a6f0c2dapikey";
 const AMPLITUDE_SANDBOX_KEY: &str = "b7e1d3c9a85f26441b7e1d3csandbox";
 const AMPLITUDE_SECRET_KEY: &str = "c8f2e4dab96037552c8f2e4dsecret";
@@ -48,6 +50,7 @@ const COLUMNS: [(&str, &str, &[&str]); 9] = [
             "the destination's secret",
             "the private key of a webhook",
             "the value of a header",
+            "a part of a URL",
             "Amplitude's API key",
             "Amplitude's API key of the sandbox",
             "Amplitude's secret key",
@@ -108,8 +111,8 @@ impl Seeds {
         });
         let integration = world.create_destination(&integration).await;
         let webhook = json!({
-            "kind": "webhook", "name": "second", "url": self.second.url(), "headers": { "x-token": HEADER },
-            "signature": "v1a", "private_key": PRIVATE_KEY,
+            "kind": "webhook", "name": "second", "url": format!("{}?token={URL_TOKEN}", self.second.url()),
+            "secret_url": true, "headers": { "x-token": HEADER }, "signature": "v1a", "private_key": PRIVATE_KEY,
         });
         let webhook = world.create_destination(&webhook).await;
         self.second.trust_shown(&webhook);
@@ -172,6 +175,7 @@ impl Seeds {
             ("the new ingress key", ingress_key),
             ("the private key of a webhook", PRIVATE_PART.to_owned()),
             ("the value of a header", HEADER.to_owned()),
+            ("a part of a URL", URL_TOKEN.to_owned()),
             ("Amplitude's API key", AMPLITUDE_KEY.to_owned()),
             ("Amplitude's API key of the sandbox", AMPLITUDE_SANDBOX_KEY.to_owned()),
             ("Amplitude's secret key", AMPLITUDE_SECRET_KEY.to_owned()),

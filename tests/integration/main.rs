@@ -12,6 +12,7 @@ mod cli_listen;
 mod cli_money;
 mod cli_postgres;
 mod cli_run;
+mod cli_secret_urls;
 mod cli_settings;
 mod cli_strangers;
 mod compose;

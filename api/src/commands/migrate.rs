@@ -1,6 +1,6 @@
 //! `settle migrate`: migrates the tables of a database, turns its key, and ends. On PostgreSQL nothing else migrates.
 
-use super::{settings, table};
+use super::{secret_urls, settings, table};
 use crate::config::{Config, Database};
 use anyhow::bail;
 use std::process::ExitCode;
@@ -29,6 +29,10 @@ which keys can be dropped. If it is interrupted, even by kill -9, run it again:
 it continues with what is left. First restart every process with the new key
 first in SETTLE_KEY.
 
+--seal-urls encrypts the URLs of Slack and of webhooks with `secret_url`, then
+prints how many entries of the audit log still have one. Processes of a release
+before 0.1.1 do not find such a URL: their events wait for a newer process.
+
 On SQLite, stop settle first. On PostgreSQL processes may keep running: later
 transactions use the new epoch. On PostgreSQL settle raises the epoch itself
 when the server's timeline changes (failover, point-in-time recovery), but
@@ -38,7 +42,7 @@ pub struct Options {
     #[command(flatten)]
     settings: settings::Options,
     /// Print the steps that would be applied, with the rows that each touches, and change nothing.
-    #[arg(long, conflicts_with_all = ["raise_epoch", "rekey"])]
+    #[arg(long, conflicts_with_all = ["raise_epoch", "rekey", "seal_urls"])]
     dry_run: bool,
     /// After restoring a backup: give new events ids that were never used.
     #[arg(long)]
@@ -46,12 +50,15 @@ pub struct Options {
     /// Encrypt all secrets again with the first key of SETTLE_KEY, and retire the others.
     #[arg(long)]
     rekey: bool,
+    /// Encrypt the URLs of destinations that are secrets, such as Slack's. Processes before 0.1.1 do not find them then.
+    #[arg(long)]
+    seal_urls: bool,
 }
 
 /// Migrates the tables; raises the epoch and turns the key if that is wanted.
 pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     let config = options.settings.load()?;
-    if options.dry_run || options.raise_epoch || options.rekey {
+    if options.dry_run || options.raise_epoch || options.rekey || options.seal_urls {
         expect_file(&config)?;
     }
     if options.dry_run {
@@ -73,6 +80,11 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
     } else {
         show_keys(&store).await?;
     }
+    if options.seal_urls {
+        secret_urls::seal(&store).await?;
+    } else {
+        secret_urls::show(&store).await?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,7 +92,8 @@ pub async fn migrate(options: Options) -> anyhow::Result<ExitCode> {
 fn expect_file(config: &Config) -> anyhow::Result<()> {
     match &config.database {
         Database::Sqlite(path) if !path.is_file() => bail!(
-            "there is no database {}: --dry-run, --raise-epoch and --rekey need an existing one (set `--database`)",
+            "there is no database {}: --dry-run, --raise-epoch, --rekey and --seal-urls need an existing one (set \
+             `--database`)",
             path.display()
         ),
         _ => Ok(()),

@@ -48,6 +48,7 @@ mod run;
 mod sales;
 mod sample;
 mod secret;
+mod secret_urls;
 mod serve;
 mod settings;
 mod sign_in;

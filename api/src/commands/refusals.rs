@@ -7,8 +7,8 @@ use storage::{Destination, Error, Page, Store, chain};
 /// Starts the task that logs a warning for each enabled destination that the settings refuse.
 pub fn warn(store: Store, allowed: Allowed) {
     tokio::spawn(async move {
-        match enabled(&store).await {
-            Ok(destinations) => destinations.iter().for_each(|one| warn_about(one, &allowed)),
+        match destinations(&store).await {
+            Ok(all) => all.iter().filter(|one| one.enabled).for_each(|one| warn_about(one, &allowed)),
             Err(error) => tracing::warn!(error = chain(&error), "the destinations could not be read at the start"),
         }
     });
@@ -25,8 +25,8 @@ fn warn_about(destination: &Destination, allowed: &Allowed) {
     }
 }
 
-/// The enabled destinations of all apps.
-async fn enabled(store: &Store) -> Result<Vec<Destination>, Error> {
+/// The destinations of all apps.
+pub async fn destinations(store: &Store) -> Result<Vec<Destination>, Error> {
     let (mut found, mut apps) = (Vec::new(), Page::default());
     loop {
         let read = store.apps(apps).await?;
@@ -34,7 +34,7 @@ async fn enabled(store: &Store) -> Result<Vec<Destination>, Error> {
             let mut page = Page::default();
             loop {
                 let read = store.destinations(app.id, page).await?;
-                found.extend(read.items.into_iter().map(|one| one.destination).filter(|one| one.enabled));
+                found.extend(read.items.into_iter().map(|one| one.destination));
                 let Some(cursor) = read.next_cursor else { break };
                 page = Page { cursor: Some(cursor), ..Page::default() };
             }

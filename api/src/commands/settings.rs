@@ -6,6 +6,7 @@ use crate::config::{Config, Database, Flags, Variables, environment, load};
 use crate::shell::quoted;
 use anyhow::{Context, bail};
 use clap::Args;
+use protocols::destinations::shown_settings;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -100,7 +101,7 @@ pub fn url(text: &str) -> Result<Url, String> {
 pub async fn open(config: &Config) -> anyhow::Result<Store> {
     let key = key(config)?;
     let opened = Store::open(storage::Config { database: database(config), key, clock: clock::now }).await;
-    let store = opened.map_err(|error| unopened(config, error))?;
+    let store = opened.map_err(|error| unopened(config, error))?.showing(shown_settings);
     // Beside SQLite there is no transaction with an old snapshot.
     let is_postgres = matches!(config.database, Database::Postgres(_));
     Ok(if is_postgres { store.with_low_marks(storage::SLOW_READ) } else { store })

@@ -11,6 +11,7 @@ use axum::Json;
 use axum::extract::State;
 use domain::user::{ActiveEntitlement, CustomerDevice, CustomerPurchase, CustomerState, Journey};
 use domain::{AppId, CollapseKey, Environment, UserId};
+use protocols::destinations::shown;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -108,7 +109,8 @@ impl ReadCustomer {
         let owned = PurchaseFilter { app_id: Some(app), user_id: Some(user), ..PurchaseFilter::default() };
         let purchases = edge.store.purchases(owned, first(STANDINGS)).await?;
         let payments = edge.store.payments(Some(app), PaymentSubject::User(user), first(PAYMENTS)).await?;
-        let destinations = edge.store.destinations(app, first(DESTINATIONS)).await?.map(|one| one.destination).items;
+        let destinations =
+            edge.store.destinations(app, first(DESTINATIONS)).await?.map(|one| shown(one.destination)).items;
         let keys: Vec<CollapseKey> = purchases.items.iter().map(|one| one.collapse_key).collect();
         let deliveries = edge.store.newest_deliveries(keys.clone()).await?;
         let unchosen = edge.store.unchosen_payments(app, keys).await?;

@@ -18,6 +18,7 @@ use axum::http::{HeaderName, Request, header};
 use domain::{CollapseKey, DestinationId, Notification, NotificationKind, PlatformId};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use protocols::destinations::shown_settings;
 use secrecy::SecretString;
 use serde_json::{Value, json};
 use std::fmt::Display;
@@ -367,7 +368,8 @@ pub async fn open(folder: &Folder) -> Store {
     let file = folder.path().join("settle.sqlite");
     template::sqlite(&file);
     let database = Database::Sqlite(file);
-    Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await.expect("the database opens")
+    let opened = Store::open(Config { database, key: Key::new([7; 32]), clock: clock::now }).await;
+    opened.expect("the database opens").showing(shown_settings)
 }
 
 /// Accepts one notification of a receipt; returns its purchase and its sequence number.

@@ -10,6 +10,7 @@ pub mod schedule;
 mod schemas;
 pub mod sentence;
 mod settings;
+mod shown;
 mod unnamed;
 pub mod webhook;
 
@@ -19,6 +20,7 @@ mod tests;
 pub use allowed::{Allowed, Exception};
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
+pub use shown::{sealed, shown, shown_entry, shown_settings};
 
 use crate::form::Form;
 use crate::http::{Reply, Request};

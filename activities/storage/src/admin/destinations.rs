@@ -7,7 +7,7 @@ use crate::db::page::{CREATED, Page, Paged};
 use crate::db::secrets::{Secrets, random_uuid, sha256};
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
-use crate::db::store::Store;
+use crate::db::store::{ShownSettings, Store};
 use crate::db::writer::Write;
 use crate::delivery::{health, places};
 use crate::events::deliveries;
@@ -52,13 +52,13 @@ fn check_number(write: &mut Write<'_>, new: &NewDestination) -> Result<(), Error
 impl Store {
     pub async fn new_destination(&self, new: NewDestination) -> Result<Destination, Error> {
         let id = DestinationId::new(random_uuid()?);
-        let secrets = self.secrets.clone();
+        let (secrets, shown) = (self.secrets.clone(), self.shown);
         self.change("destination.create", move |write| {
             require_app(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
             check_number(write, &new)?;
             let destination = require(write.connection, id)?.destination();
-            let entry = AuditEntry::on(new.app_id, id).after(fields(&destination));
+            let entry = AuditEntry::on(new.app_id, id).after(fields(&destination, shown));
             Ok((destination, Some(entry)))
         })
         .await
@@ -87,7 +87,7 @@ impl Store {
         change: DestinationChange,
         mut set: impl FnMut(&mut DestinationSettings) + Send + 'static,
     ) -> Result<Destination, Error> {
-        let secrets = self.secrets.clone();
+        let (secrets, shown) = (self.secrets.clone(), self.shown);
         let has_settings = change.settings.is_some();
         let changed = self
             .change("destination.update", move |write| {
@@ -105,11 +105,13 @@ impl Store {
                     check::reset_choice(write, id)?;
                 }
                 let destination = require(write.connection, id)?.destination();
-                let mut after = fields(&destination);
-                if change.secret.is_some() {
+                let (before, mut after) = (fields(&row, shown), fields(&destination, shown));
+                // What people do not see of the settings is a secret too.
+                let is_hidden = row.settings != destination.settings && before["settings"] == after["settings"];
+                if change.secret.is_some() || is_hidden {
                     after["secret"] = json!("replaced");
                 }
-                let entry = AuditEntry::on(destination.app_id, id).before(fields(&row)).after(after);
+                let entry = AuditEntry::on(destination.app_id, id).before(before).after(after);
                 Ok((destination, Some(entry)))
             })
             .await?;
@@ -146,11 +148,12 @@ impl Store {
     /// Deletes a destination: it is hidden, nothing more is sent to it, and its pending deliveries end as `failed`, in
     /// batches. After an error [`Store::end_deleted_pending`] continues.
     pub async fn delete_destination(&self, id: DestinationId) -> Result<(), Error> {
+        let shown = self.shown;
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             health::close_alarm(write, id, "it was deleted")?;
-            Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination)))))
+            Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination, shown)))))
         })
         .await?;
         self.end_deleted(id, i64::MAX).await.map(drop)
@@ -197,11 +200,11 @@ impl Store {
     }
 }
 
-/// The fields of a destination in the audit log: its settings, which hold no secret, and how it is used.
-fn fields(destination: &Destination) -> Value {
+/// The fields of a destination in the audit log: its settings as people see them, and how it is used.
+fn fields(destination: &Destination, shown: ShownSettings) -> Value {
     let mut fields = json!(destination.common);
     fields["kind"] = json!(destination.kind);
-    fields["settings"] = destination.settings.clone();
+    fields["settings"] = shown(&destination.kind, &destination.settings);
     fields["state"] = json!(destination.state);
     fields
 }

@@ -89,6 +89,7 @@ fn open(config: Config) -> Result<Store, Error> {
         counts,
         claims,
         low_marks,
+        shown: |_, settings| settings.clone(),
     })
 }
 

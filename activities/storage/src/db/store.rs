@@ -14,9 +14,12 @@ use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::sql;
 use crate::db::writer::{JobKind, Write, Writer};
 use domain::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Returns the settings of a destination of this kind as people see them: without secrets.
+pub type ShownSettings = fn(&str, &Value) -> Value;
 
 /// The database of one installation. Clones share it.
 #[derive(Clone)]
@@ -37,6 +40,8 @@ pub struct Store {
     pub(crate) claims: Arc<ClaimBacklogs>,
     /// Where this process begins to read queues.
     pub(crate) low_marks: Arc<LowMarks>,
+    /// The settings of destinations in the audit log.
+    pub(crate) shown: ShownSettings,
 }
 
 impl std::fmt::Debug for Store {
@@ -62,6 +67,12 @@ impl Store {
     /// The installation, which was created when the database was opened for the first time.
     pub const fn installation(&self) -> Installation {
         self.installation
+    }
+
+    /// This handle, whose audit entries have the settings of destinations as `shown` returns them; as stored otherwise.
+    #[must_use]
+    pub fn showing(self, shown: ShownSettings) -> Self {
+        Self { shown, ..self }
     }
 
     /// The name of the database system, as OpenTelemetry's `db.system.name` has it.

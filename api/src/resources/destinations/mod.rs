@@ -19,7 +19,7 @@ use crate::keys::Acting;
 use axum::Json;
 use axum::extract::State;
 use domain::{DestinationId, Environment};
-use protocols::destinations::{ChangedSettings, Config, Invalid, KindSchemas, NewSettings};
+use protocols::destinations::{self, ChangedSettings, Config, Invalid, KindSchemas, NewSettings};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 use shown::DestinationDetail;
@@ -78,7 +78,8 @@ pub async fn list(
     Stored(app): Stored<App>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Paged<ShownDestination>>, Error> {
-    Ok(Json(edge.store.destinations(app.id, query.page()).await?))
+    let shown = |one: ShownDestination| ShownDestination { destination: destinations::shown(one.destination), ..one };
+    Ok(Json(edge.store.destinations(app.id, query.page()).await?.map(shown)))
 }
 
 /// `GET /v1/destinations/{destination_id}`: its settings without secrets, and its health.

@@ -4,6 +4,7 @@ use super::RevealedSecrets;
 use crate::edge::Edge;
 use crate::error::Error;
 use domain::DestinationId;
+use protocols::destinations;
 use schemars::JsonSchema;
 use secrecy::ExposeSecret;
 use serde::Serialize;
@@ -57,7 +58,7 @@ impl DestinationDetail {
         let shown_state = edge.store.shown_state(destination.id).await?;
         let health = edge.store.destination_health(destination.id).await?;
         let refusal = edge.allowed.refusal(&destination).map(|refusal| refusal.to_string());
-        Ok(Self { destination, shown_state, refusal, health })
+        Ok(Self { destination: destinations::shown(destination), shown_state, refusal, health })
     }
 }
 

@@ -21,6 +21,7 @@ async fn shown_and_documented_fields_of_each_kind_agree() {
     hook["signature"] = json!("v1,v1a");
     hook["device_batch"] = json!(10);
     hook["device_receipts"] = json!(true);
+    hook["secret_url"] = json!(true);
     hook["body"] = json!("slack");
     hook["enabled"] = json!(false);
     hook["events"] = json!(["*", "user.subscription.paused"]);

@@ -5,6 +5,7 @@ mod amplitude;
 mod documented;
 mod email;
 mod fields;
+mod secret_urls;
 mod slack;
 mod webhooks;
 

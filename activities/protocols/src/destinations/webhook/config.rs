@@ -2,6 +2,7 @@
 
 use super::headers;
 use super::schemas::schemas;
+use super::secret_url;
 use super::secrets::Secrets;
 use super::settings::{BodyShape, Settings};
 use super::signature::{Key, Version};
@@ -27,7 +28,7 @@ const LONGEST_OVERLAP_MS: i64 = 7 * 24 * 3600 * 1000;
 const REDACTED: &str = "[redacted]";
 
 /// The configuration of a webhook. Its debug output shows no secret.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     pub url: Url,
     /// Whether the operator chose its address.
@@ -42,6 +43,13 @@ pub struct Config {
     pub(super) headers: Vec<(String, SecretString)>,
     /// Every text that must not be shown, the longest first.
     hidden: Vec<SecretString>,
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let host = self.url.host_str().unwrap_or_default();
+        f.debug_struct("Config").field("host", &host).field("body", &self.body).finish_non_exhaustive()
+    }
 }
 
 /// Builds a webhook from its fields, of which only `url` is required. A forbidden address or port in the URL is refused
@@ -60,10 +68,13 @@ pub fn create(fields: &Map<String, Value>, allowed: &Allowed, random: [u8; 32]) 
     if !fields.contains_key("url") {
         wrong.push(Invalid::new("url", EXPECTED));
     }
-    let (settings, more) = apply(Settings::default(), &mut secrets, fields, allowed);
+    let (mut settings, more) = apply(&Settings::default(), &mut secrets, fields, allowed);
     wrong.extend(more);
     if !wrong.is_empty() {
         return Err(wrong);
+    }
+    if settings.secret_url {
+        secret_url::seal(&mut settings, &mut secrets);
     }
     let shown = shown(&settings, &secrets, |_| true);
     Ok(NewSettings { settings: json!(settings), secret: secrets.to_json(), shown, traits: Traits::default() })
@@ -80,17 +91,20 @@ pub fn change(
     allowed: &Allowed,
 ) -> Result<ChangedSettings, Vec<Invalid>> {
     let mut secrets = Secrets::from_json(secret).map_err(|invalid| vec![invalid])?;
-    let before: Settings = settings::read(settings).map_err(|invalid| vec![invalid])?;
+    let mut before: Settings = settings::read(settings).map_err(|invalid| vec![invalid])?;
+    let was_sealed = secret_url::open(&mut before, &mut secrets);
     let old = before.signature.versions();
     let mut wrong = unknown(fields);
     for name in schemas().on_creation.iter().filter(|name| fields.contains_key(**name)) {
         wrong.push(Invalid::new(name, "no change here: rotate it instead"));
     }
-    let (settings, more) = apply(before, &mut secrets, fields, allowed);
+    let (settings, more) = apply(&before, &mut secrets, fields, allowed);
     wrong.extend(more);
     if !wrong.is_empty() {
         return Err(wrong);
     }
+    let placed = secret_url::place(&before, settings, &mut secrets, was_sealed, |name| fields.contains_key(name));
+    let settings = placed.map_err(|invalid| vec![invalid])?;
     let shown = shown(&settings, &secrets, |version| !old.contains(&version));
     Ok(ChangedSettings { settings: json!(settings), secret: secrets.to_json(), shown, profile: None })
 }
@@ -128,7 +142,10 @@ pub fn rotate(settings: &Value, secret: &SecretString, rotation: &Rotation) -> R
 /// # Errors
 /// The first setting or secret that is unusable.
 pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed) -> Result<Config, Invalid> {
-    let settings: Settings = settings::read(&destination.settings)?;
+    let (mut settings, mut secrets): (Settings, _) =
+        (settings::read(&destination.settings)?, Secrets::from_json(secret)?);
+    secret_url::open(&mut settings, &mut secrets);
+    let hidden_parts = settings.url.as_ref().filter(|_| settings.has_secret_url()).map(secret_url::texts);
     let url = settings.url.ok_or_else(|| Invalid::new("url", EXPECTED))?;
     let is_operator_url = allowed.is_exception(destination.id, &url);
     if !is_operator_url {
@@ -136,7 +153,6 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
         // Its address is checked when a request is sent.
         http::host_and_port(&url, &allowed.rules).map_err(|failure| not_allowed(failure.to_string()))?;
     }
-    let secrets = Secrets::from_json(secret)?;
     let mut keys = Vec::new();
     for version in settings.signature.versions() {
         let of_version = secrets.keys(*version)?;
@@ -148,7 +164,7 @@ pub fn ready(destination: &Destination, secret: &SecretString, allowed: &Allowed
     for (name, value) in &secrets.headers {
         headers::check(name, value).map_err(|expected| Invalid::new(&format!("headers.{name}"), expected))?;
     }
-    let hidden = secrets.hidden();
+    let hidden = secrets.hidden(hidden_parts.unwrap_or_default());
     let headers = secrets.headers.into_iter().map(|(name, value)| (name, SecretString::from(value))).collect();
     let schedule = Schedule::new(destination.schedule.as_deref());
     let body = settings.body;
@@ -186,14 +202,15 @@ pub fn newest_secret(secret: &SecretString) -> Option<SecretString> {
 /// Returns the settings after a change with all invalid fields, and changes the headers' values in `secrets`. Keys and
 /// unknown fields are left out.
 fn apply(
-    mut settings: Settings,
+    before: &Settings,
     secrets: &mut Secrets,
     fields: &Map<String, Value>,
     allowed: &Allowed,
 ) -> (Settings, Vec<Invalid>) {
-    let mut wrong = Vec::new();
+    let (mut settings, mut wrong) = (before.clone(), Vec::new());
     for (name, value) in fields {
         match name.as_str() {
+            "url" if secret_url::is_shown(before, value) => {}
             "url" => match url(value, allowed) {
                 Ok(url) => settings.url = Some(url),
                 Err(invalid) => wrong.push(invalid),
@@ -239,7 +256,7 @@ fn not_allowed(expected: String) -> Invalid {
 
 /// Why the settings allow no request to a stored webhook; `None` when they do.
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
-    let url = destination.settings.get("url").and_then(Value::as_str)?.parse().ok()?;
+    let url = secret_url::origin(&destination.settings)?;
     if allowed.is_exception(destination.id, &url) {
         return None;
     }

@@ -7,6 +7,9 @@ use crate::form::{ENABLED, EVENTS, Entry, Form, Input, LIMITS, NAME, Step};
 pub fn form() -> Form {
     let own = [
         unnamed::entry(),
+        Entry::new("secret_url", "The URL is a secret", Input::Switch)
+            .help("Encrypts it, and shows only its host. The URL of a chat is never shown.")
+            .folded(),
         Entry::new("headers", "Headers", Input::Headers)
             .help("Sent with every request. Values are stored as secrets.")
             .folded(),

@@ -9,6 +9,7 @@ mod headers;
 pub mod request;
 pub mod response;
 pub mod schemas;
+pub mod secret_url;
 mod secrets;
 mod settings;
 mod signature;

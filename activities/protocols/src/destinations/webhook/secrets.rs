@@ -1,5 +1,5 @@
 //! The secrets of a webhook, as the JSON that storage encrypts:
-//! `{"keys": [{"secret", "until"?}], "headers": {name: value}}`.
+//! `{"keys": [{"secret", "until"?}], "headers": {name: value}, "url"?}`.
 //!
 //! The newest key comes first. A key without `until` is current: it signs until a rotation replaces it. There is always
 //! a current key of each version, so that the setting `signature` can change at any time.
@@ -22,6 +22,9 @@ const MIN_HIDDEN_BYTES: usize = 4;
 pub struct Secrets {
     keys: Vec<StoredKey>,
     pub headers: Headers,
+    /// The URL, where it is stored with the secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -35,7 +38,7 @@ impl Secrets {
     /// Secrets with these current keys and without headers.
     pub fn new(keys: impl IntoIterator<Item = String>) -> Self {
         let keys = keys.into_iter().map(|secret| StoredKey { secret, until: None }).collect();
-        Self { keys, headers: Headers::new() }
+        Self { keys, headers: Headers::new(), url: None }
     }
 
     pub fn from_json(secret: &SecretString) -> Result<Self, Invalid> {
@@ -86,13 +89,13 @@ impl Secrets {
     }
 
     /// Every text to redact, the longest first: keys with and without their prefix, header values with and without
-    /// their scheme (`Bearer`), and each of these in its JSON-escaped form.
-    pub fn hidden(&self) -> Vec<SecretString> {
+    /// their scheme (`Bearer`), those of `more`, and each of these in its JSON-escaped form.
+    pub fn hidden(&self, more: Vec<String>) -> Vec<SecretString> {
         let keys = self.keys.iter().map(|key| key.secret.as_str());
         let keys = keys.flat_map(|key| [key, key.split_once('_').map_or(key, |(_, bytes)| bytes)]);
         let values = self.headers.values().map(String::as_str);
         let values = values.flat_map(|value| [value, value.split_once(' ').map_or(value, |(_, token)| token.trim())]);
-        let plain: Vec<String> = keys.chain(values).map(str::to_owned).collect();
+        let plain: Vec<String> = keys.chain(values).map(str::to_owned).chain(more).collect();
         let within_json = plain.iter().map(|text| json!(text).to_string());
         let within_json = within_json.filter_map(|text| Some(text.strip_prefix('"')?.strip_suffix('"')?.to_owned()));
         let mut all: Vec<String> = within_json.chain(plain.iter().cloned()).collect();

@@ -16,6 +16,14 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", extend("format" = "uri", "examples" = ["https://example.com/hook"]))]
     pub url: Option<Url>,
+    /// Whether path and query of the URL are a secret: encrypted, and shown nowhere. Those of a message for a chat are never
+    /// shown. Releases before 0.1.1 do not find such a URL: its events wait for a newer process.
+    #[serde(skip_serializing_if = "is_false")]
+    pub secret_url: bool,
+    /// The URL as people see it, where it is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub sealed_url: Option<String>,
     /// The names of its headers.
     #[schemars(extend("readOnly" = true))]
     pub headers: Vec<String>,
@@ -81,6 +89,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             url: None,
+            secret_url: false,
+            sealed_url: None,
             headers: Vec::new(),
             body: BodyShape::default(),
             signature: Signature::default(),
@@ -94,3 +104,7 @@ impl Default for Settings {
 }
 
 impl settings::Settings for Settings {}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
+}

@@ -3,6 +3,7 @@
 mod batches;
 mod bodies;
 mod response;
+mod secret_urls;
 mod settings;
 mod signatures;
 mod slack;

@@ -1,0 +1,76 @@
+//! URLs of destinations that are secrets: encrypts those that are stored in the clear, and says what the audit log has.
+
+use super::{refusals, table};
+use anyhow::Context;
+use protocols::destinations::{sealed, shown_entry};
+use storage::{AuditEntryView, AuditLogFilter, Destination, DestinationChange, Page, Store};
+
+/// Encrypts the URLs, and prints their number and that of the audit entries which still have them.
+pub async fn seal(store: &Store) -> anyhow::Result<()> {
+    let (mut count, mut entries) = (0_usize, 0_usize);
+    for destination in refusals::destinations(store).await? {
+        count += usize::from(seal_one(store, &destination).await?);
+        entries += entries_with_url(store, &destination).await?;
+    }
+    table::line(&format!("URLs of destinations that were encrypted: {count}."));
+    if entries > 0 {
+        table::line(&format!(
+            "Entries of the audit log that have such a URL in the clear: {entries}. They stay as they are, and no answer \
+             shows it, but a copy of the database does: create new URLs at the receivers, and remove the old ones there."
+        ));
+    }
+    Ok(())
+}
+
+/// Prints how many URLs that are secrets are stored in the clear, if some are.
+pub async fn show(store: &Store) -> anyhow::Result<()> {
+    let mut count = 0_usize;
+    for destination in refusals::destinations(store).await? {
+        // One that cannot be read is no reason to fail: the tables are up to date.
+        count += usize::from(matches!(change_of(store, &destination).await, Ok(Some(_))));
+    }
+    if count > 0 {
+        table::line(&format!(
+            "URLs of destinations that are secrets and are stored in the clear: {count}. Once no process of a release before \
+             0.1.1 runs, and you will not go back to one, run `settle migrate --seal-urls`."
+        ));
+    }
+    Ok(())
+}
+
+/// Encrypts the URL of a destination, if it is a secret in the clear; returns whether it was.
+async fn seal_one(store: &Store, destination: &Destination) -> anyhow::Result<bool> {
+    let Some(change) = change_of(store, destination).await? else { return Ok(false) };
+    let changed = store.update_destination(destination.id, change, |_| {}).await;
+    changed.with_context(|| format!("the URL of the destination {} was not encrypted", destination.id))?;
+    Ok(true)
+}
+
+/// The change that encrypts a URL; `None` where there is nothing to encrypt.
+async fn change_of(store: &Store, destination: &Destination) -> anyhow::Result<Option<DestinationChange>> {
+    let secret = store.destination_secret(destination.id).await?;
+    let sealed = sealed(destination, &secret).with_context(|| format!("the destination {}", destination.id))?;
+    let based_on = Some((destination.settings.clone(), secret));
+    Ok(sealed.map(|changed| DestinationChange {
+        settings: Some(changed.settings),
+        secret: Some(changed.secret),
+        based_on,
+        ..DestinationChange::default()
+    }))
+}
+
+/// Number of audit entries about a destination that have a URL which answers do not show.
+async fn entries_with_url(store: &Store, destination: &Destination) -> anyhow::Result<usize> {
+    let has_url = |entry: &AuditEntryView| {
+        let fields = [&entry.old_fields, &entry.new_fields];
+        fields.into_iter().any(|fields| shown_entry(fields, Some(destination)) != *fields)
+    };
+    let (mut count, mut page) = (0, Page::default());
+    loop {
+        let filter = AuditLogFilter { subject: Some(destination.id.to_string()), ..AuditLogFilter::default() };
+        let read = store.audit_log(filter, page).await?;
+        count += read.items.iter().filter(|entry| has_url(entry)).count();
+        let Some(cursor) = read.next_cursor else { return Ok(count) };
+        page = Page { cursor: Some(cursor), ..Page::default() };
+    }
+}

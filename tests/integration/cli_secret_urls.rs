@@ -1,0 +1,78 @@
+//! `settle migrate --seal-urls`: encrypts the URLs of destinations that are secrets, and counts what the audit log has.
+
+use super::cli::settle;
+use domain::AppId;
+use protocols::destinations::{Allowed, Config as Kind};
+use serde_json::{Map, Value, json};
+use storage::{Config, Database, Destination, DestinationSettings, Key, NewDestination, Store};
+use system_tests::folder::Folder;
+use system_tests::raw::Raw;
+
+const KEY: &str = "0707070707070707070707070707070707070707070707070707070707070707";
+const HIDDEN: &str = "c8Vt1uZ5mEr3";
+
+/// Creates a webhook as release 0.1.0 did: with the URL in the clear, also in the audit log.
+async fn webhook(store: &Store, app: AppId, name: &str, body: &str) -> Destination {
+    let url = format!("https://hooks.slack.com/services/{HIDDEN}");
+    let fields = Map::from_iter([("url".to_owned(), json!(url)), ("body".to_owned(), json!(body))]);
+    let prepared = Kind::create("webhook", &fields, &Allowed::default(), [7; 32]).expect("a webhook");
+    let new = NewDestination {
+        app_id: app,
+        kind: "webhook".to_owned(),
+        common: DestinationSettings::new(name),
+        settings: prepared.settings,
+        secret: prepared.secret,
+        traits: prepared.traits,
+    };
+    store.new_destination(new).await.expect("a destination")
+}
+
+/// The output of `settle migrate` with these flags.
+fn migrated(folder: &Folder, flags: &[&str]) -> String {
+    let line = [&["migrate", "--database", "settle.sqlite"], flags].concat();
+    let output = settle(folder, &line).env("SETTLE_KEY", KEY).output().expect("settle");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!text.contains(HIDDEN), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn migrate_encrypts_secret_urls_and_counts_audit_entries() {
+    let folder = Folder::new("seal-urls");
+    let database = Database::Sqlite(folder.path().join("settle.sqlite"));
+    let config = Config { database: database.clone(), key: Key::new([7; 32]), clock: api::clock::now };
+    let store = Store::open(config.clone()).await.expect("a database");
+    let app = store.new_app("Acme").await.expect("an app").id;
+    let chat = webhook(&store, app, "chat", "slack").await;
+    let other = webhook(&store, app, "other", "event").await;
+    store.update_destination(chat.id, Default::default(), |common| common.rate = Some(3)).await.expect("a change");
+    drop(store);
+
+    let before = migrated(&folder, &[]);
+    assert!(before.contains("are stored in the clear: 1."), "{before}");
+    let sealed = migrated(&folder, &["--seal-urls"]);
+    assert!(sealed.contains("were encrypted: 1."), "{sealed}");
+    assert!(sealed.contains("such a URL in the clear: 1."), "{sealed}");
+    let again = migrated(&folder, &["--seal-urls"]);
+    assert!(again.contains("were encrypted: 0.") && again.contains("such a URL in the clear: 1."), "{again}");
+    let after = migrated(&folder, &[]);
+    assert!(!after.contains("in the clear"), "{after}");
+
+    let in_clear = format!("SELECT id AS value FROM destinations WHERE settings LIKE '%{HIDDEN}%'");
+    assert_eq!(Raw::of(&database).texts(&in_clear), [other.id.to_string()], "another webhook is left alone");
+    let store = Store::open(config).await.expect("the database");
+    let destination = store.destination(chat.id).await.expect("a destination");
+    let secret = store.destination_secret(chat.id).await.expect("a secret");
+    let Ok(Kind::Webhook(ready)) = Kind::ready(&destination, &secret, &Allowed::default()) else {
+        panic!("it is usable")
+    };
+    assert!(ready.url.as_str().ends_with(HIDDEN));
+    let entries: Vec<Value> = Raw::of(&database)
+        .texts("SELECT new_fields AS value FROM audit_log WHERE operation = 'destination.update' ORDER BY seq DESC LIMIT 1")
+        .iter()
+        .map(|fields| serde_json::from_str(fields).expect("JSON"))
+        .collect();
+    assert_eq!(entries[0]["secret"], "replaced");
+    assert!(!entries[0].to_string().contains(HIDDEN), "{entries:?}");
+}
