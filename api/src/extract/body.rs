@@ -23,6 +23,11 @@ pub struct Unread<T> {
 
 pub struct Csv(pub Bytes);
 
+/// The media type of bytes, which every generator of clients knows.
+const BYTES_MEDIA: &str = "application/octet-stream";
+/// The media types of a CSV file.
+const CSV_MEDIA: [&str; 2] = ["text/csv", BYTES_MEDIA];
+
 /// A store's message, as raw bytes.
 pub struct Message(pub Bytes);
 
@@ -103,7 +108,8 @@ impl<S: Send + Sync> FromRequest<S> for Csv {
     async fn from_request(request: Request, state: &S) -> Result<Self, Error> {
         let kind =
             request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        if !kind.to_ascii_lowercase().starts_with("text/csv") {
+        let lower = kind.to_ascii_lowercase();
+        if !CSV_MEDIA.iter().any(|media| lower.starts_with(media)) {
             return Err(Error::invalid("content-type", format!("`text/csv`, but it is `{kind}`")));
         }
         whole(request, state).await.map(Self)
@@ -155,16 +161,21 @@ impl<T: Fields> Input for Unread<T> {
     }
 }
 
+/// The description of a body of these media types that no schema describes.
+fn bytes(media: [&str; 2], rule: &str) -> Value {
+    let schema = json!({ "type": "string", "format": "binary", "x-rule": rule });
+    let content = media.into_iter().map(|media| (media.to_owned(), json!({ "schema": schema })));
+    json!({ "required": true, "content": content.collect::<Map<String, Value>>() })
+}
+
 impl Input for Csv {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        let content = json!({ "text/csv": { "schema": {} } });
-        operation.body = Some(json!({ "required": true, "content": content }));
+        operation.body = Some(bytes(CSV_MEDIA, "A report of the store as CSV, with its header line."));
     }
 }
 
 impl Input for Message {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
-        let content = json!({ "text/plain": { "schema": {} }, "application/json": { "schema": {} } });
-        operation.body = Some(json!({ "required": true, "content": content }));
+        operation.body = Some(bytes(["text/plain", BYTES_MEDIA], "A message that the store signed."));
     }
 }

@@ -254,7 +254,12 @@ fn list(items: &mut Vec<Value>, schema: &Value, place: &str, wrong: &mut FieldEr
     let is_plain = of.get("format").is_none() && choices(of).is_empty();
     match type_of(of) {
         "string" if is_plain => return items.iter().any(|item| !item.is_string()).then(|| expected(schema)),
-        "integer" => return items.iter().any(|item| item.as_i64().is_none()).then(|| expected(schema)),
+        "integer" => {
+            let numbers: Option<Vec<Value>> = items.iter().map(|item| whole(item).map(Value::from)).collect();
+            let Some(numbers) = numbers else { return Some(expected(schema)) };
+            *items = numbers;
+            return None;
+        }
         _ => {}
     }
     let mut at = 0;

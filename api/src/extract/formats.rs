@@ -12,45 +12,64 @@ pub struct Format {
     name: &'static str,
     pub expected: &'static str,
     pub example: &'static str,
+    /// Its pattern, where its name is none of JSON Schema's.
+    pub pattern: Option<&'static str>,
+    /// Whether there are other texts with this name and pattern.
+    pub is_stricter: bool,
     /// Whether a text has this format.
     pub fits: fn(&str) -> bool,
 }
+
+/// The pattern of a decimal, as it is best sent.
+const DECIMAL: &str = r"^[0-9]+(\.[0-9]+)?$";
 
 const FORMATS: [Format; 10] = [
     Format {
         name: "uuid",
         expected: "a UUID",
         example: "0198c5a2-7b1e-7c3f-9d20-5a6b7c8d9e0f",
+        pattern: None,
+        is_stricter: false,
         fits: |text| text.parse::<CollapseKey>().is_ok(),
     },
     Format {
         name: "date-time",
         expected: "a time in RFC 3339, such as 2026-01-31T12:00:00Z",
         example: "2026-01-31T12:00:00Z",
+        pattern: None,
+        is_stricter: false,
         fits: |text| text.parse::<Timestamp>().is_ok(),
     },
     Format {
         name: "date",
         expected: "a day such as 2026-01-31",
         example: "2026-01-31",
+        pattern: None,
+        is_stricter: false,
         fits: |text| text.len() == 10 && text.parse::<Date>().is_ok(),
     },
     Format {
         name: "month",
         expected: "a month such as 2026-11",
         example: "2026-11",
+        pattern: Some("^[0-9]{4}-(0[1-9]|1[0-2])$"),
+        is_stricter: false,
         fits: |text| text.len() == 7 && format!("{text}-01").parse::<Date>().is_ok(),
     },
     Format {
         name: "since",
         expected: "a day such as 2026-03-01, which begins at midnight UTC, or a time in RFC 3339",
         example: "2026-03-01",
+        pattern: None,
+        is_stricter: true,
         fits: |text| text.parse::<domain::catalogue::Since>().is_ok(),
     },
     Format {
         name: "decimal",
         expected: "a decimal from 0 to 1000000000, as text, such as \"9.99\"",
         example: "9.99",
+        pattern: Some(DECIMAL),
+        is_stricter: true,
         fits: |text| {
             let most = Decimal::from(1_000_000_000);
             decimal(text).is_some_and(|decimal| !decimal.is_sign_negative() && decimal <= most)
@@ -60,12 +79,16 @@ const FORMATS: [Format; 10] = [
         name: "uri",
         expected: "a URL such as https://example.com/hook",
         example: "https://example.com/hook",
+        pattern: None,
+        is_stricter: true,
         fits: |text| text.parse::<url::Url>().is_ok(),
     },
     Format {
         name: "rate",
         expected: "a decimal from 0.000000001 to 1000000, as text, such as \"1.08\"",
         example: "1.08",
+        pattern: Some(DECIMAL),
+        is_stricter: true,
         fits: |text| {
             let bounds = Decimal::new(1, 9)..=Decimal::from(1_000_000);
             decimal(text).is_some_and(|rate| bounds.contains(&rate))
@@ -75,12 +98,16 @@ const FORMATS: [Format; 10] = [
         name: "country",
         expected: "two capital letters of ISO 3166, such as DE",
         example: "DE",
+        pattern: Some("^[A-Z]{2}$"),
+        is_stricter: false,
         fits: |text| is_code(text, 2),
     },
     Format {
         name: "currency",
         expected: "three capital letters of ISO 4217, such as EUR",
         example: "EUR",
+        pattern: Some("^[A-Z]{3}$"),
+        is_stricter: false,
         fits: |text| is_code(text, 3),
     },
 ];

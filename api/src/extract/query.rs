@@ -1,7 +1,7 @@
 //! The query of a URL.
 
 use super::fields::{Fields, checked, schema};
-use super::shape::{is_required, of_text};
+use super::shape::{is_required, of_text, present};
 use crate::error::Error;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
@@ -49,12 +49,25 @@ pub fn typed<T: Fields>(name: &str, text: String) -> Value {
     of_text(&schema::<T>()["properties"][name], text)
 }
 
+/// A schema without the alternative `null`, for which a query has no text.
+fn without_null(schema: &Value) -> Value {
+    let (mut outer, mut inner) = (schema.clone(), present(schema).clone());
+    if let Some(names) = inner["type"].as_array() {
+        inner["type"] = names.iter().find(|name| *name != "null").cloned().unwrap_or_default();
+    }
+    if let (Some(outer), Some(inner)) = (outer.as_object_mut(), inner.as_object()) {
+        outer.remove("anyOf");
+        outer.extend(inner.clone());
+    }
+    outer
+}
+
 impl<T: Fields> Input for Query<T> {
     fn describe(operation: &mut Operation, _: &mut Schemas) {
         let schema = schema::<T>();
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             let mut parameter = json!({ "name": name, "in": "query", "required": is_required(schema, name) });
-            let mut property = property.clone();
+            let mut property = without_null(property);
             if let Some(description) = property.as_object_mut().and_then(|one| one.remove("description")) {
                 parameter["description"] = description;
             }

@@ -8,6 +8,16 @@ pub fn present(schema: &Value) -> &Value {
     alternatives.find(|one| one["type"] != "null").unwrap_or(schema)
 }
 
+/// The schema without its alternative `null`, to be changed.
+pub fn present_mut(schema: &mut Value) -> &mut Value {
+    let alternatives = schema["anyOf"].as_array();
+    let at = alternatives.and_then(|all| all.iter().position(|one| one["type"] != "null"));
+    match at {
+        Some(at) => &mut schema["anyOf"][at],
+        None => schema,
+    }
+}
+
 /// Whether a schema with a type admits null.
 pub fn admits_null(schema: &Value) -> bool {
     let types = schema["type"].as_array().into_iter().flatten();

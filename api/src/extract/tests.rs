@@ -1,8 +1,11 @@
 //! One answer lists all wrong fields with their paths, and the other fields can still be checked.
 
 use super::fields::{drafted, schema};
-use super::{Draft, formats, nullable};
+use super::{BodyLimit, Csv, Draft, formats, nullable};
 use crate::error::{Error, Field};
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
 use domain::{DestinationId, Environment};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -26,6 +29,8 @@ struct Order {
     /// Objects.
     #[schemars(extend("maxItems" = 2))]
     lines: Vec<Line>,
+    /// Whole numbers.
+    waits: Option<Vec<i64>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -103,6 +108,8 @@ fn what_was_expected_follows_from_the_schema() {
 fn a_whole_number_may_be_written_as_a_decimal() {
     let count = |count: Value| draft(json!({ "name": "n", "lines": [], "count": count })).body.count;
     assert_eq!((count(json!(5.0)), count(json!(5.5)), count(json!(1e300))), (Some(5), None, None));
+    let waits = |waits: Value| draft(json!({ "name": "n", "lines": [], "waits": waits })).body.waits;
+    assert_eq!((waits(json!([5.0, 7])), waits(json!([5.5]))), (Some(vec![5, 7]), None), "also in a list");
 }
 
 #[test]
@@ -118,4 +125,19 @@ fn what_is_wrong_is_replaced_so_that_the_rest_can_be_judged() {
 fn the_example_of_a_schema_fits_it() {
     let example = formats::example(schema::<Order>());
     assert!(draft(example).finish().is_ok());
+}
+
+#[tokio::test]
+async fn a_csv_file_may_be_sent_as_bytes() {
+    for (media, is_taken) in [
+        ("text/csv", true),
+        ("Text/CSV; charset=utf-8", true),
+        ("application/octet-stream", true),
+        ("text/plain", false),
+    ] {
+        let request = Request::builder().header(header::CONTENT_TYPE, media).extension(BodyLimit(100));
+        let request = request.body(Body::from("a,b\n")).expect("a request");
+        let csv = Csv::from_request(request, &()).await;
+        assert_eq!(csv.is_ok_and(|Csv(bytes)| bytes == "a,b\n"), is_taken, "{media}");
+    }
 }

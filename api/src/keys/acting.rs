@@ -87,7 +87,7 @@ impl Input for Acting {
         operation.query.push(json!({
             "name": "Settle-Reason", "in": "header", "required": false,
             "description": "The reason, recorded in the audit entry of the change unless the body has one. UTF-8.",
-            "schema": { "type": "string", "maxLength": MAX_REASON_BYTES },
+            "schema": { "type": "string", "maxLength": MAX_REASON_BYTES, "x-rule": "At most 1000 bytes of UTF-8." },
         }));
     }
 }

@@ -1,5 +1,6 @@
 //! Adds the fields of each kind of destination to the schemas of destinations.
 
+use super::rules::RULE;
 use crate::extract::admit_null;
 use protocols::destinations::KindSchemas;
 use serde_json::{Map, Value, json};
@@ -11,11 +12,19 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
             requests.insert(name_of(kind), created(common.clone(), kind));
         }
         let reference = |kind| json!({ "$ref": format!("#/components/schemas/{}", name_of(kind)) });
-        let all: Vec<Value> = kinds.iter().map(reference).collect();
-        requests.insert("NewDestination".to_owned(), json!({ "oneOf": all }));
+        let all = kinds.iter().map(reference);
+        let mapping = kinds.iter().map(|kind| (kind.kind.to_owned(), reference(kind)["$ref"].clone()));
+        let mapping: Map<String, Value> = mapping.collect();
+        let discriminator = json!({ "propertyName": "kind", "mapping": mapping });
+        let union = json!({ "oneOf": all.collect::<Vec<_>>(), "discriminator": discriminator });
+        requests.insert("NewDestination".to_owned(), union);
     }
     for kind in kinds {
-        extend(requests.get_mut("DestinationPatch"), &changed(kind));
+        let named = |(name, mut field): (String, Value)| {
+            field[RULE] = json!(format!("{} Further as in the schema of a new one.", only_of(kinds, &name)));
+            (name, field)
+        };
+        extend(requests.get_mut("DestinationPatch"), &changed(kind).into_iter().map(named).collect());
         if kind.created.contains_key("secret") {
             let secret = json!({ "type": "string", "description": "Shown only here." });
             extend(responses.get_mut("CreatedDestination"), &Map::from_iter([("secret".to_owned(), secret)]));
@@ -32,6 +41,13 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
     }
 }
 
+/// The kinds that take a field.
+fn only_of(kinds: &[KindSchemas], field: &str) -> String {
+    let takers = kinds.iter().filter(|kind| kind.changeable().contains(&field));
+    let names: Vec<String> = takers.map(|kind| format!("`{}`", kind.kind)).collect();
+    format!("Only of a destination of the kind {}.", names.join(" or "))
+}
+
 fn name_of(kind: &KindSchemas) -> String {
     request_of(kind.kind)
 }
@@ -44,7 +60,7 @@ pub fn request_of(kind: &str) -> String {
 
 /// The schema of a new destination of one kind.
 fn created(mut common: Value, kind: &KindSchemas) -> Value {
-    common["properties"]["kind"] = json!({ "const": kind.kind });
+    common["properties"]["kind"] = json!({ "type": "string", "const": kind.kind });
     extend(Some(&mut common), &kind.created);
     if let Some(required) = common["required"].as_array_mut() {
         required.extend(kind.required.iter().map(|name| json!(name)));

@@ -2,7 +2,11 @@
 
 pub mod example;
 pub mod kinds;
+mod limits;
+mod listed;
+mod operations;
 mod part;
+mod rules;
 mod served;
 #[cfg(test)]
 mod tests;
@@ -11,18 +15,15 @@ pub use part::of as part;
 pub use served::Served;
 
 use example::Examples;
+use limits::{limit_texts, refuse_other_fields, relax_optional};
+use listed::list_choices;
 
 use crate::error::Problem;
-use crate::extract::shape::{choices, type_of};
-use crate::extract::{MAX_BYTES, formats};
 use crate::operation::{Operation, Schemas};
 use crate::route::{Access, Route};
 use protocols::destinations::Config;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
-
-/// A text without control characters, in the syntax that all validators know.
-const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
 
 /// The OpenAPI documents of a list of routes, without the addresses of a process ([`Served`]).
 #[derive(Debug)]
@@ -45,12 +46,14 @@ pub fn document(routes: Vec<Route>) -> Value {
     }
     let (mut requests, responses) = named(schemas);
     requests.values_mut().for_each(limit_texts);
+    let only_sent = requests.iter_mut().filter(|(name, _)| !responses.contains_key(*name));
+    only_sent.for_each(|(_, schema)| relax_optional(schema));
     let definitions: Map<String, Value> = responses.into_iter().chain(requests).collect();
     for (route, operation) in described {
         let path = paths.entry(route.path).or_insert_with(|| json!({}));
         path[route.method.to_lowercase()] = shown_operation(&route, operation, &definitions);
     }
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "settle",
@@ -58,8 +61,10 @@ pub fn document(routes: Vec<Route>) -> Value {
             "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
                 details (RFC 9457); 503 means: try again. Texts in requests have 1 to 2048 bytes and no control characters, \
                 unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
-                nothing else.",
+                nothing else. What else a request has to be, which no schema states, is the `x-rule` of the field that the \
+                error names.",
         },
+        "tags": operations::tags(paths.keys()),
         "security": [{ "key": [] }],
         "paths": paths,
         "components": {
@@ -77,7 +82,10 @@ pub fn document(routes: Vec<Route>) -> Value {
             },
             "schemas": definitions,
         },
-    })
+    });
+    rules::add(&mut document);
+    list_choices(&mut document);
+    document
 }
 
 /// The schemas of requests and answers by their names, with the fields of each kind of destination.
@@ -95,33 +103,12 @@ fn named(mut schemas: Schemas) -> (Map<String, Value>, Map<String, Value>) {
     (requests, responses)
 }
 
-/// States the limits of every text of a request that has neither a format nor choices, unless it has limits of its own.
-/// A schema counts characters, and the check counts bytes.
-fn limit_texts(schema: &mut Value) {
-    let is_free = type_of(schema) == "string" && choices(schema).is_empty() && formats::of(schema).is_none();
-    if is_free {
-        for (name, limit) in [("minLength", json!(1)), ("maxLength", json!(MAX_BYTES)), ("pattern", json!(PRINTABLE))] {
-            if schema[name].is_null() {
-                schema[name] = limit;
-            }
-        }
-    }
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(limit_texts);
-    }
-}
-
-/// Sets `additionalProperties` of an object's schema, and of the objects inside it, to false.
-fn refuse_other_fields(schema: &mut Value) {
-    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
-        properties.values_mut().for_each(refuse_other_fields);
-        schema["additionalProperties"] = json!(false);
-    }
-}
-
 /// The entry of one route in the document.
 fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String, Value>) -> Value {
-    let mut shown = json!({ "summary": route.summary, "operationId": operation_id(route) });
+    let mut shown = json!({ "summary": route.summary, "tags": [operations::tag(route.path)] });
+    if let Some(id) = operations::id(route) {
+        shown["operationId"] = json!(id);
+    }
     match route.access {
         Access::Open => shown["security"] = json!([]),
         Access::Device => shown["security"] = json!([{ "device": [] }]),
@@ -131,7 +118,9 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     let path = names.zip(operation.path);
     let path = path.map(|(name, schema)| json!({ "name": name, "in": "path", "required": true, "schema": schema }));
     let mut parameters: Vec<Value> = path.chain(operation.query).collect();
-    parameters.iter_mut().for_each(|parameter| limit_texts(&mut parameter["schema"]));
+    // A header has the limits that its own check has.
+    let limited = parameters.iter_mut().filter(|parameter| parameter["in"] != "header");
+    limited.for_each(|parameter| limit_texts(&mut parameter["schema"]));
     if !parameters.is_empty() {
         shown["parameters"] = json!(parameters);
     }
@@ -157,11 +146,4 @@ fn shown_operation(route: &Route, operation: Operation, definitions: &Map<String
     answers.insert("default".to_owned(), problem);
     shown["responses"] = Value::Object(answers);
     shown
-}
-
-/// The id of an operation, such as `getVAppsAppId`: the method and the letters of the path.
-fn operation_id(route: &Route) -> String {
-    let segments =
-        route.path.split(|character: char| !character.is_ascii_alphabetic()).filter(|segment| !segment.is_empty());
-    segments.fold(route.method.to_lowercase(), |id, segment| id + &segment[..1].to_uppercase() + &segment[1..])
 }

@@ -1,6 +1,7 @@
 //! A part of the OpenAPI document: the routes of one access with the schemas that they refer to, so that a generator of
 //! clients makes nothing else of it.
 
+use super::operations;
 use crate::route::{Access, Route};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -24,6 +25,8 @@ pub fn of(whole: &Value, routes: &[Route], access: Access) -> Value {
     let names: BTreeSet<String> = security.as_object().into_iter().flat_map(Map::keys).cloned().collect();
     part["security"] = json!([security]);
     retain(&mut part, "securitySchemes", &names);
+    let tags = operations::tags(part["paths"].as_object().into_iter().flat_map(Map::keys));
+    part["tags"] = tags;
     let found = reachable(whole, &part["paths"]);
     for kind in REFERRED {
         let prefix = format!("#/components/{kind}/");

@@ -1,6 +1,6 @@
 //! The document describes every route, and its references resolve.
 
-use super::document;
+use super::{document, limits};
 use crate::route::{Access, Route};
 use crate::routes::{self, DOCUMENTS};
 use serde_json::{Value, json};
@@ -74,13 +74,92 @@ fn the_part_for_devices_has_their_routes_and_what_these_need() {
     assert_eq!(unused.collect::<Vec<_>>(), Vec::<String>::new());
 }
 
+/// The operations of a document.
+fn operations(document: &Value) -> Vec<&Value> {
+    let paths = document["paths"].as_object().expect("paths").values();
+    paths.flat_map(|methods| methods.as_object().expect("methods").values()).collect()
+}
+
+/// All values inside a value, and itself.
+fn within(value: &Value) -> Vec<&Value> {
+    let (mut found, mut next) = (Vec::new(), vec![value]);
+    while let Some(value) = next.pop() {
+        found.push(value);
+        match value {
+            Value::Object(fields) => next.extend(fields.values()),
+            Value::Array(items) => next.extend(items),
+            _ => {}
+        }
+    }
+    found
+}
+
+#[test]
+fn a_choice_is_an_enum_and_never_an_alternative_of_constants() {
+    let document = whole();
+    let alternatives = within(&document).into_iter().filter_map(|value| value["oneOf"].as_array()).flatten();
+    let constants: Vec<&Value> = alternatives.filter(|one| !one["const"].is_null()).collect();
+    assert!(constants.is_empty(), "{constants:?}");
+    let environment = &document["components"]["schemas"]["Environment"];
+    assert_eq!((&environment["type"], &environment["enum"]), (&json!("string"), &json!(["production", "sandbox"])));
+    let of_query = &document["paths"]["/v1/series"]["get"]["parameters"];
+    let what = of_query.as_array().and_then(|all| all.iter().find(|one| one["name"] == "what")).expect("what");
+    assert!(what["schema"]["enum"].as_array().is_some_and(|all| all.len() > 3), "{what}");
+}
+
+#[test]
+fn every_operation_has_an_id_and_a_tag_that_the_document_lists() {
+    for document in [&*DOCUMENTS.whole, &*DOCUMENTS.device] {
+        let mut used = BTreeSet::new();
+        for operation in operations(document) {
+            assert!(operation["operationId"].is_string(), "{operation}");
+            used.insert(operation["tags"][0].as_str().expect("a tag"));
+        }
+        let listed = document["tags"].as_array().expect("tags").iter().filter_map(|one| one["name"].as_str());
+        assert_eq!(listed.collect::<BTreeSet<_>>(), used);
+    }
+    let state = &DOCUMENTS.whole["paths"]["/v1/apps/{app_id}/customers/state"]["get"];
+    assert_eq!((&state["operationId"], &state["tags"]), (&json!("getCustomerState"), &json!(["customers"])));
+}
+
+#[test]
+fn every_body_has_a_schema_and_one_of_bytes_a_media_type_that_generators_know() {
+    let document = whole();
+    for operation in operations(&document) {
+        let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
+        let is_known = |media: &str| ["application/json", "application/octet-stream"].contains(&media);
+        assert!(content.keys().any(|media| is_known(media)), "{operation}");
+        let is_described = |schema: &Value| schema.as_object().is_some_and(|fields| !fields.is_empty());
+        assert!(content.values().all(|one| is_described(&one["schema"])), "{operation}");
+    }
+}
+
+#[test]
+fn a_query_has_no_null_and_a_header_the_limits_of_its_own_check() {
+    let document = whole();
+    let parameters = operations(&document).into_iter().filter_map(|operation| operation["parameters"].as_array());
+    for parameter in parameters.flatten().filter(|parameter| parameter["in"] != "path") {
+        let schema = &parameter["schema"];
+        assert!(!within(schema).into_iter().any(|value| value == "null"), "{parameter}");
+        let is_limited = !schema["minLength"].is_null() || schema["pattern"] == limits::PRINTABLE;
+        assert!(parameter["in"] != "header" || !is_limited, "{parameter}");
+    }
+}
+
 #[test]
 fn a_text_of_a_request_states_the_limits_that_are_checked() {
     let document = whole();
     let of = |place: &str| document.pointer(place).unwrap_or_else(|| panic!("no {place}"));
+    let rate = of("/components/schemas/NewWebhook/properties/concurrency");
+    assert_eq!((&rate["default"], &rate["anyOf"][1]), (&Value::Null, &json!({ "type": "null" })), "optional: {rate}");
+    assert!(rate["description"].as_str().is_some_and(|text| text.ends_with("Default: `32`.")), "{rate}");
     let name = of("/components/schemas/NewApp/properties/name");
     assert_eq!((&name["minLength"], &name["maxLength"]), (&json!(1), &json!(200)), "{name}");
     assert!(name["pattern"].as_str().is_some_and(|pattern| pattern.contains("u001f")), "{name}");
+    let key = of("/components/schemas/DestinationPatch/properties/prefix");
+    assert_eq!((&key["maxLength"], &key["anyOf"][0]["maxLength"]), (&Value::Null, &json!(32)), "its own: {key}");
+    let price = of("/components/schemas/Price/properties/currency");
+    assert_eq!(price["pattern"], "^[A-Z]{3}$", "a format that only settle knows: {price}");
     let id = of("/components/schemas/Resend/properties/event_id");
     assert_eq!(id["pattern"], Value::Null, "its format says it: {id}");
     let shown = of("/components/schemas/App/properties/name");

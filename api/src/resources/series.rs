@@ -37,7 +37,7 @@ pub struct SeriesQuery {
     /// The end; now when absent.
     pub until: Option<Timestamp>,
     /// Seconds of each point, whole minutes; 60 when absent. At most 1500 points are returned.
-    #[schemars(range(min = 60, max = 86400))]
+    #[schemars(range(min = 60, max = 86400), extend("multipleOf" = 60))]
     pub step: Option<i64>,
 }
 

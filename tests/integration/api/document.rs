@@ -101,3 +101,57 @@ async fn each_route_names_the_address_that_serves_it() {
     assert_eq!(document["servers"][0]["url"], PUBLIC);
     assert!(operations(&document).iter().all(|(_, operation)| operation["servers"].is_null()), "one address");
 }
+
+#[tokio::test]
+async fn a_valid_request_is_refused_by_a_rule_that_the_document_names() {
+    let service = Service::start("rules").await;
+    let (app, platform) = service.platform().await;
+    let document = service.get("/openapi.json").await.body;
+    let of_app = |path: &str| (format!("/v1/apps/{app}/{path}"), format!("/v1/apps/{{app_id}}/{path}"));
+    let of_all = |path: &str| (format!("/v1/{path}"), format!("/v1/{path}"));
+    let product = json!({ "sku": "year", "entitlements": [] });
+    let hook = json!({ "kind": "webhook", "name": "hook", "url": "https://example.com/hook", "events": ["odd"] });
+    let named = json!({ "external_id": "anna", "app_user_id": "u1", "receipt_id": "r1" });
+    let fire = json!({ "name": "fire", "store": "amazon", "package_name": "com.example.a", "topic_arn": "arn" });
+    let erased = json!({ "by": "anna", "reason": "ticket", "external_id": "anna", "app_user_id": "u1" });
+    let of_platform = (format!("/v1/platforms/{platform}"), "/v1/platforms/{platform_id}".to_owned());
+    let refused = [
+        ("post", of_all("keys"), json!({ "name": "k", "role": "read", "expires_at": "2020-01-01T00:00:00Z" })),
+        ("post", of_all("sign-in-links"), json!({ "name": "(anna)", "role": "metrics" })),
+        ("post", of_all("resends"), json!({ "all": true, "failed": true })),
+        ("post", of_app("destinations"), hook),
+        ("post", of_app("platforms"), fire),
+        ("patch", of_platform, json!({ "window_seconds": 60, "max_wait_seconds": 1 })),
+        ("post", of_app("customers/erase"), erased),
+        ("post", of_app("customers/move"), json!({ "from": {}, "external_id": "anna", "reason": "ticket" })),
+        ("put", of_app("customers"), named),
+        ("put", of_app("catalogue"), json!({ "entitlements": [], "products": [product, product] })),
+        ("put", of_app("rates"), json!({ "rates": [{ "day": "2026-01-31", "currency": "USD", "usd": "1" }] })),
+    ];
+    for (method, (path, template), body) in refused {
+        let schema = &document["paths"][&template][method]["requestBody"]["content"]["application/json"]["schema"];
+        assert!(validator(&document, schema).is_valid(&body), "{path}: {body}");
+        let answer = service.send_json(&method.to_uppercase(), &path, &body).await;
+        assert_eq!(answer.status, 400, "{path}: {}", answer.body);
+        assert!(!answer.wrong_fields().is_empty(), "{path}: {}", answer.body);
+        for field in answer.wrong_fields() {
+            assert!(has_rule(&document, schema, field), "{path}: `{field}` has no rule: {}", answer.body);
+        }
+    }
+}
+
+/// Whether the field of an error has an `x-rule` in a schema, or an alternative of it.
+fn has_rule(document: &Value, schema: &Value, field: &str) -> bool {
+    let schema = resolved(document, schema);
+    let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|name| schema[name].as_array()).flatten();
+    let mut within = alternatives.chain(schema.get("items"));
+    if field.is_empty() && !schema["x-rule"].is_null() || within.any(|one| has_rule(document, one, field)) {
+        return true;
+    }
+    let (name, rest) = field.split_once('.').unwrap_or((field, ""));
+    let name = name.split('[').next().unwrap_or_default();
+    match schema["properties"].get(name) {
+        Some(property) => has_rule(document, property, rest),
+        None => name == "body" && !schema["x-rule"].is_null(),
+    }
+}

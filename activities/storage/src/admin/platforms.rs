@@ -32,6 +32,7 @@ written_row! {
         #[schemars(length(max = 200))]
         pub name: String,
         /// The app's package name in the store.
+        #[schemars(extend("pattern" = "^[A-Za-z0-9._-]+$"))]
         pub package_name: String,
         /// The store's environment: whether purchases are real or tests.
         #[serde(default)]

@@ -65,7 +65,7 @@ fn parameter(is_required: bool, description: &str) -> Value {
     json!({
         "name": SHOWN, "in": "header", "required": is_required,
         "description": format!("{description} It is {EXPECTED}."),
-        "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{43}$", "writeOnly": true },
+        "schema": { "type": "string", "pattern": "^[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]$", "writeOnly": true },
     })
 }
 

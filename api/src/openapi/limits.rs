@@ -1,0 +1,80 @@
+//! The limits of requests in their schemas: of texts, of further fields, of formats that only settle knows, and what may
+//! be absent.
+
+use super::rules::RULE;
+use crate::extract::shape::{choices, is_required, present_mut, type_of};
+use crate::extract::{MAX_BYTES, admit_null, formats};
+use serde_json::{Value, json};
+
+/// A text without control characters, in the syntax that all validators know.
+pub const PRINTABLE: &str = r"^[^\u0000-\u001f\u007f-\u009f]*$";
+/// Maximum number of bytes of a character.
+const CHARACTER_BYTES: usize = 4;
+
+/// States the limits of every text of a request that has neither a format nor choices, unless it has limits of its own,
+/// and what else a text must be.
+pub fn limit_texts(schema: &mut Value) {
+    let schema = present_mut(schema);
+    if type_of(schema) == "string" && choices(schema).is_empty() {
+        for (keyword, value) in limits_of(schema) {
+            if schema[keyword].is_null() {
+                schema[keyword] = value;
+            }
+        }
+    }
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(limit_texts);
+    }
+}
+
+/// The keywords of a text. A schema counts characters, and the check also counts bytes.
+fn limits_of(text: &Value) -> Vec<(&'static str, Value)> {
+    if let Some(format) = formats::of(text) {
+        let pattern = format.pattern.map(|pattern| ("pattern", json!(pattern)));
+        let rule = format.is_stricter.then(|| (RULE, json!(sentence(format.expected))));
+        return pattern.into_iter().chain(rule).collect();
+    }
+    let most = text["maxLength"].as_u64().and_then(|most| usize::try_from(most).ok()).unwrap_or(MAX_BYTES);
+    let mut limits = vec![("minLength", json!(1)), ("maxLength", json!(MAX_BYTES)), ("pattern", json!(PRINTABLE))];
+    if most * CHARACTER_BYTES > MAX_BYTES {
+        limits.push(("x-maxBytes", json!(MAX_BYTES)));
+    }
+    if text["x-identifies"] == true {
+        limits.push((RULE, json!("An id: no text that programs send where they have none, such as `null`.")));
+    }
+    limits
+}
+
+/// What an error expects, as a sentence.
+fn sentence(expected: &str) -> String {
+    let (first, rest) = expected.split_at(1);
+    format!("{}{rest}.", first.to_uppercase())
+}
+
+/// Lets each optional field of a request be null, which is the same as absent, and writes its default into its
+/// description: generators make a field with a `default` required, or always send it.
+pub fn relax_optional(schema: &mut Value) {
+    let schema = present_mut(schema);
+    let whole = schema.clone();
+    for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
+        relax_optional(field);
+        if is_required(&whole, name) {
+            continue;
+        }
+        let default = field.as_object_mut().and_then(|field| field.remove("default"));
+        if let Some(default) = default.filter(|default| !default.is_null()) {
+            let own = field["description"].as_str().unwrap_or_default();
+            field["description"] = json!(format!("{own} Default: `{default}`.").trim());
+        }
+        admit_null(field);
+    }
+}
+
+/// Sets `additionalProperties` of an object's schema, and of the objects inside it, to false.
+pub fn refuse_other_fields(schema: &mut Value) {
+    let schema = present_mut(schema);
+    if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.values_mut().for_each(refuse_other_fields);
+        schema["additionalProperties"] = json!(false);
+    }
+}
