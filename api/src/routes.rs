@@ -262,7 +262,9 @@ fn platform_routes() -> Vec<Route> {
 
 fn ledger_routes() -> Vec<Route> {
     vec![
-        key(Read, "GET", "/v1/purchases", purchases::list).summary("Purchases, the last settled first."),
+        key(Read, "GET", "/v1/purchases", purchases::list).summary(
+            "Purchases, the last settled first. A page may have fewer than `limit`, and yet a `next_cursor`.",
+        ),
         key(Read, "GET", "/v1/purchases/{collapse_key}", purchases::show)
             .summary("One purchase, its lanes and its open run."),
         key(Read, "GET", "/v1/purchases/{collapse_key}/notifications", purchases::notifications)
@@ -279,22 +281,27 @@ fn ledger_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/notifications", notifications::list)
             .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
-        key(Read, "GET", "/v1/alarms", alarms::list)
-            .summary("Alarms, which need a person's attention, the last raised first; repetitions are counted."),
+        key(Read, "GET", "/v1/alarms", alarms::list).summary(
+            "Alarms, which need a person's attention, the last raised first; repetitions are counted. A page may have fewer \
+             than `limit`, and yet a `next_cursor`.",
+        ),
         key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
         key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
             .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
         key(Read, "GET", "/v1/events", events::list)
             .summary("Events, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
-        key(Read, "GET", "/v1/deliveries", deliveries::list).summary("Deliveries, the newest first."),
+        key(Read, "GET", "/v1/deliveries", deliveries::list).summary(
+            "Deliveries, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`.",
+        ),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
             .summary("Its attempts, the oldest first."),
         key(Support, "GET", "/v1/deliveries/{delivery_id}/request", deliveries::request)
             .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
         key(Read, "GET", "/v1/device-events", device_events::list).summary(
-            "Events that devices reported, the newest first, each with what was queued of it for destinations.",
+            "Events that devices reported, the newest first, each with what was queued of it for destinations. A page may \
+             have fewer than `limit`, and yet a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
             .summary("One event that a device reported, with its body."),
@@ -314,7 +321,10 @@ fn accounting_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/series", series::list)
             .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
         key(Read, "GET", "/v1/audit-log", audit_log::list)
-            .summary("What persons, keys and scripts changed, the newest first."),
+            .summary(
+                "What persons, keys and scripts changed, the newest first. A page may have fewer than `limit`, and yet a \
+                 `next_cursor`.",
+            ),
         key(Read, "GET", "/v1/check", check::show)
             .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),
         key(Read, "GET", "/v1/check/revenue", check::revenue).summary(
@@ -323,7 +333,8 @@ fn accounting_routes() -> Vec<Route> {
         ),
         key(Support, "POST", "/v1/resends", resends::create).summary(
             "Queues a page of what is selected again; of a purchase's states always the latest. 422 for states to a \
-             destination that did not choose purchase.updated, but for `missing` to one that keeps profiles.",
+             destination that did not choose purchase.updated, but for `missing` to one that keeps profiles. A page may \
+             check nothing, and yet have a `next_cursor`.",
         ),
     ]
 }

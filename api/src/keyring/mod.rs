@@ -1,8 +1,10 @@
-//! The texts of keys, and the bound on guesses: what the edge remembers of callers.
+//! The texts of keys, the bound on guesses, and that on reads at once: what the edge remembers of callers.
 
+mod reads;
 mod refusals;
 mod text;
 
+pub use reads::{Reader, Reads};
 pub use refusals::Refusals;
 pub use text::KeyText;
 
@@ -18,6 +20,7 @@ const NOTED_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Keys {
     pub refusals: Refusals,
+    pub reads: Reads,
     /// When the use of a key was noted last, so that a busy key writes once a minute.
     noted: Mutex<HashMap<KeyId, Timestamp>>,
 }
@@ -25,7 +28,7 @@ pub struct Keys {
 impl Keys {
     /// Keys whose guesses are bounded so.
     pub fn new(refusals: Refusals) -> Self {
-        Self { refusals, noted: Mutex::default() }
+        Self { refusals, reads: Reads::default(), noted: Mutex::default() }
     }
 
     /// Whether the use of a key is to be noted now.

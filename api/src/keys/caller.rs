@@ -2,6 +2,7 @@
 
 use crate::edge::Edge;
 use crate::error::Error;
+use crate::keyring::Reader;
 use crate::operation::{Input, Operation, Schemas};
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -34,6 +35,12 @@ impl Caller {
             (None, Some(wanted)) => Ok(Some(edge.store.app(wanted).await?.id)),
             (None, None) => Ok(None),
         }
+    }
+
+    /// Those whose reads at once are counted, and this caller's with them: none for the admin token.
+    pub fn readers(&self) -> impl Iterator<Item = Reader> {
+        let own = self.sign_in.map(Reader::SignIn).or_else(|| self.key.map(Reader::Key));
+        own.into_iter().chain(self.app.map(Reader::App))
     }
 
     /// The actor in the audit entries of this caller.

@@ -7,12 +7,13 @@ use crate::edge::Shared;
 use crate::error::Error;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use metrics::counter;
 use std::net::IpAddr;
 use storage::Role;
+use tokio::sync::OwnedSemaphorePermit;
 
 #[derive(Clone)]
 pub struct Guard {
@@ -35,6 +36,7 @@ pub async fn authorize(
 ) -> Result<Response, Error> {
     let address = guard.edge.devices.trusted_proxies.client(peer, request.headers());
     let caller = guard.caller(address, request.headers()).await?;
+    let _under_way = guard.read(&caller, request.method()).await?;
     guard.check(&caller, first_id(&path).as_deref()).await?;
     request.extensions_mut().insert(caller);
     let mut response = next.run(request).await;
@@ -69,6 +71,17 @@ impl Guard {
                 Err(refused(why.label(), error))
             }
         }
+    }
+
+    /// Waits for the turn of a caller's read; see [`crate::keyring::Reads`]. A search is one, though it is posted.
+    ///
+    /// # Errors
+    /// 429 if too many of its reads wait.
+    pub async fn read(&self, caller: &Caller, method: &Method) -> Result<Vec<OwnedSemaphorePermit>, Error> {
+        if !method.is_safe() && self.least > Role::Read {
+            return Ok(Vec::new());
+        }
+        self.edge.keys.reads.enter(caller.readers()).await
     }
 
     /// Whether a caller may call the route, and reaches what it names.

@@ -14,6 +14,7 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// The body limit of a form.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,11 @@ pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, 
     let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
         Ok(Some(visit)) => match admitted(&guard, &visit, path, request).await {
-            Ok(request) => failure::shown(&edge, Some((&visit, &method)), next.run(request).await).await,
+            Ok((request, under_way)) => {
+                let response = next.run(request).await;
+                drop(under_way);
+                failure::shown(&edge, Some((&visit, &method)), response).await
+            }
             Err(error) => failure::shown(&edge, Some((&visit, &method)), error.into_response()).await,
         },
         Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
@@ -57,9 +62,15 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// The request with its visit, if its sign-in may do this.
-async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request) -> Result<Request, Error> {
+/// The request with its visit, if its sign-in may do this, and its place among the reads under way.
+async fn admitted(
+    guard: &Guard,
+    visit: &Visit,
+    path: Matched,
+    request: Request,
+) -> Result<(Request, Vec<OwnedSemaphorePermit>), Error> {
     let caller = visit.caller();
+    let under_way = guard.read(&caller, request.method()).await?;
     guard.check(&caller, first_id(&path).as_deref()).await?;
     let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SIGN_IN };
     let (mut request, form) = with_form(request, bounds).await?;
@@ -77,7 +88,7 @@ async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request)
     }
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(visit.clone());
-    Ok(request)
+    Ok((request, under_way))
 }
 
 /// The request with the fields of its form, if it is a change: then it must come from a page of this origin.

@@ -3,6 +3,7 @@
 
 use super::edge::{Answer, Service, accept};
 use super::pages::visitor::Visitor;
+use api::keyring::Reader;
 use api::keys::scope::Scope;
 use api::route::{Access, Route};
 use api::routes::routes;
@@ -430,4 +431,30 @@ async fn the_ingress_key_is_shown_to_operators_alone() {
             assert_eq!((shown.status, has_url), (200, role >= Role::Operator), "{role:?} {path}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_key_waits_for_its_own_reads() {
+    let service = Service::start("reads-of-a-key").await;
+    let [slow, other] = ["slow", "other"].map(|name| json!({ "name": name, "role": "read" }));
+    let (slow, other) = (created_key(&service, &slow).await, created_key(&service, &other).await);
+    let of_key = Reader::Key(slow.body["id"].as_str().expect("an id").parse().expect("an id"));
+    let bearer = |key: &Answer| format!("Bearer {}", key.body["key"].as_str().expect("a key"));
+    let list = async |key: &Answer| service.send("GET", "/v1/purchases", Some(&bearer(key)), Vec::new()).await.status;
+    let search = async |key: &Answer| {
+        let text = json!({ "q": "kim" }).to_string().into_bytes();
+        service.send("POST", "/v1/search", Some(&bearer(key)), text).await.status
+    };
+    let mut under_way = Vec::new();
+    for _ in 0..2 {
+        under_way.push(service.edge.keys.reads.enter([of_key]).await.expect("a place"));
+    }
+    let (third, fourth) = (list(&slow), search(&slow));
+    tokio::pin!(third, fourth);
+    assert_eq!(list(&other).await, 200, "another key");
+    assert_eq!(service.get("/v1/purchases").await.status, 200, "the admin token");
+    assert!(futures::poll!(&mut third).is_pending(), "it waits");
+    assert!(futures::poll!(&mut fourth).is_pending(), "a search waits, too");
+    drop(under_way);
+    assert_eq!((third.await, fourth.await), (200, 200));
 }

@@ -369,7 +369,7 @@ pub fn value(before: &str, world: &World, row: i64) -> String {
         return "100".to_owned();
     }
     // The floor of a walk is far below.
-    if before.ends_with("seq >=") {
+    if before.ends_with("seq >=") || before.ends_with("seq + 0 >=") || before.ends_with("OFFSET") {
         return "1".to_owned();
     }
     // The end of a range is above its beginning.

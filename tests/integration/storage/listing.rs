@@ -2,7 +2,7 @@
 
 use super::seeded::Seed;
 use super::world::{World, story};
-use domain::{AppId, EventId, Outcome, Timestamp, UserId};
+use domain::{AppId, EventId, Outcome, State, Timestamp, UserId};
 use std::collections::BTreeSet;
 use storage::{EventFilter, NotificationFilter, OutcomeFilter, Page, PurchaseFilter, Store};
 use system_tests::rows;
@@ -131,6 +131,36 @@ story! {
         let one_type = EventFilter { types: vec!["purchase.updated".to_owned()], ..rare };
         let found = world.store.events(one_type, Page::default()).await.unwrap();
         assert_eq!((found.items.len(), found.next_cursor), (1, None));
+    }
+}
+
+story! {
+    async fn a_customer_with_more_purchases_than_a_page_walks_is_listed(world: World) {
+        let purchases = rows::purchases(world.platform.id, world.app.id).numbered(1, 25_000).text("app_user_id", "none");
+        let key = "substr('00000000-0000-4000-8000-000000000000', 1, 36 - length(i || '')) || i";
+        let purchases = purchases.sql("collapse_key", key).text("receipt_id", "r").sql("updated_at", "i");
+        world.raw().run(&purchases.sql("state", "CASE i WHEN 1 THEN 'expired' ELSE 'active' END"));
+        let of = |state| PurchaseFilter { app_user_id: Some("none".to_owned()), state, ..PurchaseFilter::default() };
+        let list = async |filter: &PurchaseFilter, cursor| {
+            world.store.purchases(filter.clone(), Page { cursor, limit: 10 }).await.unwrap()
+        };
+        let (all, held) = (of(None), PurchaseFilter { held: Some(true), ..of(None) });
+        let first = list(&all, None).await;
+        let at: Vec<i64> = first.items.iter().map(|one| one.updated_at.micros()).collect();
+        assert_eq!(at, (24_991..=25_000).rev().collect::<Vec<_>>());
+        let second = list(&all, first.next_cursor).await;
+        assert_eq!(second.items[0].updated_at.micros(), 24_990);
+        let rare = list(&of(Some(State::Expired)), None).await;
+        assert_eq!((rare.items.len(), rare.next_cursor), (1, None), "few are in this state");
+        // Neither of the customer nor of the state there are few, so the newest rows of the state are walked.
+        let both = PurchaseFilter { held: Some(false), ..of(Some(State::Active)) };
+        assert_eq!(list(&both, None).await.items.len(), 10);
+        let _hook = world.destination("hook").await;
+        let failing = PurchaseFilter { failing: Some(true), ..of(Some(State::Active)) };
+        let nothing = list(&failing, None).await;
+        assert_eq!((nothing.items.len(), nothing.next_cursor), (0, None), "no delivery fails");
+        let nobody = list(&held, None).await;
+        assert_eq!((nobody.items.len(), nobody.next_cursor), (0, None), "nothing is held");
     }
 }
 

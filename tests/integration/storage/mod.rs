@@ -90,6 +90,7 @@ mod startup;
 mod statements;
 mod states;
 mod sweeping;
+mod tenants;
 mod topics;
 mod tracing;
 mod tracks;

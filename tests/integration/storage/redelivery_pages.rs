@@ -3,9 +3,10 @@
 use super::aging::DAY_MS;
 use super::redelivery::drain;
 use super::world::{World, new_platform, story};
-use domain::{DestinationId, Receivers, RedeliverySelector};
+use domain::{DestinationId, Receivers, RedeliverySelector, Timestamp};
 use storage::{Destination, Error, Page, Redelivered, Run, RunMode};
 use system_tests::folder::Folder;
+use system_tests::rows;
 
 fn page(cursor: Option<&str>) -> Page {
     Page { cursor: cursor.map(str::to_owned), limit: 2 }
@@ -224,5 +225,36 @@ story! {
         named(Receivers::App(other.app.id)).await.unwrap();
         let refused = named(Receivers::All).await;
         assert!(matches!(refused, Err(Error::Conflict { what: "run", .. })), "{refused:?}");
+    }
+}
+
+story! {
+    async fn a_page_of_one_app_passes_a_bounded_number_of_other_rows(world: World) {
+        let other = beside(&world).await;
+        let theirs = other.destination("theirs").await.id;
+        let events = rows::events().numbered(1, 25_000).text("app_id", other.app.id).sql("created_at", "i");
+        let events = events.sql("id", "'e' || i").sql("collapse_key", "'k' || i");
+        let deliveries = rows::deliveries().numbered(1, 25_000).text("destination_id", theirs).text("status", "failed");
+        let deliveries = deliveries.sql("id", "'d' || i").sql("event_id", "'e' || i").sql("collapse_key", "'k' || i");
+        world.raw().run(&events);
+        world.raw().run(&deliveries);
+        let ours = delivered(&world).await.id;
+        world.raw().run(&format!("UPDATE deliveries SET status = 'failed' WHERE destination_id = '{ours}'"));
+        let checked = async |selector: RedeliverySelector| {
+            let (mut pages, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = Page { cursor, limit: 100 };
+                let selection = selector.clone().to(Receivers::App(world.app.id));
+                let done = world.store.resend(selection, page, Run::Dry).await.unwrap();
+                pages.push(done.checked);
+                cursor = done.next_cursor;
+                if cursor.is_none() {
+                    return pages;
+                }
+            }
+        };
+        let until = world.store.now().await.unwrap().plus_millis(DAY_MS);
+        assert_eq!(checked(RedeliverySelector::Range { from: Timestamp::from_micros(0), until }).await, [0, 3]);
+        assert_eq!(checked(RedeliverySelector::Failed).await, [0, 3]);
     }
 }

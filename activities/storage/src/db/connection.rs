@@ -3,6 +3,7 @@
 use crate::db::config::Database;
 use crate::db::error::Error;
 use crate::db::postgres::{PostgresConnection, QueuedQuery};
+use crate::db::time_limit;
 use crate::db::waits::{self, Step};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::{Connection, ConnectionError, ConnectionResult, QueryResult, SqliteConnection};
@@ -32,6 +33,7 @@ impl AnyConnection {
         let _waits = waits::begin(Step::Connect);
         match database {
             Database::Sqlite(path) => {
+                time_limit::install();
                 let mut connection = SqliteConnection::establish(&file_name(path)?)?;
                 connection.batch_execute(&sqlite_settings()).map_err(ConnectionError::CouldntSetupConfiguration)?;
                 Ok(Self::Sqlite(connection))

@@ -32,6 +32,7 @@ pub mod sql;
 pub mod startup;
 pub mod statement;
 pub mod store;
+pub mod time_limit;
 pub mod waits;
 pub mod watch;
 pub mod writer;

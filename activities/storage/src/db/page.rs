@@ -38,10 +38,10 @@ pub struct Paged<T> {
 }
 
 /// A row of a list, with its cursor.
-struct Listed<T> {
+pub struct Listed<T> {
     /// The cursor that names this row: the column `cursor`.
-    cursor: String,
-    item: T,
+    pub cursor: String,
+    pub item: T,
 }
 
 impl<T: Field> QueryableByName<MultiBackend> for Listed<T> {

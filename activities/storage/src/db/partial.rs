@@ -76,3 +76,19 @@ pub const OPEN_OF_RECEIPT_N: &str = "(n.outcome IS NULL OR n.outcome = 'of recei
 pub const FINISHED_WITH_NAMES: &str = "outcome || '' IS NOT NULL AND (app_user_id IS NOT NULL OR body <> '{}')";
 /// `notifications_open_of_topic (waiting_topic_id, seq)`, of a notification whose topic must not be NULL.
 pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";
+
+/// `purchases_held_of_app (app_id, held_until)`, of the purchase `p`. `held_until > ?` implies the predicate of
+/// `purchases_held`, which has the purchases of all apps; this does not.
+pub const IS_HELD_OF_APP: &str = "COALESCE(p.held_until, 0) > 0";
+
+// The indexes that have all rows of an app, for lists. Each has a condition that every row fulfils, so that other statements
+// keep theirs: without statistics, as on SQLite, the smallest index seems the best, also for a message that is stored.
+
+/// `deliveries_to_destination (destination_id, seq)`
+pub const LISTED: &str = "seq + 0 > 0";
+/// `device_events_of_platform (platform_id, seq)`, of the event `e`.
+pub const LISTED_E: &str = "e.seq + 0 > 0";
+/// `notifications_of_platform (platform_id, seq)`, of the notification `n`.
+pub const LISTED_N: &str = "n.seq + 0 > 0";
+/// `alarms_of_app (app_id, last_at, seq)`
+pub const LISTED_ALARM: &str = "length(app_id) > 0";

@@ -3,9 +3,11 @@
 use crate::db::config::Database;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
+use crate::db::time_limit;
 use crate::db::waits::{Step, Waits};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// What the connections of a pool are for, and the maximum number that is open.
@@ -21,6 +23,11 @@ pub const GENERAL: Pool = Pool { purpose: "read", connections: 6 };
 pub const INGRESS: Pool = Pool { purpose: "read_ingress", connections: 2 };
 /// Only requests of devices use these: they stand before no page, and no page before them.
 pub const DEVICES: Pool = Pool { purpose: "read_devices", connections: 2 };
+/// Only `/readyz` uses this: whoever asks whether the process is healthy waits for no list.
+pub const HEALTH: Pool = Pool { purpose: "read_health", connections: 1 };
+
+/// Maximum duration of a statement of a reader on SQLite, as PostgreSQL's `statement_timeout`. That of a list is shorter.
+const LIMIT: Duration = Duration::from_secs(15);
 
 /// A bounded number of reading connections.
 #[derive(Clone)]
@@ -34,6 +41,9 @@ pub struct Readers {
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,
     waits: Waits,
+    /// How many times ten thousand steps its statements took on SQLite, for tests of what a read costs.
+    #[cfg(feature = "fail-points")]
+    pub ticks: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Readers {
@@ -45,7 +55,16 @@ impl Readers {
     /// A pool without open connections: each is opened when it is first needed.
     pub fn new(database: Database, lock: Option<Arc<File>>, pool: Pool, waits: Waits) -> Self {
         let Pool { purpose, connections } = pool;
-        Self { purpose, database, idle: Arc::default(), permits: Arc::new(Semaphore::new(connections)), lock, waits }
+        Self {
+            purpose,
+            database,
+            idle: Arc::default(),
+            permits: Arc::new(Semaphore::new(connections)),
+            lock,
+            waits,
+            #[cfg(feature = "fail-points")]
+            ticks: Arc::default(),
+        }
     }
 
     /// Runs `read` on a reading connection.
@@ -60,8 +79,12 @@ impl Readers {
         let work = move || {
             let _permit = permit;
             let _entered = call.enter();
+            let limited = time_limit::limit(LIMIT);
             let mut connection = readers.connection()?;
             let result = read(&mut connection);
+            #[cfg(feature = "fail-points")]
+            readers.ticks.fetch_add(limited.ticks(), std::sync::atomic::Ordering::Relaxed);
+            drop(limited);
             readers.keep(connection);
             result
         };

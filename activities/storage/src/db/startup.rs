@@ -8,7 +8,7 @@ use crate::db::error::Error;
 use crate::db::keys;
 use crate::db::low_mark::LowMarks;
 use crate::db::preconditions;
-use crate::db::reader::{DEVICES, GENERAL, INGRESS, Readers};
+use crate::db::reader::{DEVICES, GENERAL, HEALTH, INGRESS, Readers};
 use crate::db::schema::{self, Planned, Progress};
 use crate::db::secrets::{SecretPlace, Secrets, random_names, random_uuid};
 use crate::db::sql::{Sql, insert, statement};
@@ -73,7 +73,8 @@ fn open(config: Config) -> Result<Store, Error> {
     let (installation, secrets) = connection.alone(|connection| installation(connection, &secrets, clock))?;
     let lock = lock.map(Arc::new);
     let readers = |pool| Readers::new(config.database.clone(), lock.clone(), pool, waits.clone());
-    let (readers, ingress_readers, device_readers) = (readers(GENERAL), readers(INGRESS), readers(DEVICES));
+    let (health_readers, ingress_readers, device_readers) = (readers(HEALTH), readers(INGRESS), readers(DEVICES));
+    let readers = readers(GENERAL);
     let writer = Writer::start(&config.database, connection, clock, &waits)?;
     let actor = Arc::new(Actor::named(PROCESS));
     let (counts, claims, low_marks) = (Arc::default(), Arc::default(), Arc::new(LowMarks::unused()));
@@ -82,6 +83,7 @@ fn open(config: Config) -> Result<Store, Error> {
         readers,
         ingress_readers,
         device_readers,
+        health_readers,
         secrets,
         installation,
         clock,

@@ -129,6 +129,11 @@ pub fn note(step: Step, backend: Option<i32>) {
     });
 }
 
+/// How long this thread does what it does at the moment; nothing where it has no place.
+pub fn elapsed() -> Duration {
+    ENTERED.with_borrow(|place| place.as_ref().map_or(Duration::ZERO, |place| place.lock().since.elapsed()))
+}
+
 pub fn present() -> Step {
     ENTERED.with_borrow(|place| place.as_ref().map_or(Step::Code, |place| place.lock().step))
 }

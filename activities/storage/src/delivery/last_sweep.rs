@@ -105,12 +105,15 @@ impl Store {
     }
 
     pub async fn last_sweep(&self) -> Result<LastSweep, Error> {
-        self.read_now(|connection, now| {
-            let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;
-            let seen = finished_at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
-            Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)), emptied_at })
-        })
-        .await
+        let clock = self.clock;
+        self.health_readers
+            .read(move |connection| {
+                let now = connection.now(clock)?;
+                let Times { created_at, finished_at, emptied_at } = sql(FIND).one(connection, "installation")?;
+                let seen = finished_at.and_then(|at| at.unless_ahead(Duration::ZERO, now));
+                Ok(LastSweep { finished_at, age: now.since(seen.unwrap_or(created_at)), emptied_at })
+            })
+            .await
     }
 
     /// Whether the caller must start the sweep's workflow again: sweeps are late, and no process did so within five

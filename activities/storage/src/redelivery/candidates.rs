@@ -197,7 +197,28 @@ const IN_RANGE: Sql = statement! {"
 
 const OF_ALL: Clause = clause!(&[IN_RANGE], hot "events_created", "TRUE");
 /// `|| ''` keeps the planner from using the index of the app's purchases instead of the one by time.
-const OF_APP: Clause = clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ?");
+const OF_APP: Clause =
+    clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ? AND (e.created_at, e.seq) <= (?, ?)");
+
+/// Maximum number of rows of all apps that a page of one app walks. It may have fewer candidates than its limit, or none,
+/// and yet a next page.
+const WALKED: i64 = 20_000;
+
+row! {
+    struct RangePlace {
+        at: i64,
+        seq: i64,
+    }
+}
+
+/// The last row that a page of one app walks.
+const END_OF_RANGE: Sql = statement! {hot "events_created", "
+    SELECT e.created_at AS at, e.seq
+    FROM events e
+    WHERE (e.created_at, e.seq) > (?, ?) AND e.created_at >= ? AND e.created_at < ?
+    ORDER BY e.created_at, e.seq
+    LIMIT 1 OFFSET ?
+"};
 
 fn in_range(
     connection: &mut AnyConnection,
@@ -210,10 +231,18 @@ fn in_range(
         Some(_) => page.numbers_or(0)?,
         None => (range.start.micros().saturating_sub(1), i64::MAX),
     };
-    let which = if app.is_some() { OF_APP } else { OF_ALL };
-    let statement = sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end).bind_all(app);
-    let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
-    cut(rows, page, |row| format!("{}_{}", row.at.micros(), row.seq))
+    let list = |which| sql(IN_RANGE.of(which)).bind(range.end).bind(at).bind(seq).bind(at).bind(range.end);
+    let cursor = |row: &CandidateRow| format!("{}_{}", row.at.micros(), row.seq);
+    let Some(app) = app else {
+        return cut(list(OF_ALL).bind(page.size() + 1).all(connection)?, page, cursor);
+    };
+    let end = sql(END_OF_RANGE).bind(at).bind(seq).bind(at).bind(range.end).bind(WALKED - 1);
+    let end: Option<RangePlace> = end.first(connection)?;
+    let (last_at, last_seq) = end.as_ref().map_or((i64::MAX, i64::MAX), |end| (end.at, end.seq));
+    let rows = list(OF_APP).bind(app).bind(last_at).bind(last_seq).bind(page.size() + 1).all(connection)?;
+    let mut found = cut(rows, page, cursor)?;
+    found.next_cursor = found.next_cursor.or(end.map(|end| format!("{}_{}", end.at, end.seq)));
+    Ok(found)
 }
 
 /// The failed deliveries up to the one that was the newest at the first page.
@@ -240,6 +269,15 @@ const TO_DESTINATION: Clause = clause! {&[FAILED], hot "deliveries_failed_to_des
     d.status {FAILED_OF_DESTINATION} AND d.destination_id = ?
 "};
 
+/// The last failed delivery that a page of one app walks.
+const END_OF_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
+    SELECT d.seq AS value
+    FROM deliveries d
+    WHERE d.status {FAILED_IN_ORDER} AND d.seq > ? AND d.seq <= ?
+    ORDER BY d.seq
+    LIMIT 1 OFFSET ?
+"};
+
 const NEWEST_FAILED: Sql = statement! {hot "deliveries_failed_in_order", "
     SELECT seq AS value
     FROM deliveries
@@ -259,9 +297,15 @@ fn failed(connection: &mut AnyConnection, receivers: Receivers, page: &Page) -> 
         Receivers::App(id) => (TO_APP, Some(id.to_string())),
         Receivers::One(id) => (TO_DESTINATION, Some(id.to_string())),
     };
-    let statement = sql(FAILED.of(which)).bind(through).bind(seq).bind(through).bind_all(id);
+    let end: Option<i64> = match receivers {
+        Receivers::App(_) => sql(END_OF_FAILED).bind(seq).bind(through).bind(WALKED - 1).value(connection)?,
+        Receivers::All | Receivers::One(_) => None,
+    };
+    let statement = sql(FAILED.of(which)).bind(through).bind(seq).bind(end.unwrap_or(through)).bind_all(id);
     let rows: Vec<CandidateRow> = statement.bind(page.size() + 1).all(connection)?;
-    cut(rows, page, |row| format!("{}_{through}", row.seq))
+    let mut found = cut(rows, page, |row| format!("{}_{through}", row.seq))?;
+    found.next_cursor = found.next_cursor.or(end.map(|end| format!("{end}_{through}")));
+    Ok(found)
 }
 
 /// `|| ''` keeps the planner from using the index of the destination's failed deliveries instead of the one of the

@@ -3,11 +3,12 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::LISTED_ALARM;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row, sql};
+use crate::db::statement::{Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::people::gathering;
-use crate::reports::listing::Filtered;
+use crate::reports::walk::{Condition, Indexed, Place, Walk};
 use crate::settling::unlisted;
 use domain::{AlarmId, AppId, DestinationId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
@@ -75,15 +76,41 @@ const ALARM: &str = "
     FROM alarms";
 const LIST: Sql = statement! {"
     SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS cursor, {ALARM}
-    WHERE (last_at, seq) < (?, ?) AND {{which}}
+    WHERE (last_at, seq) < (?, ?) AND (last_at, seq) >= (?, ?) AND {{which}}
     ORDER BY last_at DESC, seq DESC
     LIMIT ?
 "};
-const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
-const OF_PLATFORM: Clause = clause!(&[LIST], "platform_id = ?");
-const OF_KIND: Clause = clause!(&[LIST], "kind = ?");
-const OPEN: Clause = clause!(&[LIST], hot "alarms_open or alarms_order", "acknowledged_at IS NULL");
-const ACKNOWLEDGED: Clause = clause!(&[LIST], hot "alarms_order", "acknowledged_at IS NOT NULL");
+const FLOOR: Sql = statement! {"
+    SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS value
+    FROM alarms
+    WHERE (last_at, seq) < (?, ?) AND {{which}}
+    ORDER BY last_at DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LIST_OF_APP: Sql = statement! {"
+    SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS cursor, {ALARM}
+    WHERE {LISTED_ALARM} AND (app_id, last_at, seq) < (?, ?, ?) AND (app_id, last_at, seq) >= (?, ?, ?) AND {{which}}
+    ORDER BY app_id DESC, last_at DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_APP: Sql = statement! {hot "alarms_of_app", "
+    SELECT CAST(last_at AS TEXT) || '_' || CAST(seq AS TEXT) AS value
+    FROM alarms
+    WHERE {LISTED_ALARM} AND (app_id, last_at, seq) < (?, ?, ?) AND (app_id, last_at, seq) >= (?, 0, 0)
+    ORDER BY app_id DESC, last_at DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LISTS: &[Sql] = &[LIST, LIST_OF_APP];
+/// Since any time.
+const OPEN: Clause = clause! {
+    &[LIST, FLOOR], hot "alarms_open or alarms_order", "acknowledged_at IS NULL AND last_at >= ?"
+};
+// The same without an index, and what has none.
+const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
+const IS_OPEN: Clause = clause!(LISTS, "COALESCE(acknowledged_at, 0) IN (?*)");
+const OF_PLATFORM: Clause = clause!(LISTS, "platform_id = ?");
+const OF_KIND: Clause = clause!(LISTS, "kind || '' = ?");
+const ACKNOWLEDGED: Clause = clause!(LISTS, "acknowledged_at IS NOT NULL");
 
 const FIND: Sql = statement!("SELECT {ALARM} WHERE id = ?");
 const LOCK: Sql = statement!("SELECT {ALARM} WHERE id = ? FOR UPDATE");
@@ -119,20 +146,50 @@ impl Store {
         .await
     }
 
-    /// Alarms, the last raised one first.
+    /// Alarms, the last raised one first. A page may have fewer than its limit, and yet a next one.
     pub async fn alarms_of(&self, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
-        let (before, below) = page.numbers_or(i64::MAX)?;
+        let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
+        let open = filter.open.filter(|open| *open).map(|_| Indexed::new(OPEN, IS_OPEN, [0_i64]));
+        let mut others: Vec<Condition<'static>> = Vec::new();
+        others.extend((filter.open == Some(false)).then_some((ACKNOWLEDGED, None)));
+        others.extend(filter.platform_id.map(|platform| (OF_PLATFORM, Some(platform.into()))));
+        others.extend(filter.kind.map(|kind| (OF_KIND, Some(clean(&kind).into_owned().into()))));
+        let walk = Walk {
+            list: LIST,
+            floor: FLOOR,
+            first: Vec::new(),
+            indexed: of_app.into_iter().chain(open).collect(),
+            others,
+            range: (Raised { at: 0, seq: 0 }, Raised { at: i64::MAX, seq: 0 }),
+        };
         self.read(move |connection| {
-            let list = Filtered::new(LIST, [before.into(), below.into()])
-                .when(filter.open.map(|open| if open { OPEN } else { ACKNOWLEDGED }))
-                .and(OF_APP, filter.app_id)
-                .and(OF_PLATFORM, filter.platform_id)
-                .and(OF_KIND, filter.kind.map(|kind| clean(&kind).into_owned()));
-            let mut found = page.read(connection, list.statement())?;
+            let mut found = walk.page(connection, &page)?;
             found.items.iter_mut().take(COUNTED).try_for_each(|alarm| count_customers(connection, alarm))?;
             Ok(found)
         })
         .await
+    }
+}
+
+/// The place of an alarm in the list.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Raised {
+    at: i64,
+    seq: i64,
+}
+
+impl Place for Raised {
+    fn parse(cursor: &str) -> Option<Self> {
+        let (at, seq) = cursor.split_once('_')?;
+        Some(Self { at: at.parse().ok()?, seq: seq.parse().ok()? })
+    }
+
+    fn cursor(&self) -> String {
+        format!("{}_{}", self.at, self.seq)
+    }
+
+    fn values(&self) -> Vec<Value<'static>> {
+        vec![self.at.into(), self.seq.into()]
     }
 }
 

@@ -3,9 +3,9 @@
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{clean, row};
+use crate::db::statement::{Value, clean, row};
 use crate::db::store::Store;
-use crate::reports::listing::Filtered;
+use crate::reports::walk::{Indexed, Walk};
 use domain::{AppId, AuditEntryId, KeyId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -56,26 +56,69 @@ row! {
 const LIST: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields
     FROM audit_log
-    WHERE seq < ? AND {{which}}
+    WHERE seq < ? AND seq >= ? AND {{which}}
     ORDER BY seq DESC
     LIMIT ?
 "};
-const OF_APP: Clause = clause!(&[LIST], "app_id = ?");
-const OF_SUBJECT: Clause = clause!(&[LIST], "subject = ?");
-const OF_KEY: Clause = clause!(&[LIST], "key_id = ?");
-const OF_OPERATION: Clause = clause!(&[LIST], "operation = ?");
+const FLOOR: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS value
+    FROM audit_log
+    WHERE seq < ?
+    ORDER BY seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LIST_OF_APP: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields
+    FROM audit_log
+    WHERE app_id IS NOT NULL AND (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, ?) AND {{which}}
+    ORDER BY app_id DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_APP: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS value
+    FROM audit_log
+    WHERE app_id IS NOT NULL AND (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, 0)
+    ORDER BY app_id DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LIST_OF_SUBJECT: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, id, at, key_id, actor, operation, app_id, subject, reason, old_fields, new_fields
+    FROM audit_log
+    WHERE (subject, seq) < (?, ?) AND (subject, seq) >= (?, ?) AND {{which}}
+    ORDER BY subject DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_SUBJECT: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS value
+    FROM audit_log
+    WHERE (subject, seq) < (?, ?) AND (subject, seq) >= (?, 0)
+    ORDER BY subject DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LISTS: &[Sql] = &[LIST, LIST_OF_APP, LIST_OF_SUBJECT];
+// The same without an index, and what has none.
+const HAS_APP: Clause = clause!(LISTS, "COALESCE(app_id, '') IN (?*)");
+const HAS_SUBJECT: Clause = clause!(LISTS, "subject || '' IN (?*)");
+const OF_KEY: Clause = clause!(LISTS, "key_id = ?");
+const OF_OPERATION: Clause = clause!(LISTS, "operation || '' = ?");
 
 impl Store {
+    /// The audit log, the newest entry first. A page may have fewer than its limit, and yet a next one.
     pub async fn audit_log(&self, filter: AuditLogFilter, page: Page) -> Result<Paged<AuditEntryView>, Error> {
-        let below = page.number_or(i64::MAX)?;
-        self.read(move |connection| {
-            let list = Filtered::new(LIST, [below.into()])
-                .and(OF_APP, filter.app_id)
-                .and(OF_SUBJECT, filter.subject.map(|text| clean(&text).into_owned()))
-                .and(OF_KEY, filter.key_id)
-                .and(OF_OPERATION, filter.operation.map(|text| clean(&text).into_owned()));
-            page.read(connection, list.statement())
-        })
-        .await
+        let storable = |text: String| Value::from(clean(&text).into_owned());
+        let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
+        let by_subject = [LIST_OF_SUBJECT, FLOOR_OF_SUBJECT];
+        let of_subject = filter.subject.map(|subject| Indexed::by(by_subject, HAS_SUBJECT, [storable(subject)]));
+        let others: [(Clause, Option<Value<'static>>); 2] =
+            [(OF_KEY, filter.key_id.map(Into::into)), (OF_OPERATION, filter.operation.map(storable))];
+        let walk = Walk {
+            list: LIST,
+            floor: FLOOR,
+            first: Vec::new(),
+            indexed: of_app.into_iter().chain(of_subject).collect(),
+            others: others.into_iter().filter(|(_, value)| value.is_some()).collect(),
+            range: (0, i64::MAX),
+        };
+        self.read(move |connection| walk.page(connection, &page)).await
     }
 }

@@ -3,12 +3,16 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::partial::{FAILED_IN_ORDER, PENDING_IN_ORDER, SKIPPED_IN_ORDER, WAITING_IN_ORDER};
+use crate::db::partial::{
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, LISTED, PENDING_IN_ORDER, PENDING_OF_DESTINATION, SKIPPED_IN_ORDER,
+    SKIPPED_OF_DESTINATION, WAITING_IN_ORDER, WAITING_OF_DESTINATION,
+};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, row, sql};
+use crate::db::statement::{Field, Value, row, sql};
 use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
-use crate::reports::listing::Filtered;
+use crate::reports::scope::destinations;
+use crate::reports::walk::{Condition, Conditions, Indexed, Unordered, Walk};
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::{AppId, CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
@@ -148,18 +152,71 @@ const ATTEMPT: &str = "
 
 const LIST: Sql = statement! {"
     SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
-    WHERE seq < ? AND {{which}}
+    WHERE seq < ? AND seq >= ? AND {{which}}
     ORDER BY seq DESC
     LIMIT ?
 "};
-const FAILED: Clause = clause!(&[LIST], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER}");
-const PENDING: Clause = clause!(&[LIST], hot "deliveries_pending_in_order", "status {PENDING_IN_ORDER}");
-const WAITING: Clause = clause!(&[LIST], hot "deliveries_unnamed_in_order", "status {WAITING_IN_ORDER}");
-const SKIPPED: Clause = clause!(&[LIST], hot "deliveries_skipped_in_order", "status {SKIPPED_IN_ORDER}");
-const IN_STATUS: Clause = clause!(&[LIST], "status = ?");
-const OF_APP: Clause = clause!(&[LIST], "destination_id IN (SELECT t.id FROM destinations t WHERE t.app_id = ?)");
-const OF_KEY: Clause = clause!(&[LIST], "collapse_key = ?");
-const OF_DESTINATION: Clause = clause!(&[LIST], "destination_id = ?");
+const FLOOR: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS value
+    FROM deliveries
+    WHERE seq < ? AND {{which}}
+    ORDER BY seq DESC
+    LIMIT 1 OFFSET ?
+"};
+// A partial index serves only a statement that has its condition as a literal.
+const FAILED: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER} AND status = ?"
+};
+const PENDING: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_pending_in_order", "status {PENDING_IN_ORDER} AND status = ?"
+};
+const WAITING: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_unnamed_in_order", "status {WAITING_IN_ORDER} AND status = ?"
+};
+const SKIPPED: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_skipped_in_order", "status {SKIPPED_IN_ORDER} AND status = ?"
+};
+const FAILED_TO: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_failed_to_destination", "destination_id = ? AND status {FAILED_OF_DESTINATION}"
+};
+const PENDING_TO: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_pending_of_destination", "destination_id = ? AND status {PENDING_OF_DESTINATION}"
+};
+const WAITING_TO: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_unnamed_of_destination", "destination_id = ? AND status {WAITING_OF_DESTINATION}"
+};
+const SKIPPED_TO: Clause = clause! {
+    &[LIST, FLOOR], hot "deliveries_skipped_to_destination", "destination_id = ? AND status {SKIPPED_OF_DESTINATION}"
+};
+const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const LIST_UNORDERED: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
+    WHERE seq + 0 < ? AND seq + 0 >= ? AND {{which}}
+    ORDER BY seq + 0 DESC
+    LIMIT ?
+"};
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM deliveries WHERE {{which}} LIMIT ?) x
+"};
+const OF_KEY: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "deliveries_of_key", "collapse_key = ?");
+const LIST_TO_DESTINATION: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {DELIVERY}
+    WHERE {LISTED} AND (destination_id, seq) < (?, ?) AND (destination_id, seq) >= (?, ?) AND {{which}}
+    ORDER BY destination_id DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_TO_DESTINATION: Sql = statement! {hot "deliveries_to_destination", "
+    SELECT CAST(seq AS TEXT) AS value
+    FROM deliveries
+    WHERE {LISTED} AND (destination_id, seq) < (?, ?) AND (destination_id, seq) >= (?, 0)
+    ORDER BY destination_id DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LISTS: &[Sql] = &[LIST, LIST_TO_DESTINATION, LIST_UNORDERED];
+// The same without an index.
+const IN_STATUS: Clause = clause!(LISTS, "status || '' IN (?*)");
+const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
+const TO_DESTINATIONS: Clause = clause!(LISTS, "destination_id || '' IN (?*)");
 
 const FIND: Sql = statement!("SELECT {DELIVERY} WHERE id = ?");
 
@@ -172,24 +229,13 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
+    /// Deliveries, the newest first. A page may have fewer than its limit, and yet a next one.
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
-        let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            // A partial index serves only a statement that has its condition as a literal.
-            let (named, other) = match filter.status {
-                Some(DeliveryStatus::Failed) => (Some(FAILED), None),
-                Some(DeliveryStatus::Pending) => (Some(PENDING), None),
-                Some(DeliveryStatus::Waiting) => (Some(WAITING), None),
-                Some(DeliveryStatus::Skipped) => (Some(SKIPPED), None),
-                Some(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | None => (None, filter.status),
-            };
-            let list = Filtered::new(LIST, [below.into()])
-                .when(named)
-                .and(OF_APP, filter.app_id)
-                .and(OF_KEY, filter.collapse_key)
-                .and(OF_DESTINATION, filter.destination_id)
-                .and(IN_STATUS, other);
-            page.read(connection, list.statement())
+            let to = destinations(connection, filter.app_id, filter.destination_id)?;
+            let (indexed, others) = conditions(&filter, to);
+            let (first, range) = (Vec::new(), (0, i64::MAX));
+            Walk { list: LIST, floor: FLOOR, first, indexed, others, range }.page(connection, &page)
         })
         .await
     }
@@ -219,6 +265,35 @@ impl Store {
     pub async fn attempts(&self, id: DeliveryId) -> Result<Vec<AttemptView>, Error> {
         self.read(move |connection| sql(ATTEMPTS_OF_DELIVERY).bind(id).all(connection)).await
     }
+}
+
+/// The conditions of a filter: those with an index, and the others. `to` are the destinations that it names, if it names
+/// any.
+fn conditions(filter: &DeliveryFilter, to: Option<Vec<DestinationId>>) -> Conditions {
+    let of_status = match filter.status {
+        Some(DeliveryStatus::Failed) => Some((FAILED, FAILED_TO)),
+        Some(DeliveryStatus::Pending) => Some((PENDING, PENDING_TO)),
+        Some(DeliveryStatus::Waiting) => Some((WAITING, WAITING_TO)),
+        Some(DeliveryStatus::Skipped) => Some((SKIPPED, SKIPPED_TO)),
+        Some(DeliveryStatus::Delivered | DeliveryStatus::Superseded) | None => None,
+    };
+    let mut indexed: Vec<Indexed<'static>> = Vec::new();
+    let mut others: Vec<Condition<'static>> = Vec::new();
+    match (to, of_status.zip(filter.status)) {
+        (Some(to), Some(((_, of_destination), _))) => {
+            indexed.push(Indexed::new(of_destination, TO_DESTINATIONS, to));
+        }
+        (Some(to), None) => {
+            indexed.push(Indexed::by([LIST_TO_DESTINATION, FLOOR_TO_DESTINATION], TO_DESTINATIONS, to));
+        }
+        (None, Some(((in_order, _), status))) => indexed.push(Indexed::new(in_order, IN_STATUS, [status])),
+        (None, None) => {}
+    }
+    // An index of a status is walked for it, unless that of the purchase is.
+    let is_walked = of_status.is_some() && filter.collapse_key.is_none();
+    indexed.extend(filter.collapse_key.map(|key| Indexed::unordered(UNORDERED, OF_KEY, HAS_KEY, key)));
+    others.extend(filter.status.filter(|_| !is_walked).map(|status| (IN_STATUS, Value::list([status]))));
+    (indexed, others)
 }
 
 /// Selects deliveries; a clause adds the condition and the order.

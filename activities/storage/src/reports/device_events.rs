@@ -3,12 +3,14 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
+use crate::db::partial::LISTED_E;
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::delivery::stream::finish::StreamStatus;
 use crate::reports::explain::{Addressee, of_app};
-use crate::reports::listing::Filtered;
+use crate::reports::scope::{app_of_destination, platforms};
+use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
 use domain::{AppId, DeliveryId, DestinationId, DeviceId, Environment, EventId, PlatformId, SessionId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -161,31 +163,97 @@ const EVENT: &str = "e.seq, e.id, e.event_type, e.platform_id, e.device_id, e.cl
 const LIST: Sql = statement! {"
     SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
     FROM device_events e
-    WHERE e.seq < ? AND {{which}}
+    WHERE e.seq < ? AND e.seq >= ? AND {{which}}
     ORDER BY e.seq DESC
     LIMIT ?
 "};
-const OF_APP: Clause = clause!(&[LIST], "e.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
-const OF_PLATFORM: Clause = clause!(&[LIST], "e.platform_id = ?");
-const OF_DEVICE: Clause = clause!(&[LIST], "e.device_id = ?");
-const OF_TYPE: Clause = clause!(&[LIST], "e.event_type = ?");
-const OF_CLIENT_ID: Clause = clause!(&[LIST], "e.client_id = ?");
-const TO_DESTINATION: Clause = clause! {&[LIST], "
-    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.destination_id = ?)
+const FLOOR: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS value
+    FROM device_events e
+    WHERE e.seq < ?
+    ORDER BY e.seq DESC
+    LIMIT 1 OFFSET ?
 "};
-const TO_DESTINATION_IN_STATUS: Clause = clause! {&[LIST], "
-    EXISTS (SELECT 1 FROM device_deliveries d
-        WHERE d.event_seq = e.seq AND d.destination_id || '/' || d.status = ?)
+const LIST_OF_PLATFORM: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
+    FROM device_events e
+    WHERE {LISTED_E} AND (e.platform_id, e.seq) < (?, ?) AND (e.platform_id, e.seq) >= (?, ?) AND {{which}}
+    ORDER BY e.platform_id DESC, e.seq DESC
+    LIMIT ?
 "};
-const IN_STATUS: Clause = clause! {&[LIST], "
-    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status = ?)
+const FLOOR_OF_PLATFORM: Sql = statement! {hot "device_events_of_platform", "
+    SELECT CAST(e.seq AS TEXT) AS value
+    FROM device_events e
+    WHERE {LISTED_E} AND (e.platform_id, e.seq) < (?, ?) AND (e.platform_id, e.seq) >= (?, 0)
+    ORDER BY e.platform_id DESC, e.seq DESC
+    LIMIT 1 OFFSET ?
 "};
 // A partial index of one status serves only a statement that has this status as a literal.
-const FAILED: Clause = clause! {&[LIST], hot "device_deliveries_failed", "
-    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'failed')
+const LIST_OF_FAILED: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
+    FROM device_events e
+    WHERE e.seq IN (
+            SELECT d.event_seq
+            FROM device_deliveries d
+            WHERE d.status = 'failed' AND d.status = ? AND d.event_seq < ? AND d.status = ? AND d.event_seq >= ?
+        )
+        AND {{which}}
+    ORDER BY e.seq DESC
+    LIMIT ?
 "};
-const SKIPPED: Clause = clause! {&[LIST], hot "device_deliveries_skipped", "
-    e.seq IN (SELECT d.event_seq FROM device_deliveries d WHERE d.status = 'skipped')
+const FLOOR_OF_FAILED: Sql = statement! {hot "device_deliveries_failed", "
+    SELECT CAST(d.event_seq AS TEXT) AS value
+    FROM device_deliveries d
+    WHERE d.status = 'failed' AND d.status = ? AND d.event_seq < ? AND d.status = ?
+    ORDER BY d.event_seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const LIST_OF_SKIPPED: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
+    FROM device_events e
+    WHERE e.seq IN (
+            SELECT d.event_seq
+            FROM device_deliveries d
+            WHERE d.status = 'skipped' AND d.status = ? AND d.event_seq < ? AND d.status = ? AND d.event_seq >= ?
+        )
+        AND {{which}}
+    ORDER BY e.seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_SKIPPED: Sql = statement! {hot "device_deliveries_skipped", "
+    SELECT CAST(d.event_seq AS TEXT) AS value
+    FROM device_deliveries d
+    WHERE d.status = 'skipped' AND d.status = ? AND d.event_seq < ? AND d.status = ?
+    ORDER BY d.event_seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const LIST_UNORDERED: Sql = statement! {"
+    SELECT CAST(e.seq AS TEXT) AS cursor, {EVENT}
+    FROM device_events e
+    WHERE e.seq + 0 < ? AND e.seq + 0 >= ? AND {{which}}
+    ORDER BY e.seq + 0 DESC
+    LIMIT ?
+"};
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM device_events e WHERE {{which}} LIMIT ?) x
+"};
+const OF_DEVICE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "device_events_identity", "e.device_id = ?");
+const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_OF_FAILED, LIST_OF_SKIPPED, LIST_UNORDERED];
+// The same without an index, and what has none.
+const ON_PLATFORMS: Clause = clause!(LISTS, "e.platform_id || '' IN (?*)");
+const BY_DEVICE: Clause = clause!(LISTS, "e.device_id || '' IN (?*)");
+const IN_STATUS: Clause = clause! {LISTS, "
+    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.status || '' IN (?*))
+"};
+const OF_TYPE: Clause = clause!(LISTS, "e.event_type = ?");
+const OF_CLIENT_ID: Clause = clause!(LISTS, "e.client_id || '' = ?");
+const TO_DESTINATION: Clause = clause! {LISTS, "
+    EXISTS (SELECT 1 FROM device_deliveries d WHERE d.event_seq = e.seq AND d.destination_id = ?)
+"};
+const TO_DESTINATION_IN_STATUS: Clause = clause! {LISTS, "
+    EXISTS (SELECT 1 FROM device_deliveries d
+        WHERE d.event_seq = e.seq AND d.destination_id || '/' || d.status = ?)
 "};
 
 const FIND: Sql = statement! {hot "device_events_id", "
@@ -204,12 +272,14 @@ const DELIVERIES: Sql = statement! {"
 "};
 
 impl Store {
-    /// Events of devices, the newest first.
+    /// Events of devices, the newest first. A page may have fewer than its limit, and yet a next one.
     pub async fn device_events(&self, filter: DeviceEventFilter, page: Page) -> Result<Paged<DeviceEventView>, Error> {
-        let below = page.number_or(i64::MAX)?;
         self.read(move |connection| {
-            let rows: Paged<EventRow> = page.read(connection, filter.list(below).statement())?;
-            let Paged { items, next_cursor } = rows;
+            let platforms = filter.platforms(connection)?;
+            let (indexed, others) = filter.conditions(platforms);
+            let (first, range) = (Vec::new(), (0, i64::MAX));
+            let walk = Walk { list: LIST, floor: FLOOR, first, indexed, others, range };
+            let Paged { items, next_cursor } = walk.page::<EventRow>(connection, &page)?;
             Ok(Paged { items: with_deliveries(connection, items)?, next_cursor })
         })
         .await
@@ -235,25 +305,40 @@ impl Store {
 }
 
 impl DeviceEventFilter {
-    fn list<'a>(self, below: i64) -> Filtered<'a> {
-        let storable = |text: Option<String>| text.map(|text| clean(&text).into_owned());
-        let of_destination = self.destination_id.filter(|_| self.status.is_none());
+    /// The platforms whose events are wanted; `None` for all. A destination gets those of its app only.
+    fn platforms(&self, connection: &mut AnyConnection) -> Result<Option<Vec<PlatformId>>, Error> {
+        let app = match (self.app_id, self.platform_id, self.destination_id) {
+            (None, None, Some(destination)) => match app_of_destination(connection, destination)? {
+                None => return Ok(Some(Vec::new())),
+                found => found,
+            },
+            (app, _, _) => app,
+        };
+        platforms(connection, app, self.platform_id)
+    }
+
+    /// The conditions: those with an index, and the others.
+    fn conditions(self, platforms: Option<Vec<PlatformId>>) -> Conditions {
+        let storable = |text: String| Value::from(clean(&text).into_owned());
         let both = self.destination_id.zip(self.status).map(|(id, status)| format!("{id}/{}", status.as_str()));
-        let (named, other) = match self.status.filter(|_| self.destination_id.is_none()) {
-            Some(StreamStatus::Failed) => (Some(FAILED), None),
-            Some(StreamStatus::Skipped) => (Some(SKIPPED), None),
+        let any_destination = self.status.filter(|_| self.destination_id.is_none());
+        let (of_status, other) = match any_destination {
+            Some(status @ StreamStatus::Failed) => (Some(([LIST_OF_FAILED, FLOOR_OF_FAILED], status)), None),
+            Some(status @ StreamStatus::Skipped) => (Some(([LIST_OF_SKIPPED, FLOOR_OF_SKIPPED], status)), None),
             other => (None, other),
         };
-        Filtered::new(LIST, [Value::from(below)])
-            .when(named)
-            .and(OF_APP, self.app_id)
-            .and(OF_PLATFORM, self.platform_id)
-            .and(OF_DEVICE, self.device_id)
-            .and(OF_TYPE, storable(self.event_type))
-            .and(OF_CLIENT_ID, storable(self.client_id))
-            .and(TO_DESTINATION, of_destination)
-            .and(TO_DESTINATION_IN_STATUS, both)
-            .and(IN_STATUS, other)
+        let mut indexed: Vec<Indexed<'static>> = Vec::new();
+        indexed.extend(platforms.map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)));
+        indexed.extend(self.device_id.map(|device| Indexed::unordered(UNORDERED, OF_DEVICE, BY_DEVICE, device)));
+        indexed.extend(of_status.map(|(lists, status)| Indexed::by_range(lists, IN_STATUS, status)));
+        let others: [(Clause, Option<Value<'static>>); 5] = [
+            (OF_TYPE, self.event_type.map(storable)),
+            (OF_CLIENT_ID, self.client_id.map(storable)),
+            (TO_DESTINATION, self.destination_id.filter(|_| self.status.is_none()).map(Into::into)),
+            (TO_DESTINATION_IN_STATUS, both.map(Into::into)),
+            (IN_STATUS, other.and_then(|status| Value::list([status]))),
+        ];
+        (indexed, others.into_iter().filter(|(_, value)| value.is_some()).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
-use crate::reports::walk::{Condition, Indexed, Walk};
+use crate::reports::walk::{Conditions, Indexed, Unordered, Walk};
 use domain::{AppId, CollapseKey, Environment, EventId, PlatformId, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -68,32 +68,86 @@ const EVENTS: Sql = statement! {"
     LIMIT ?
 "};
 const FLOOR: Sql = statement! {"
-    SELECT seq AS value
+    SELECT CAST(seq AS TEXT) AS value
     FROM events
-    WHERE seq < ? AND {{which}}
+    WHERE seq < ?
     ORDER BY seq DESC
-    LIMIT 1 OFFSET 20000
+    LIMIT 1 OFFSET ?
 "};
-const OF_ID: Clause = clause!(&[EVENTS, FLOOR], hot "events_id", "id = ?");
-const OF_KEY: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_key", "collapse_key = ?");
-const OF_USER: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_user", "user_id = ?");
-const OF_APP: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_app", "app_id = ?");
-const OF_TYPE: Clause = clause!(&[EVENTS, FLOOR], hot "events_of_type", "event_type = ?");
-const IN_SANDBOX: Clause = clause!(&[EVENTS, FLOOR], hot "events_sandbox", "environment = 'sandbox' AND app_id = ?");
-// The same without an index.
-const HAS_ID: Clause = clause!(&[EVENTS], "id || '' = ?");
-const HAS_KEY: Clause = clause!(&[EVENTS], "collapse_key || '' = ?");
-const HAS_USER: Clause = clause!(&[EVENTS], "user_id || '' = ?");
-const HAS_APP: Clause = clause!(&[EVENTS], "app_id || '' = ?");
-const HAS_TYPE: Clause = clause!(&[EVENTS], "event_type || '' = ?");
-const HAS_SANDBOX: Clause = clause!(&[EVENTS], "environment || '' = 'sandbox' AND app_id || '' = ?");
-const OF_TYPES: Clause = clause!(&[EVENTS], "event_type || '' IN (?*)");
-const IN_ENVIRONMENT: Clause = clause!(&[EVENTS], "environment || '' = ?");
-const OF_PLATFORM: Clause = clause! {&[EVENTS], "
+const EVENTS_OF_APP: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
+    WHERE (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, ?) AND {{which}}
+    ORDER BY app_id DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_APP: Sql = statement! {hot "events_of_app", "
+    SELECT CAST(seq AS TEXT) AS value
+    FROM events
+    WHERE (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, 0)
+    ORDER BY app_id DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const EVENTS_OF_TYPE: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
+    WHERE (event_type, seq) < (?, ?) AND (event_type, seq) >= (?, ?) AND {{which}}
+    ORDER BY event_type DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_TYPE: Sql = statement! {hot "events_of_type", "
+    SELECT CAST(seq AS TEXT) AS value
+    FROM events
+    WHERE (event_type, seq) < (?, ?) AND (event_type, seq) >= (?, 0)
+    ORDER BY event_type DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const SANDBOX_OF_APP: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
+    WHERE environment = 'sandbox' AND (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, ?) AND {{which}}
+    ORDER BY app_id DESC, seq DESC
+    LIMIT ?
+"};
+const FLOOR_OF_SANDBOX: Sql = statement! {hot "events_sandbox", "
+    SELECT CAST(seq AS TEXT) AS value
+    FROM events
+    WHERE environment = 'sandbox' AND (app_id, seq) < (?, ?) AND (app_id, seq) >= (?, 0)
+    ORDER BY app_id DESC, seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const UNORDERED: Unordered = Unordered { list: EVENTS_UNORDERED, count: COUNT };
+const EVENTS_UNORDERED: Sql = statement! {"
+    SELECT CAST(seq AS TEXT) AS cursor, {EVENT}
+    WHERE seq IN (
+            SELECT x.seq
+            FROM (SELECT events.seq
+                FROM events
+                WHERE events.seq + 0 < ? AND events.seq + 0 >= ? AND {{which}}
+                ORDER BY events.seq + 0 DESC
+                LIMIT ?) x
+        )
+    ORDER BY seq + 0 DESC
+"};
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM events WHERE {{which}} LIMIT ?) x
+"};
+const BY_INDEX: &[Sql] = &[EVENTS_UNORDERED, COUNT];
+const OF_ID: Clause = clause!(BY_INDEX, hot "events_id", "id = ?");
+const OF_KEY: Clause = clause!(BY_INDEX, hot "events_of_key", "collapse_key = ?");
+const OF_USER: Clause = clause!(BY_INDEX, hot "events_of_user", "user_id = ?");
+// The same without an index, and what has none.
+const LISTS: &[Sql] = &[EVENTS, EVENTS_OF_APP, EVENTS_OF_TYPE, SANDBOX_OF_APP, EVENTS_UNORDERED];
+const HAS_ID: Clause = clause!(LISTS, "id || '' IN (?*)");
+const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
+const HAS_USER: Clause = clause!(LISTS, "user_id || '' IN (?*)");
+const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
+const HAS_TYPE: Clause = clause!(LISTS, "event_type || '' IN (?*)");
+const HAS_SANDBOX: Clause = clause!(LISTS, "environment || '' = 'sandbox' AND app_id || '' IN (?*)");
+const OF_TYPES: Clause = clause!(LISTS, "event_type || '' IN (?*)");
+const IN_ENVIRONMENT: Clause = clause!(LISTS, "environment || '' = ?");
+const OF_PLATFORM: Clause = clause! {LISTS, "
     EXISTS (SELECT 1 FROM purchases p WHERE p.collapse_key = events.collapse_key AND p.platform_id = ?)
 "};
-const SINCE: Clause = clause!(&[EVENTS], "created_at + 0 >= ?");
-const BEFORE: Clause = clause!(&[EVENTS], "created_at + 0 < ?");
+const SINCE: Clause = clause!(LISTS, "created_at + 0 >= ?");
+const BEFORE: Clause = clause!(LISTS, "created_at + 0 < ?");
 
 /// Sequence numbers follow the time but for transactions that overlap: far fewer than these rows do.
 const HIGHEST: Sql = statement! {hot "events_created", "
@@ -138,17 +192,16 @@ fn list(connection: &mut AnyConnection, mut filter: EventFilter, page: &Page) ->
 }
 
 /// The conditions of a filter: those with an index, and the others.
-fn conditions(filter: EventFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'static>>) {
+fn conditions(filter: EventFilter) -> Conditions {
     let EventFilter { id, app_id, platform_id, collapse_key, user_id, mut types, environment, from, until } = filter;
     let in_sandbox = environment == Some(Environment::Sandbox) && app_id.is_some();
     let one_type = if types.len() == 1 { types.pop() } else { None };
-    let indexed: [(Clause, Clause, Option<Value<'static>>); 6] = [
+    let lists = if in_sandbox { [SANDBOX_OF_APP, FLOOR_OF_SANDBOX] } else { [EVENTS_OF_APP, FLOOR_OF_APP] };
+    let of_app = app_id.map(|app| Indexed::by(lists, if in_sandbox { HAS_SANDBOX } else { HAS_APP }, [app]));
+    let entities: [(Clause, Clause, Option<Value<'static>>); 3] = [
         (OF_ID, HAS_ID, id.map(Into::into)),
         (OF_KEY, HAS_KEY, collapse_key.map(Into::into)),
         (OF_USER, HAS_USER, user_id.map(Into::into)),
-        (IN_SANDBOX, HAS_SANDBOX, app_id.filter(|_| in_sandbox).map(Into::into)),
-        (OF_APP, HAS_APP, app_id.filter(|_| !in_sandbox).map(Into::into)),
-        (OF_TYPE, HAS_TYPE, one_type.map(Into::into)),
     ];
     let others: [(Clause, Option<Value<'static>>); 5] = [
         (OF_TYPES, Value::list(types)),
@@ -157,7 +210,9 @@ fn conditions(filter: EventFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'sta
         (SINCE, from.map(Into::into)),
         (BEFORE, until.map(Into::into)),
     ];
-    let indexed =
-        indexed.into_iter().filter_map(|(walked, checked, value)| Some(Indexed { walked, checked, value: value? }));
-    (indexed.collect(), others.into_iter().filter(|(_, value)| value.is_some()).collect())
+    let named = entities.into_iter().filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
+    let named = named.map(|(walked, checked, value)| Indexed::unordered(UNORDERED, walked, checked, value));
+    let of_type = one_type.map(|name| Indexed::by([EVENTS_OF_TYPE, FLOOR_OF_TYPE], HAS_TYPE, [name]));
+    let indexed = of_app.into_iter().chain(named).chain(of_type).collect();
+    (indexed, others.into_iter().filter(|(_, value)| value.is_some()).collect())
 }

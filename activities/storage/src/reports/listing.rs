@@ -1,18 +1,21 @@
 //! Purchases as the API shows them.
 
-use crate::db::connection::MultiBackend;
+use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::partial::PENDING_OF_LANE;
+use crate::db::partial::{PENDING_OF_LANE, PENDING_TRIED};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Field, Statement, Value, row, sql};
+use crate::db::statement::{Field, Statement, Value, clean, row, sql};
 use crate::db::store::Store;
 use crate::purchases::purchase::{self, WaitsFor};
+use crate::reports::scope::platforms;
+use crate::reports::walk::{Condition, Conditions, Dated, Indexed, Unordered, Walk, Walked};
 use diesel::deserialize;
 use diesel::row::NamedRow;
-use domain::{AppId, CollapseKey, PlatformId, State, Timestamp, UserId};
+use domain::{AppId, CollapseKey, DestinationId, PlatformId, State, Timestamp, UserId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// Which purchases are listed; all that are set must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -113,6 +116,7 @@ impl Field for PurchaseStatus {
     }
 }
 
+const CURSOR: &str = "CAST(p.updated_at AS TEXT) || '_' || p.collapse_key";
 const PURCHASE: &str = "
     p.collapse_key, p.platform_id, p.app_id, p.receipt_id, p.app_user_id, p.revision, p.state, p.held_until,
         NULLIF(p.held_by, '') AS held_by, NULLIF(p.held_reason, '') AS held_reason, p.updated_at,
@@ -121,33 +125,111 @@ const PURCHASE: &str = "
         AND e.event_type = 'purchase.updated' ORDER BY e.seq DESC LIMIT 1), 'null') AS data
     FROM purchases p";
 const PURCHASES: Sql = statement! {"
-    SELECT CAST(p.updated_at AS TEXT) || '_' || p.collapse_key AS cursor, {PURCHASE}
-    WHERE (p.updated_at, p.collapse_key) < (?, ?) AND {{which}}
+    SELECT {CURSOR} AS cursor, {PURCHASE}
+    WHERE (p.updated_at, p.collapse_key) < (?, ?) AND (p.updated_at, p.collapse_key) >= (?, ?) AND {{which}}
     ORDER BY p.updated_at DESC, p.collapse_key DESC
     LIMIT ?
 "};
-const OF_APP: Clause = clause!(&[PURCHASES], "p.app_id = ?");
-const OF_PLATFORM: Clause = clause!(&[PURCHASES], "p.platform_id = ?");
-const OF_RECEIPT: Clause = clause!(&[PURCHASES], "p.receipt_id = ?");
-const OF_CUSTOMER: Clause = clause!(&[PURCHASES], "p.app_user_id = ?");
-const OF_NAMED: Clause = clause! {&[PURCHASES], hot "users_external", "
+const FLOOR: Sql = statement! {"
+    SELECT {CURSOR} AS value
+    FROM purchases p
+    WHERE (p.updated_at, p.collapse_key) < (?, ?)
+    ORDER BY p.updated_at DESC, p.collapse_key DESC
+    LIMIT 1 OFFSET ?
+"};
+const PURCHASES_OF_PLATFORM: Sql = statement! {"
+    SELECT {CURSOR} AS cursor, {PURCHASE}
+    WHERE (p.platform_id, p.updated_at, p.collapse_key) < (?, ?, ?)
+        AND (p.platform_id, p.updated_at, p.collapse_key) >= (?, ?, ?) AND {{which}}
+    ORDER BY p.platform_id DESC, p.updated_at DESC, p.collapse_key DESC
+    LIMIT ?
+"};
+const FLOOR_OF_PLATFORM: Sql = statement! {hot "purchases_platform", "
+    SELECT {CURSOR} AS value
+    FROM purchases p
+    WHERE (p.platform_id, p.updated_at, p.collapse_key) < (?, ?, ?)
+        AND (p.platform_id, p.updated_at, p.collapse_key) >= (?, 0, '')
+    ORDER BY p.platform_id DESC, p.updated_at DESC, p.collapse_key DESC
+    LIMIT 1 OFFSET ?
+"};
+const PURCHASES_IN_STATE: Sql = statement! {"
+    SELECT {CURSOR} AS cursor, {PURCHASE}
+    WHERE (p.state, p.updated_at, p.collapse_key) < (?, ?, ?) AND (p.state, p.updated_at, p.collapse_key) >= (?, ?, ?)
+        AND {{which}}
+    ORDER BY p.state DESC, p.updated_at DESC, p.collapse_key DESC
+    LIMIT ?
+"};
+const FLOOR_IN_STATE: Sql = statement! {hot "purchases_state", "
+    SELECT {CURSOR} AS value
+    FROM purchases p
+    WHERE (p.state, p.updated_at, p.collapse_key) < (?, ?, ?)
+        AND (p.state, p.updated_at, p.collapse_key) >= (?, 0, '')
+    ORDER BY p.state DESC, p.updated_at DESC, p.collapse_key DESC
+    LIMIT 1 OFFSET ?
+"};
+const UNORDERED: Unordered = Unordered { list: PURCHASES_UNORDERED, count: COUNT };
+const PURCHASES_UNORDERED: Sql = statement! {"
+    SELECT {CURSOR} AS cursor, {PURCHASE}
+    WHERE p.collapse_key IN (
+            SELECT x.collapse_key
+            FROM (SELECT p.collapse_key
+                FROM purchases p
+                WHERE (p.updated_at + 0, p.collapse_key || '') < (?, ?)
+                    AND (p.updated_at + 0, p.collapse_key || '') >= (?, ?) AND {{which}}
+                ORDER BY p.updated_at + 0 DESC, p.collapse_key || '' DESC
+                LIMIT ?) x
+        )
+    ORDER BY p.updated_at + 0 DESC, p.collapse_key || '' DESC
+"};
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM purchases p WHERE {{which}} LIMIT ?) x
+"};
+const BY_INDEX: &[Sql] = &[PURCHASES_UNORDERED, COUNT];
+const OF_RECEIPT: Clause = clause!(BY_INDEX, hot "purchases_receipt", "p.receipt_id = ?");
+const OF_CUSTOMER: Clause = clause!(BY_INDEX, hot "purchases_customer", "p.app_user_id = ?");
+const OF_NAMED: Clause = clause! {BY_INDEX, hot "users_external", "
     p.user_id IN (SELECT u.id FROM users u WHERE u.external_id = ?)
 "};
-const OF_USER: Clause = clause!(&[PURCHASES], hot "purchases_user", "p.user_id = ?");
-const IN_STATE: Clause = clause!(&[PURCHASES], hot "purchases_state or purchases_order", "p.state = ?");
-const HELD: Clause = clause!(&[PURCHASES], hot "purchases_held", "p.held_until > ?");
-const NOT_HELD: Clause = clause!(&[PURCHASES], "COALESCE(p.held_until, 0) <= ?");
-/// What is pending is little, and in partial indexes.
-const FAILING: Clause = clause! {
-    &[PURCHASES], hot "deliveries_pending_of_lane", "
-    p.collapse_key IN (SELECT d.collapse_key FROM deliveries d WHERE d.status {PENDING_OF_LANE} AND d.tried_at > 0)
+const OF_USER: Clause = clause!(BY_INDEX, hot "purchases_user", "p.user_id = ?");
+const HELD: Clause = clause!(BY_INDEX, hot "purchases_held", "p.held_until > ?");
+const OF_KEYS: Clause = clause!(BY_INDEX, hot "purchases_pkey or sqlite_autoindex_purchases", "p.collapse_key IN (?*)");
+// The same without an index, and what has none.
+const ORDERED: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE];
+const LISTS: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE, PURCHASES_UNORDERED];
+const ON_PLATFORMS: Clause = clause!(LISTS, "p.platform_id || '' IN (?*)");
+const HAS_RECEIPT: Clause = clause!(LISTS, "p.receipt_id || '' IN (?*)");
+const HAS_CUSTOMER: Clause = clause!(LISTS, "p.app_user_id || '' IN (?*)");
+const IS_NAMED: Clause = clause! {LISTS, "
+    p.user_id || '' IN (SELECT u.id FROM users u WHERE u.external_id IN (?*))
 "};
-const NOT_FAILING: Clause = clause! {&[PURCHASES], hot "deliveries_pending_of_lane", "
+const HAS_USER: Clause = clause!(LISTS, "p.user_id || '' IN (?*)");
+const HAS_STATE: Clause = clause!(LISTS, "p.state || '' IN (?*)");
+const IS_HELD: Clause = clause!(LISTS, "p.held_until + 0 > (?*)");
+const NOT_HELD: Clause = clause!(LISTS, "COALESCE(p.held_until, 0) <= ?");
+const IS_FAILING: Clause = clause! {LISTS, "
+    (SELECT 1 FROM deliveries d
+        WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NOT NULL
+"};
+const NOT_FAILING: Clause = clause! {ORDERED, hot "deliveries_pending_of_lane", "
     (SELECT 1 FROM deliveries d
         WHERE d.collapse_key = p.collapse_key AND d.status {PENDING_OF_LANE} AND d.tried_at > 0 LIMIT 1) IS NULL
 "};
 
+/// Maximum number of destinations whose failing deliveries are looked for at once.
+const MAX_DESTINATIONS: usize = 1_000;
+/// Maximum number of their failing deliveries.
+const MAX_FAILING: usize = 5_000;
+const DESTINATIONS: Sql = statement!("SELECT id AS value FROM destinations WHERE {{which}} LIMIT ?");
+const TO_APP: Clause = clause!(&[DESTINATIONS], "app_id = ?");
+const FAILING: Sql = statement! {hot "deliveries_pending_tried", "
+    SELECT d.collapse_key AS value
+    FROM deliveries d
+    WHERE d.destination_id IN (?*) AND d.status {PENDING_TRIED} AND d.tried_at > 0
+    LIMIT ?
+"};
+
 /// A statement with a place for optional conditions, and the values to bind.
+#[derive(Clone)]
 pub struct Filtered<'a> {
     list: Sql,
     conditions: Vec<&'static str>,
@@ -177,7 +259,9 @@ impl<'a> Filtered<'a> {
 
     /// The statement; the caller binds the limit.
     pub fn statement(self) -> Statement<'a> {
-        sql(self.list.with(&self.conditions)).bind_all(self.values)
+        let is_varied = self.values.iter().any(|value| matches!(value, Value::List(all) if all.len() > 1));
+        let statement = sql(self.list.with(&self.conditions)).bind_all(self.values);
+        if is_varied { statement.uncached() } else { statement }
     }
 }
 
@@ -189,22 +273,12 @@ const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_
 "};
 
 impl Store {
+    /// Purchases, the one that was settled last first. A page may have fewer than its limit, and yet a next one.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
-        let (before, key) = page.pair_or(i64::MAX)?;
         self.read_now(move |connection, now| {
-            let held = filter.held.map(|held| if held { HELD } else { NOT_HELD });
-            let failing = filter.failing.map(|failing| if failing { FAILING } else { NOT_FAILING });
-            let list = Filtered::new(PURCHASES, [before.into(), key.as_str().into()])
-                .and(OF_APP, filter.app_id)
-                .and(OF_PLATFORM, filter.platform_id)
-                .and(OF_RECEIPT, filter.receipt_id.map(storable))
-                .and(OF_CUSTOMER, filter.app_user_id.map(storable))
-                .and(OF_NAMED, filter.external_id.map(storable))
-                .and(OF_USER, filter.user_id)
-                .and(IN_STATE, filter.state)
-                .when(failing);
-            let list = held.into_iter().fold(list, |list, held| list.and(held, Some(now)));
-            page.read(connection, list.statement())
+            let (indexed, others) = filter.conditions(connection, now)?;
+            let range = (Dated { at: 0, id: String::new() }, Dated { at: i64::MAX, id: String::new() });
+            Walk { list: PURCHASES, floor: FLOOR, first: Vec::new(), indexed, others, range }.page(connection, &page)
         })
         .await
     }
@@ -222,7 +296,55 @@ impl Store {
     }
 }
 
-/// Replaces NUL characters, as in every stored text; PostgreSQL refuses them.
-fn storable(text: String) -> String {
-    text.replace('\0', "\u{FFFD}")
+impl PurchaseFilter {
+    /// The conditions: those with an index, and the others.
+    fn conditions(self, connection: &mut AnyConnection, now: Timestamp) -> Result<Conditions, Error> {
+        let storable = |text: String| Value::from(clean(&text).into_owned());
+        let held = self.held.filter(|held| *held).map(|_| now);
+        let entities: [(Clause, Clause, Option<Value<'static>>); 5] = [
+            (OF_RECEIPT, HAS_RECEIPT, self.receipt_id.map(storable)),
+            (OF_CUSTOMER, HAS_CUSTOMER, self.app_user_id.map(storable)),
+            (OF_NAMED, IS_NAMED, self.external_id.map(storable)),
+            (OF_USER, HAS_USER, self.user_id.map(Into::into)),
+            (HELD, IS_HELD, held.map(Into::into)),
+        ];
+        let mut indexed: Vec<Indexed<'static>> = Vec::new();
+        let platforms = platforms(connection, self.app_id, self.platform_id)?;
+        let on_platforms = [PURCHASES_OF_PLATFORM, FLOOR_OF_PLATFORM];
+        indexed.extend(platforms.map(|all| Indexed::by(on_platforms, ON_PLATFORMS, all)));
+        let named = entities.into_iter().filter_map(|(walked, checked, value)| Some((walked, checked, value?)));
+        indexed.extend(named.map(|(walked, checked, value)| Indexed::unordered(UNORDERED, walked, checked, value)));
+        let mut others: Vec<Condition<'static>> = Vec::new();
+        others.extend((self.held == Some(false)).then(|| (NOT_HELD, Some(now.into()))));
+        match self.failing {
+            Some(true) => match failing(connection, self.app_id)? {
+                Some(failing) => indexed.push(failing),
+                None => others.push((IS_FAILING, None)),
+            },
+            Some(false) => others.push((NOT_FAILING, None)),
+            None => {}
+        }
+        indexed.extend(self.state.map(|one| Indexed::by([PURCHASES_IN_STATE, FLOOR_IN_STATE], HAS_STATE, [one])));
+        Ok((indexed, others))
+    }
+}
+
+/// The purchases with failing deliveries, by their keys; `None` where there are too many.
+fn failing(connection: &mut AnyConnection, app: Option<AppId>) -> Result<Option<Indexed<'static>>, Error> {
+    let at_most = |number: usize| i64::try_from(number).unwrap_or(i64::MAX).saturating_add(1);
+    let to = Filtered::new(DESTINATIONS, []).and(TO_APP, app).statement().bind(at_most(MAX_DESTINATIONS));
+    let to: Vec<DestinationId> = to.values(connection)?;
+    if to.len() > MAX_DESTINATIONS {
+        return Ok(None);
+    }
+    let mut keys: Vec<String> = Vec::new();
+    if let Some(to) = Value::list(to) {
+        keys = sql(FAILING).uncached().bind(to).bind(at_most(MAX_FAILING)).values(connection)?;
+    }
+    if keys.len() > MAX_FAILING {
+        return Ok(None);
+    }
+    let keys: BTreeSet<String> = keys.into_iter().collect();
+    let values = Value::list(keys).into_iter().collect();
+    Ok(Some(Indexed { walked: Walked::Unordered(UNORDERED, OF_KEYS), values, checked: (IS_FAILING, None) }))
 }

@@ -3,11 +3,12 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::partial::OPEN_BY_KEY;
+use crate::db::partial::{LISTED_N, OPEN_BY_KEY};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Value, row, sql, stored};
 use crate::db::store::Store;
-use crate::reports::walk::{Condition, Indexed, Walk};
+use crate::reports::scope::platforms;
+use crate::reports::walk::{Condition, Conditions, Indexed, Unordered, Walk};
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::{AppId, CollapseKey, Outcome, PlatformId, Timestamp};
 use serde::Serialize;
@@ -117,28 +118,67 @@ const LIST: Sql = statement! {"
     LIMIT ?
 "};
 const FLOOR: Sql = statement! {"
-    SELECT n.seq AS value
+    SELECT CAST(n.seq AS TEXT) AS value
     FROM notifications n
-    WHERE n.seq < ? AND {{which}}
+    WHERE n.seq < ?
     ORDER BY n.seq DESC
-    LIMIT 1 OFFSET 20000
+    LIMIT 1 OFFSET ?
 "};
 /// The first row at or after a time, where sequence numbers follow the time: it is searched by halves.
 const AT: Sql =
     statement!("SELECT n.accepted_at AS value FROM notifications n WHERE n.seq >= ? ORDER BY n.seq LIMIT 1");
 const NEWEST: Sql = statement!("SELECT n.seq AS value FROM notifications n ORDER BY n.seq DESC LIMIT 1");
-const OF_APP: Clause = clause!(&[LIST], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)");
-const OF_PLATFORM: Clause = clause!(&[LIST], "n.platform_id = ?");
-const OF_PURCHASE: Clause = clause!(&[LIST, FLOOR], hot "notifications_of_key", "n.collapse_key = ?");
-/// With the condition of the partial index, which a value alone does not imply.
-const NOT_SETTLED: Clause = clause! {&[LIST, FLOOR], hot "notifications_not_settled", "
-    n.outcome IN ('refused', 'discarded', 'unknown', 'given_up') AND n.outcome = ?
+const LIST_OF_PLATFORM: Sql = statement! {"
+    SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
+    FROM {WITH_PURCHASE}
+    WHERE {LISTED_N} AND (n.platform_id, n.seq) < (?, ?) AND (n.platform_id, n.seq) >= (?, ?) AND {{which}}
+    ORDER BY n.platform_id DESC, n.seq DESC
+    LIMIT ?
 "};
-const HAS_OUTCOME: Clause = clause!(&[LIST], "n.outcome || '' = ?");
+const FLOOR_OF_PLATFORM: Sql = statement! {hot "notifications_of_platform", "
+    SELECT CAST(n.seq AS TEXT) AS value
+    FROM notifications n
+    WHERE {LISTED_N} AND (n.platform_id, n.seq) < (?, ?) AND (n.platform_id, n.seq) >= (?, 0)
+    ORDER BY n.platform_id DESC, n.seq DESC
+    LIMIT 1 OFFSET ?
+"};
+/// With the condition of the partial index, which a value alone does not imply.
+const LIST_NOT_SETTLED: Sql = statement! {"
+    SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
+    FROM {WITH_PURCHASE}
+    WHERE {NOT_SETTLED} AND (n.outcome, n.seq) < (?, ?) AND (n.outcome, n.seq) >= (?, ?) AND {{which}}
+    ORDER BY n.outcome DESC, n.seq DESC
+    LIMIT ?
+"};
+const FLOOR_NOT_SETTLED: Sql = statement! {hot "notifications_not_settled", "
+    SELECT CAST(n.seq AS TEXT) AS value
+    FROM notifications n
+    WHERE {NOT_SETTLED} AND (n.outcome, n.seq) < (?, ?) AND (n.outcome, n.seq) >= (?, 0)
+    ORDER BY n.outcome DESC, n.seq DESC
+    LIMIT 1 OFFSET ?
+"};
+const NOT_SETTLED: &str = "n.outcome IN ('refused', 'discarded', 'unknown', 'given_up')";
+const UNORDERED: Unordered = Unordered { list: LIST_UNORDERED, count: COUNT };
+const LIST_UNORDERED: Sql = statement! {"
+    SELECT CAST(n.seq AS TEXT) AS cursor, {VIEW}
+    FROM {WITH_PURCHASE}
+    WHERE n.seq + 0 < ? AND n.seq + 0 >= ? AND {{which}}
+    ORDER BY n.seq + 0 DESC
+    LIMIT ?
+"};
+const COUNT: Sql = statement! {"
+    SELECT COUNT(*) AS value FROM (SELECT 1 FROM notifications n WHERE {{which}} LIMIT ?) x
+"};
+const OF_PURCHASE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "notifications_of_key", "n.collapse_key = ?");
+// The same without an index, and what has none.
+const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_NOT_SETTLED, LIST_UNORDERED];
+const ON_PLATFORMS: Clause = clause!(LISTS, "n.platform_id || '' IN (?*)");
+const HAS_PURCHASE: Clause = clause!(LISTS, "n.collapse_key || '' IN (?*)");
+const HAS_OUTCOME: Clause = clause!(LISTS, "n.outcome || '' IN (?*)");
 /// The filter `open` of the API: no outcome yet, including what waits, unlike `OPEN` of the inbox.
-const OPEN: Clause = clause!(&[LIST], "n.outcome {OPEN_BY_KEY}");
-const SINCE: Clause = clause!(&[LIST], "n.accepted_at + 0 >= ?");
-const BEFORE: Clause = clause!(&[LIST], "n.accepted_at + 0 < ?");
+const OPEN: Clause = clause!(LISTS, "n.outcome {OPEN_BY_KEY}");
+const SINCE: Clause = clause!(LISTS, "n.accepted_at + 0 >= ?");
+const BEFORE: Clause = clause!(LISTS, "n.accepted_at + 0 < ?");
 
 const OF_MESSAGE: Sql = statement!("SELECT {VIEW} FROM {WITH_PURCHASE} WHERE n.message_id = ? ORDER BY n.seq");
 
@@ -155,7 +195,7 @@ impl Store {
         key: CollapseKey,
         page: Page,
     ) -> Result<Paged<NotificationView>, Error> {
-        let indexed = vec![Indexed { walked: OF_PURCHASE, checked: OF_PURCHASE, value: key.into() }];
+        let indexed = vec![Indexed::unordered(UNORDERED, OF_PURCHASE, HAS_PURCHASE, key)];
         self.read_now(move |connection, now| walk(now, indexed, Vec::new(), EVERYTHING).page(connection, &page)).await
     }
 
@@ -170,7 +210,8 @@ impl Store {
                 filter.from.map_or(Ok(0), |from| first_at(connection, from.minus(MARGIN)))?,
                 filter.until.map_or(Ok(i64::MAX), |until| first_at(connection, until.plus(MARGIN)))?,
             );
-            let (indexed, others) = conditions(filter);
+            let platforms = platforms(connection, filter.app, filter.platform)?;
+            let (indexed, others) = conditions(filter, platforms);
             walk(now, indexed, others, range).page(connection, &page)
         })
         .await
@@ -180,30 +221,26 @@ impl Store {
 /// The range of all sequence numbers.
 const EVERYTHING: (i64, i64) = (0, i64::MAX);
 
-fn walk<'a>(now: Timestamp, indexed: Vec<Indexed<'a>>, others: Vec<Condition<'a>>, range: (i64, i64)) -> Walk<'a> {
+fn walk<'a>(now: Timestamp, indexed: Vec<Indexed<'a>>, others: Vec<Condition<'a>>, range: (i64, i64)) -> Walk<'a, i64> {
     Walk { list: LIST, floor: FLOOR, first: vec![now.into()], indexed, others, range }
 }
 
-/// The conditions of a filter: those with an index, and the others.
-fn conditions(filter: NotificationFilter) -> (Vec<Indexed<'static>>, Vec<Condition<'static>>) {
-    let NotificationFilter { app, platform, outcome, from, until } = filter;
+/// The conditions of a filter: those with an index, and the others. `platforms` are those that it names, if it names any.
+fn conditions(filter: NotificationFilter, platforms: Option<Vec<PlatformId>>) -> Conditions {
+    let NotificationFilter { outcome, from, until, .. } = filter;
     let (mut indexed, mut others): (Vec<Indexed<'static>>, Vec<Condition<'static>>) = Default::default();
+    indexed.extend(platforms.map(|all| Indexed::by([LIST_OF_PLATFORM, FLOOR_OF_PLATFORM], ON_PLATFORMS, all)));
     match outcome {
         Some(OutcomeFilter::Open) => others.push((OPEN, None)),
         Some(OutcomeFilter::Is(outcome @ (Outcome::Settled | Outcome::NoChange | Outcome::Duplicate))) => {
-            others.push((HAS_OUTCOME, Some(outcome.into())));
+            others.push((HAS_OUTCOME, Value::list([outcome])));
         }
         Some(OutcomeFilter::Is(outcome)) => {
-            indexed.push(Indexed { walked: NOT_SETTLED, checked: HAS_OUTCOME, value: outcome.into() });
+            indexed.push(Indexed::by([LIST_NOT_SETTLED, FLOOR_NOT_SETTLED], HAS_OUTCOME, [outcome]));
         }
         None => {}
     }
-    let more: [(Clause, Option<Value<'static>>); 4] = [
-        (OF_APP, app.map(Into::into)),
-        (OF_PLATFORM, platform.map(Into::into)),
-        (SINCE, from.map(Into::into)),
-        (BEFORE, until.map(Into::into)),
-    ];
+    let more: [(Clause, Option<Value<'static>>); 2] = [(SINCE, from.map(Into::into)), (BEFORE, until.map(Into::into))];
     others.extend(more.into_iter().filter(|(_, value)| value.is_some()));
     (indexed, others)
 }

@@ -4,21 +4,23 @@
 use crate::db::connection::{AnyConnection, MultiBackend};
 use crate::db::error::Error;
 use crate::db::partial::{
-    FAILED_IN_ORDER, FAILED_OF_DESTINATION, OPEN_DUE, OPEN_IN_ORDER, OPEN_OF_KEY_M, PENDING_IN_ORDER,
-    PENDING_OF_DESTINATION,
+    FAILED_IN_ORDER, FAILED_OF_DESTINATION, IS_HELD_OF_APP, LISTED_N, OPEN_DUE, OPEN_IN_ORDER, OPEN_OF_KEY_M,
+    PENDING_IN_ORDER, PENDING_OF_DESTINATION,
 };
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Field, Statement, row, sql};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
+use crate::reports::scope::platforms;
 use crate::reports::shown_state::{SHOWN_STATE, ShownState, since};
 use crate::reports::silent::{self, SilentStore};
+use const_format::formatcp;
 use diesel::deserialize;
 use diesel::row::NamedRow;
 use domain::device::claim::CLAIM_STORE_TYPE;
 use domain::health::State;
-use domain::{AppId, CollapseKey, DestinationId, Timestamp};
+use domain::{AppId, CollapseKey, DestinationId, PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -29,6 +31,8 @@ const MAX_DESTINATIONS: i64 = 50;
 const MAX_WINDOWS: usize = 5;
 /// Number of notifications in which those windows are searched: a burst has many of one purchase.
 const SEARCHED: i64 = 50;
+/// Number of an app's newest notifications in which its open windows are searched.
+const SEARCHED_OF_APP: i64 = 5_000;
 
 /// How everything stands. Numbers are counted up to 10,000.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -37,7 +41,7 @@ pub struct Overview {
     pub now: Timestamp,
     /// When the newest notification was accepted; null before the first.
     pub last_accepted_at: Option<Timestamp>,
-    /// Number of purchases whose window is open.
+    /// Number of purchases whose window is open; of an app, by its newest 5,000 notifications.
     pub windows: i64,
     /// The next windows to end, the first one in front.
     pub next_windows: Vec<OpenWindow>,
@@ -153,40 +157,73 @@ const LAST_ACCEPTED_BY: Sql = statement! {"
 const IN_WINDOW: &str = "(p.held_until IS NULL OR p.held_until <= ?)";
 
 const WINDOWS: Sql = statement! {"
-    SELECT COUNT(DISTINCT x.collapse_key) AS value
-    FROM (SELECT n.collapse_key
-        FROM notifications n
-        LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-        WHERE {OPEN_IN_ORDER} AND {IN_WINDOW} AND {{which}}
-        LIMIT {MAX_COUNTED}) x
+    SELECT COUNT(DISTINCT n.collapse_key) AS value
+    FROM (SELECT n.collapse_key FROM notifications n WHERE {OPEN_IN_ORDER} ORDER BY n.seq DESC LIMIT {MAX_COUNTED}) n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+    WHERE {IN_WINDOW}
 "};
 
+const ENDS: &str = "COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)";
+const WINDOW: &str = formatcp!(
+    "n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
+        AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS ends_at"
+);
 const NEXT_WINDOWS: Sql = statement! {"
-    SELECT n.collapse_key, (SELECT MAX(m.due_at) FROM notifications m WHERE m.collapse_key = n.collapse_key
-        AND {OPEN_OF_KEY_M} AND m.waiting_topic_id IS NULL) AS ends_at
-    FROM notifications n
+    SELECT {WINDOW}
+    FROM (SELECT n.collapse_key, {ENDS} AS first_at
+        FROM notifications n
+        WHERE {OPEN_DUE} AND n.wakes IS NULL AND n.collapse_key IS NOT NULL
+        ORDER BY {ENDS}
+        LIMIT {MAX_COUNTED}) n
     LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
-    WHERE {OPEN_DUE} AND n.wakes IS NULL AND {IN_WINDOW} AND n.collapse_key IS NOT NULL AND {{which}}
-    ORDER BY COALESCE(n.sweep_at, CASE WHEN n.cap_at < n.due_at THEN n.cap_at ELSE n.due_at END)
+    WHERE {IN_WINDOW}
+    ORDER BY n.first_at
     LIMIT {SEARCHED}
 "};
-const ON_APP: Clause = clause! {
-    &[WINDOWS, NEXT_WINDOWS], "n.platform_id IN (SELECT f.id FROM platforms f WHERE f.app_id = ?)"
-};
+
+/// The newest notifications of a platform, which is bound twice. The order of all columns of its index says which one it
+/// is; the notifications of other platforms are not read.
+const NEWEST_ON: &str = formatcp!(
+    "
+    SELECT n.seq, n.collapse_key, n.outcome, n.waiting_topic_id, n.waits_since, n.wakes, n.sweep_at, n.cap_at, n.due_at
+        FROM notifications n
+        WHERE {LISTED_N} AND n.platform_id >= ? AND n.platform_id <= ?
+        ORDER BY n.platform_id DESC, n.seq DESC
+        LIMIT ?"
+);
+const IS_OPEN: &str = "n.outcome IS NULL AND n.waiting_topic_id IS NULL AND n.waits_since IS NULL";
+const WINDOWS_ON: Sql = statement! {"
+    SELECT COUNT(DISTINCT n.collapse_key) AS value
+    FROM ({NEWEST_ON}) n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+    WHERE {IS_OPEN} AND {IN_WINDOW}
+"};
+const NEXT_WINDOWS_ON: Sql = statement! {"
+    SELECT {WINDOW}
+    FROM ({NEWEST_ON}) n
+    LEFT JOIN purchases p ON p.collapse_key = n.collapse_key
+    WHERE {IS_OPEN} AND n.wakes IS NULL AND {IN_WINDOW} AND n.collapse_key IS NOT NULL
+    ORDER BY {ENDS}
+    LIMIT {SEARCHED}
+"};
 
 const HELD: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1 FROM purchases p WHERE p.held_until > ? AND {{which}} LIMIT {MAX_COUNTED}) x
+    FROM (SELECT 1 FROM purchases p WHERE {{which}} LIMIT {MAX_COUNTED}) x
 "};
+const HELD_NOW: Clause = clause!(&[HELD], hot "purchases_held", "p.held_until > ?");
+const HELD_OF_APP: Clause = clause! {
+    &[HELD], hot "purchases_held_of_app", "p.app_id = ? AND {IS_HELD_OF_APP} AND COALESCE(p.held_until, 0) > ?"
+};
 const WAITING: Sql = statement! {"
     SELECT COUNT(*) AS value
-    FROM (SELECT 1
+    FROM (SELECT p.waits_for, p.unverified_since
         FROM purchases p
-        WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL)
-            AND (p.waits_for IS NOT NULL OR p.unverified_since IS NOT NULL) AND {{which}}
-        LIMIT {MAX_COUNTED}) x
+        WHERE (p.waits_for IS NOT NULL OR p.waits_through IS NOT NULL) AND {{which}}
+        LIMIT {MAX_COUNTED}) w
+    WHERE w.waits_for IS NOT NULL OR w.unverified_since IS NOT NULL
 "};
-const OF_APP: Clause = clause!(&[HELD, WAITING], "p.app_id = ?");
+const ON_PLATFORMS: Clause = clause!(&[WAITING], hot "purchases_waiting", "p.platform_id IN (?*)");
 
 const PENDING: Sql = statement! {"
     SELECT COUNT(*) AS value
@@ -244,33 +281,40 @@ const DESTINATIONS: Sql = statement! {"
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
             WHERE d.destination_id = t.id AND d.status {FAILED_OF_DESTINATION} LIMIT {MAX_COUNTED}) x) AS failed,
         h.last_success_at, h.first_failure_at, h.last_failure_at, h.last_error, {SHOWN_STATE} AS shown_state
-    FROM destinations t
+    FROM (SELECT *
+        FROM destinations t
+        WHERE t.deleted_at IS NULL AND {{which}}
+        ORDER BY {TROUBLE}
+        LIMIT {MAX_DESTINATIONS}) t
     JOIN health h ON h.destination_id = t.id
-    WHERE t.deleted_at IS NULL AND {{which}}
-    ORDER BY CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, t.name, t.id
-    LIMIT {MAX_DESTINATIONS}
+    ORDER BY {TROUBLE}
 "};
+const TROUBLE: &str =
+    "CASE t.state WHEN 'open' THEN 0 WHEN 'failing' THEN 1 WHEN 'disabled' THEN 2 ELSE 3 END, t.name, t.id";
 const OWNED: Clause = clause!(&[DESTINATIONS], "t.app_id = ?");
 
 impl Store {
     /// How an app stands, or all apps.
     pub async fn overview(&self, app: Option<AppId>) -> Result<Overview, Error> {
         self.read_now(move |connection, now| {
+            let platforms = platforms(connection, app, None)?;
             let all_or_by = |all: Sql, by: Sql| app.map_or_else(|| sql(all), |app| sql(by).bind(app));
             let last_accepted = all_or_by(LAST_ACCEPTED, LAST_ACCEPTED_BY);
             let oldest = all_or_by(OLDEST_PENDING, OLDEST_PENDING_BY);
-            let open = |list: Sql| Filtered::new(list, [now.into()]).and(ON_APP, app).statement();
-            let held = Filtered::new(HELD, [now.into()]).and(OF_APP, app).statement();
+            let held = match app {
+                Some(app) => sql(HELD.of(HELD_OF_APP)).bind(app).bind(now),
+                None => sql(HELD.of(HELD_NOW)).bind(now),
+            };
             let destinations = Filtered::new(DESTINATIONS, since(now).map(Into::into)).and(OWNED, app);
-            let waiting = Filtered::new(WAITING, []).and(OF_APP, app).statement();
+            let (windows, next_windows) = windows(connection, platforms.as_deref(), now)?;
             Ok(Overview {
                 now,
                 last_accepted_at: last_accepted.value::<Option<Timestamp>>(connection)?.flatten(),
-                windows: number(connection, open(WINDOWS))?,
-                next_windows: next_windows(open(NEXT_WINDOWS).all(connection)?),
+                windows,
+                next_windows,
                 held: number(connection, held)?,
-                waiting: number(connection, waiting)?,
-                silent_stores: silent::of(connection, app, now)?,
+                waiting: waiting(connection, platforms.as_deref())?,
+                silent_stores: silent::of(connection, platforms.as_deref(), now)?,
                 pending: number(connection, all_or_by(PENDING, PENDING_BY))?.min(MAX_COUNTED),
                 oldest_pending_at: oldest.value::<Option<Timestamp>>(connection)?.flatten(),
                 failed: number(connection, all_or_by(FAILED, FAILED_BY))?.min(MAX_COUNTED),
@@ -283,6 +327,34 @@ impl Store {
 
 fn number(connection: &mut AnyConnection, count: Statement<'_>) -> Result<i64, Error> {
     Ok(count.value(connection)?.unwrap_or(0))
+}
+
+/// How many purchases have an open window, and the next ones to end: of these platforms, or of all.
+fn windows(
+    connection: &mut AnyConnection,
+    platforms: Option<&[PlatformId]>,
+    now: Timestamp,
+) -> Result<(i64, Vec<OpenWindow>), Error> {
+    let Some(platforms) = platforms else {
+        let next = sql(NEXT_WINDOWS).bind(now).all(connection)?;
+        return Ok((number(connection, sql(WINDOWS).bind(now))?, next_windows(next)));
+    };
+    let each = (SEARCHED_OF_APP / i64::try_from(platforms.len()).unwrap_or(SEARCHED_OF_APP).max(1)).max(1);
+    let (mut open, mut next) = (0, Vec::new());
+    for platform in platforms {
+        let on = |list: Sql| sql(list).bind(*platform).bind(*platform).bind(each).bind(now);
+        open += number(connection, on(WINDOWS_ON))?;
+        next.extend(on(NEXT_WINDOWS_ON).all::<OpenWindow>(connection)?);
+    }
+    Ok((open, next_windows(next)))
+}
+
+fn waiting(connection: &mut AnyConnection, platforms: Option<&[PlatformId]>) -> Result<i64, Error> {
+    match platforms {
+        Some([]) => Ok(0),
+        Some(all) => number(connection, sql(WAITING.of(ON_PLATFORMS)).uncached().bind_list(all.iter().copied())),
+        None => number(connection, sql(WAITING.with(&[]))),
+    }
 }
 
 /// Each purchase once, the first window to end in front.

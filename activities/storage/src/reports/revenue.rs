@@ -7,7 +7,7 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
-use crate::db::sql::{Sql, statement};
+use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::events::status::DeliveryStatus;
@@ -174,9 +174,13 @@ const ENTRIES: Sql = statement! {"
     JOIN events e ON e.id = p.event_id
     LEFT JOIN events o ON o.id = p.other_event_id
     LEFT JOIN deliveries d ON (d.event_id = p.event_id OR d.event_id = p.other_event_id)
-    WHERE p.collapse_key > ? AND p.collapse_key <= ?
+    WHERE {{which}}
     ORDER BY p.collapse_key, p.number, p.entry, d.seq
 "};
+/// The purchases of all apps that are read at once are all between two keys; those of one app are among many others.
+const ENTRIES_BETWEEN: Clause = clause!(&[ENTRIES], "p.collapse_key > ? AND p.collapse_key <= ?");
+const ENTRIES_OF: Clause =
+    clause!(&[ENTRIES], hot "payments_pkey or sqlite_autoindex_payments", "p.collapse_key IN (?*)");
 
 const STRAYS: Sql = statement! {"
     SELECT d.collapse_key, d.event_id, d.destination_id, d.status, d.environment, d.revenue,
@@ -184,11 +188,13 @@ const STRAYS: Sql = statement! {"
     FROM deliveries d
     JOIN events e ON e.id = d.event_id
     LEFT JOIN purchases c ON c.collapse_key = d.collapse_key
-    WHERE d.collapse_key > ? AND d.collapse_key <= ? AND d.revenue IS NOT NULL
+    WHERE d.revenue IS NOT NULL AND {{which}}
         AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.event_id = d.event_id)
         AND NOT EXISTS (SELECT 1 FROM payments p WHERE p.other_event_id = d.event_id)
     ORDER BY d.seq
 "};
+const STRAYS_BETWEEN: Clause = clause!(&[STRAYS], "d.collapse_key > ? AND d.collapse_key <= ?");
+const STRAYS_OF: Clause = clause!(&[STRAYS], hot "deliveries_of_key", "d.collapse_key IN (?*)");
 
 const KEYS_OF_APP: Sql = statement! {hot "purchases_app", "
     SELECT collapse_key AS cursor, collapse_key, app_id
@@ -224,10 +230,13 @@ impl Store {
             }
             let mut lines = Vec::new();
             if let Some(last) = keys.last() {
-                let entries: Vec<EntryRow> =
-                    sql(ENTRIES).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                let read = |list: Sql, between: Clause, of: Clause| match filter.app_id {
+                    Some(_) => sql(list.of(of)).uncached().bind_list(keys.iter().map(|row| row.collapse_key)),
+                    None => sql(list.of(between)).bind(after.as_str()).bind(last.collapse_key),
+                };
+                let entries: Vec<EntryRow> = read(ENTRIES, ENTRIES_BETWEEN, ENTRIES_OF).all(connection)?;
                 lines.extend(compare(&integrations, &entries));
-                let strays: Vec<StrayRow> = sql(STRAYS).bind(after.as_str()).bind(last.collapse_key).all(connection)?;
+                let strays: Vec<StrayRow> = read(STRAYS, STRAYS_BETWEEN, STRAYS_OF).all(connection)?;
                 let is_known = |id| integrations.values().flatten().any(|one| one.destination.id == id);
                 lines.extend(strays.into_iter().filter(|stray| is_known(stray.destination_id)).map(StrayRow::line));
             }

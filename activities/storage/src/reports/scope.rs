@@ -1,10 +1,11 @@
 //! Which app a thing belongs to: what a key of one app may reach.
 
+use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{clean, sql};
 use crate::db::store::Store;
-use domain::{AppId, CollapseKey, PlatformId};
+use domain::{AppId, CollapseKey, DestinationId, PlatformId};
 
 /// The kinds of things that belong to an app, as they are named in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +70,38 @@ const REVIEW: Sql = statement!("SELECT app_id AS value FROM transfer_reviews WHE
 const ALARM: Sql = statement!("SELECT app_id AS value FROM alarms WHERE id = ? AND app_id IS NOT NULL");
 const KEY: Sql = statement!("SELECT app_id AS value FROM api_keys WHERE id = ? AND app_id IS NOT NULL");
 const SIGN_IN: Sql = statement!("SELECT app_id AS value FROM sign_ins WHERE id = ? AND app_id IS NOT NULL");
+
+const PLATFORMS: Sql = statement!("SELECT id AS value FROM platforms WHERE app_id = ? ORDER BY id");
+const DESTINATIONS: Sql = statement!("SELECT id AS value FROM destinations WHERE app_id = ? ORDER BY id");
+
+/// The platforms whose rows a filter wants; `None` for all.
+pub fn platforms(
+    connection: &mut AnyConnection,
+    app: Option<AppId>,
+    platform: Option<PlatformId>,
+) -> Result<Option<Vec<PlatformId>>, Error> {
+    let Some(app) = app else { return Ok(platform.map(|one| vec![one])) };
+    let mut all: Vec<PlatformId> = sql(PLATFORMS).bind(app).values(connection)?;
+    all.retain(|one| platform.is_none_or(|wanted| wanted == *one));
+    Ok(Some(all))
+}
+
+/// The destinations whose rows a filter wants; `None` for all.
+pub fn destinations(
+    connection: &mut AnyConnection,
+    app: Option<AppId>,
+    destination: Option<DestinationId>,
+) -> Result<Option<Vec<DestinationId>>, Error> {
+    let Some(app) = app else { return Ok(destination.map(|one| vec![one])) };
+    let mut all: Vec<DestinationId> = sql(DESTINATIONS).bind(app).values(connection)?;
+    all.retain(|one| destination.is_none_or(|wanted| wanted == *one));
+    Ok(Some(all))
+}
+
+/// The app of a destination.
+pub fn app_of_destination(connection: &mut AnyConnection, destination: DestinationId) -> Result<Option<AppId>, Error> {
+    sql(DESTINATION).bind(destination).value(connection)
+}
 
 impl Store {
     /// The platform of a purchase, also of one that only has notifications yet.

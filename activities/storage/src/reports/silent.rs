@@ -4,11 +4,11 @@
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::row;
+use crate::db::statement::{Value, row};
 use crate::db::store::Store;
 use crate::events::deliveries::MAX_COUNTED;
 use crate::reports::listing::Filtered;
-use domain::{AppId, PlatformId, Timestamp};
+use domain::{PlatformId, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::Duration;
@@ -47,7 +47,7 @@ const SILENT_STORES: Sql = statement! {"
     GROUP BY f.id, f.name, f.store
     ORDER BY 4, f.id
 "};
-const OF_APP: Clause = clause!(&[SILENT_STORES], "p.app_id = ?");
+const ON_PLATFORMS: Clause = clause!(&[SILENT_STORES], hot "purchases_waiting", "p.platform_id IN (?*)");
 
 impl Store {
     /// The stores that do not answer, by platform.
@@ -56,9 +56,19 @@ impl Store {
     }
 }
 
-/// The stores of an app that do not answer, or of all apps; among the first 10,000 purchases that wait.
-pub fn of(connection: &mut AnyConnection, app: Option<AppId>, now: Timestamp) -> Result<Vec<SilentStore>, Error> {
-    let mut found: Vec<SilentStore> = Filtered::new(SILENT_STORES, []).and(OF_APP, app).statement().all(connection)?;
+/// The stores of these platforms that do not answer, or of all; among the first 10,000 purchases that wait.
+pub fn of(
+    connection: &mut AnyConnection,
+    platforms: Option<&[PlatformId]>,
+    now: Timestamp,
+) -> Result<Vec<SilentStore>, Error> {
+    let on = match platforms {
+        Some([]) => return Ok(Vec::new()),
+        Some(all) => Value::list(all.iter().copied()),
+        None => None,
+    };
+    let mut found: Vec<SilentStore> =
+        Filtered::new(SILENT_STORES, []).and(ON_PLATFORMS, on).statement().all(connection)?;
     found.retain(|one| now.since(one.since) >= SILENT);
     Ok(found)
 }

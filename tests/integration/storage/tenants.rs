@@ -1,0 +1,469 @@
+//! What one tenant's lists cost while other tenants have many rows: nothing of them is read, on either database.
+
+use super::world::{Raw, World, story};
+use domain::{
+    AppId, DestinationId, DeviceId, Environment, EventId, KeyId, Outcome, PlatformId, State, Timestamp, UserId,
+};
+use std::fmt::Display;
+use storage::{
+    AlarmFilter, AuditLogFilter, DeliveryFilter, DeliveryStatus, DeviceEventFilter, Error, EventFilter,
+    NotificationFilter, OutcomeFilter, Page, PaymentSubject, PurchaseFilter, RevenueFilter, Series, SeriesFilter,
+    Store, StreamStatus,
+};
+use system_tests::rows;
+use system_tests::wait;
+use system_tests::world::SOON;
+use uuid::Uuid;
+
+/// The rows that each table has of others. As many had been of the tenant when PostgreSQL analysed them.
+const OTHERS: i64 = 40_000;
+/// Maximum cost of a list on SQLite, in ten thousand steps: it takes six steps and more to read a row.
+const STEPS: u64 = 4;
+/// Maximum number of rows of a table that all lists together read on PostgreSQL.
+const READ: i64 = 10_000;
+
+/// Who has the rows.
+struct Tenants {
+    app: String,
+    platform: String,
+    destination: String,
+}
+
+/// Inserts rows: the first half of them is the tenant's, and the others are those of another one.
+fn insert(raw: &mut Raw, table: &str, columns: &str, values: impl Display) {
+    raw.run(&format!(
+        "INSERT INTO {table} ({columns}) WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1
+         FROM numbers WHERE i < {}) SELECT {values} FROM numbers",
+        2 * OTHERS
+    ));
+}
+
+async fn fill(world: &World) -> Tenants {
+    let other = world.store.new_app("other").await.unwrap().id;
+    let (app, platform, destination) = (world.app.id, world.platform.id, Uuid::from_u128(7));
+    let mut raw = world.raw();
+    raw.run(&format!(
+        "INSERT INTO platforms (id, app_id, store, name, package_name, environment, window_ms, product_ref,
+             flush_on_revoke, unknown_receipts, device_events_per_day, device_bytes_per_day, new_devices_per_day,
+             new_users_per_day, ingress_hash, ingress_key, publishable_key, created_at)
+         VALUES ('other', '{other}', 'amazon', 'other', 'x', 'production', 1, 'parent', FALSE, 'park', 1, 1, 1, 1, 'i',
+             'v1:i', 'pk', 1)"
+    ));
+    for (id, app) in [(destination.to_string(), app), ("other".to_owned(), other)] {
+        raw.run(&format!(
+            "INSERT INTO destinations (id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user,
+                 per_request, concurrency, enabled, state, since, created_at)
+             VALUES ('{id}', '{app}', 'webhook', 'hook', '[]', 'everything', '{{}}', '{{}}', '', FALSE, 1, 1, TRUE,
+                 'healthy', 1, 1)"
+        ));
+    }
+    let either =
+        |own: &dyn Display, other: &dyn Display| format!("CASE WHEN i <= {OTHERS} THEN '{own}' ELSE '{other}' END");
+    let (of_app, on) = (either(&app, &other), either(&platform, &"other"));
+    let to = either(&destination, &"other");
+    insert_purchases(&mut raw, &of_app, &on);
+    insert_deliveries(&mut raw, &of_app, &to);
+    insert(
+        &mut raw,
+        "device_events",
+        "id, platform_id, device_id, client_id, event_type, environment, occurred_at, body, created_at",
+        format!("'e' || i, {on}, 'h' || i, 'c' || i, 'device.impression', 'production', i, '{{}}', i"),
+    );
+    let status = "CASE i % 3 WHEN 0 THEN 'failed' WHEN 1 THEN 'skipped' ELSE 'delivered' END";
+    insert(
+        &mut raw,
+        "device_deliveries",
+        "destination_id, event_seq, device_id, status, attempts, next_due_at",
+        format!("{to}, i, 'h' || i, {status}, 1, i"),
+    );
+    let open = "CASE WHEN i % 2 = 0 THEN i END";
+    insert(
+        &mut raw,
+        "alarms",
+        "id, at, last_at, times, app_id, kind, detail, acknowledged_at",
+        format!("'e' || i, i, i, 1, {of_app}, 'k', 'd' || i, {open}"),
+    );
+    insert(
+        &mut raw,
+        "audit_log",
+        "id, at, actor, operation, app_id, subject, old_fields, new_fields",
+        format!("'e' || i, i, 'n', 'app.update', '{other}', 's', '{{}}', '{{}}'"),
+    );
+    insert_of_other(&mut raw, &other);
+    drop(raw);
+    let tenants =
+        Tenants { app: app.to_string(), platform: platform.to_string(), destination: destination.to_string() };
+    forget_own(world, &tenants);
+    tenants
+}
+
+/// Rows of which the tenant never had any.
+fn insert_of_other(raw: &mut Raw, other: &AppId) {
+    for (table, columns, values) in [
+        (
+            "sign_ins",
+            "id, hash, name, role, app_id, token_hash, created_at, used_at, expires_at",
+            format!("'s' || i, 'h' || i, 'n', 'read', '{other}', 't', i, i, i"),
+        ),
+        (
+            "api_keys",
+            "id, name, folded_name, role, app_id, hash, created_at",
+            format!("'a' || i, 'n' || i, 'n' || i, 'read', '{other}', 'h' || i, i"),
+        ),
+        (
+            "minutes",
+            "series, at, app_id, destination_id, times, total_ms, longest_ms",
+            format!("'accepted', i, '{other}', '', 1, 1, 1"),
+        ),
+        // Between the two purchases of the tenant.
+        (
+            "payments",
+            "collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, source, created_at",
+            format!("'5' || i, 1, 0, '{other}', 'production', 'initial', 'e' || i, i, 'store', i"),
+        ),
+    ] {
+        insert(raw, table, columns, values);
+    }
+}
+
+fn insert_purchases(raw: &mut Raw, of_app: &str, on: &str) {
+    insert(
+        raw,
+        "users",
+        "id, app_id, external_id, revision, created_at",
+        format!("'u' || i, {of_app}, 'x' || i, 1, i"),
+    );
+    insert(
+        raw,
+        "purchases",
+        "collapse_key, platform_id, app_id, receipt_id, app_user_id, user_id, revision, digest, state, environment,
+            purchase, verify_attempts, settling, fingerprint, held_until, waits_for, unverified_since, created_at,
+            updated_at",
+        format!(
+            "'k' || i, {on}, {of_app}, 'r', 'x', 'u' || i, 1, '', 'active', 'production', '{{}}', 0, 1, '',
+            CASE WHEN i % 2 = 0 THEN 4000000000000000 END, CASE WHEN i % 5 = 0 THEN 'parked' END,
+            CASE WHEN i % 5 = 0 THEN 1 END, i, i"
+        ),
+    );
+    insert(
+        raw,
+        "notifications",
+        "platform_id, message_id, receipt_id, collapse_key, store_type, body, accepted_at, due_at, duplicate_key,
+            outcome, revision, finished_at",
+        format!(
+            "{on}, 'm' || i, 'r', 'k' || i, 'T', '{{}}', i, i, i,
+            CASE i % 4 WHEN 0 THEN 'refused' WHEN 1 THEN 'settled' WHEN 2 THEN 'unknown' END, 1, i"
+        ),
+    );
+}
+
+fn insert_deliveries(raw: &mut Raw, of_app: &str, to: &str) {
+    insert(
+        raw,
+        "events",
+        "id, collapse_key, app_id, event_type, revision, user_id, user_revision, environment, body, created_at",
+        format!(
+            "'e' || i, 'k' || i, {of_app}, 'purchase.updated', 1, 'u' || i, 1,
+            CASE WHEN i % 2 = 0 THEN 'sandbox' ELSE 'production' END, '{{}}', i"
+        ),
+    );
+    insert(
+        raw,
+        "deliveries",
+        "id, destination_id, event_id, n, event_type, collapse_key, revision, status, attempts, next_due_at, tried_at,
+            created_at, finished_at",
+        format!(
+            "'d' || i, {to}, 'e' || i, 0, 'purchase.updated', 'k' || i, 1,
+            CASE i % 6 WHEN 0 THEN 'pending' WHEN 1 THEN 'waiting' WHEN 2 THEN 'failed' WHEN 3 THEN 'skipped'
+                WHEN 4 THEN 'superseded' ELSE 'delivered' END, 1, i, i, i, i"
+        ),
+    );
+}
+
+/// The statistics say that half of all rows are the tenant's, which are gone.
+fn forget_own(world: &World, tenants: &Tenants) {
+    let mut raw = world.raw();
+    if world.is_postgres() {
+        raw.run("ANALYZE");
+    }
+    let Tenants { app, platform, destination } = tenants;
+    for (table, column, own) in [
+        ("device_deliveries", "destination_id", destination),
+        ("device_events", "platform_id", platform),
+        ("deliveries", "destination_id", destination),
+        ("events", "app_id", app),
+        ("notifications", "platform_id", platform),
+        ("purchases", "app_id", app),
+        ("users", "app_id", app),
+        ("alarms", "app_id", app),
+    ] {
+        raw.run(&format!("DELETE FROM {table} WHERE {column} = '{own}'"));
+    }
+    if world.is_postgres() {
+        raw.run("VACUUM");
+    }
+}
+
+/// The filter of a list, and whether its page is empty and the last one.
+type Answered = (String, Result<bool, Error>);
+
+fn is_empty<T>(answer: Result<storage::Paged<T>, Error>) -> Result<bool, Error> {
+    answer.map(|page| page.items.is_empty() && page.next_cursor.is_none())
+}
+
+/// Each list with each of its filters, for a tenant that has no rows; before each of them `before` is called.
+struct Lists<'w> {
+    world: &'w World,
+    answers: Vec<(Answered, u64)>,
+}
+
+impl Lists<'_> {
+    /// Notes an answer, and what it cost since `before`.
+    fn note(&mut self, what: impl Display, before: u64, answer: Result<bool, Error>) {
+        let cost = self.store().cost_of_reads() - before;
+        self.answers.push(((what.to_string(), answer), cost));
+    }
+
+    fn store(&self) -> &Store {
+        &self.world.store
+    }
+
+    async fn device_events(&mut self) {
+        let app_id = Some(self.world.app.id);
+        let of = DeviceEventFilter { app_id, ..DeviceEventFilter::default() };
+        let own = DestinationId::new(Uuid::from_u128(7));
+        let mut all = vec![
+            of.clone(),
+            DeviceEventFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
+            DeviceEventFilter { app_id: None, destination_id: Some(own), ..of.clone() },
+            DeviceEventFilter { device_id: Some(DeviceId::new(Uuid::from_u128(1))), ..of.clone() },
+            DeviceEventFilter { event_type: Some("device.impression".to_owned()), ..of.clone() },
+            DeviceEventFilter { client_id: Some("none".to_owned()), ..of.clone() },
+            DeviceEventFilter { destination_id: Some(own), ..of.clone() },
+        ];
+        for status in [StreamStatus::Pending, StreamStatus::Delivered, StreamStatus::Skipped, StreamStatus::Failed] {
+            all.push(DeviceEventFilter { status: Some(status), ..of.clone() });
+            all.push(DeviceEventFilter { status: Some(status), destination_id: Some(own), ..of.clone() });
+        }
+        for filter in all {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().device_events(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+
+    async fn deliveries(&mut self) {
+        let of = DeliveryFilter { app_id: Some(self.world.app.id), ..DeliveryFilter::default() };
+        let own = Some(DestinationId::new(Uuid::from_u128(7)));
+        let mut all = vec![
+            of.clone(),
+            DeliveryFilter { app_id: None, destination_id: own, ..of.clone() },
+            DeliveryFilter { collapse_key: Some(self.world.key("r1")), ..of.clone() },
+        ];
+        use DeliveryStatus::{Delivered, Failed, Pending, Skipped, Superseded, Waiting};
+        for status in [Pending, Waiting, Delivered, Superseded, Skipped, Failed] {
+            all.push(DeliveryFilter { status: Some(status), ..of.clone() });
+            all.push(DeliveryFilter { status: Some(status), app_id: None, destination_id: own, ..of.clone() });
+        }
+        for filter in all {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().deliveries(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+
+    async fn notifications(&mut self) {
+        let of = NotificationFilter { app: Some(self.world.app.id), ..NotificationFilter::default() };
+        let mut all = vec![
+            of.clone(),
+            NotificationFilter { app: None, platform: Some(self.world.platform.id), ..of.clone() },
+            NotificationFilter { outcome: Some(OutcomeFilter::Open), ..of.clone() },
+            NotificationFilter { from: Some(Timestamp::from_micros(1)), ..of.clone() },
+            NotificationFilter { until: Some(Timestamp::from_micros(i64::MAX / 2)), ..of.clone() },
+        ];
+        let outcomes = [Outcome::Settled, Outcome::NoChange, Outcome::Duplicate, Outcome::Refused, Outcome::Unknown];
+        all.extend(outcomes.map(|one| NotificationFilter { outcome: Some(OutcomeFilter::Is(one)), ..of.clone() }));
+        for filter in all {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().notifications(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+
+    async fn purchases(&mut self) {
+        let of = PurchaseFilter { app_id: Some(self.world.app.id), ..PurchaseFilter::default() };
+        let text = |text: &str| Some(text.to_owned());
+        let mut all = vec![
+            of.clone(),
+            PurchaseFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
+            PurchaseFilter { receipt_id: text("r"), ..of.clone() },
+            PurchaseFilter { app_user_id: text("x"), ..of.clone() },
+            PurchaseFilter { external_id: text("x50000"), ..of.clone() },
+            PurchaseFilter { user_id: Some(UserId::new(Uuid::from_u128(1))), ..of.clone() },
+        ];
+        all.extend(State::ALL.iter().map(|state| PurchaseFilter { state: Some(*state), ..of.clone() }));
+        all.extend([true, false].map(|held| PurchaseFilter { held: Some(held), ..of.clone() }));
+        all.extend([true, false].map(|failing| PurchaseFilter { failing: Some(failing), ..of.clone() }));
+        for filter in all {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().purchases(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+
+    async fn events(&mut self) {
+        let of = EventFilter { app_id: Some(self.world.app.id), ..EventFilter::default() };
+        let types = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let mut all = vec![
+            of.clone(),
+            EventFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
+            EventFilter { id: Some(EventId::new(Uuid::from_u128(1))), ..of.clone() },
+            EventFilter { collapse_key: Some(self.world.key("r1")), ..of.clone() },
+            EventFilter { user_id: Some(UserId::new(Uuid::from_u128(1))), ..of.clone() },
+            EventFilter { types: types(&["purchase.updated"]), ..of.clone() },
+            EventFilter { types: types(&["purchase.updated", "user.subscription.renewed"]), ..of.clone() },
+            EventFilter { from: Some(Timestamp::from_micros(1)), ..of.clone() },
+            EventFilter { until: Some(Timestamp::from_micros(i64::MAX / 2)), ..of.clone() },
+        ];
+        let environments = [Environment::Production, Environment::Sandbox];
+        all.extend(environments.map(|one| EventFilter { environment: Some(one), ..of.clone() }));
+        for filter in all {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().events(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+
+    async fn operators(&mut self) {
+        let of = AlarmFilter { app_id: Some(self.world.app.id), ..AlarmFilter::default() };
+        let other = Some(PlatformId::new(Uuid::from_u128(1)));
+        for filter in [
+            of.clone(),
+            AlarmFilter { platform_id: other, ..of.clone() },
+            AlarmFilter { kind: Some("k".to_owned()), ..of.clone() },
+            AlarmFilter { open: Some(true), ..of.clone() },
+            AlarmFilter { open: Some(false), ..of },
+        ] {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().alarms_of(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+        let of = AuditLogFilter { app_id: Some(self.world.app.id), ..AuditLogFilter::default() };
+        for filter in [
+            AuditLogFilter { subject: Some("s".to_owned()), ..of.clone() },
+            AuditLogFilter { key_id: Some(KeyId::new(Uuid::from_u128(1))), ..of.clone() },
+            AuditLogFilter { operation: Some("nothing".to_owned()), ..of },
+        ] {
+            let (what, before) = (format!("{filter:?}"), self.store().cost_of_reads());
+            let answer = is_empty(self.store().audit_log(filter, Page::default()).await);
+            self.note(what, before, answer);
+        }
+    }
+}
+
+impl Lists<'_> {
+    /// What is no list of a walk.
+    async fn others(&mut self) {
+        let (app, user) = (self.world.app.id, UserId::new(Uuid::from_u128(1)));
+        let before = self.store().cost_of_reads();
+        let stands = self.store().overview(Some(app)).await.map(|one| {
+            let counted = [one.windows, one.held, one.waiting, one.pending, one.failed];
+            counted == [0; 5] && one.next_windows.is_empty() && one.silent_stores.is_empty()
+        });
+        self.note("overview", before, stands);
+        let before = self.store().cost_of_reads();
+        let keys = is_empty(self.store().keys(Some(app), Page::default()).await);
+        self.note("keys", before, keys);
+        let before = self.store().cost_of_reads();
+        let sign_ins = is_empty(self.store().sign_ins(Some(app), Page::default()).await);
+        self.note("sign-ins", before, sign_ins);
+        let before = self.store().cost_of_reads();
+        let feed = is_empty(self.store().feed(app, None, Page::default()).await);
+        self.note("feed", before, feed);
+        let before = self.store().cost_of_reads();
+        let payments = self.store().payments(Some(app), PaymentSubject::User(user), Page::default()).await;
+        self.note("payments", before, is_empty(payments));
+        let before = self.store().cost_of_reads();
+        let reviews = is_empty(self.store().reviews(app, Page::default()).await);
+        self.note("reviews", before, reviews);
+        let before = self.store().cost_of_reads();
+        let transfers = self.store().transfers(user).await.map(|all| all.is_empty());
+        self.note("transfers", before, transfers);
+        let before = self.store().cost_of_reads();
+        let unmapped = self.store().unmapped(app).await.map(|(all, _)| all.is_empty());
+        self.note("unmapped", before, unmapped);
+        for text in ["r", "x500", "k500"] {
+            let before = self.store().cost_of_reads();
+            let found = self.store().search(text, Some(app)).await.map(|all| all.is_empty());
+            self.note(format!("search {text}"), before, found);
+        }
+        let before = self.store().cost_of_reads();
+        let (from, until) = (Timestamp::from_micros(0), Timestamp::from_micros(i64::MAX / 2));
+        let series =
+            SeriesFilter { series: vec![Series::Accepted], app: Some(app), destinations: Vec::new(), from, until };
+        let minutes = self.store().minutes(series).await.map(|all| all.is_empty());
+        self.note("series", before, minutes);
+    }
+
+    /// The tenant gets two purchases, with those of others between them.
+    async fn revenue(&mut self) {
+        let (app, platform) = (self.world.app.id, self.world.platform.id);
+        for key in [Uuid::nil(), Uuid::max()] {
+            let purchase = rows::purchases(platform, app).text("collapse_key", key).text("receipt_id", "own");
+            self.world.raw().run(&purchase);
+        }
+        let before = self.store().cost_of_reads();
+        let filter = RevenueFilter { app_id: Some(app), month: None };
+        let check = self.store().check_revenue(filter, Page::default()).await;
+        self.note("revenue", before, check.map(|check| check.purchases == 2 && check.lines.is_empty()));
+    }
+}
+
+/// Ends the sessions of the store, which then tell the server what they read.
+async fn end_sessions(world: &World) {
+    let mut raw = world.raw();
+    wait::until(SOON, "the end of the sessions", async || {
+        let left = raw.number(
+            "SELECT COUNT(pg_terminate_backend(pid)) AS value FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'",
+        );
+        if left == 0 { Ok(()) } else { Err(left.to_string()) }
+    })
+    .await;
+}
+
+/// The tables of which many rows were read, each with their number.
+const READ_MANY: &str = "
+    SELECT t.relname || ': ' || (t.seq_tup_read + COALESCE(i.entries, 0)) AS value
+    FROM pg_stat_user_tables t
+    LEFT JOIN (SELECT relid, SUM(idx_tup_read) AS entries FROM pg_stat_user_indexes GROUP BY relid) i ON i.relid = t.relid
+    WHERE t.seq_tup_read + COALESCE(i.entries, 0) >= ";
+
+story! {
+    async fn a_tenants_list_costs_its_own_rows_only(world: World) {
+        fill(&world).await;
+        if world.is_postgres() {
+            end_sessions(&world).await;
+            world.raw().run("SELECT pg_stat_reset()");
+        }
+        let mut lists = Lists { world: &world, answers: Vec::new() };
+        lists.device_events().await;
+        lists.deliveries().await;
+        lists.notifications().await;
+        lists.purchases().await;
+        lists.events().await;
+        lists.operators().await;
+        lists.others().await;
+        lists.revenue().await;
+        assert!(lists.answers.len() > 80, "{}", lists.answers.len());
+        for ((what, answer), cost) in lists.answers {
+            assert!(matches!(answer, Ok(true)), "{what}: {answer:?}");
+            assert!(cost <= STEPS, "{what} took {cost} times ten thousand steps");
+        }
+        if world.is_postgres() {
+            end_sessions(&world).await;
+            let many = world.raw().texts(&format!("{READ_MANY}{READ}"));
+            assert!(many.is_empty(), "{many:?}");
+        }
+    }
+}
