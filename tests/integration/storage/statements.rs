@@ -2,9 +2,11 @@
 //! over filled tables. Nothing is listed here: `storage` knows its statements.
 
 use super::filling::{FILLED, ROW, fill, value};
-use super::world::{Raw, World, story};
+use super::world::{BEGINNING, Raw, World, story};
 use diesel::connection::SimpleConnection;
 use diesel::{QueryableByName, RunQueryDsl};
+use domain::Timestamp;
+use std::sync::atomic::{AtomicI64, Ordering};
 use storage::{Complete, statements};
 use system_tests::postgres::PgConnection;
 
@@ -126,6 +128,16 @@ fn walks_a_table(step: &str, plan: &[String]) -> bool {
     }
 }
 
+/// The steps of SQLite's plan.
+fn plan_of_sqlite(connection: &mut diesel::SqliteConnection, text: &str) -> Vec<String> {
+    let steps: Vec<Step> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(connection).expect(text);
+    steps.into_iter().map(|step| step.detail).collect()
+}
+
+fn uses(plan: &[String], index: &str) -> bool {
+    plan.iter().any(|step| index.split(" or ").any(|index| step.contains(index)))
+}
+
 /// The plan of PostgreSQL for these values.
 fn plan_of_values(connection: &mut PgConnection, text: &str) -> Vec<String> {
     connection.batch_execute("BEGIN").unwrap();
@@ -155,11 +167,7 @@ story! {
             let Some(index) = statement.index else { continue };
             let text = written(&statement, &world, ROW, matches!(raw, Raw::Postgres(_)));
             let plans = match &mut raw {
-                Raw::Sqlite(connection) => {
-                    let steps: Vec<Step> =
-                        diesel::sql_query(format!("EXPLAIN QUERY PLAN {text}")).load(connection).expect(&text);
-                    vec![steps.into_iter().map(|step| step.detail).collect::<Vec<_>>()]
-                }
+                Raw::Sqlite(connection) => vec![plan_of_sqlite(connection, &text)],
                 Raw::Postgres(connection) => {
                     let mut plans = vec![plan_of_values(connection, &text)];
                     if !PAGED.iter().any(|folder| statement.place.contains(folder)) {
@@ -171,12 +179,30 @@ story! {
             for plan in plans {
                 let removed = plan.iter().filter_map(|step| step.trim().strip_prefix("Rows Removed by Filter: "));
                 let removed: u64 = removed.map(|rows| rows.parse::<u64>().unwrap()).sum();
-                let is_used = plan.iter().any(|step| index.split(" or ").any(|index| step.contains(index)));
-                if !is_used || removed >= REMOVED || plan.iter().any(|step| walks_a_table(step, &plan)) {
+                if !uses(&plan, index) || removed >= REMOVED || plan.iter().any(|step| walks_a_table(step, &plan)) {
                     broken.push(format!("{} expects {index}\n{text}\n{}", statement.place, plan.join("\n")));
                 }
             }
         }
         report(broken);
     }
+}
+
+/// settle has SQLite gather no statistics, so these are the plans of a settle at work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_statistics_sqlite_uses_the_index_of_a_hot_statement() {
+    static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
+    let world = World::sqlite(|| Timestamp::from_micros(NOW.load(Ordering::SeqCst)), &NOW).await;
+    let mut raw = world.raw();
+    let Raw::Sqlite(connection) = &mut raw else { unreachable!("it is SQLite") };
+    let mut broken = Vec::new();
+    for statement in statements() {
+        let Some(index) = statement.index else { continue };
+        let text = unlisted(&statement.text);
+        let plan = plan_of_sqlite(connection, storage::without_lock(&text));
+        if !uses(&plan, index) || plan.iter().any(|step| walks_a_table(step, &plan)) {
+            broken.push(format!("{} expects {index}\n{text}\n{}", statement.place, plan.join("\n")));
+        }
+    }
+    report(broken);
 }

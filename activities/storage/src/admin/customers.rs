@@ -153,11 +153,12 @@ pub fn owner_of(
     }
 }
 
+/// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const OWNER_BY_PURCHASE: Sql = statement! {"
     SELECT f.store, p.app_user_id
     FROM purchases p
     JOIN platforms f ON f.id = p.platform_id
-    WHERE p.receipt_id = ? AND p.app_id = ?
+    WHERE p.receipt_id = ? AND p.app_id || '' = ?
     ORDER BY p.app_user_id IS NULL, p.created_at
     LIMIT 1
 "};

@@ -54,10 +54,11 @@ const LIST: Sql = statement! {"
 
 const STORED: Sql =
     statement!("SELECT day, usd FROM rates WHERE app_id = ? AND currency = ? AND day >= ? AND day <= ?");
+/// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const PURCHASES_WITH_SALES: Sql = statement! {hot "sales_day", "
     SELECT DISTINCT p.collapse_key AS value
     FROM sales s
-    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id = s.app_id
+    JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id || '' = s.app_id
     WHERE s.app_id = ? AND s.currency = ? AND s.day >= ? AND s.day <= ?
 "};
 const PURCHASES_WITH_PRICES: Sql = statement! {hot "payments_priced_on", "

@@ -214,10 +214,11 @@ fn upsert(write: &mut Write<'_>, app: AppId, sale: &NewSale) -> Result<(), Error
     .map(drop)
 }
 
+/// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const PURCHASES_OF_RECEIPT: Sql = statement! {"
     SELECT collapse_key, purchase
     FROM purchases
-    WHERE receipt_id = ? AND app_id = ?
+    WHERE receipt_id = ? AND app_id || '' = ?
     ORDER BY collapse_key
 "};
 

@@ -34,9 +34,10 @@ fn listing<'c>(catalogue: &'c Catalogue, sku: &str) -> Option<Listing<'c>> {
     Some((named.collect(), prices))
 }
 
+/// `revision` is in no index: otherwise SQLite reads the terms of all products from one that has them.
 const COUNT_TERMS_OF_PRODUCT: Sql = statement! {hot "purchases_product", "
     SELECT term_sku, COUNT(*) AS purchases
-    FROM (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? LIMIT ?) found
+    FROM (SELECT term_sku FROM purchases WHERE app_id = ? AND product_id = ? AND revision >= 0 LIMIT ?) found
     GROUP BY term_sku
 "};
 

@@ -199,7 +199,10 @@ const RAISE: Sql = statement! {"
     SET revision = (SELECT MAX(f.revision) FROM users f WHERE f.id IN (?*))
     WHERE id = ?
 "};
-const MOVE_CUSTOMER: Sql = statement!("UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id = ?");
+/// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
+const MOVE_CUSTOMER: Sql = statement! {"
+    UPDATE purchases SET app_user_id = ? WHERE app_user_id = ? AND app_id || '' = ?
+"};
 const LEAVE_LANES: Sql = statement! {"
     DELETE FROM user_lanes
     WHERE destination_id IN (SELECT id FROM destinations WHERE app_id = ?) AND user_id IN (?*)

@@ -82,11 +82,13 @@ row! {
 }
 
 // A purchase's store customer stays the same when it moves to another user, and its events show who that was.
+// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the
+// app.
 const USER_THEN: Sql = statement! {hot "purchases_customer", "
     SELECT e.user_id AS value
     FROM purchases p
     JOIN events e ON e.collapse_key = p.collapse_key
-    WHERE p.app_user_id = ? AND p.app_id = ? AND e.user_id IS NOT NULL AND e.created_at <= ?
+    WHERE p.app_user_id = ? AND p.app_id || '' = ? AND e.user_id IS NOT NULL AND e.created_at <= ?
     ORDER BY e.created_at DESC, e.seq DESC
     LIMIT 1
 "};
@@ -113,10 +115,11 @@ const STATE_THEN: Sql = statement! {hot "events_of_user", "
 "};
 
 // The newest record of each purchase, if the purchase was the user's by then and in this environment.
+// `|| ''` keeps SQLite, which has no statistics, from reading all events of the type.
 const PURCHASES_THEN: Sql = statement! {hot "events_of_user", "
     SELECT e.collapse_key, e.environment, e.created_at AS announced_at, e.body
     FROM events e
-    WHERE e.user_id = ? AND e.event_type = 'purchase.updated' AND e.environment = ? AND e.created_at <= ?
+    WHERE e.user_id = ? AND e.event_type || '' = 'purchase.updated' AND e.environment = ? AND e.created_at <= ?
         AND (SELECT 1 FROM events n
             WHERE n.collapse_key = e.collapse_key AND n.event_type = 'purchase.updated' AND n.seq > e.seq
                 AND n.created_at <= ?
