@@ -47,11 +47,12 @@ const WAKES: Part<Context> = Part {
 const SET_BACK: Part<Context> =
     Part { budget: seconds(6), ..part("set_back", |context, _| upkeep::make_stored_ahead_due(context).boxed()) };
 /// The other parts. None has a budget beyond what [`emptied`], [`WAKES`] and [`SET_BACK`] leave of [`TURNS`].
-const PARTS: [Part<Context>; 14] = [
+const PARTS: [Part<Context>; 15] = [
     part("late", |context, _| upkeep::start_late(context).boxed()),
     part("streams", |context, _| upkeep::start_streams(context).boxed()),
     part("claims", |context, _| upkeep::start_claims(context).boxed()),
     part("rechecks", |context, _| upkeep::schedule_rechecks(context).boxed()),
+    part("transfers", |context, until| upkeep::announce_transfers(context, until).boxed()),
     part("alarms", |context, _| upkeep::announce_alarms(context).boxed()),
     part("topics", |context, _| upkeep::expire_topics(context).boxed()),
     part("sessions", |context, until| upkeep::end_sessions(context, until).boxed()),

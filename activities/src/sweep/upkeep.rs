@@ -70,6 +70,22 @@ pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept { woken: 0, more: scanned > 0 })
 }
 
+/// Announces the purchases of large transfers. If there are some, the next sweep wakes the first of them at once.
+pub async fn announce_transfers(context: &Context, until: Instant) -> Result<Swept, Failed> {
+    let mut number = 0;
+    loop {
+        let announced = context.store.announce_transfers().await?;
+        number += announced;
+        if announced == 0 || Instant::now() >= until {
+            break;
+        }
+    }
+    if number > 0 {
+        tracing::info!(number, "announced purchases of large transfers");
+    }
+    Ok(Swept { woken: 0, more: number > 0 })
+}
+
 /// Records events about the alarms that were opened or closed, and starts their deliveries.
 pub async fn announce_alarms(context: &Context) -> Result<Swept, Failed> {
     let queued_for = context.store.announce_alarms(ALARMS_AT_ONCE, context.dashboard.clone()).await?;

@@ -59,7 +59,7 @@ async fn buy(world: &World, receipt: &str, customer: &str) -> Value {
 }
 
 /// Adds copies of a purchase of the same customer.
-fn multiply(world: &World, receipt: &str, copies: i64) {
+pub fn multiply(world: &World, receipt: &str, copies: i64) {
     let (key, columns) = (
         world.key(receipt),
         "platform_id, app_id, receipt_id, app_user_id, user_id, first_user_id, revision, digest, content_digest, state,

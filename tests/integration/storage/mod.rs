@@ -43,6 +43,7 @@ mod gathering;
 mod grouping;
 mod interleaving;
 mod keyed;
+mod large_moves;
 mod limiting;
 mod listing;
 mod logins;

@@ -173,7 +173,12 @@ const OF_BATCH: Clause = clause! {&[RELEASE], hot "deliveries_unnamed_of_destina
 /// Makes due the deliveries of a user's purchases that waited for the user's own id.
 pub fn release(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
     let waiting: Vec<CollapseKey> = sql(WAITING_OF_USER).bind(user).values(write.connection)?;
-    for keys in waiting.chunks(RELEASED_AT_ONCE) {
+    release_purchases(write, &waiting)
+}
+
+/// Makes due the waiting deliveries of purchases, which another user owns from now on, or whose user has an id now.
+pub fn release_purchases(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
+    for keys in keys.chunks(RELEASED_AT_ONCE) {
         let release = sql(RELEASE.of(OF_PURCHASES)).uncached().bind(write.now()?);
         release.bind_list(keys.iter().copied()).run(write.connection)?;
     }

@@ -157,8 +157,8 @@ fn log_in(
                 None => continue,
             }
         };
+        to.revision = moved.to_revision;
         if !moved.announced_keys.is_empty() {
-            to.revision = to.revision.saturating_add(1);
             transfers.push(moved);
         }
     }

@@ -4,6 +4,7 @@
 //! customer, so a purchase never moves alone. A device belongs to one user. Transactions here share the
 //! lock of the app, then lock the users in the order of their ids, then purchases in the order of their keys, then devices.
 
+pub mod announcing;
 pub mod answered;
 pub mod claims;
 pub mod device_moves;

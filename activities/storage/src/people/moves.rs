@@ -11,13 +11,13 @@ use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
 use crate::people::gathering::Held;
 use crate::people::transfers::{self, MovedRows, NewTransfer};
-use crate::purchases::cause::CauseKind;
+use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, StoreCustomer, UserRow};
 use crate::settling::transferred::{self, Handover};
 use domain::{AppId, CollapseKey, DevicePlace, TransferId, UserId};
 use serde::Serialize;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 stored! {
     /// Why purchases moved to another user.
@@ -36,7 +36,7 @@ stored! {
 
 impl Cause {
     /// The cause of the revisions that announce the move.
-    const fn kind(self) -> CauseKind {
+    pub const fn kind(self) -> CauseKind {
         match self {
             Self::Login => CauseKind::Login,
             Self::Naming => CauseKind::CustomerId,
@@ -84,9 +84,14 @@ pub enum MovedDevices {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub id: TransferId,
-    /// The announced purchases, in request.
+    /// The purchases that are announced, in the order of their keys.
     pub announced_keys: Vec<CollapseKey>,
+    /// The revision of the new owner after it.
+    pub to_revision: i64,
 }
+
+/// Maximum number of purchases that are announced in the transaction of their move.
+const AT_ONCE: usize = 100;
 
 row! {
     struct OwnedKey {
@@ -125,7 +130,11 @@ const MOVE_CUSTOMER: Sql = statement! {"
     WHERE app_id = ? AND store = ? AND app_user_id = ? AND user_id = ?
 "};
 
-const MOVE_PURCHASE: Sql = statement!("UPDATE purchases SET user_id = ?, spent_at = NULL WHERE collapse_key = ?");
+const MOVE_PURCHASES: Sql = statement! {"
+    UPDATE purchases
+    SET user_id = ?, spent_at = NULL
+    WHERE collapse_key IN (?*)
+"};
 
 /// A purchase that moved may be the one beside which the others were spent.
 const COUNT_AGAIN: Sql = statement! {hot "purchases_user", "
@@ -165,15 +174,12 @@ pub fn moving(
 }
 
 /// Carries out a move. The rows of both users are locked, and the revisions in them are those before it: where purchases are
-/// announced, it raises both by one.
+/// announced at once, it raises both by one. Those of a large move are announced after it, see `announcing.rs`.
 pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Move<'_>) -> Result<Moved, Error> {
     let (from, to) = (request.from, request.to);
     let epoch = write.epoch()?;
     let (moving, keys) = moving(write.connection, from.id, request.customers.as_ref())?;
-    let mut rows = Vec::with_capacity(keys.len());
-    for key in &keys {
-        rows.push(purchase::lock(write, *key)?);
-    }
+    purchase::lock_all(write, &keys)?;
     let entitling = if request.is_announced {
         transferred::entitling(write.connection, request.app, from.id)?
     } else {
@@ -189,24 +195,27 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     let held = Held::count(write, request)?;
     let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
-    let (announced, silent): (Vec<_>, Vec<_>) =
-        keys.iter().copied().zip(rows).partition(|(key, _)| entitling.contains(key));
-    if !announced.is_empty() {
+    let (announced, silent): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| entitling.contains(key));
+    let is_deferred =
+        !announced.is_empty() && (announced.len() > AT_ONCE || transfers::is_pending_to(write.connection, from.id)?);
+    let mut to_revision = to.revision;
+    if !announced.is_empty() && !is_deferred {
         let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
         let from = raised(from, users::raise_revision(write, from)?);
         let to = raised(to, users::raise_revision(write, to)?);
-        let cause = request.cause.kind();
-        let handover = Handover { installation, app: request.app, id, cause, from: &from, to: &to };
+        to_revision = to.revision;
+        let cause = RevisionCause::of(request.cause.kind(), write);
+        let owners = BTreeMap::from([(to.id, to.clone())]);
+        let handover = Handover { installation, app: request.app, id, cause, from: &from, to: &to, owners: &owners };
         handover.announce(write, &announced)?;
     }
-    for (key, _) in &silent {
+    for key in &silent {
         purchase::recheck(write, Urgency::Person, request.cause.kind(), OF_KEY, [(*key).into()])?;
     }
-    let announced_keys: Vec<CollapseKey> = announced.into_iter().map(|(key, _)| key).collect();
-    let moved = MovedRows { customers: moving, announced: announced_keys.clone(), devices };
-    transfers::insert(write, &NewTransfer { id, request, moved: &moved })?;
+    let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
+    transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred })?;
     held.judge(write, request, moved.customers.len())?;
-    Ok(Moved { id, announced_keys })
+    Ok(Moved { id, announced_keys: announced, to_revision })
 }
 
 /// Gives the customers of the store and their purchases to the other user.
@@ -227,9 +236,9 @@ fn move_rows(
             .later(write.connection)?;
     }
     write.forget_shared();
-    for key in keys {
-        deliveries::release_purchase(write, *key)?;
-        sql(MOVE_PURCHASE).bind(to.id).bind(*key).later(write.connection)?;
+    deliveries::release_purchases(write, keys)?;
+    for keys in keys.chunks(purchase::MAX_LISTED) {
+        sql(MOVE_PURCHASES).uncached().bind(to.id).bind_list(keys.iter().copied()).later(write.connection)?;
     }
     if !keys.is_empty() {
         sql(COUNT_AGAIN).bind(from.id).later(write.connection)?;

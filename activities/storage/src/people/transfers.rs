@@ -41,6 +41,8 @@ pub struct NewTransfer<'a> {
     pub id: TransferId,
     pub request: &'a Move<'a>,
     pub moved: &'a MovedRows,
+    /// Whether its purchases are announced after it.
+    pub is_deferred: bool,
 }
 
 row! {
@@ -129,7 +131,7 @@ fn read(moved: &str) -> Result<MovedRows, Error> {
 }
 
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
-    let NewTransfer { id, request, moved } = new;
+    let NewTransfer { id, request, moved, is_deferred } = new;
     let moved = serde_json::to_string(moved)
         .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
     insert!(transfers {
@@ -143,9 +145,23 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         reason: request.author.as_ref().and_then(|author| author.reason.as_deref()),
         undoes: request.undoes,
         created_at: write.now()?,
+        unannounced_after: is_deferred.then_some(""),
     })
     .run(write.connection)
     .map(drop)
+}
+
+const PENDING_TO: Sql = statement! {"
+    SELECT id AS value
+    FROM transfers
+    WHERE to_user_id = ? AND unannounced_after IS NOT NULL
+    LIMIT 1
+"};
+
+/// Whether a transfer to a user is not announced yet.
+pub fn is_pending_to(connection: &mut AnyConnection, user: UserId) -> Result<bool, Error> {
+    let found: Option<TransferId> = sql(PENDING_TO).bind(user).value(connection)?;
+    Ok(found.is_some())
 }
 
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {

@@ -321,6 +321,28 @@ pub fn lock_ahead(write: &mut Write<'_>, key: CollapseKey) -> Result<Ahead<'stat
     sql(LOCK).bind(key).ahead(write.connection)
 }
 
+/// Maximum number of keys in a statement.
+pub const MAX_LISTED: usize = 500;
+
+const LOCK_ALL: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM purchases
+    WHERE collapse_key IN (?*)
+    ORDER BY collapse_key
+    FOR UPDATE
+"};
+
+/// Locks purchases until the end of the transaction. They are in the order of their keys.
+pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
+    if !write.connection.is_shared() {
+        return Ok(());
+    }
+    for keys in keys.chunks(MAX_LISTED) {
+        sql(LOCK_ALL).uncached().bind_list(keys.iter().copied()).values::<CollapseKey>(write.connection)?;
+    }
+    Ok(())
+}
+
 /// Inserts the row of a purchase that was never settled, unless there is one.
 pub fn insert(write: &mut Write<'_>, key: CollapseKey, origin: &Origin) -> Result<(), Error> {
     let nothing = Purchase::default();

@@ -17,7 +17,7 @@ use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
-use domain::user::{self, Attributes, Customer, UserEvent};
+use domain::user::{self, Attributes, Customer, UserEvent, UserState};
 use domain::{AppId, DestinationId, EventId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ fn announce_user_events(
         // A tombstone names nobody.
         app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
     };
-    let mut to = BTreeSet::new();
+    let (state, mut to) = (UserState::of(&owned), BTreeSet::new());
     for (transition, event) in settling.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
@@ -97,7 +97,7 @@ fn announce_user_events(
             created_at: write.now()?,
             customer: &customer,
             user_revision,
-            owned: &owned,
+            state: &state,
             devices: &announcement.devices,
             transfer: None,
         }
@@ -124,8 +124,8 @@ pub fn user_state(
         user_id: Some(user),
         user_revision: Some(user_revision),
         environment: Some(environment),
-        state_apart: user::state_apart(owned, environment).map(|state| state.to_string()),
         profile,
+        state_apart: user::state_apart(owned, environment).map(|state| state.to_string()),
         views: views::of(write.connection, purchases, destinations)?,
         ..StoredEvent::of(app, String::new())
     })

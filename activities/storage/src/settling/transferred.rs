@@ -1,6 +1,6 @@
 //! The events of a transfer: for each purchase that gives access, `user.subscription.transferred.from` with the state of
 //! its former owner, `user.subscription.transferred.to` with that of the new one, and `purchase.updated`, in a revision of
-//! its own. All show the users as they are after the whole move.
+//! its own. All show the users as they are after the whole move, at the moment of the announcement.
 
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
@@ -8,11 +8,13 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
-use crate::purchases::cause::{self, ADD_CAUSE, CauseKind, RevisionCause};
+use crate::events::event::StoredEvent;
+use crate::purchases::cause::{self, ADD_CAUSE, RevisionCause};
 use crate::purchases::owned::{UserPurchases, owned};
 use crate::purchases::purchase::{self, Origin, PurchaseRow, Urgency};
 use crate::purchases::user_devices;
-use crate::purchases::users::UserRow;
+use crate::purchases::users::{Raced, UserRow};
+use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::is_tombstone;
 use crate::settling::events;
 use crate::settling::facts::Facts;
@@ -21,21 +23,24 @@ use crate::settling::record::{Compared, Comparison};
 use crate::settling::revision::{Announcement, Carried, Settling};
 use domain::event;
 use domain::settling::Record;
-use domain::user::{Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent};
-use domain::{AppId, CollapseKey, Decision, TransferId, UserId};
+use domain::user::{Customer, OwnedPurchase, TRANSFERRED_FROM, TRANSFERRED_TO, UserDevice, UserEvent, UserState};
+use domain::{AppId, CollapseKey, Decision, Environment, PlatformId, TransferId, UserId};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-/// A transfer that was carried out: its purchases belong to the new owner.
+/// A transfer that was carried out: its purchases belong to the new owner, or to another one if they moved on since.
 pub struct Handover<'a> {
     pub installation: Installation,
     pub app: AppId,
     pub id: TransferId,
     /// Why it was carried out.
-    pub cause: CauseKind,
-    /// The former owner, with the revision that the transfer raised.
+    pub cause: RevisionCause,
+    /// The former owner, with the revision that the announcement raised.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
+    /// The locked users who own the purchases now.
+    pub owners: &'a BTreeMap<UserId, UserRow>,
 }
 
 /// A user of a transfer, with all their purchases after it.
@@ -44,13 +49,51 @@ struct Side<'a> {
     user: &'a UserRow,
     owned: Vec<OwnedPurchase>,
     devices: Vec<UserDevice>,
+    /// What the events of all purchases of an environment share.
+    states: HashMap<Environment, SideState>,
+}
+
+/// The state of a user in an environment.
+#[derive(Clone)]
+struct SideState {
+    /// That of the body.
+    state: Arc<UserState>,
+    /// The columns of the event, without its body.
+    stored: StoredEvent,
 }
 
 impl<'a> Side<'a> {
     fn read(write: &mut Write<'_>, app: AppId, event_type: &'static str, user: &'a UserRow) -> Result<Self, Error> {
         let owned = owned(write.connection, app, user.id)?;
-        Ok(Self { event_type, user, owned, devices: user_devices::of(write.connection, user.id)? })
+        let devices = user_devices::of(write.connection, user.id)?;
+        Ok(Self { event_type, user, owned, devices, states: HashMap::new() })
     }
+
+    /// The state in an environment, which is computed once.
+    fn state(
+        &mut self,
+        write: &mut Write<'_>,
+        destinations: &[Destination],
+        app: AppId,
+        environment: Environment,
+    ) -> Result<SideState, Error> {
+        if let Some(known) = self.states.get(&environment) {
+            return Ok(known.clone());
+        }
+        let purchases = UserPurchases { user: self.user.id, owned: &self.owned, environment };
+        let stored = events::user_state(write, destinations, app, purchases, self.user.revision)?;
+        let state = SideState { state: Arc::new(UserState::of(&self.owned)), stored };
+        self.states.insert(environment, state.clone());
+        Ok(state)
+    }
+}
+
+/// What the announcements of one transaction share.
+struct Common<'a> {
+    destinations: Vec<Destination>,
+    sides: [Side<'a>; 2],
+    /// The platforms with which the profiles were compared: a profile depends on no more of a purchase.
+    compared: BTreeSet<PlatformId>,
 }
 
 /// The purchases of a user that give access to something now.
@@ -67,46 +110,45 @@ const UPDATE: Sql = statement! {"
 "};
 
 impl Handover<'_> {
-    /// Announces purchases, whose rows are locked and as they were before the move.
-    pub fn announce(&self, write: &mut Write<'_>, purchases: &[(CollapseKey, PurchaseRow)]) -> Result<(), Error> {
-        if purchases.is_empty() {
+    /// Announces purchases after their move, whose users are locked. The states are computed once, whatever their number.
+    pub fn announce(&self, write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error> {
+        if keys.is_empty() {
             return Ok(());
         }
-        let sides = [
-            Side::read(write, self.app, TRANSFERRED_FROM, self.from)?,
-            Side::read(write, self.app, TRANSFERRED_TO, self.to)?,
-        ];
-        for (key, row) in purchases {
-            self.announce_one(write, *key, row, &sides)?;
+        let mut shared = Common {
+            destinations: destinations::of_app(write.connection, self.app)?,
+            sides: [
+                Side::read(write, self.app, TRANSFERRED_FROM, self.from)?,
+                Side::read(write, self.app, TRANSFERRED_TO, self.to)?,
+            ],
+            compared: BTreeSet::new(),
+        };
+        for key in keys {
+            self.announce_one(write, *key, &mut shared)?;
         }
         Ok(())
     }
 
-    fn announce_one(
-        &self,
-        write: &mut Write<'_>,
-        key: CollapseKey,
-        row: &PurchaseRow,
-        sides: &[Side<'_>; 2],
-    ) -> Result<(), Error> {
+    fn announce_one(&self, write: &mut Write<'_>, key: CollapseKey, shared: &mut Common<'_>) -> Result<(), Error> {
+        let row = purchase::lock(write, key)?;
+        let owner = row.user_id.and_then(|owner| self.owners.get(&owner)).ok_or_else(|| Error::unavailable(Raced))?;
         let origin = purchase::origin(write.connection, key)?.ok_or(Error::Missing { what: "purchase" })?;
-        let record = nothing_new(key, row)?;
-        let Facts { mut listings, replaced, ledger, destinations, accesses, .. } =
-            Facts::read(write, &record, &origin, Some(self.to.id))?;
-        let destinations = destinations.all(write.connection)?;
+        let record = nothing_new(key, &row)?;
+        let facts = Facts::read(write, &record, &origin, Some(owner.id))?;
+        let Facts { mut listings, replaced, ledger, accesses, .. } = facts;
         let settling = Settling {
             record: Cow::Borrowed(&record),
             origin: &origin,
-            owner: Some(self.to),
+            owner: Some(owner),
             app_user_id: row.app_user_id.as_deref(),
             installation: self.installation,
         };
         let compared = Compared { listings: &mut listings, replaced, ledger, accesses };
-        let Comparison { description, content_digest, booking, .. } = settling.compare(write, row, compared)?;
+        let Comparison { description, content_digest, booking, .. } = settling.compare(write, &row, compared)?;
         // What it was rechecked for is announced too, and its next settling checks it again.
-        let (cause, mut causes) = (RevisionCause::of(self.cause, write), row.causes.clone().unwrap_or_default());
-        let noted = cause.json()?;
-        causes.add(cause);
+        let (noted, mut causes) = (self.cause.json()?, row.causes.clone().unwrap_or_default());
+        causes.add(self.cause.clone());
+        let Common { destinations, sides, compared } = shared;
         let announcement = Announcement {
             settling: &settling,
             epoch: write.epoch()?,
@@ -114,12 +156,12 @@ impl Handover<'_> {
             coalesced: 0,
             causes: causes.json()?,
             description: &description,
-            destinations: &destinations,
+            destinations,
             owned: Vec::new(),
             devices: Vec::new(),
         };
         let mut carried = Vec::with_capacity(sides.len());
-        for side in sides {
+        for side in sides.iter_mut() {
             carried.push(self.announce_to(write, &announcement, side)?);
         }
         events::announce(write, &announcement, &booking)?;
@@ -133,11 +175,14 @@ impl Handover<'_> {
             .bind(write.now()?)
             .bind(key)
             .later(write.connection)?;
+        if !compared.insert(origin.platform_id) {
+            return Ok(());
+        }
         // An anonymous user who became another one keeps no profile.
         let users = sides.iter().zip(&carried).filter(|(side, _)| side.user.external_id.is_some());
         for (side, carried) in users {
             let subject = subject(&announcement, side.user, &origin);
-            profiles::queue(write, &subject, &destinations, Some(carried))?;
+            profiles::queue(write, &subject, destinations, Some(carried))?;
         }
         Ok(())
     }
@@ -147,13 +192,12 @@ impl Handover<'_> {
         &self,
         write: &mut Write<'_>,
         announcement: &Announcement<'_>,
-        side: &Side<'_>,
+        side: &mut Side<'_>,
     ) -> Result<Carried, Error> {
         let settling = announcement.settling;
         let event = announcement.event(side.event_type, 0);
-        let purchases = UserPurchases { user: side.user.id, owned: &side.owned, environment: settling.environment() };
-        let (app, destinations) = (settling.origin.app_id, announcement.destinations);
-        let stored = events::user_state(write, destinations, app, purchases, side.user.revision)?;
+        let (destinations, app) = (announcement.destinations, settling.origin.app_id);
+        let SideState { state, stored } = side.state(write, destinations, app, settling.environment())?;
         let customer = Customer {
             user_id: side.user.id,
             external_id: side.user.external_id.clone(),
@@ -170,7 +214,7 @@ impl Handover<'_> {
             created_at: write.now()?,
             customer: &customer,
             user_revision: side.user.revision,
-            owned: &side.owned,
+            state: &state,
             devices: &side.devices,
             transfer: Some(self.id),
         }

@@ -87,8 +87,8 @@ pub struct UserEvent<'a> {
     pub customer: &'a Customer,
     /// Number of announcements of the user's state so far, with this one.
     pub user_revision: i64,
-    /// All purchases of the user, after this settling, in the order of their keys.
-    pub owned: &'a [OwnedPurchase],
+    /// The state of the user after this settling.
+    pub state: &'a UserState,
     /// The user's devices, the one that was seen last in front.
     pub devices: &'a [UserDevice],
     pub transfer: Option<TransferId>,
@@ -143,9 +143,9 @@ pub(crate) struct UserBody {
     transfer_id: Option<TransferId>,
 }
 
-/// The part of a body that depends on the user's purchases.
-#[derive(Debug, Serialize)]
-struct UserState {
+/// The part of a body that depends on the user's purchases. Events of one revision share it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct UserState {
     active_entitlements: Vec<ActiveEntitlement>,
     active_skus: Vec<String>,
     customer_journey_state: Journey,
@@ -220,9 +220,9 @@ impl UserEvent<'_> {
     /// The body; it is the same for every destination.
     pub fn body(&self) -> Value {
         let body = UserBody {
-            active_entitlements: active_entitlements(self.owned),
-            active_skus: active_skus(self.owned),
-            customer_journey_state: Journey::of(self.owned),
+            active_entitlements: self.state.active_entitlements.clone(),
+            active_skus: self.state.active_skus.clone(),
+            customer_journey_state: self.state.customer_journey_state,
             devices: self.devices.iter().map(Device::of).collect(),
             event_type: self.event_type.to_owned(),
             event_platform: self.event_platform.to_owned(),
@@ -259,13 +259,19 @@ pub fn on_platforms(owned: &[OwnedPurchase], platforms: &[PlatformId]) -> Vec<Ow
 
 /// The user's state over these purchases, as in the body.
 pub fn state(owned: &[OwnedPurchase]) -> Value {
-    let state = UserState {
-        active_entitlements: active_entitlements(owned),
-        active_skus: active_skus(owned),
-        customer_journey_state: Journey::of(owned),
-    };
     // Serialization fails only for maps with keys that are no strings, and there is none.
-    serde_json::to_value(state).unwrap_or_default()
+    serde_json::to_value(UserState::of(owned)).unwrap_or_default()
+}
+
+impl UserState {
+    /// The state over these purchases, which are in the order of their keys.
+    pub fn of(owned: &[OwnedPurchase]) -> Self {
+        Self {
+            active_entitlements: active_entitlements(owned),
+            active_skus: active_skus(owned),
+            customer_journey_state: Journey::of(owned),
+        }
+    }
 }
 
 impl OwnedPurchase {

@@ -10,6 +10,7 @@ use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{row, sql};
 use crate::db::writer::Write;
 use crate::events::user_leases;
+use crate::people::announcing;
 use crate::purchases::cause::CauseKind;
 use crate::purchases::purchase::{self, Urgency};
 use crate::purchases::users::{self, RECEIPT_PREFIX, Raced, StoreUser, UserRow};
@@ -284,6 +285,7 @@ pub fn rename(
     for one in all() {
         user_leases::hand_over(write, app, one, anonymous)?;
     }
+    announcing::rename(write, &users, anonymous)?;
     for leave in [LEAVE_LANES, LEAVE_PROFILES] {
         sql(leave).uncached().bind(app).bind_list(all()).run(write.connection)?;
     }

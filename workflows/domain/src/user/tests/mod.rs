@@ -7,7 +7,8 @@ mod transfer;
 
 use super::journey::{Journey, Subscription};
 use super::{
-    Customer, OwnedPurchase, UserEvent, active_entitlements, active_skus, external_ids, id_format, state_apart,
+    Customer, OwnedPurchase, UserEvent, UserState, active_entitlements, active_skus, external_ids, id_format,
+    state_apart,
 };
 use crate::catalogue::{Listing, ProductRef};
 use crate::environment::Environment;
@@ -87,7 +88,7 @@ fn event_body(event_type: &str, owned: &[OwnedPurchase], transfer: Option<Transf
         created_at: day(2),
         customer: &customer(),
         user_revision: 4,
-        owned,
+        state: &UserState::of(owned),
         devices: &devices,
         transfer,
     };
