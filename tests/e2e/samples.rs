@@ -48,7 +48,9 @@ impl Own {
 
     /// A new platform for money: its id and the URL of its notifications.
     async fn platform(&self, name: &str, more: &Value) -> (String, String) {
-        let mut body = json!({ "store": "amazon", "name": name, "package_name": PACKAGE, "window_seconds": 1 });
+        let mut body = json!({
+            "store": "amazon", "name": name, "package_name": PACKAGE, "window_seconds": 1, "shares_package": true,
+        });
         let fields = more.as_object().expect("fields").clone();
         body.as_object_mut().expect("fields").extend(fields);
         let platform = self.installation.api().post(&format!("/v1/apps/{}/platforms", self.app), &body).await.ok();

@@ -166,7 +166,11 @@ fn a_probable_mistake_is_a_warning() {
     assert!(created.contains("Warning: `hello` has no dot, but package names look like"), "{created}");
     let create = |name| ["platform", "create", "--app", "mine", "--name", name, "--package-name", "com.example.twin"];
     assert!(!stdout_of(&desk.run(&create("one"))).contains("Warning"), "it is the first one");
-    let twin = stdout_of(&desk.run(&create("other")));
+    let refused = desk.run(&create("other"));
+    let text = stderr_of(&refused);
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("Use `one`, or set `shares_package` to allow it"), "{text}");
+    let twin = stdout_of(&desk.run(&[&create("other")[..], &["--shares-package"]].concat()));
     let warning = "Warning: the platform `one` of this app has the package name `com.example.twin` too; a purchase";
     assert!(twin.contains(warning), "{twin}");
     let sandbox = [&create("sandbox")[..], &["--environment", "sandbox"]].concat();

@@ -120,7 +120,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 async fn long_platform(world: &World) -> Value {
     let platform = json!({
         "store": "amazon", "name": "long", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
-        "window_seconds": 3600,
+        "window_seconds": 3600, "shares_package": true,
     });
     world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok()
 }

@@ -85,7 +85,7 @@ async fn null_restores_a_default_and_leaves_what_has_none() {
     let before = service.get(&path).await.body;
     let other = json!({
         "environment": "sandbox", "product_ref": "parent", "flush_on_revoke": true, "unknown_receipts": "believe",
-        "transfers": "never", "window_seconds": 5, "max_wait_seconds": 60, "new_users_per_day": 0,
+        "transfers": "never", "window_seconds": 5, "max_wait_seconds": 60, "new_users_per_day": 0, "shares_package": true,
     });
     let changed = service.send_json("PATCH", &path, &other).await.body;
     let mut nulls = json!({ "name": null, "package_name": null, "topic_arn": null });
@@ -95,6 +95,37 @@ async fn null_restores_a_default_and_leaves_what_has_none() {
     }
     let restored = service.send_json("PATCH", &path, &nulls).await;
     assert_eq!((restored.status, restored.body), (200, before));
+}
+
+#[tokio::test]
+async fn a_second_platform_of_a_package_needs_a_permission() {
+    let service = Service::start("shared-package").await;
+    let app = service.send_json("POST", "/v1/apps", &json!({ "name": "radio" })).await.body["id"].clone();
+    let path = format!("/v1/apps/{}/platforms", app.as_str().expect("an id"));
+    let create = async |name: &str, change: Value| {
+        let mut body = json!({ "store": "amazon", "name": name, "package_name": "com.example.radio" });
+        body.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+        service.send_json("POST", &path, &body).await
+    };
+    let tv = create("tv", json!({})).await;
+    assert_eq!((tv.status, &tv.body["shares_package"]), (201, &json!(false)));
+    let tablet = create("tablet", json!({})).await;
+    assert_eq!(tablet.status, 409, "{}", tablet.body);
+    assert!(tablet.body.to_string().contains("the platform `tv` of this app has the package name"), "{}", tablet.body);
+    let test = create("test", json!({ "environment": "sandbox" })).await;
+    assert_eq!(test.status, 201, "{}", test.body);
+    let test = format!("/v1/platforms/{}", test.body["id"].as_str().expect("an id"));
+    let production = json!({ "environment": "production" });
+    assert_eq!(service.send_json("PATCH", &test, &production).await.status, 409);
+    assert_eq!(service.get(&test).await.body["environment"], "sandbox", "nothing is changed");
+    assert_eq!(service.send_json("PATCH", &test, &json!({ "name": "beta" })).await.status, 200);
+    assert_eq!(create("tablet", json!({ "shares_package": true })).await.status, 201);
+    // Another release left two of them: they stay as they are, and can be changed.
+    service.raw("UPDATE platforms SET shares_package = FALSE");
+    let tv = format!("/v1/platforms/{}", tv.body["id"].as_str().expect("an id"));
+    assert_eq!(service.send_json("PATCH", &tv, &json!({ "window_seconds": 60 })).await.status, 200);
+    assert_eq!(service.send_json("PATCH", &tv, &json!({ "package_name": "com.example.tv" })).await.status, 200);
+    assert_eq!(service.send_json("PATCH", &tv, &json!({ "package_name": "com.example.radio" })).await.status, 409);
 }
 
 #[tokio::test]

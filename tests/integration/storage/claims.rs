@@ -22,7 +22,7 @@ pub fn session(number: u128, receipts: &[(&str, &str)]) -> Content {
         receipt_id: (*receipt_id).to_owned(),
         app_user_id: (*app_user_id).to_owned(),
     };
-    let receipts = receipts.iter().map(receipt).collect();
+    let receipts = Some(receipts.iter().map(receipt).collect());
     Content::SessionStart { session: SessionId::new(uuid(1000 + number)), receipts }
 }
 

@@ -38,7 +38,7 @@ pub fn impression() -> Content {
 }
 
 pub fn start(number: u128) -> Content {
-    Content::SessionStart { session: session(number), receipts: Vec::new() }
+    Content::SessionStart { session: session(number), receipts: None }
 }
 
 pub const fn end(session: SessionId) -> Content {

@@ -78,7 +78,7 @@ story! {
         world.call(STORE_ID, OWN_ID).await;
         let session = SessionId::new(Uuid::from_u128(77));
         let receipts = vec![receipt("r1", STORE_ID), receipt("r2", "somebody else")];
-        let start = Content::SessionStart { session, receipts };
+        let start = Content::SessionStart { session, receipts: Some(receipts) };
         world.sends(device(place(&world, 1)), vec![report("a", 0, start)]).await;
         // The claims are gone: there were too many, or they were refused long ago.
         world.raw().run("DELETE FROM claims");

@@ -86,6 +86,7 @@ mod set_back;
 mod setting_changes;
 mod settings;
 mod settling;
+mod shared_device;
 mod silent;
 mod startup;
 mod statements;

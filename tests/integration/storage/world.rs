@@ -321,7 +321,11 @@ pub fn new_platform(app: &App, ingress_key: &str) -> NewPlatform {
     NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        settings: PlatformSettings::new(&format!("platform {ingress_key}"), "com.acme", WINDOW_MS),
+        // Stories have several platforms of one app.
+        settings: PlatformSettings {
+            shares_package: true,
+            ..PlatformSettings::new(&format!("platform {ingress_key}"), "com.acme", WINDOW_MS)
+        },
         shared_secret: Some(SecretString::from("shared-secret-of-the-platform")),
         topic_arn: None,
         ingress_key: ingress_key.into(),

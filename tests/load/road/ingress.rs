@@ -56,7 +56,7 @@ async fn long_platform(subject: &Subject) -> String {
     let world = subject.world().expect("settle");
     let platform = json!({
         "store": "amazon", "name": "long", "package_name": PACKAGE, "environment": "sandbox", "topic_arn": TOPIC,
-        "window_seconds": 3600,
+        "window_seconds": 3600, "shares_package": true,
     });
     let created = world.api.post(&format!("/v1/apps/{}/platforms", world.app_id), &platform).await.ok();
     created["notification_url"].as_str().expect("a URL").to_owned()

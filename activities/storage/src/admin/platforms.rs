@@ -61,6 +61,10 @@ written_row! {
         /// Whether a login on a device takes over another named customer's purchases: at once, after review, or never. By
         /// default `review` while logins are signed, else `immediate`.
         pub transfers: Option<TransferPolicy>,
+        /// Whether another platform of the app may have the same package in the same environment. All devices of an app use
+        /// the keys of one: a purchase that is reported to two counts twice.
+        #[serde(default)]
+        pub shares_package: bool,
         ;
         #[serde(flatten)]
         pub quota: DeviceQuota,
@@ -196,16 +200,22 @@ const OF_APPS: Sql = statement! {"
 
 impl Store {
     /// Creates a platform, and its topic when one is named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Conflict`] if another platform of the app has its package and environment, and it may not share them.
     pub async fn new_platform(&self, new: NewPlatform) -> Result<Platform, Error> {
         let id = PlatformId::new(random_uuid()?);
         let secrets = self.secrets.clone();
         self.change("platform.create", move |write| {
             require_app(write, new.app_id)?;
+            app_lock::take(write, new.app_id)?;
             insert(write, &secrets, id, &new)?;
             if let Some(arn) = &new.topic_arn {
                 topics::configure(write, id, arn)?;
             }
             let platform = find(write.connection, id)?;
+            check_package(write.connection, &platform)?;
             let entry = AuditEntry::on(platform.app_id, id).after(fields(&platform));
             Ok((platform, Some(entry)))
         })
@@ -234,7 +244,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval. Then nothing is changed.
+    /// [`Error::Conflict`] if `topic_arn` is a topic that awaits approval, or if the package and environment become those
+    /// of another platform of the app, and it may not share them. Then nothing is changed.
     pub async fn update_platform(
         &self,
         id: PlatformId,
@@ -372,6 +383,30 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: PlatformId, new: &NewPla
         .map(drop)
 }
 
+const TWIN: Sql = statement! {"
+    SELECT name AS value
+    FROM platforms
+    WHERE app_id = ? AND store = ? AND package_name = ? AND environment = ? AND id <> ? AND deleted_at IS NULL
+    ORDER BY created_at, id
+    LIMIT 1
+"};
+
+/// Refuses a platform whose package another one of the app has in the same environment, unless it may share it.
+fn check_package(connection: &mut AnyConnection, platform: &Platform) -> Result<(), Error> {
+    let PlatformSettings { package_name, environment, shares_package, .. } = &platform.settings;
+    if *shares_package {
+        return Ok(());
+    }
+    let twin = sql(TWIN).bind(platform.app_id).bind(platform.store.as_str()).bind(package_name.as_str());
+    let Some(twin) = twin.bind(*environment).bind(platform.id).value::<String>(connection)? else { return Ok(()) };
+    let detail = format!(
+        "the platform `{twin}` of this app has the package name `{package_name}` too, in the same environment. All devices \
+         of an app use the keys of one platform: a purchase that is reported to both counts twice. Use `{twin}`, or set \
+         `shares_package` to allow it"
+    );
+    Err(Error::Conflict { what: "package name", detail })
+}
+
 const UPDATE: Sql = statement! {"
     UPDATE platforms
     SET (publishable_key{SETTINGS}) = (?{PLACES})
@@ -389,6 +424,11 @@ const SET_SECRET: Sql = statement!("UPDATE platforms SET shared_secret = ?, secr
 /// the recheck sees the purchase.
 fn update(write: &mut Write<'_>, before: &Platform, after: &Platform) -> Result<(), Error> {
     let (was, is) = (&before.settings, &after.settings);
+    let package = |of: &PlatformSettings| (of.package_name.clone(), of.environment, of.shares_package);
+    // Those of earlier releases stay as they are.
+    if package(was) != package(is) {
+        check_package(write.connection, after)?;
+    }
     sql(UPDATE)
         .bind(after.publishable_key.as_str())
         .bind_all(is.values())

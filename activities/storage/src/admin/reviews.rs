@@ -46,6 +46,7 @@ const HELD: Sql = statement! {"
     FROM devices d
     JOIN platforms f ON f.id = d.platform_id
     JOIN claims c ON c.platform_id = d.platform_id AND c.device_id = d.id AND c.status = 'verified'
+        AND c.absent_since IS NULL
     JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store AND s.app_user_id = c.app_user_id
     WHERE d.user_id = ? AND s.user_id = ? AND COALESCE(f.transfers, '') <> 'never'
     ORDER BY f.store, c.app_user_id

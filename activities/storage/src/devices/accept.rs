@@ -13,6 +13,7 @@ use crate::devices::admission::Admission;
 use crate::devices::claims::accept::{
     self as claims, ClaimCounts, ClaimKey, ClaimSource, Claiming, ReportedClaim, StoredClaims,
 };
+use crate::devices::claims::present::{self, Presence};
 use crate::devices::conceal;
 use crate::devices::events::{self, Identity, NewEvent, SESSION_BYTES};
 use crate::devices::rows::{DescribedDevice, Origin, Origins};
@@ -211,6 +212,7 @@ fn accept(
     gathered.store_sessions(write, &new, &inserted)?;
     let claims = gathered.claims(requests, &new, &inserted);
     let mut stored = claims::store(write, &claims, origins, backlogs)?;
+    present::note(write, &gathered.presences(&new, &inserted))?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
         AcceptedReports { repeated: one.reports.len(), claims, known, ..AcceptedReports::default() }
@@ -285,6 +287,15 @@ impl<'r> Gathered<'r> {
             }
         }
         claims
+    }
+
+    /// What the new events say of the store's customers on their devices, in their order.
+    fn presences(&self, events: &[NewEvent], inserted: &BTreeSet<Identity>) -> Vec<(DevicePlace, Presence)> {
+        let new = self.events.iter().zip(events).filter(|(_, event)| inserted.contains(&event.identity()));
+        let presence = |((_, report), event): (&(usize, &DeviceReport), &NewEvent)| {
+            Some((event.place, Presence::of(&report.content, event.occurred_at)?))
+        };
+        new.filter_map(presence).collect()
     }
 
     /// When each session began: what is known never changes; else by the first start in the group.

@@ -3,6 +3,7 @@
 use crate::db::config::Installation;
 use crate::db::error::Error;
 use crate::db::writer::Write;
+use crate::devices::claims::present;
 use crate::devices::secret;
 use crate::people::device_moves::{self, Order};
 use crate::people::device_users::{self, DeviceUser};
@@ -17,7 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// announced before: there the events of the device and those of the purchases are then one person's, also while nobody is
 /// logged in.
 ///
-/// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on it.
+/// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on
+/// it. And it is not joined with a customer who is absent by its newest session.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
 pub fn join(
@@ -26,7 +28,9 @@ pub fn join(
     place: DevicePlace,
     customer: &StoreUser,
 ) -> Result<(), Error> {
-    if !secret::is_provable(write.connection, place)? {
+    if !secret::is_provable(write.connection, place)?
+        || present::is_absent(write.connection, place, &customer.app_user_id)?
+    {
         return Ok(());
     }
     unite(write, installation, place, customer)?;

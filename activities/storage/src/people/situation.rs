@@ -69,13 +69,14 @@ const NAMED: Sql = statement! {"
     WHERE f.id = ?
 "};
 
-/// The owners of the customers of the store whose receipts the device has: those of its verified claims.
+/// The owners of the customers of the store whose receipts the device has: those of its verified claims, without those
+/// who are absent by its newest session.
 const OWNERS: Sql = statement! {"
     SELECT DISTINCT s.store, s.app_user_id, s.user_id
     FROM claims c
     JOIN platforms f ON f.id = c.platform_id
     JOIN store_users s ON s.app_id = f.app_id AND s.store = f.store AND s.app_user_id = c.app_user_id
-    WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified'
+    WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified' AND c.absent_since IS NULL
 "};
 
 /// The statements of a situation, on their way to the database.

@@ -23,6 +23,7 @@ const FIELDS: [&str; 13] = [
 ];
 /// The price of a transaction and its currency, which are left out together.
 const PRICE: [&str; 2] = ["transaction.price", "transaction.currency"];
+const RECEIPTS: &str = "receipts";
 /// Paths of fields that an item of a list needs: without one the item is left out.
 const OF_ITEMS: [&str; 3] = ["receipts[].receipt_id", "receipts[].app_user_id", "impression.products[].sku"];
 
@@ -49,6 +50,11 @@ pub fn without(event: &Map<String, Value>, wrong: &[Field]) -> Option<Map<String
     paths.dedup();
     let mut left = Value::Object(event.clone());
     paths.iter().for_each(|(path, place)| remove(&mut left, path, *place));
+    // A list whose receipts cannot be read does not say that there are none.
+    let is_empty = left.get(RECEIPTS).and_then(Value::as_array).is_some_and(Vec::is_empty);
+    if is_empty && paths.iter().any(|(path, _)| path == RECEIPTS) {
+        remove(&mut left, RECEIPTS, None);
+    }
     match left {
         Value::Object(left) => Some(left),
         _ => None,
@@ -81,5 +87,25 @@ fn remove(value: &mut Value, path: &str, place: Option<usize>) {
         (Some(place), Some(Value::Array(items))) if place < items.len() => drop(items.remove(place)),
         (None, Some(_)) => drop(fields.remove(name)),
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Field, RECEIPTS, without};
+    use serde_json::{Map, Value, json};
+
+    /// The receipts of a session's start, without the one at a place.
+    fn left(receipts: &Value, place: &str) -> Option<Value> {
+        let event = Map::from_iter([(RECEIPTS.to_owned(), receipts.clone())]);
+        let wrong = Field { field: format!("{RECEIPTS}{place}"), expected: "something else".to_owned() };
+        without(&event, &[wrong]).expect("an event").remove(RECEIPTS)
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_no_empty_list() {
+        assert_eq!(left(&json!([1]), "[0]"), None);
+        assert_eq!(left(&json!("none"), ""), None);
+        assert_eq!(left(&json!([1, { "receipt_id": "r" }]), "[0]"), Some(json!([{ "receipt_id": "r" }])));
     }
 }

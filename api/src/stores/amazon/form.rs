@@ -18,7 +18,7 @@ pub fn form() -> Form {
 
 fn entries() -> Vec<Entry> {
     let shown = [
-        NAME.help("For example Fire TV."),
+        NAME.help("For example Amazon Appstore. All Fire devices of an app use one platform."),
         Entry::new("package_name", "Package name", Input::Text)
             .help("The app's package name, for example com.example.radio."),
         Entry::new("environment", "Environment", Input::Select)
@@ -58,6 +58,12 @@ fn entries() -> Vec<Entry> {
                 ("review", "Move them after a person approves"),
                 ("never", "Do not move them"),
             ]),
+        Entry::new(
+            "shares_package",
+            "Allow another platform of this app with the same package in the same environment",
+            Input::Switch,
+        )
+        .help("A purchase that is reported to both counts twice."),
     ];
     shown.into_iter().chain(folded.map(Entry::folded)).collect()
 }

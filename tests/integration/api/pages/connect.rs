@@ -370,7 +370,7 @@ async fn what_was_refused_at_the_url_is_a_tick() {
 async fn each_platform_stands_as_its_own_store_and_deliveries_show() {
     let service = Service::start("connect-two").await;
     let (app, quiet) = service.platform().await;
-    let body = json!({ "store": "amazon", "name": "busy", "package_name": "com.example.settle", "topic_arn": ARN });
+    let body = json!({ "store": "amazon", "name": "busy", "package_name": "com.example.busy", "topic_arn": ARN });
     let busy = service.send_json("POST", &format!("/v1/apps/{app}/platforms"), &body).await;
     let busy: PlatformId = busy.body["id"].as_str().expect("an id").parse().expect("an id");
     let named = service.send_json("PATCH", &format!("/v1/platforms/{quiet}"), &json!({ "topic_arn": ARN })).await;

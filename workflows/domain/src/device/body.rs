@@ -256,7 +256,8 @@ impl DeviceEvent<'_> {
             }
             Happened::Reported(Content::SessionStart { receipts, .. }) => {
                 let key = |receipt: &DeviceReceipt| self.purchase(&receipt.receipt_id);
-                let (collapse_key, receipts) = (receipts.iter().map(key).collect(), Some(receipts.clone()));
+                let receipts = receipts.clone().unwrap_or_default();
+                let (collapse_key, receipts) = (receipts.iter().map(key).collect(), Some(receipts));
                 serde_json::to_value(SessionStartData { common, collapse_key, receipts })
             }
             Happened::Reported(Content::Impression(impression)) => {

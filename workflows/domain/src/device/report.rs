@@ -82,7 +82,8 @@ pub struct ReportedEvent {
     /// The session that it belongs to; required at the start and the end of one.
     #[serde(default)]
     pub session_id: Option<SessionId>,
-    /// The receipts on the device, for `device.session.start` alone.
+    /// The receipts on the device, for `device.session.start` alone. They name the customers of the store on it: a login
+    /// takes nothing of another one's. Leave it out while they are not known.
     #[serde(default)]
     #[schemars(length(max = 50))]
     pub receipts: Option<Vec<DeviceReceipt>>,
@@ -196,7 +197,8 @@ pub enum TransactionKind {
 pub enum Content {
     SessionStart {
         session: SessionId,
-        receipts: Vec<DeviceReceipt>,
+        /// The receipts on the device; `None` where the report does not say which there are.
+        receipts: Option<Vec<DeviceReceipt>>,
     },
     SessionEnd {
         session: SessionId,
@@ -210,7 +212,7 @@ impl Content {
     /// The stores' ids of customers that it names.
     pub fn app_user_ids(&mut self) -> impl Iterator<Item = &mut String> {
         let (receipts, transaction) = match self {
-            Self::SessionStart { receipts, .. } => (Some(receipts), None),
+            Self::SessionStart { receipts, .. } => (receipts.as_mut(), None),
             Self::Transaction(transaction) => (None, Some(transaction)),
             Self::SessionEnd { .. } | Self::Impression(_) => (None, None),
         };
@@ -263,7 +265,7 @@ impl ReportedEvent {
         let session = session_id.ok_or(WrongField { field: "session_id", expected: "the session that it is about" });
         match kind {
             DeviceEventKind::SessionStart => {
-                Ok(Content::SessionStart { session: session?, receipts: receipts.clone().unwrap_or_default() })
+                Ok(Content::SessionStart { session: session?, receipts: receipts.clone() })
             }
             DeviceEventKind::SessionEnd => Ok(Content::SessionEnd { session: session? }),
             DeviceEventKind::Impression => impression

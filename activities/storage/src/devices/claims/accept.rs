@@ -115,7 +115,9 @@ impl<'r> ClaimSource<'r> {
     /// The claims of the content of a report.
     pub fn claims(self, content: &'r Content) -> Vec<ReportedClaim<'r>> {
         let all = match content {
-            Content::SessionStart { receipts, .. } => receipts.iter().map(|receipt| self.present(receipt)).collect(),
+            Content::SessionStart { receipts, .. } => {
+                receipts.iter().flatten().map(|receipt| self.present(receipt)).collect()
+            }
             Content::Transaction(transaction) => vec![self.transacted(transaction)],
             Content::SessionEnd { .. } | Content::Impression(_) => Vec::new(),
         };

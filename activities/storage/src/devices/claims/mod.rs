@@ -6,3 +6,4 @@ pub mod accept;
 mod bounds;
 pub mod due;
 mod known;
+pub mod present;
