@@ -123,7 +123,7 @@ pub const ENABLED: Entry = Entry::new("enabled", "Enable", Input::Switch)
 pub const EVENTS: Entry = Entry::new("events", "Events", Input::Events).help("The events to send.");
 
 /// The fields that every kind of destination has behind its own.
-pub const LIMITS: [Entry; 5] = [
+pub const LIMITS: [Entry; 6] = [
     Entry::new("filter.platforms", "Platforms", Input::Platforms)
         .help("Only events from these. Select none for all.")
         .folded(),
@@ -131,6 +131,13 @@ pub const LIMITS: [Entry; 5] = [
         .help("Only events of purchases in these. Select none for both.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
+    Entry::new(
+        "both_environments",
+        "Count test purchases in the user's state of production, and the other way round",
+        Input::Switch,
+    )
+    .help("As in releases before 0.1.1. While it is off, a state has the purchases of the event's environment.")
+    .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
         .help("Leave empty for the default of this type of destination.")
         .folded(),

@@ -1,11 +1,17 @@
 //! One user in two environments: what is sent about one environment does not affect the other.
 
+use super::claims::snapshot;
+use super::many_purchases::shown;
 use super::sending::{RETRY, Sent, finish, lease, must_send, rendering};
 use super::world::{BEGINNING, World, happened, new_destination, new_platform, record, renewal, story};
 use domain::time::{duration, millis};
-use domain::{CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Timestamp, TransitionKind};
+use domain::{
+    CollapseKey, DestinationId, Environment, PlatformId, RedeliverySelector, Snapshot, Timestamp, TransitionKind,
+};
 use serde_json::{Value, json};
-use storage::{DestinationNeed, EndpointSignal, Filter, Idle, Lease, LeaseResult, Page, Rendered, Run, Verdict};
+use storage::{
+    CustomerName, DestinationNeed, EndpointSignal, Filter, Idle, Lease, LeaseResult, Page, Rendered, Run, Verdict,
+};
 
 const TEN_MINUTES_MS: i64 = 600_000;
 
@@ -178,6 +184,8 @@ fn after(months: i64) -> Value {
 story! {
     async fn each_environment_gets_its_own_purchases(world: World) {
         let to = world.analytics("analytics").await.id;
+        let both = world.destination("both").await.id;
+        world.alter(both, |common| common.both_environments = true).await;
         list(&world);
         let (here, there) = (world.platform.id, sandbox(&world).await);
         for (number, (platform, months, is_test, environment, ends)) in [
@@ -195,10 +203,49 @@ story! {
             let sent = send_ends(&world, (key, to)).await;
             assert_eq!(sent.types(), ["user.subscription.purchased"]);
             let received: Value = serde_json::from_str(&sent.body).unwrap();
-            assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number}");
+            assert_eq!(received, json!([environment, after(ends.0), after(ends.0)]), "r{number}");
+            let sent = send_ends(&world, (key, both)).await;
+            let received: Value = serde_json::from_str(&sent.body).unwrap();
+            assert_eq!(received, json!([environment, after(ends.0), after(ends.1)]), "r{number} to who wants both");
+            let stored = world.bodies_like("user.subscription.purchased").pop().unwrap();
+            assert_eq!(stored["active_entitlements"][0]["expiration"], after(ends.0), "r{number} in lists and pages");
         }
-        let apart = "SELECT COUNT(state_apart) AS value FROM events";
-        assert_eq!(world.raw().number(apart), 3, "stored only where the environment's state differs");
+        // An event of release 0.1.0 has the state over both in its body, and that of the environment beside it.
+        let key = buy(&world, here, "old", 6, false).await;
+        world.raw().run(
+            "UPDATE events SET state_apart = '{\"active_entitlements\": [], \"active_skus\": []}', views = NULL
+                 WHERE user_revision = (SELECT MAX(user_revision) FROM events)",
+        );
+        for (to, end) in [(to, Value::Null), (both, after(6))] {
+            let sent = send_ends(&world, (key, to)).await;
+            let received: Value = serde_json::from_str(&sent.body).unwrap();
+            assert_eq!(received[2], end);
+        }
+    }
+}
+
+story! {
+    async fn what_the_test_environment_knows_stays_a_test(world: World) {
+        list(&world);
+        world.set(|settings| settings.environment = Environment::Sandbox).await;
+        world.notify("m1", "tested", 1_000).await;
+        let tried = Snapshot { environment: Environment::Sandbox, ..snapshot(world.store.now().await.unwrap()) };
+        world.done(happened(shown(&world, "tested", tried).await, &[TransitionKind::Purchased])).await;
+        world.set(|settings| settings.environment = Environment::Production).await;
+        let key = world.key("tested");
+        let query = world.store.store_query(key).await.unwrap().expect("it can be verified");
+        assert_eq!(query.environment, Environment::Sandbox, "where the store knows it");
+        world.done(happened(record(key, &world.load(key).await), &[TransitionKind::Renewed])).await;
+        let renewed = world.bodies_like("user.subscription.renewed").pop().unwrap();
+        assert_eq!(renewed["environment"], "sandbox");
+        let name = CustomerName::User(world.store.purchase(key).await.unwrap().standing.user_id.unwrap());
+        let state = world.store.customer_state(world.app.id, name, Environment::Production).await.unwrap();
+        assert_eq!(state.active_entitlements.len(), 0, "it gives nothing where money counts");
+        // What the store never knew belongs to the platform's environment.
+        world.notify("m2", "new", 2_000).await;
+        world.settle(world.key("new")).await;
+        let query = world.store.store_query(world.key("new")).await.unwrap().expect("it can be verified");
+        assert_eq!(query.environment, Environment::Production);
     }
 }
 
@@ -247,6 +294,8 @@ story! {
         let sandbox = wanting(&world, "sandbox", &[test]).await;
         let all = wanting(&world, "all", &[]).await;
         let both = wanting(&world, "both", &[money, test]).await;
+        let together = wanting(&world, "together", &[money, test]).await;
+        world.alter(together, |common| common.both_environments = true).await;
         world.pass(120_000);
         let here = world.platform.id;
         let keys = [buy(&world, here, "money", 2, false).await, buy(&world, here, "test", 4, true).await,
@@ -255,8 +304,10 @@ story! {
         assert_eq!(received_by(&world, production, &keys).await, of(&[(0, 2), (2, 3)]),
             "the state of its own environment");
         assert_eq!(received_by(&world, sandbox, &keys).await, of(&[(1, 4)]));
-        assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
-        assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
+        assert_eq!(received_by(&world, all, &keys).await, of(&[(0, 2), (1, 4), (2, 3)]),
+            "no test purchase where money counts");
+        assert_eq!(received_by(&world, both, &keys).await, of(&[(0, 2), (1, 4), (2, 3)]));
+        assert_eq!(received_by(&world, together, &keys).await, of(&[(0, 2), (1, 4), (2, 4)]));
         world.pass(120_000);
         assert_eq!(world.broken(1000).await, []);
         for (to, wanted) in [(production, [true, false, true]), (sandbox, [false, true, false]), (all, [true; 3])] {

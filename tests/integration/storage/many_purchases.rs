@@ -16,7 +16,7 @@ use storage::{CustomerName, Error, Owner, Page, Record};
 const READ: i64 = 256;
 
 /// The record of what is open of a purchase, by a snapshot.
-async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
+pub async fn shown(world: &World, receipt: &str, snapshot: Snapshot) -> Record {
     let loaded = world.load(world.key(receipt)).await;
     let verification = Verification::Verified(Box::new(Snapshot { at: loaded.now, ..snapshot }));
     let context = SettlingContext { verification: &verification, is_replaced: false, now: loaded.now };

@@ -239,6 +239,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &New
         concurrency: common.concurrency,
         schedule: common.schedule.as_ref().map(json).transpose()?,
         enabled: common.enabled,
+        both_environments: common.both_environments,
         state: if common.enabled { State::Healthy } else { State::Disabled },
         since: write.now()?,
         created_at: write.now()?,
@@ -252,7 +253,7 @@ fn insert(write: &mut Write<'_>, secrets: &Secrets, id: DestinationId, new: &New
 const UPDATE: Sql = statement! {"
     UPDATE destinations
     SET name = ?, events = ?, filter = ?, rate = ?, concurrency = ?, schedule = ?, settings = ?, profile = ?,
-        secret = ?, enabled = ?, state = ?, reason = ?, since = ?
+        secret = ?, enabled = ?, both_environments = ?, state = ?, reason = ?, since = ?
     WHERE id = ?
 "};
 
@@ -302,6 +303,7 @@ fn update(
         .bind(change.profile.or(row.profile))
         .bind(secret)
         .bind(common.enabled)
+        .bind(common.both_environments)
         .bind(state)
         .bind(reason)
         .bind(since)

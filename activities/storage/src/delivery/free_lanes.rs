@@ -5,8 +5,8 @@
 use crate::db::partial::{PENDING_DUE, PENDING_OF_DESTINATION, PENDING_OF_LANE, PENDING_TRIED};
 use crate::db::sql::{Clause, Sql, clause, statement};
 use crate::db::statement::{Statement, row, sql};
-use crate::delivery::leasing::limits::SENT_ENVIRONMENT;
 use crate::events::user_leases::{LIVE, PAUSED};
+use crate::purchases::owned::PRESENT_ENVIRONMENT;
 use const_format::formatcp;
 use domain::health::Health;
 use domain::{CollapseKey, DestinationId, Timestamp};
@@ -75,7 +75,7 @@ const FREE_OF_USERS: Sql = statement! {"
             FROM purchases p
             JOIN platforms f ON f.id = p.platform_id
             LEFT JOIN user_lanes u ON u.destination_id = d.destination_id AND u.user_id = p.user_id
-                AND u.environment = {SENT_ENVIRONMENT}
+                AND u.environment = {PRESENT_ENVIRONMENT}
             WHERE p.collapse_key = d.collapse_key) IS NOT TRUE
         AND {{which}}
     LIMIT ?

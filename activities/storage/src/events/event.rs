@@ -22,11 +22,10 @@ pub struct StoredEvent {
     /// The environment of its purchase, which decides the destinations it is queued for; none for an event about a
     /// destination.
     pub environment: Option<Environment>,
-    /// The user's state over their purchases in the environment of this event alone; `None` when the body has the same.
-    pub state_apart: Option<String>,
     /// The extended attributes of the user in that environment; `None` when no destination keeps them.
     pub profile: Option<String>,
-    /// State and attributes for destinations that want certain platforms only, see [`crate::settling::views`].
+    /// State and attributes for destinations that want certain platforms only, or both environments, see
+    /// [`crate::settling::views`].
     pub views: Option<String>,
     /// Why its revision was settled, beside the notifications: see [`crate::purchases::cause`].
     pub causes: Option<String>,
@@ -42,7 +41,6 @@ impl StoredEvent {
             occurred_at: None,
             body,
             environment: None,
-            state_apart: None,
             profile: None,
             views: None,
             causes: None,
@@ -63,7 +61,6 @@ pub fn insert(write: &mut Write<'_>, event: &Event, stored: StoredEvent) -> Resu
         occurred_at: stored.occurred_at,
         environment: stored.environment,
         body: stored.body,
-        state_apart: stored.state_apart,
         profile: stored.profile,
         views: stored.views,
         causes: stored.causes,

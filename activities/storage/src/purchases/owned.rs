@@ -84,13 +84,18 @@ pub const OF_DEVICE: Sql = statement! {"
     ORDER BY p.collapse_key
 "};
 
+/// The environment in which a purchase `p` on a platform `f` counts now: the sandbox, if the purchase or its platform
+/// is of the sandbox. A body is rendered by the same rule.
+pub const PRESENT_ENVIRONMENT: &str =
+    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
+
 /// All purchases of the user of a device, if the customer's server signed its login. A purchase of the store's test
 /// environment is shared there alone: anybody can make one for nothing.
 pub const SHARED_WITH_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN devices d ON d.user_id = p.user_id
     JOIN platforms h ON h.id = d.platform_id
-    WHERE d.platform_id = ? AND d.id = ? AND d.is_signed AND f.environment = h.environment
+    WHERE d.platform_id = ? AND d.id = ? AND d.is_signed AND {PRESENT_ENVIRONMENT} = h.environment
     ORDER BY p.collapse_key
 "};
 

@@ -17,7 +17,7 @@ use crate::settling::payments::Booking;
 use crate::settling::revision::{Announcement, Carried};
 use crate::settling::{profiles, views};
 use domain::event::{PURCHASE_UPDATED, PurchaseUpdated};
-use domain::user::{self, Attributes, Customer, UserEvent, UserState};
+use domain::user::{Attributes, Customer, UserEvent, UserState};
 use domain::{AppId, DestinationId, EventId, Timestamp};
 use std::collections::BTreeSet;
 
@@ -85,7 +85,7 @@ fn announce_user_events(
         // A tombstone names nobody.
         app_user_id: settling.app_user_id.filter(|name| !is_tombstone(name)).map(str::to_owned),
     };
-    let (state, mut to) = (UserState::of(&owned), BTreeSet::new());
+    let (state, mut to) = (UserState::apart(&owned, settling.environment()), BTreeSet::new());
     for (transition, event) in settling.record.decision.transitions.iter().zip(events) {
         let body = UserEvent {
             id: event.id,
@@ -116,7 +116,7 @@ pub fn user_state(
     purchases: UserPurchases<'_>,
     user_revision: i64,
 ) -> Result<StoredEvent, Error> {
-    let UserPurchases { user, owned, environment } = purchases;
+    let UserPurchases { user, environment, .. } = purchases;
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let profile =
         if is_extended { Some(profiles::of(write.connection, purchases)?.extended().to_string()) } else { None };
@@ -125,7 +125,6 @@ pub fn user_state(
         user_revision: Some(user_revision),
         environment: Some(environment),
         profile,
-        state_apart: user::state_apart(owned, environment).map(|state| state.to_string()),
         views: views::of(write.connection, purchases, destinations)?,
         ..StoredEvent::of(app, String::new())
     })

@@ -82,7 +82,7 @@ impl<'a> Side<'a> {
         }
         let purchases = UserPurchases { user: self.user.id, owned: &self.owned, environment };
         let stored = events::user_state(write, destinations, app, purchases, self.user.revision)?;
-        let state = SideState { state: Arc::new(UserState::of(&self.owned)), stored };
+        let state = SideState { state: Arc::new(UserState::apart(&self.owned, environment)), stored };
         self.states.insert(environment, state.clone());
         Ok(state)
     }

@@ -11,7 +11,7 @@ use crate::db::statement::{clean, row, sql};
 use crate::db::store::Store;
 use crate::events::alarms;
 use crate::inbox::notifications;
-use crate::purchases::purchase;
+use crate::purchases::purchase::{self, PurchaseRow};
 use crate::settings::app_lock;
 use crate::settings::tombstones;
 use crate::settling::rechecks::{self, RecheckReason};
@@ -143,12 +143,14 @@ impl Store {
                 Some(sealed) => (secrets.open("platforms", &origin.platform_id.to_string(), &sealed)?, sealed),
                 None => return Ok(None),
             };
+            // A receipt of the other environment is not known in that of the platform: it may have been switched since.
+            let known_in = row.as_ref().map(PurchaseRow::known).transpose()?.and_then(|known| known.known_in());
             Ok(Some(StoreQuery {
                 secret,
                 sealed,
                 platform_id: origin.platform_id,
                 store: origin.store,
-                environment: origin.environment,
+                environment: known_in.unwrap_or(origin.environment),
                 unknown_receipts: origin.unknown_receipts,
                 settling: row.map_or(0, |row| row.settling),
                 app_user_id: tombstones::reveal(connection, &secrets, app_user_id)?,

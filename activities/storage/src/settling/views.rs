@@ -1,7 +1,9 @@
-//! Views: the state of a user for destinations with a platform filter, over the purchases on the wanted platforms.
+//! Views: the state of a user for destinations that want another one than the body has. That is the state over all
+//! platforms, in the environment of the event. A destination may want that of some platforms, or that over both
+//! environments.
 //!
-//! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. A
-//! filter of environments needs no view: each view also has the state in the environment of the event alone.
+//! A view is computed when an event is recorded, once for each set of wanted platforms, and stored with the event. It
+//! has the state in the environment of the event, and that over both.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -18,6 +20,7 @@ use std::collections::BTreeSet;
 /// The user's state in an event, over some platforms.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub struct View {
+    /// Empty for all.
     platforms: Vec<PlatformId>,
     /// The state over both environments, with the field names of the body.
     pub state: Value,
@@ -27,14 +30,19 @@ pub struct View {
     pub profile: Value,
 }
 
-/// The views for these destinations, as they are stored; `None` where none of them has a platform filter.
+/// The views for these destinations, as they are stored; `None` where none of them needs one.
 pub fn of(
     connection: &mut AnyConnection,
     purchases: UserPurchases<'_>,
     destinations: &[Destination],
 ) -> Result<Option<String>, Error> {
-    let filtered = destinations.iter().map(|one| one.filter.sorted_platforms());
-    let choices: BTreeSet<Vec<PlatformId>> = filtered.filter(|platforms| !platforms.is_empty()).collect();
+    let has_others = purchases.owned.iter().any(|one| one.environment != purchases.environment);
+    let choices: BTreeSet<Vec<PlatformId>> = destinations
+        .iter()
+        .map(|one| (one.filter.sorted_platforms(), has_others && one.wants_both_environments()))
+        .filter(|(platforms, wants_others)| !platforms.is_empty() || *wants_others)
+        .map(|(platforms, _)| platforms)
+        .collect();
     let is_extended = destinations.iter().any(|one| one.profile == Some(Attributes::Extended));
     let mut views = Vec::with_capacity(choices.len());
     for platforms in choices {

@@ -239,7 +239,8 @@ fn own_fields(
     wrong: &mut FieldErrors,
 ) -> Map<String, Value> {
     let Some(names) = names else { return std::mem::take(fields) };
-    let common = [request_field, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
+    let common =
+        [request_field, "name", "events", "filter", "enabled", "rate", "concurrency", "schedule", "both_environments"];
     fields.retain(|name, _| !common.contains(&name.as_str()));
     let own = take(fields, &names);
     let known: Vec<&str> = common.into_iter().chain(names.into_iter().filter(|name| !common.contains(name))).collect();

@@ -17,6 +17,7 @@ async fn absent_fields_have_their_defaults() {
         ("concurrency", json!(32)),
         ("schedule", Value::Null),
         ("enabled", json!(true)),
+        ("both_environments", json!(false)),
         ("state", json!("healthy")),
     ];
     for (field, value) in expected {
@@ -169,7 +170,7 @@ fn expected(answer: &Answer, field: &str) -> String {
 #[tokio::test]
 async fn a_mistyped_field_gets_a_list_and_the_nearest_name() {
     let (service, list) = desk("mistyped").await;
-    let common = ["name", "events", "filter", "enabled", "rate", "concurrency", "schedule"];
+    let common = ["name", "events", "filter", "enabled", "rate", "concurrency", "schedule", "both_environments"];
     let hook = ["url", "headers", "signature"];
     let keys = ["secret", "private_key"];
     let analytics = ["endpoint", "api_key", "secret_key", "sandbox_api_key", "user_id", "min_id_length", "prefix"];

@@ -148,9 +148,16 @@ impl Purchase {
         self.is_test || self.snapshot.as_ref().is_some_and(|snapshot| snapshot.is_test)
     }
 
-    /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform.
+    /// The environment of the purchase: the sandbox for a test purchase on any platform, else that of the platform. What
+    /// the store's test environment knows stays a test when the platform becomes one for money.
     pub fn environment(&self, platform: Environment) -> Environment {
-        if self.is_test() { Environment::Sandbox } else { platform }
+        let is_test = self.is_test() || self.known_in() == Some(Environment::Sandbox);
+        if is_test { Environment::Sandbox } else { platform }
+    }
+
+    /// The environment of the store that knows its receipt: it is queried there again. `None` before the first answer.
+    pub fn known_in(&self) -> Option<Environment> {
+        self.snapshot.as_ref().map(|snapshot| snapshot.environment)
     }
 
     /// When it began: by the store, else by the reports; `None` if neither tells.

@@ -87,7 +87,7 @@ pub struct UserEvent<'a> {
     pub customer: &'a Customer,
     /// Number of announcements of the user's state so far, with this one.
     pub user_revision: i64,
-    /// The state of the user after this settling.
+    /// The state of the user after this settling, in the environment of the purchase.
     pub state: &'a UserState,
     /// The user's devices, the one that was seen last in front.
     pub devices: &'a [UserDevice],
@@ -109,11 +109,11 @@ pub struct UserDevice {
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(transform = additions_are_optional)]
 pub(crate) struct UserBody {
-    /// The user's active entitlements, each once.
+    /// The user's active entitlements, each once, over the purchases in the environment of the event.
     active_entitlements: Vec<ActiveEntitlement>,
-    /// The SKU of every purchase that gives an active entitlement, each once.
+    /// The SKU of every purchase that gives one of them, each once.
     active_skus: Vec<String>,
-    /// Where the user stands.
+    /// Where the user stands, by the same purchases.
     customer_journey_state: Journey,
     /// The user's devices.
     devices: Vec<Device>,
@@ -264,6 +264,16 @@ pub fn state(owned: &[OwnedPurchase]) -> Value {
 }
 
 impl UserState {
+    /// The state over those of these purchases that are of an environment: a test purchase gives no access where money
+    /// counts. They are in the order of their keys.
+    pub fn apart(owned: &[OwnedPurchase], environment: Environment) -> Self {
+        if owned.iter().all(|one| one.environment == environment) {
+            return Self::of(owned);
+        }
+        let apart: Vec<OwnedPurchase> = owned.iter().filter(|one| one.environment == environment).cloned().collect();
+        Self::of(&apart)
+    }
+
     /// The state over these purchases, which are in the order of their keys.
     pub fn of(owned: &[OwnedPurchase]) -> Self {
         Self {

@@ -70,6 +70,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000782_transfers_unannounced"),
     file!("2026-11-29-000783_claims_absent_since"),
     file!("2026-11-29-000784_platforms_shares_package"),
+    file!("2026-11-29-000785_destinations_both_environments"),
     file!("2026-11-29-000791_transfers_to_since"),
 ];
 const SQLITE: &str = "--sqlite   ";

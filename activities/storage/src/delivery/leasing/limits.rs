@@ -13,6 +13,7 @@ use crate::delivery::leasing::tracks::SUBJECT;
 use crate::delivery::user_lanes::{self, Locked, UserLane};
 use crate::events::user_leases::is_live;
 use crate::events::{deliveries, user_leases};
+use crate::purchases::owned::PRESENT_ENVIRONMENT;
 use crate::purchases::users;
 use domain::health::{LONGEST_PAUSE, Slot, slot, wait_until};
 use domain::{Environment, EventId, UserId};
@@ -29,11 +30,6 @@ row! {
         environment: Environment,
     }
 }
-
-/// The environment in which events of a purchase `p` on a platform `f` are sent now: the sandbox, if the purchase or
-/// its platform is of the sandbox. A body is rendered by the same rule.
-pub const SENT_ENVIRONMENT: &str =
-    "CASE WHEN f.environment = 'sandbox' THEN f.environment ELSE COALESCE(p.environment, f.environment) END";
 
 /// Sets when a request for this lane may start, or returns why it may not start now. Locks the user, and the health of a
 /// destination with a rate. Only its user holds back a probe.
@@ -60,7 +56,7 @@ pub fn start(write: &mut Write<'_>, lane: &mut Lane<'_>, next: EventId) -> Resul
 }
 
 const OWNER: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_purchases", "
-    SELECT {SUBJECT} AS user_id, {SENT_ENVIRONMENT} AS environment
+    SELECT {SUBJECT} AS user_id, {PRESENT_ENVIRONMENT} AS environment
     FROM purchases p
     JOIN platforms f ON f.id = p.platform_id
     LEFT JOIN events e ON e.id = ?

@@ -274,9 +274,9 @@ struct UserView {
     body: Value,
 }
 
-/// Selects the user's state for a destination: the state over the platforms and the environment that its filter names.
-/// `state` and `profile` are null if the event is sent in another environment than it was recorded in, or if no state
-/// was stored for these platforms.
+/// Selects the user's state for a destination: the state over the platforms that its filter names, in the environment
+/// of the event or over both. `state` and `profile` are null if the event is sent in another environment than it was
+/// recorded in, or if no state was stored for these platforms.
 fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environments) -> Result<UserView, Error> {
     let filter = &lane.destination.filter;
     let platforms = filter.sorted_platforms();
@@ -287,13 +287,17 @@ fn shown(lane: &Lane<'_>, facts: &EventRow, body: Value, environments: &Environm
         let apart = facts.state_apart.as_deref().map(json).transpose()?;
         let profile = facts.profile.as_deref().filter(|_| is_at_home).map(json).transpose()?.unwrap_or_default();
         let state = if has_state { apart.clone().unwrap_or_else(|| body.clone()) } else { Value::Null };
-        let narrowed = apart.filter(|_| filter.is_one_environment());
-        return Ok(UserView { state, profile, body: with_state(body, narrowed) });
+        let other = match lane.destination.wants_both_environments() {
+            true => views::find(facts.views.as_deref(), &platforms)?.map(|view| view.state),
+            // Release 0.1.0 stored the state over both in the body, and that of the environment beside it.
+            false => apart,
+        };
+        return Ok(UserView { state, profile, body: with_state(body, other) });
     }
     let Some(View { state, state_apart, profile, .. }) = views::find(facts.views.as_deref(), &platforms)? else {
         return Ok(UserView { state: Value::Null, profile: Value::Null, body });
     };
-    let narrowed = if filter.is_one_environment() { state_apart.clone() } else { state };
+    let narrowed = if lane.destination.wants_both_environments() { state } else { state_apart.clone() };
     let (state, profile) = if has_state { (state_apart, profile) } else { (Value::Null, Value::Null) };
     Ok(UserView { state, profile, body: with_state(body, Some(narrowed)) })
 }

@@ -46,6 +46,10 @@ row! {
         #[serde(default = "yes")]
         #[schemars(extend("x-nullIsAbsent" = true))]
         pub enabled: bool,
+        /// Whether the state of a user in its events is that over both environments. By default it is that over the purchases
+        /// in the environment of the event: a test purchase gives nothing where money counts.
+        #[serde(default)]
+        pub both_environments: bool,
     }
 }
 
@@ -72,6 +76,7 @@ impl DestinationSettings {
             concurrency: usual_concurrency(),
             schedule: None,
             enabled: true,
+            both_environments: false,
         }
     }
 }
@@ -213,6 +218,11 @@ impl Deref for Destination {
 }
 
 impl Destination {
+    /// Whether it is sent the state of a user over both environments: not where it gets the events of one alone.
+    pub fn wants_both_environments(&self) -> bool {
+        self.both_environments && !self.filter.is_one_environment()
+    }
+
     /// Whether it chose events of this type. One that counts revenue is sent its changes with their payments, whatever it
     /// chose.
     pub fn chose(&self, event_type: &str) -> bool {

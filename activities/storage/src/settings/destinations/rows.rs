@@ -26,7 +26,7 @@ row! {
 
 pub const COLUMNS: &str = "
     id, app_id, kind, name, events, wildcards, filter, settings, secret, per_user, per_request, profile, rate,
-        concurrency, schedule, enabled, state, reason, since, created_at";
+        concurrency, schedule, enabled, both_environments, state, reason, since, created_at";
 
 /// The columns of a destination that was not deleted.
 pub const SELECT: &str = formatcp!("SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NULL");

@@ -187,6 +187,8 @@ fn only_money_in_the_production_environment_is_production() {
     let context = SettlingContext { verification: &Verification::Unverifiable, is_replaced: false, now: day(1) };
     let tested = decide(&active, &[(9, test)], context).purchase;
     assert_eq!(is_production(&tested, Environment::Production), json!(false));
+    let tried = bought(Snapshot { environment: Environment::Sandbox, ..monthly() });
+    assert_eq!(is_production(&tried, Environment::Production), json!(false), "its platform was switched since");
 }
 
 #[test]
