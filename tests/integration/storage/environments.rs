@@ -240,7 +240,7 @@ story! {
         assert_eq!(renewed["environment"], "sandbox");
         let name = CustomerName::User(world.store.purchase(key).await.unwrap().standing.user_id.unwrap());
         let state = world.store.customer_state(world.app.id, name, Environment::Production).await.unwrap();
-        assert_eq!(state.active_entitlements.len(), 0, "it gives nothing where money counts");
+        assert_eq!(state.state.unwrap().active_entitlements.len(), 0, "it gives nothing where money counts");
         // What the store never knew belongs to the platform's environment.
         world.notify("m2", "new", 2_000).await;
         world.settle(world.key("new")).await;

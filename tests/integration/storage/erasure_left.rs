@@ -3,7 +3,7 @@
 use super::devices::{report, start};
 use super::erasure::{OWN_ID, STORE_ID, by, by_own_id, finish, integration, left, text_columns};
 use super::redelivery::drain;
-use super::world::{Report, World, reported, story};
+use super::world::{Report, World, new_platform, reported, story};
 use domain::device::{Content, DeviceTransaction, Impression};
 use domain::user::REMOVED;
 use domain::{NotificationKind, Outcome, RedeliverySelector};
@@ -144,7 +144,7 @@ story! {
         world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), OWN_ID, None).await.unwrap();
         accept_all(&world, 0).await;
         let elsewhere = world.store.new_app("Other").await.unwrap();
-        let elsewhere = world.store.new_platform(super::world::new_platform(&elsewhere, "elsewhere")).await.unwrap().id;
+        let elsewhere = world.store.new_platform(new_platform(&elsewhere, "elsewhere")).await.unwrap().id;
         let other = NewNotification { platform_id: elsewhere, ..unreadable(&world, 99, "{\"of\":\"another app\"}") };
         world.accept(other).await;
         // Refused with its topic, which nobody approved; its purchase was never known.
@@ -221,8 +221,8 @@ story! {
         let (named, own) = (format!("for {STORE_ID}"), format!("own-{OWN_ID}"));
         let reports = [report("a", 0, start(1)), report(&own, 1, shown(&named)), report("c", 2, shown("home"))];
         world.report(1, reports.into()).await;
-        let named = left(&world, &[STORE_ID, OWN_ID]);
-        assert_eq!(named.iter().filter(|one| one.starts_with("device_events.")).count(), 2, "{named:?}");
+        let found = left(&world, &[STORE_ID, OWN_ID]);
+        assert_eq!(found.iter().filter(|one| one.starts_with("device_events.")).count(), 2, "{found:?}");
         let begun = world.store.erase_customer(by_own_id(&world)).await.unwrap();
         finish(&world, &begun).await;
         assert_eq!(left(&world, &[STORE_ID, OWN_ID]), [""; 0]);

@@ -2,7 +2,7 @@
 
 use super::claims::session;
 use super::devices::{impression, report};
-use super::people::log_in;
+use super::people::{self, log_in};
 use super::world::{BEGINNING, World, secret, story};
 use domain::{PlatformId, Timestamp};
 use futures::future::join_all;
@@ -75,7 +75,7 @@ story! {
         for place in [one, other] {
             assert!(world.store.has_customer(place).await.unwrap());
         }
-        world.store.logout(other, super::people::device(other), secret(other.device)).await.unwrap();
+        world.store.logout(other, people::device(other), secret(other.device)).await.unwrap();
         assert!(!world.store.has_customer(other).await.unwrap(), "nobody is logged in any more");
         assert!(!world.store.has_customer(unknown).await.unwrap());
     }
