@@ -123,7 +123,7 @@ fn every_operation_has_an_id_and_a_tag_that_the_document_lists() {
 }
 
 #[test]
-fn every_body_has_a_schema_and_one_of_bytes_a_media_type_that_generators_know() {
+fn every_body_has_a_schema_and_bytes_a_known_media_type() {
     let document = whole();
     for operation in operations(&document) {
         let Some(content) = operation["requestBody"]["content"].as_object() else { continue };
