@@ -11,7 +11,8 @@ pub const RULE: &str = "x-rule";
 /// The rule of the parameter `cursor` of every list.
 const CURSOR: &str = "`next_cursor` of the page before.";
 
-/// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one.
+/// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
+/// field of `NewDestination` is that of each kind that has it.
 const RULES: [(&str, &[&str]); 42] = [
     ("A time in the future.", &["Hold.until", "NewKey.expires_at"]),
     ("A random UUID (version 4).", &["Device.id"]),
@@ -21,11 +22,9 @@ const RULES: [(&str, &[&str]); 42] = [
         &[
             "AppPatch.name",
             "DestinationPatch.name",
-            "NewAmplitude.name",
             "NewApp.name",
-            "NewEmail.name",
+            "NewDestination.name",
             "NewPlatform.name",
-            "NewWebhook.name",
             "PlatformPatch.name",
         ],
     ),
@@ -36,21 +35,13 @@ const RULES: [(&str, &[&str]); 42] = [
     ("At most the role of the caller, and not `metrics`.", &["NewSignInLink.role"]),
     (
         "At least one: names of events and groups such as `user.*`. Each kind of destination takes some.",
-        &["DestinationPatch.events", "NewAmplitude.events", "NewEmail.events", "NewWebhook.events"],
+        &["DestinationPatch.events", "NewDestination.events"],
     ),
     (
         "1 to 100 waits of at least a second, together at most 691200.",
-        &["DestinationPatch.schedule", "NewAmplitude.schedule", "NewEmail.schedule", "NewWebhook.schedule"],
+        &["DestinationPatch.schedule", "NewDestination.schedule"],
     ),
-    (
-        "Platforms of the app.",
-        &[
-            "DestinationPatch.filter.platforms",
-            "NewAmplitude.filter.platforms",
-            "NewEmail.filter.platforms",
-            "NewWebhook.filter.platforms",
-        ],
-    ),
+    ("Platforms of the app.", &["DestinationPatch.filter.platforms", "NewDestination.filter.platforms"]),
     ("With `enabled`: true.", &["DestinationPatch.newest_only"]),
     ("With `newest_only`: true.", &["Enable.dry_run"]),
     ("At most what the kind of the destination allows.", &["DestinationPatch.rate"]),
@@ -59,10 +50,10 @@ const RULES: [(&str, &[&str]); 42] = [
     ("`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.", &["NewWebhook.secret"]),
     ("`whsk_` and base64 of an Ed25519 key, where `signature` has `v1a`.", &["NewWebhook.private_key"]),
     ("As for a new webhook, and not the one in use.", &["RotateSecret.secret"]),
-    ("`standard`, `eu`, or a URL that the setting `amplitude.allowed_urls` names.", &["NewAmplitude.endpoint"]),
-    ("Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.", &["NewAmplitude.api_key"]),
-    ("Letters, digits, `-`, `_` and `.`, at most 128.", &["NewAmplitude.secret_key"]),
-    ("In the form of `api_key`, and of another project.", &["NewAmplitude.sandbox_api_key"]),
+    ("`standard`, `eu`, or a URL that a setting of the configuration allows.", &["NewDestination.endpoint"]),
+    ("Letters, digits, `-`, `_` and `.`, at most 128; one of the two API keys.", &["NewDestination.api_key"]),
+    ("Letters, digits, `-`, `_` and `.`, at most 128.", &["NewDestination.secret_key"]),
+    ("In the form of `api_key`, and of another project.", &["NewDestination.sandbox_api_key"]),
     ("Needs the settings `mail.url` and `mail.from`.", &["NewEmail.kind"]),
     ("Without a link.", &["NewEmail.subject_prefix"]),
     ("Different addresses of ASCII characters that the settings allow.", &["NewEmail.to"]),
@@ -108,8 +99,10 @@ const UNSUITABLE: [(&str, &str); 3] = [
 /// Adds all rules to a document.
 pub fn add(document: &mut Value) {
     for (rule, place) in RULES.iter().flat_map(|(rule, places)| places.iter().map(move |place| (rule, place))) {
-        if let Some(found) = at(document, place) {
-            found[RULE] = json!(rule);
+        for place in each(document, place) {
+            if let Some(found) = at(document, &place) {
+                found[RULE] = json!(rule);
+            }
         }
     }
     for operation in operations(document) {
@@ -122,6 +115,16 @@ pub fn add(document: &mut Value) {
             operation["responses"]["422"] = json!({ "$ref": "#/components/responses/Problem" });
         }
     }
+}
+
+/// The places that a place stands for: one of each of its schemas, if its schema is one of several.
+fn each(document: &Value, place: &str) -> Vec<String> {
+    let (name, field) = place.split_once('.').unwrap_or((place, ""));
+    let Some(schemas) = document["components"]["schemas"][name]["oneOf"].as_array() else {
+        return vec![place.to_owned()];
+    };
+    let names = schemas.iter().filter_map(|schema| schema["$ref"].as_str()?.rsplit('/').next());
+    names.map(|name| format!("{name}.{field}")).collect()
 }
 
 /// What a place names.
@@ -149,7 +152,7 @@ fn operations(document: &mut Value) -> impl Iterator<Item = &mut Value> {
 
 #[cfg(test)]
 mod tests {
-    use super::{RULE, RULES, UNSUITABLE, at, operation};
+    use super::{RULE, RULES, UNSUITABLE, at, each, operation};
     use crate::openapi::document;
     use crate::routes::routes;
 
@@ -158,8 +161,12 @@ mod tests {
         let mut document = document(routes());
         for (rule, places) in RULES {
             for place in places {
-                let found = at(&mut document, place).unwrap_or_else(|| panic!("there is no {place}"));
-                assert_eq!(found[RULE], rule, "{place}");
+                let each = each(&document, place);
+                let found: Vec<_> = each.iter().filter_map(|place| at(&mut document, place).cloned()).collect();
+                assert!(!found.is_empty(), "there is no {place}");
+                for found in found {
+                    assert_eq!(found[RULE], rule, "{place}");
+                }
             }
         }
         for (id, rule) in UNSUITABLE {

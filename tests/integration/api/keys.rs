@@ -336,7 +336,7 @@ async fn a_key_ends_when_it_is_revoked_or_expires() {
 }
 
 #[tokio::test]
-async fn a_name_of_a_key_looks_like_no_other_one() {
+async fn the_name_of_a_key_resembles_no_other_one() {
     let service = Service::start("alike-keys").await;
     let create =
         async |name: &str| service.send_json("POST", "/v1/keys", &json!({ "name": name, "role": "read" })).await;

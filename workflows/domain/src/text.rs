@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_other_widths_and_scripts_look_like_ascii() {
+    fn letters_of_other_widths_and_scripts_count_as_ascii() {
         for (text, seen) in [
             ("ＡＮＮＡ", "anna"),
             ("аdmin token", "admin token"),

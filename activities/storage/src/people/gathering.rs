@@ -12,10 +12,8 @@ use crate::db::statement::{Ahead, Single, sql};
 use crate::db::writer::Write;
 use crate::events::alarms;
 use crate::events::deliveries::MAX_COUNTED;
-use crate::people::moves::{Cause, Move};
-use crate::people::transfers;
 use domain::time::DAY;
-use domain::{AppId, PlatformId, UserId};
+use domain::{AppId, PlatformId, Timestamp, UserId};
 
 const KIND: &str = "customer_gathers";
 /// Number of customers of stores that a customer may get within a day.
@@ -31,7 +29,7 @@ fn detail(user: UserId) -> String {
     format!("{BEGINNING}{user}{REST}")
 }
 
-/// The customer whom an alarm is about; `None` for one of another kind.
+/// The customer that an alarm is about; `None` for one of another kind.
 pub fn user(kind: &str, detail: &str) -> Option<UserId> {
     let named = detail.strip_prefix(BEGINNING).and_then(|rest| rest.strip_suffix(REST));
     named.filter(|_| kind == KIND)?.parse().ok()
@@ -45,6 +43,16 @@ const HELD: Sql = statement! {"
     FROM (SELECT 1 FROM store_users WHERE user_id = ? LIMIT {TOO_MANY}) held
 "};
 
+/// The users of a move.
+#[derive(Clone, Copy)]
+pub struct Parties {
+    pub app: AppId,
+    pub from: UserId,
+    pub to: UserId,
+    /// Whether a login or a name is the cause, and no person.
+    pub is_automatic: bool,
+}
+
 /// How many customers of stores both users have after a move, counted up to [`TOO_MANY`]. They are fetched later.
 pub struct Held {
     from: Ahead<'static, Single<i64>>,
@@ -53,28 +61,34 @@ pub struct Held {
 
 impl Held {
     /// Counts them after the rows have moved.
-    pub fn count(write: &mut Write<'_>, request: &Move<'_>) -> Result<Self, Error> {
+    pub fn count(write: &mut Write<'_>, parties: Parties) -> Result<Self, Error> {
         let mut count = |user: UserId| sql(HELD).bind(user).value_ahead(write.connection);
-        Ok(Self { from: count(request.from.id)?, to: count(request.to.id)? })
+        Ok(Self { from: count(parties.from)?, to: count(parties.to)? })
     }
 
     /// Raises the alarm about the new owner, or closes that about the former one. The transfer is stored; `moved` is the
-    /// number of its customers.
-    pub fn judge(self, write: &mut Write<'_>, request: &Move<'_>, moved: usize) -> Result<(), Error> {
+    /// number of its customers. `gathered` reads how many customers of stores moved to the new owner since a time.
+    pub fn judge(
+        self,
+        write: &mut Write<'_>,
+        parties: Parties,
+        moved: usize,
+        gathered: impl FnOnce(&mut AnyConnection, Timestamp) -> Result<usize, Error>,
+    ) -> Result<(), Error> {
         let left = self.from.value(write.connection)?.unwrap_or(0);
         let held = self.to.value(write.connection)?.unwrap_or(0);
         if moved == 0 {
             return Ok(());
         }
-        if held > MANY && matches!(request.cause, Cause::Login | Cause::Naming) {
+        if held > MANY && parties.is_automatic {
             let since = write.now()?.minus(DAY);
-            let gathered = transfers::gathered(write.connection, request.to.id, since)?;
-            if i64::try_from(gathered.len()).is_ok_and(|number| number > MANY) {
-                raise(write, request.app, request.to.id)?;
+            let gathered = gathered(write.connection, since)?;
+            if i64::try_from(gathered).is_ok_and(|number| number > MANY) {
+                raise(write, parties.app, parties.to)?;
             }
         }
         let before = left.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
-        if left <= MANY && before > MANY { close(write, request.from.id) } else { Ok(()) }
+        if left <= MANY && before > MANY { close(write, parties.from) } else { Ok(()) }
     }
 }
 

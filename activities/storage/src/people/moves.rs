@@ -9,7 +9,7 @@ use crate::db::statement::{Ahead, row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
 use crate::people::device_users;
-use crate::people::gathering::Held;
+use crate::people::gathering::{Held, Parties};
 use crate::people::transfers::{self, MovedRows, NewTransfer};
 use crate::purchases::cause::{CauseKind, RevisionCause};
 use crate::purchases::purchase::{self, Urgency};
@@ -192,7 +192,9 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         MovedDevices::All => device_users::move_all(write, from.id, to.id)?,
         MovedDevices::Back(devices) => device_users::move_back(write, devices, from.id, to.id)?,
     };
-    let held = Held::count(write, request)?;
+    let is_automatic = matches!(request.cause, Cause::Login | Cause::Naming);
+    let parties = Parties { app: request.app, from: from.id, to: to.id, is_automatic };
+    let held = Held::count(write, parties)?;
     let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| entitling.contains(key));
@@ -214,7 +216,9 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     }
     let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
     transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred })?;
-    held.judge(write, request, moved.customers.len())?;
+    held.judge(write, parties, moved.customers.len(), |connection, since| {
+        Ok(transfers::gathered(connection, parties.to, since)?.len())
+    })?;
     Ok(Moved { id, announced_keys: announced, to_revision })
 }
 

@@ -29,8 +29,8 @@ row! {
         pub last_at: Timestamp,
         /// How often it was raised.
         pub count: i64,
-        /// For how many customers the product that it is about runs, or how many customers of stores the customer whom it is
-        /// about has, counted up to 10,000; null for other kinds of alarms, acknowledged ones, and behind the first 20 of a
+        /// For how many customers the product that it is about runs, or how many customers of stores the customer has that it is
+        /// about, counted up to 10,000; null for other kinds of alarms, acknowledged ones, and behind the first 20 of a
         /// page.
         pub customers: Option<i64>,
         /// Which app it concerns; null for all.

@@ -427,8 +427,7 @@ const NOTE_LAG: Sql = statement! {"
         AND (outcome IS NULL OR outcome IN ('settled', 'no_change'))
 "};
 
-/// Stores how the store's answer related to a notification, as the reason of the notification; `settle explain` shows
-/// it.
+/// Stores how the store's answer related to a notification, as its reason; `settle explain` shows it.
 fn note_lag(write: &mut Write<'_>, record: &Record) -> Result<(), Error> {
     let Some((since, lag)) = record.decision.lag else { return Ok(()) };
     let reason = match lag {

@@ -36,7 +36,7 @@ pub fn customers(alarm: &Alarm) -> Option<String> {
     alarm.customers.map(|number| counted(number, "customer"))
 }
 
-/// The page of the customer whom an alarm is about.
+/// The page of the customer that an alarm is about.
 fn customer(alarm: &Alarm, visit: &Visit) -> Option<String> {
     let (app, user) = (alarm.app_id?, alarm.gathering_user()?);
     Some(visit.to(&format!("/ui/customers/{app}/{user}")))

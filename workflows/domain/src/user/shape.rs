@@ -20,14 +20,16 @@ fn shape_of(value: Value) -> Value {
         Value::String(_) => Value::from(TEXT),
         Value::Number(_) => Value::from(0),
         Value::Array(items) => items.into_iter().map(shape_of).collect(),
-        Value::Object(fields) => Value::Object(fields.into_iter().map(shape_of_field).collect::<Map<_, _>>()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, value)| shape_of_field(&name, value)).collect::<Map<_, _>>())
+        }
         Value::Null | Value::Bool(_) => value,
     }
 }
 
-fn shape_of_field((name, value): (String, Value)) -> (String, Value) {
-    let name = if is_identifier(&name) { name } else { TEXT.to_owned() };
-    (name, shape_of(value))
+fn shape_of_field(name: &str, value: Value) -> (String, Value) {
+    let name = if is_identifier(name) { name } else { TEXT };
+    (name.to_owned(), shape_of(value))
 }
 
 /// Whether a text looks like the name of a field in a documentation.

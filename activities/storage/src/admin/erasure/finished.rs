@@ -1,7 +1,7 @@
 //! Notifications that have ended without a purchase of the customer: about another package, refused with their topic, not
 //! understood, or not read at all.
 
-use super::batches::{ErasureBatch, Removed};
+use super::batch::{ErasureBatch, Removed};
 use super::columns::{MESSAGES, NOTIFICATIONS};
 use crate::db::error::Error;
 use crate::db::partial::FINISHED_WITH_NAMES;

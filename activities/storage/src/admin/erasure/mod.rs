@@ -9,6 +9,7 @@
 //! The names are stored encrypted until then.
 
 mod announce;
+mod batch;
 mod batches;
 mod begin;
 mod columns;

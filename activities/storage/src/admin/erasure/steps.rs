@@ -1,6 +1,7 @@
 //! The steps after the first transaction: each removes the names from one batch of one table, and notes how far it came.
 
-use super::batches::{self, ErasureBatch};
+use super::batch::ErasureBatch;
+use super::batches;
 use super::begin::{self, Renamed};
 use super::columns::Erased;
 use super::report::{ErasureRow, ErasureStage, SELECT, seal};

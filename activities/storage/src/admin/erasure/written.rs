@@ -1,7 +1,7 @@
 //! What people wrote about a customer: reasons in the audit log and of requests to erase somebody, and the names of runs of
 //! a redelivery.
 
-use super::batches::{ErasureBatch, Removed, pattern, seqs};
+use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{AUDIT_LOG, ERASURES, RowTexts};
 use crate::db::error::Error;
 use crate::db::secrets::Secrets;
