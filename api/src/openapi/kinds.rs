@@ -1,5 +1,6 @@
 //! Adds the fields of each kind of destination to the schemas of destinations.
 
+use super::limits::NULL_IS_REFUSED;
 use super::rules::RULE;
 use crate::extract::admit_null;
 use protocols::destinations::KindSchemas;
@@ -75,7 +76,9 @@ fn changed(kind: &KindSchemas) -> Map<String, Value> {
     let fields = kind.changeable().into_iter().filter(|name| *name != "rate");
     let field = |name: &str| {
         let mut field = kind.created[name].clone();
-        if !kind.required.contains(&name) {
+        if kind.required.contains(&name) {
+            field[NULL_IS_REFUSED] = json!(true);
+        } else {
             admit_null(&mut field);
         }
         (name.to_owned(), field)

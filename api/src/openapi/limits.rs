@@ -51,6 +51,9 @@ fn sentence(expected: &str) -> String {
     format!("{}{rest}.", first.to_uppercase())
 }
 
+/// The mark of a field that may be absent but not null; the document does not have it.
+pub const NULL_IS_REFUSED: &str = "x-nullIsRefused";
+
 /// Lets each optional field of a request be null, which is the same as absent, and writes its default into its
 /// description: generators make a field with a `default` required, or always send it.
 pub fn relax_optional(schema: &mut Value) {
@@ -58,7 +61,8 @@ pub fn relax_optional(schema: &mut Value) {
     let whole = schema.clone();
     for (name, field) in schema.get_mut("properties").and_then(Value::as_object_mut).into_iter().flatten() {
         relax_optional(field);
-        if is_required(&whole, name) {
+        let is_refused = field.as_object_mut().and_then(|field| field.remove(NULL_IS_REFUSED)).is_some();
+        if is_refused || is_required(&whole, name) {
             continue;
         }
         let default = field.as_object_mut().and_then(|field| field.remove("default"));

@@ -46,7 +46,7 @@ async fn platform(store: &Store, app: &App, key: String) -> Platform {
     let new = NewPlatform {
         app_id: app.id,
         store: "amazon".to_owned(),
-        settings: PlatformSettings::new(&key, PACKAGE, 120_000),
+        settings: PlatformSettings { shares_package: true, ..PlatformSettings::new(&key, PACKAGE, 120_000) },
         shared_secret: None,
         topic_arn: None,
         publishable_key: format!("pk_{key}"),

@@ -142,16 +142,18 @@ async fn a_valid_request_is_refused_by_a_rule_that_the_document_names() {
 
 /// Whether the field of an error has an `x-rule` in a schema, or an alternative of it.
 fn has_rule(document: &Value, schema: &Value, field: &str) -> bool {
+    let has_own = !schema["x-rule"].is_null();
     let schema = resolved(document, schema);
+    let has_own = has_own || !schema["x-rule"].is_null();
     let alternatives = ["anyOf", "oneOf"].into_iter().filter_map(|name| schema[name].as_array()).flatten();
     let mut within = alternatives.chain(schema.get("items"));
-    if field.is_empty() && !schema["x-rule"].is_null() || within.any(|one| has_rule(document, one, field)) {
+    if field.is_empty() && has_own || within.any(|one| has_rule(document, one, field)) {
         return true;
     }
     let (name, rest) = field.split_once('.').unwrap_or((field, ""));
     let name = name.split('[').next().unwrap_or_default();
     match schema["properties"].get(name) {
         Some(property) => has_rule(document, property, rest),
-        None => name == "body" && !schema["x-rule"].is_null(),
+        None => name == "body" && has_own,
     }
 }

@@ -230,12 +230,12 @@ story! {
         world.set(|settings| settings.environment = Environment::Sandbox).await;
         world.notify("m1", "tested", 1_000).await;
         let tried = Snapshot { environment: Environment::Sandbox, ..snapshot(world.store.now().await.unwrap()) };
-        world.done(happened(shown(&world, "tested", tried).await, &[TransitionKind::Purchased])).await;
+        world.done(happened(shown(&world, "tested", tried.clone()).await, &[TransitionKind::Purchased])).await;
         world.set(|settings| settings.environment = Environment::Production).await;
         let key = world.key("tested");
         let query = world.store.store_query(key).await.unwrap().expect("it can be verified");
         assert_eq!(query.environment, Environment::Sandbox, "where the store knows it");
-        world.done(happened(record(key, &world.load(key).await), &[TransitionKind::Renewed])).await;
+        world.done(happened(shown(&world, "tested", tried).await, &[TransitionKind::Renewed])).await;
         let renewed = world.bodies_like("user.subscription.renewed").pop().unwrap();
         assert_eq!(renewed["environment"], "sandbox");
         let name = CustomerName::User(world.store.purchase(key).await.unwrap().standing.user_id.unwrap());

@@ -44,7 +44,7 @@ const NAMELESS: &str = "
     notifications platform_id message_id receipt_id collapse_key store_type traceparent waiting_topic_id outcome
     pages cursor request_digest answer
     payments collapse_key app_id environment kind event_id other_event_id sku price currency usd unknown_because source
-    payments transaction_id
+    payments transaction_id priced_on rate_day
     platforms id app_id store name package_name environment shared_secret product_ref unknown_receipts transfers
     platforms ingress_hash ingress_key old_ingress_hash old_ingress_key publishable_key login_secret
     probes id filler
@@ -66,7 +66,7 @@ const NAMELESS: &str = "
     tombstones tombstone app_id sealed
     topics id platform_id arn state subscribe_url
     transfer_reviews id app_id platform_id from_user_id to_user_id
-    transfers id app_id cause undoes
+    transfers id app_id cause undoes unannounced_after
     user_lanes destination_id user_id environment
     user_leases destination_id user_id lease_token
     users id app_id

@@ -117,13 +117,14 @@ async fn the_documented_bounds_of_an_integration_are_the_real_ones() {
     let document = service.get("/openapi.json").await.body;
     let schemas = &document["components"]["schemas"]["NewAmplitude"]["properties"];
     for field in ["rate", "min_id_length", "prefix", "partner_id"] {
+        let schema = &schemas[field];
+        // An optional one may also be null.
+        let schema = schema["anyOf"].get(0).unwrap_or(schema);
         let of_length =
             |length: &Value| json!("p".repeat(usize::try_from(length.as_u64().expect("a length")).unwrap()));
         let (least, most) = match field {
-            "prefix" | "partner_id" => {
-                (of_length(&schemas[field]["minLength"]), of_length(&schemas[field]["maxLength"]))
-            }
-            _ => (schemas[field]["minimum"].clone(), schemas[field]["maximum"].clone()),
+            "prefix" | "partner_id" => (of_length(&schema["minLength"]), of_length(&schema["maxLength"])),
+            _ => (schema["minimum"].clone(), schema["maximum"].clone()),
         };
         let (under, over) = match most.as_i64() {
             Some(most) => (json!(least.as_i64().expect("a number") - 1), json!(most + 1)),

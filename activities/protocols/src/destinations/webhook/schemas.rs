@@ -3,11 +3,11 @@
 use super::settings::Settings;
 use crate::destinations::schemas::{KindSchemas, requested};
 use crate::destinations::settings::properties;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// The fields that a webhook takes and shows.
 pub fn schemas() -> KindSchemas {
-    let shown = properties::<Settings>();
+    let settings = properties::<Settings>();
     let secrets = json!({
         "headers": {
             "type": "object", "additionalProperties": { "type": ["string", "null"] }, "maxProperties": 20,
@@ -17,9 +17,15 @@ pub fn schemas() -> KindSchemas {
         "secret": { "type": "string", "writeOnly": true, "description": "`whsec_…`; a new one when absent." },
         "private_key": { "type": "string", "writeOnly": true, "description": "`whsk_…`; a new one when absent." },
     });
+    let created = requested(&settings, secrets);
+    let mut shown = settings;
+    // A secret path is shown as `…`, which no URL has.
+    if let Some(url) = shown.get_mut("url").and_then(Value::as_object_mut) {
+        url.remove("format");
+    }
     KindSchemas {
         kind: super::KIND,
-        created: requested(&shown, secrets),
+        created,
         required: &["url"],
         on_creation: &["secret", "private_key"],
         shown,
