@@ -105,12 +105,13 @@ impl Store {
                     check::reset_choice(write, id)?;
                 }
                 let destination = require(write.connection, id)?.destination();
-                let (before, mut after) = (fields(&row, shown), fields(&destination, shown));
+                let (mut before, mut after) = (fields(&row, shown), fields(&destination, shown));
                 // What people do not see of the settings is a secret too.
                 let is_hidden = row.settings != destination.settings && before["settings"] == after["settings"];
                 if change.secret.is_some() || is_hidden {
                     after["secret"] = json!("replaced");
                 }
+                redact_what_becomes_secret(&mut before["settings"], &after["settings"], &destination.settings);
                 let entry = AuditEntry::on(destination.app_id, id).before(before).after(after);
                 Ok((destination, Some(entry)))
             })
@@ -207,6 +208,15 @@ fn fields(destination: &Destination, shown: ShownSettings) -> Value {
     fields["settings"] = shown(&destination.kind, &destination.settings);
     fields["state"] = json!(destination.state);
     fields
+}
+
+/// Leaves out of the former settings what people do not see of the new ones: it is a secret from now on.
+fn redact_what_becomes_secret(before: &mut Value, shown: &Value, settings: &Value) {
+    for (name, former) in before.as_object_mut().into_iter().flatten() {
+        if shown.get(name) != settings.get(name) && shown.get(name) != Some(former) {
+            *former = json!("[redacted]");
+        }
+    }
 }
 
 const LOCK: Sql = statement!("{SELECT} AND id = ? FOR NO KEY UPDATE");
