@@ -102,7 +102,7 @@ story! {
         world.raw().run("UPDATE payments SET priced_on = NULL");
         world.rates(&[("2027-01-08", "1.08")]).await;
         world.settle_again("r1").await;
-        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1, "the correction has its day");
+        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1, "the payment has its day since");
         world.settle_again("r1").await;
         world.settle_again("r1").await;
         let expected = ["initial - -", "correction 9.71 2027-01-08 carried", "correction 0.18 2027-01-10"];

@@ -188,6 +188,15 @@ story! {
     }
 }
 
+/// Statements that take another index without statistics: they are run once for an erasure, for a product that is changed,
+/// and for the claims of a platform, of which few wait.
+const OTHERWISE: [(&str, &str); 4] = [
+    ("claims/bounds.rs", "claims_pending_of_network"),
+    ("erasure/batches.rs", "notifications_open_of_receipt"),
+    ("settling/rechecks.rs", "purchases_term_sku"),
+    ("settling/rechecks.rs", "purchases_product"),
+];
+
 /// settle has SQLite gather no statistics, so these are the plans of a settle at work.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_statistics_sqlite_uses_the_index_of_a_hot_statement() {
@@ -198,6 +207,9 @@ async fn without_statistics_sqlite_uses_the_index_of_a_hot_statement() {
     let mut broken = Vec::new();
     for statement in statements() {
         let Some(index) = statement.index else { continue };
+        if OTHERWISE.iter().any(|(place, other)| statement.place.contains(place) && index == *other) {
+            continue;
+        }
         let text = unlisted(&statement.text);
         let plan = plan_of_sqlite(connection, storage::without_lock(&text));
         if !uses(&plan, index) || plan.iter().any(|step| walks_a_table(step, &plan)) {

@@ -15,7 +15,8 @@ pub use ledger::{Ledger, SaleRow, Source, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
-use crate::db::sql::insert;
+use crate::db::sql::{Sql, insert, statement};
+use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
@@ -266,6 +267,13 @@ fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
     }
 }
 
+/// A payment of release 0.1.0 has no day: a rate that comes later finds the purchase by it.
+const NOTE_DAY: Sql = statement! {"
+    UPDATE payments
+    SET priced_on = ?
+    WHERE collapse_key = ? AND number = ? AND entry = 0 AND priced_on IS NULL AND transaction_id IS NULL
+"};
+
 fn insert_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -275,6 +283,10 @@ fn insert_adjustment(
     let settling = announcement.settling;
     let key = settling.record.collapse_key;
     let carrier = payment_events(write.connection, key, adjustment.number)?;
+    let priced_on = adjustment.conversion.map(|found| found.on.to_string());
+    if let Some(on) = &priced_on {
+        sql(NOTE_DAY).bind(on.as_str()).bind(key).bind(adjustment.number).later(write.connection)?;
+    }
     let source = match (&adjustment.transaction_id, adjustment.kind) {
         (Some(_), _) => Source::Report,
         (None, EntryKind::Correction) => Source::Catalogue,
@@ -293,7 +305,7 @@ fn insert_adjustment(
         usd: adjustment.usd,
         source,
         transaction_id: adjustment.transaction_id.as_deref(),
-        priced_on: adjustment.conversion.map(|found| found.on.to_string()),
+        priced_on: priced_on.as_deref(),
         rate_day: rate_day(adjustment.conversion),
         created_at: write.now()?,
     })
