@@ -163,18 +163,19 @@ const FLOOR: Sql = statement! {"
     ORDER BY seq DESC
     LIMIT 1 OFFSET ?
 "};
-// A partial index serves only a statement that has its condition as a literal; `|| ''` keeps those of other states away.
+// A partial index serves only a statement that has its condition as a literal. The value of a walk, the state, is bound
+// beside it.
 const FAILED: Clause = clause! {
-    &[LIST, FLOOR], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER} AND status || '' = ?"
+    &[LIST, FLOOR], hot "deliveries_failed_in_order", "status {FAILED_IN_ORDER} AND CAST(? AS TEXT) IS NOT NULL"
 };
 const PENDING: Clause = clause! {
-    &[LIST, FLOOR], hot "deliveries_pending_in_order", "status {PENDING_IN_ORDER} AND status || '' = ?"
+    &[LIST, FLOOR], hot "deliveries_pending_in_order", "status {PENDING_IN_ORDER} AND CAST(? AS TEXT) IS NOT NULL"
 };
 const WAITING: Clause = clause! {
-    &[LIST, FLOOR], hot "deliveries_unnamed_in_order", "status {WAITING_IN_ORDER} AND status || '' = ?"
+    &[LIST, FLOOR], hot "deliveries_unnamed_in_order", "status {WAITING_IN_ORDER} AND CAST(? AS TEXT) IS NOT NULL"
 };
 const SKIPPED: Clause = clause! {
-    &[LIST, FLOOR], hot "deliveries_skipped_in_order", "status {SKIPPED_IN_ORDER} AND status || '' = ?"
+    &[LIST, FLOOR], hot "deliveries_skipped_in_order", "status {SKIPPED_IN_ORDER} AND CAST(? AS TEXT) IS NOT NULL"
 };
 const FAILED_TO: Clause = clause! {
     &[LIST, FLOOR], hot "deliveries_failed_to_destination", "destination_id = ? AND status {FAILED_OF_DESTINATION}"

@@ -27,14 +27,10 @@ pub fn form() -> Form {
             .help("Only for your own backend: a receipt with its store customer proves the purchase.")
             .folded(),
     ];
-    let first = [
-        NAME,
-        Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events."),
-        Entry::new("body", "Body", Input::Select)
-            .choices(&[("event", "The event as JSON"), ("slack", "A message for Slack and similar chats")]),
-        ENABLED,
-        EVENTS,
-    ];
+    let url = Entry::new("url", "URL", Input::Url).help("The HTTPS address that receives the events.");
+    let body = Entry::new("body", "Body", Input::Select)
+        .choices(&[("event", "The event as JSON"), ("slack", "A message for Slack and similar chats")]);
+    let first = [NAME, url, body, ENABLED, EVENTS];
     Form {
         name: super::KIND,
         label: "Webhook",
