@@ -105,8 +105,8 @@ impl PaymentRow {
 
     /// The exchange rate of the last amount that one converts.
     fn rate(&self) -> Option<String> {
-        let newest_last = std::iter::once(&self.entry).chain(self.corrections.iter().rev());
-        newest_last.filter_map(rate_of).last().filter(|_| !self.is_test())
+        let mut newest_first = self.corrections.iter().chain(std::iter::once(&self.entry));
+        newest_first.find_map(rate_of).filter(|_| !self.is_test())
     }
 
     /// The price before any correction.
