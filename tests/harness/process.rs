@@ -338,6 +338,8 @@ impl Installation {
         command.envs(self.namespace.iter().map(|namespace| ("TEMPORAL_NAMESPACE", namespace)));
         command.env("SETTLE_CONFIG", self.folder().join("settle.toml")).env("SETTLE_LOG", LOG);
         command.env("SETTLE_URL", self.url()).env("SETTLE_ADMIN_TOKEN", &self.token);
+        // What is free on the disk of the machine that tests is no matter of a test.
+        command.env("SETTLE_DEVICES_DISK_RESERVE", "off");
         command.envs(variables.iter().copied());
         command
     }

@@ -75,6 +75,11 @@ async fn a_platform_is_found_once_however_many_there_are() {
     let again = async |ingress: &Ingress, keys: &[String], trips: &dyn Fn() -> u64| {
         join_all(keys.iter().map(|key| async move { assert_eq!(ingress.check(key).await, Ok(())) })).await;
         let (before, began) = (trips(), Instant::now());
+        wait::until(SOON, "the audit log is read again", async || {
+            assert_eq!(ingress.check(&keys[0]).await, Ok(()));
+            (trips() > before).then_some(()).ok_or("no round trip".to_owned())
+        })
+        .await;
         for key in keys.iter().chain(keys) {
             assert_eq!(ingress.check(key).await, Ok(()));
         }

@@ -146,19 +146,16 @@ impl Recipients {
         known.checked_at.is_some_and(|at| at.elapsed() < FRESH)
     }
 
-    /// Reads the new entries of the audit log, or begins with the newest.
+    /// Reads the new entries of the audit log. The first time those are the newest ones.
     async fn read_changes(&self, store: &Store, feed: &mut Option<Feed>) -> Result<(), Error> {
         let now = Instant::now();
-        let changed = match feed {
-            Some(feed) => {
-                let entries = store.changes_after(feed.after(), MOST).await?;
-                feed.take(&entries, now)
-            }
-            None => {
-                *feed = Some(Feed::new(store.newest_change().await?, now));
-                Changed::All
-            }
+        // What is visible before the first recipient is remembered is seen at once: it outdates none later.
+        let feed = match feed {
+            Some(feed) => feed,
+            None => feed.insert(Feed::new(store.newest_change().await?, now)),
         };
+        let entries = store.changes_after(feed.after(), MOST).await?;
+        let changed = feed.take(&entries, now);
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.forget(&changed);
         known.checked_at = Some(now);
