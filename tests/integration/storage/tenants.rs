@@ -16,7 +16,7 @@ use system_tests::world::SOON;
 use uuid::Uuid;
 
 /// The rows that each table has of others. As many had been of the tenant when PostgreSQL analysed them.
-const OTHERS: i64 = 40_000;
+const OTHERS: i64 = 20_000;
 /// Maximum cost of a list on SQLite, in ten thousand steps: it takes six steps and more to read a row.
 const STEPS: u64 = 4;
 /// Maximum number of rows of a table that all lists together read on PostgreSQL.
@@ -298,7 +298,7 @@ impl Lists<'_> {
             PurchaseFilter { app_id: None, platform_id: Some(self.world.platform.id), ..of.clone() },
             PurchaseFilter { receipt_id: text("r"), ..of.clone() },
             PurchaseFilter { app_user_id: text("x"), ..of.clone() },
-            PurchaseFilter { external_id: text("x50000"), ..of.clone() },
+            PurchaseFilter { external_id: text("x30000"), ..of.clone() },
             PurchaseFilter { user_id: Some(UserId::new(Uuid::from_u128(1))), ..of.clone() },
         ];
         all.extend(State::ALL.iter().map(|state| PurchaseFilter { state: Some(*state), ..of.clone() }));
@@ -392,7 +392,7 @@ impl Lists<'_> {
         let before = self.store().cost_of_reads();
         let unmapped = self.store().unmapped(app).await.map(|(all, _)| all.is_empty());
         self.note("unmapped", before, unmapped);
-        for text in ["r", "x500", "k500"] {
+        for text in ["r", "x300", "k300"] {
             let before = self.store().cost_of_reads();
             let found = self.store().search(text, Some(app)).await.map(|all| all.is_empty());
             self.note(format!("search {text}"), before, found);

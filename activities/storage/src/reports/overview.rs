@@ -225,6 +225,17 @@ const WAITING: Sql = statement! {"
 "};
 const ON_PLATFORMS: Clause = clause!(&[WAITING], hot "purchases_waiting", "p.platform_id IN (?*)");
 
+/// What is pending for the destination `t`. As in [`NEWEST_ON`], a range and the order of all columns say which index it
+/// is, also when the statistics are of a time in which the destination had many rows.
+const PENDING_TO: &str = formatcp!(
+    "d.destination_id >= t.id AND d.destination_id <= t.id AND d.status {PENDING_OF_DESTINATION}
+            ORDER BY d.destination_id, d.seq"
+);
+const FAILED_TO: &str = formatcp!(
+    "d.destination_id >= t.id AND d.destination_id <= t.id AND d.status {FAILED_OF_DESTINATION}
+            ORDER BY d.destination_id, d.seq"
+);
+
 const PENDING: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM (SELECT 1 FROM deliveries d WHERE d.status {PENDING_IN_ORDER} LIMIT {MAX_COUNTED}) x
@@ -234,7 +245,7 @@ const PENDING_BY: Sql = statement! {"
         SELECT COUNT(*)
         FROM (SELECT 1
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
+            WHERE {PENDING_TO}
             LIMIT {MAX_COUNTED}) x)), 0) AS BIGINT) AS value
     FROM destinations t
     WHERE t.app_id = ?
@@ -250,8 +261,7 @@ const OLDEST_PENDING_BY: Sql = statement! {"
     SELECT MIN((
         SELECT d.created_at
         FROM deliveries d
-        WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION}
-        ORDER BY d.seq
+        WHERE {PENDING_TO}
         LIMIT 1)) AS value
     FROM destinations t
     WHERE t.app_id = ?
@@ -265,7 +275,7 @@ const FAILED_BY: Sql = statement! {"
         SELECT COUNT(*)
         FROM (SELECT 1
             FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {FAILED_OF_DESTINATION}
+            WHERE {FAILED_TO}
             LIMIT {MAX_COUNTED}) x)), 0) AS BIGINT) AS value
     FROM destinations t
     WHERE t.app_id = ?
@@ -275,11 +285,11 @@ const FAILED_BY: Sql = statement! {"
 const DESTINATIONS: Sql = statement! {"
     SELECT t.id, t.app_id, t.kind, t.name, t.state, t.since, t.created_at, t.reason,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION} LIMIT {MAX_COUNTED}) x) AS pending,
+            WHERE {PENDING_TO} LIMIT {MAX_COUNTED}) x) AS pending,
         (SELECT d.created_at FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {PENDING_OF_DESTINATION} ORDER BY d.seq LIMIT 1) AS oldest_pending_at,
+            WHERE {PENDING_TO} LIMIT 1) AS oldest_pending_at,
         (SELECT COUNT(*) FROM (SELECT 1 FROM deliveries d
-            WHERE d.destination_id = t.id AND d.status {FAILED_OF_DESTINATION} LIMIT {MAX_COUNTED}) x) AS failed,
+            WHERE {FAILED_TO} LIMIT {MAX_COUNTED}) x) AS failed,
         h.last_success_at, h.first_failure_at, h.last_failure_at, h.last_error, {SHOWN_STATE} AS shown_state
     FROM (SELECT *
         FROM destinations t
