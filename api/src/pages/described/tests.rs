@@ -25,7 +25,7 @@ fn every_described_field_is_sent_as_its_type() {
         "name": "Billing", "url": "https://a.example/", "enabled": true, "events": ["user.erased", "purchase.updated"],
         "rate": 7, "filter": { "platforms": [], "environments": ["sandbox"] }, "schedule": [5, 60],
         "headers": { "X-Team": "a", "X-Key": "b" }, "without_external_id": "skip", "device_receipts": false,
-        "both_environments": false,
+        "both_environments": false, "secret_url": false,
     });
     assert_eq!(Value::Object(body), expected);
 }

@@ -123,9 +123,9 @@ fn no_part_of_a_secret_url_is_in_debug_output_or_responses() {
 
 #[test]
 fn the_rules_of_addresses_apply_to_an_encrypted_url() {
-    let rules = Rules { allowed_networks: vec!["10.0.0.0/8".parse().unwrap()], ..Rules::default() };
+    let rules = Rules { allowed_networks: vec!["10.0.0.0/8".parse().unwrap()], allow_http: true, ..Rules::default() };
     let allowed = Allowed { rules, ..Allowed::default() };
-    let url = fields(&json!({ "url": "https://10.1.2.3:9000/a-secret-path", "secret_url": true }));
+    let url = fields(&json!({ "url": "http://10.1.2.3:9000/a-secret-path", "secret_url": true }));
     let new = create(&url, &allowed, [7; 32]).unwrap();
     let stored = destination(new.settings, None);
     assert_eq!(refusal(&stored, &allowed), None);
