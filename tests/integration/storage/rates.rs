@@ -217,3 +217,49 @@ async fn two_processes_and_a_kill_correct_a_price_once() {
     assert_eq!(world.count("events WHERE event_type = 'revenue.adjusted'"), 1);
     assert_eq!(world.broken(1000).await, []);
 }
+
+story! {
+    async fn a_refund_of_a_report_dates_no_payment_of_0_1_0(world: World) {
+        world.sell_in_euros("8.99").await;
+        world.rates(&[("2027-01-08", "1.08"), ("2027-01-15", "1.2")]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.raw().run("UPDATE payments SET priced_on = NULL, rate_day = NULL");
+        let refund = sale("t1", SaleKind::Refund, "2027-01-15T13:00:00Z", "2.00");
+        let line = NewSale { currency: "EUR".to_owned(), ..refund };
+        world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+        for _ in 0..3 {
+            world.settle_again("r1").await;
+        }
+        assert_eq!(world.converted("r1").await, ["initial 9.71 -", "refund -2.40 2027-01-15"]);
+    }
+}
+
+story! {
+    async fn a_refund_of_a_whole_payment_leaves_nothing_to_correct(world: World) {
+        world.sell_in_euros("8.99").await;
+        world.rates(&[("2027-01-08", "1.08")]).await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        let refund = sale("t1", SaleKind::Refund, "2027-01-10T13:00:00Z", "8.99");
+        let line = NewSale { currency: "EUR".to_owned(), ..refund };
+        world.store.import_sales(world.app.id, vec![line], Run::Real).await.unwrap();
+        world.settle_again("r1").await;
+        let expected = ["initial 9.71 2027-01-08 carried", "refund -9.71 2027-01-08 carried"];
+        assert_eq!(world.converted("r1").await, expected);
+        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1);
+        world.settle_again("r1").await;
+        world.settle_again("r1").await;
+        assert_eq!(world.converted("r1").await, expected);
+    }
+}
+
+story! {
+    async fn the_day_of_a_payment_of_0_1_0_is_noted_before_its_rate_comes(world: World) {
+        world.sell_in_euros("8.99").await;
+        world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
+        world.raw().run("UPDATE payments SET priced_on = NULL");
+        world.settle_again("r1").await;
+        assert_eq!(world.raw().texts("SELECT priced_on AS value FROM payments"), ["2027-01-10"]);
+        assert_eq!(world.rates(&[("2027-03-01", "1.1")]).await, 0, "it is of another day");
+        assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1);
+    }
+}

@@ -5,10 +5,10 @@ use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql, stored};
 use crate::purchases::purchase::Origin;
-use crate::settings::rates;
+use crate::settings::{listing, rates};
 use domain::catalogue::PriceSource;
 use domain::payment::{self, Conversion, Day, EntryKind, LedgerEntry, RecordedPrice, Sale, SaleKind, UnknownPrice};
-use domain::{AppId, CollapseKey, EventId, Timestamp};
+use domain::{AppId, CollapseKey, EventId, Purchase, Timestamp};
 use rust_decimal::Decimal;
 
 stored! {
@@ -165,14 +165,17 @@ impl EntryRow {
         }
     }
 
-    /// The price of a payment that an exchange rate converts. `began_on` is the day of the purchase: release 0.1.0 stored
-    /// none, and converted by the rate of that day.
-    pub fn foreign_price(&self, began_on: Option<Day>) -> Result<Option<ForeignPrice>, Error> {
-        let priced_on = self.priced_on.as_deref().map(rates::day).transpose()?;
-        let on = priced_on.or(began_on.filter(|_| self.usd.is_none()));
-        let known = self.price.zip(self.currency.clone()).zip(on);
+    /// The price of a payment of this purchase that an exchange rate converts. Release 0.1.0 stored no day: there it is
+    /// the one on which the purchase began, of those alone that had no rate.
+    pub fn foreign_price(&self, purchase: &Purchase) -> Result<Option<ForeignPrice>, Error> {
+        let stored = self.priced_on.as_deref().map(rates::day).transpose()?;
+        let known = self.price.zip(self.currency.clone());
         let known = known.filter(|_| self.kind.is_payment() && self.transaction_id.is_none());
-        Ok(known.map(|((price, currency), on)| ForeignPrice { number: self.number, price, currency, on }))
+        Ok(known.and_then(|(price, currency)| {
+            let is_without = self.usd.is_none() && self.unknown_because == Some(UnknownPrice::NoRate);
+            let on = stored.or_else(|| listing::priced_on(purchase, &currency).filter(|_| is_without))?;
+            Some(ForeignPrice { number: self.number, price, currency, on, is_dated: stored.is_some() })
+        }))
     }
 }
 
@@ -182,6 +185,8 @@ pub struct ForeignPrice {
     pub price: Decimal,
     pub currency: String,
     pub on: Day,
+    /// Whether the day is stored.
+    pub is_dated: bool,
 }
 
 impl SaleRow {

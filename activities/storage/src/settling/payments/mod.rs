@@ -15,8 +15,7 @@ pub use ledger::{Ledger, SaleRow, Source, booked, ledger_ahead, sales_of};
 pub use paid::paid_by;
 
 use crate::db::error::Error;
-use crate::db::sql::{Sql, insert, statement};
-use crate::db::statement::sql;
+use crate::db::sql::insert;
 use crate::db::writer::Write;
 use crate::events::deliveries::{self, Event};
 use crate::events::event::{StoredEvent, insert};
@@ -63,7 +62,7 @@ impl Booking {
         let open = OpenPayment::all(&entries);
         let recorded: BTreeMap<i64, RecordedPrice> =
             entries.iter().filter_map(|entry| Some((entry.number, entry.recorded_price()?))).collect();
-        let foreign = entries.iter().filter_map(|entry| entry.foreign_price(description.priced_on).transpose());
+        let foreign = entries.iter().filter_map(|entry| entry.foreign_price(purchase).transpose());
         let foreign: Vec<ForeignPrice> = foreign.collect::<Result<_, _>>()?;
         let mut booked: Vec<LedgerEntry> = entries.into_iter().map(EntryRow::booked).collect();
         let numbers: BTreeSet<i64> = booked.iter().map(|entry| entry.number).collect();
@@ -71,7 +70,7 @@ impl Booking {
         if booked.is_empty() && new.is_empty() {
             return Ok(Self::default());
         }
-        let converted = price::converted(write, settling.origin.app_id, foreign, description)?;
+        let converted = price::converted(write, settling, foreign, description)?;
         let (now, doubt) = (write.now()?, description.price_doubt);
         let priced = |payment| PricedPayment::listed(payment, description).doubted(doubt).confirmed_by(purchase, now);
         let mut payments: Vec<PricedPayment> = new.into_iter().map(priced).collect();
@@ -267,13 +266,6 @@ fn entry(adjustment: &Adjustment, now: Timestamp) -> LedgerEntry {
     }
 }
 
-/// A payment of release 0.1.0 has no day: a rate that comes later finds the purchase by it.
-const NOTE_DAY: Sql = statement! {"
-    UPDATE payments
-    SET priced_on = ?
-    WHERE collapse_key = ? AND number = ? AND entry = 0 AND priced_on IS NULL AND transaction_id IS NULL
-"};
-
 fn insert_adjustment(
     write: &mut Write<'_>,
     announcement: &Announcement<'_>,
@@ -283,10 +275,6 @@ fn insert_adjustment(
     let settling = announcement.settling;
     let key = settling.record.collapse_key;
     let carrier = payment_events(write.connection, key, adjustment.number)?;
-    let priced_on = adjustment.conversion.map(|found| found.on.to_string());
-    if let Some(on) = &priced_on {
-        sql(NOTE_DAY).bind(on.as_str()).bind(key).bind(adjustment.number).later(write.connection)?;
-    }
     let source = match (&adjustment.transaction_id, adjustment.kind) {
         (Some(_), _) => Source::Report,
         (None, EntryKind::Correction) => Source::Catalogue,
@@ -305,7 +293,7 @@ fn insert_adjustment(
         usd: adjustment.usd,
         source,
         transaction_id: adjustment.transaction_id.as_deref(),
-        priced_on: priced_on.as_deref(),
+        priced_on: adjustment.conversion.map(|found| found.on.to_string()),
         rate_day: rate_day(adjustment.conversion),
         created_at: write.now()?,
     })

@@ -7,9 +7,9 @@ use crate::db::sql::{Sql, statement};
 use crate::db::statement::sql;
 use crate::db::writer::Write;
 use crate::settings::rates;
-use crate::settling::revision::Description;
+use crate::settling::revision::{Description, Settling};
 use domain::payment::{self, Adjustment, Conversion, ConvertedPrice, Day, EntryKind, Sale, UnknownPrice};
-use domain::{AppId, CollapseKey, Timestamp};
+use domain::{CollapseKey, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -131,10 +131,17 @@ impl OpenPayment {
     }
 }
 
+/// A payment of release 0.1.0 has no day: a rate that comes later finds the purchase by it.
+const NOTE_DAY: Sql = statement! {"
+    UPDATE payments
+    SET priced_on = ?
+    WHERE collapse_key = ? AND number = ? AND entry = 0 AND priced_on IS NULL
+"};
+
 /// The prices of payments by the exchange rates that count now. Those of one purchase are nearly always of one day.
 pub fn converted(
     write: &mut Write<'_>,
-    app: AppId,
+    settling: &Settling<'_>,
     foreign: Vec<ForeignPrice>,
     description: &Description,
 ) -> Result<Vec<ConvertedPrice>, Error> {
@@ -142,10 +149,14 @@ pub fn converted(
     let mut known: BTreeMap<(String, Day), Option<Conversion>> = BTreeMap::new();
     known.extend(listed.currency.zip(listed.priced_on).map(|of_day| (of_day, listed.conversion)));
     let mut all = Vec::new();
-    for ForeignPrice { number, price, currency, on } in foreign {
+    for ForeignPrice { number, price, currency, on, is_dated } in foreign {
+        if !is_dated {
+            let note = sql(NOTE_DAY).bind(on.to_string()).bind(settling.record.collapse_key).bind(number);
+            note.later(write.connection)?;
+        }
         let conversion = match known.get(&(currency.clone(), on)) {
             Some(known) => *known,
-            None => rates::conversion(write.connection, app, &currency, on)?,
+            None => rates::conversion(write.connection, settling.origin.app_id, &currency, on)?,
         };
         let usd = payment::usd(price, &currency, conversion.map(|found| found.rate.usd));
         known.insert((currency, on), conversion);

@@ -259,6 +259,10 @@ impl<'a> KnownPayment<'a> {
         if self.charge.is_some_and(|charge| charge.usd.is_some()) || self.store_refund.is_some() {
             return None;
         }
+        // Of a payment that was returned as a whole, by either rate, nothing is left to correct.
+        if self.earned.is_some_and(|earned| self.is_returned(earned)) && self.is_returned(price.usd) {
+            return None;
+        }
         let usd = price.usd.saturating_sub(self.earned.unwrap_or_default());
         let (kind, conversion) = (EntryKind::Correction, Some(price.conversion));
         let (number, at, transaction_id) = (self.number, Some(self.at), None);
@@ -280,6 +284,11 @@ impl<'a> KnownPayment<'a> {
         let returned = self.returned(price)?;
         let transaction_id = self.returns.last()?.transaction_id.clone();
         Some(PriceReport { transaction_id, is_correction: returned != price })
+    }
+
+    /// Whether the report's refunds return the whole of this price.
+    fn is_returned(&self, price: Decimal) -> bool {
+        self.returned(price) == Some(price)
     }
 
     /// The sum of the report's refunds in USD, never more than the price; `None` when the report has none in USD.

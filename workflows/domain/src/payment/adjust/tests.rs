@@ -106,6 +106,26 @@ fn a_rate_corrects_no_price_of_a_report_and_nothing_refunded() {
     assert_eq!(reconverted(&[paid(1, Some("9.00")), refund], &[], &price("9.10"), REACH), []);
 }
 
+/// The refund of the report is converted by the same rate as the price.
+#[test]
+fn a_rate_corrects_what_a_refund_of_a_report_leaves() {
+    let corrected = |euros: &str, [carried, own]: [&str; 2], price: &str| {
+        let refund = |usd| [in_currency(sale("r1", Return, 35, euros), "EUR", Some(usd))];
+        let (_, entries) = settled(&[paid(1, Some("9.71"))], &refund(carried), VALID);
+        let (added, _) = reconvert(&entries, &refund(own), &[price]);
+        let booked = entries.iter().filter_map(|entry| entry.usd).sum::<Decimal>();
+        let left = booked + added.iter().map(|(_, amount)| usd(amount)).sum::<Decimal>();
+        (added.into_iter().map(|(_, amount)| amount).collect::<Vec<_>>(), left)
+    };
+    let expected =
+        |added: &[&str], left: &str| (added.iter().map(|one| (*one).to_owned()).collect::<Vec<_>>(), usd(left));
+    assert_eq!(corrected("8.99", ["9.71", "9.89"], "9.89"), expected(&[], "0"), "it was returned as a whole");
+    // By a lower rate less was returned than was earned, so both amounts change.
+    assert_eq!(corrected("8.99", ["9.71", "9.44"], "9.44"), expected(&["-0.27", "0.27"], "0"));
+    assert_eq!(corrected("4.00", ["4.32", "4.40"], "9.89"), expected(&["0.18", "-0.08"], "5.49"));
+    assert_eq!(corrected("4.00", ["4.32", "4.20"], "9.44"), expected(&["-0.27", "0.12"], "5.24"));
+}
+
 #[test]
 fn a_report_after_a_correction_by_a_rate_corrects_the_rest() {
     let (_, entries) = reconvert(&[paid(1, Some("9.00"))], &[], &["9.10"]);
