@@ -1,5 +1,6 @@
 //! Exchange rates that are carried forward, and those that come later.
 
+use super::batches::{fail_no_more, fail_where};
 use super::overlapping::{Stall, two_processes};
 use super::payments::{monthly, promoted, sale};
 use super::world::{World, record, story};
@@ -253,6 +254,31 @@ story! {
 }
 
 story! {
+    async fn an_import_completes_what_0_1_0_left_without_a_rate(world: World) {
+        for (woken, receipt, is_dated) in [(1, "r1", true), (2, "r2", false)] {
+            world.sell_in_euros("8.99").await;
+            world.show(receipt, monthly(), &[(TransitionKind::Purchased, 1)]).await;
+            assert_eq!(world.ledger(receipt), ["1 initial no_rate catalogue"]);
+            if !is_dated {
+                let key = world.key(receipt);
+                world.raw().run(&format!("UPDATE payments SET priced_on = NULL WHERE collapse_key = '{key}'"));
+            }
+            let change = Change::DeleteProduct("term".to_owned());
+            world.store.change_catalogue(world.app.id, change, Run::Real).await.unwrap();
+            assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, woken, "{receipt}");
+            // A worker of release 0.1.0 settled it then, and booked nothing.
+            assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1, "{receipt}: the same rate again");
+            world.settle_again(receipt).await;
+            world.settle_again(receipt).await;
+            assert_eq!(world.converted(receipt).await, ["initial - -", "correction 9.89 2027-01-10"]);
+            assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 0, "{receipt}: it is complete");
+            world.raw().run("DELETE FROM rates");
+        }
+        assert_eq!(world.broken(1000).await, []);
+    }
+}
+
+story! {
     async fn the_day_of_a_payment_of_0_1_0_is_noted_before_its_rate_comes(world: World) {
         world.sell_in_euros("8.99").await;
         world.show("r1", monthly(), &[(TransitionKind::Purchased, 1)]).await;
@@ -261,5 +287,45 @@ story! {
         assert_eq!(world.raw().texts("SELECT priced_on AS value FROM payments"), ["2027-01-10"]);
         assert_eq!(world.rates(&[("2027-03-01", "1.1")]).await, 0, "it is of another day");
         assert_eq!(world.rates(&[("2027-01-10", "1.1")]).await, 1);
+    }
+}
+
+/// Number of purchases, a quarter of them on each of four days.
+const MANY: i64 = 1_200;
+
+/// Inserts purchases that were paid in euros at the beginning of February.
+fn crowd(world: &World) {
+    let key = "'00000000-0000-5000-8000-' || (100000000000 + i)";
+    let purchases = world.purchases().numbered(1, MANY).sql("receipt_id", "'c' || i").sql("collapse_key", key);
+    world.raw().run(&purchases);
+    world.raw().run(&format!(
+        "INSERT INTO payments (collapse_key, number, entry, app_id, environment, kind, event_id, occurred_at, source,
+            price, currency, usd, priced_on, created_at)
+         WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < {MANY})
+         SELECT {key}, 1, 0, '{}', 'production', 'initial', 'e' || i, i, 'catalogue',
+            '8.99', 'EUR', '9.71', '2027-02-0' || (1 + i % 4), i
+         FROM numbers",
+        world.app.id
+    ));
+}
+
+story! {
+    async fn an_import_over_many_payments_is_stored_in_portions(world: World) {
+        crowd(&world);
+        let days = ["2027-02-01", "2027-02-02", "2027-02-03", "2027-02-04"];
+        let rate = |day: &str| Rate { day: day.to_owned(), currency: "EUR".to_owned(), usd: "1.1".to_owned() };
+        let import = async || world.store.put_rates(world.app.id, days.map(rate).to_vec()).await;
+        let rechecked = || (world.woken(), world.count("purchases WHERE settling = 2"), world.count("rates"));
+        // One of the oldest day: what came before it is stored.
+        fail_where(&world, "purchases", "NEW.receipt_id = 'c4'");
+        import().await.unwrap_err();
+        assert_eq!(rechecked(), (MANY * 3 / 4, MANY * 3 / 4, 3), "the newest days first");
+        fail_no_more(&world, "purchases");
+        import().await.unwrap();
+        assert_eq!(rechecked(), (MANY, MANY, 4), "each once");
+        assert_eq!(world.count("audit_log WHERE operation = 'rates.put'"), 4);
+        world.sleep();
+        import().await.unwrap();
+        assert_eq!(world.woken(), 0);
     }
 }

@@ -21,9 +21,13 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 /// Maximum number of rows per statement.
 const ROWS: usize = 500;
+/// Maximum number of purchases that one transaction rechecks, unless a single rate affects more: records of the app
+/// wait for it.
+const RECHECKED: i64 = 500;
 
 row! {
     /// One rate.
@@ -60,37 +64,113 @@ const PURCHASES_WITH_SALES: Sql = statement! {hot "sales_day", "
     FROM sales s
     JOIN purchases p ON p.receipt_id = s.receipt_id AND p.app_id || '' = s.app_id
     WHERE s.app_id = ? AND s.currency = ? AND s.day >= ? AND s.day <= ?
+    LIMIT ?
 "};
 const PURCHASES_WITH_PRICES: Sql = statement! {hot "payments_priced_on", "
     SELECT DISTINCT m.collapse_key AS value
     FROM payments m
     WHERE m.priced_on IS NOT NULL AND m.app_id = ? AND m.currency = ? AND m.priced_on >= ? AND m.priced_on <= ?
+    LIMIT ?
 "};
+/// With payments that no rate converted yet: a worker of release 0.1.0 may have taken their recheck and booked nothing.
+const PURCHASES_WITHOUT_RATE: Sql = statement! {hot "payments_unrated", "
+    SELECT DISTINCT m.collapse_key AS value
+    FROM payments m
+    WHERE m.unknown_because = 'no_rate' AND m.app_id = ? AND m.currency = ?
+        AND COALESCE(m.priced_on, '') >= ? AND COALESCE(m.priced_on, '') <= ?
+        AND (SELECT MAX(n.entry) FROM payments n WHERE n.collapse_key = m.collapse_key AND n.number = m.number) = 0
+    LIMIT ?
+"};
+/// Those that release 0.1.0 recorded, and that were not settled since.
+const UNDATED: Sql = statement! {hot "payments_unrated", "
+    SELECT collapse_key AS value
+    FROM payments
+    WHERE unknown_because = 'no_rate' AND app_id = ? AND currency = ? AND COALESCE(priced_on, '') = ''
+        AND collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT ?
+"};
+
+/// How far an import has come.
+#[derive(Debug, Clone, Copy)]
+struct Progress {
+    /// The number of rates that are not stored yet.
+    left: usize,
+    /// The number of rates to store next, unless they affect too many purchases.
+    next: usize,
+}
+
+/// The rates that one transaction stores.
+struct Portion<'r> {
+    rates: &'r [Rate],
+    /// The purchases to recheck.
+    purchases: BTreeSet<CollapseKey>,
+}
 
 impl Store {
     /// Stores rates and replaces those of the same day and currency. If the list has two for the same day and currency,
-    /// the later one is stored. Purchases with an amount that another rate converts now are rechecked.
+    /// the later one is stored. Purchases with an amount that another rate converts now are rechecked, and those with
+    /// one that none has converted yet.
+    ///
+    /// Rates that affect many purchases are stored in several transactions, the newest days first: so none is carried
+    /// forward to the days of those that follow. After an error the same import again stores the rest.
     pub async fn put_rates(&self, app: AppId, new: Vec<Rate>) -> Result<(), Error> {
         let latest: BTreeMap<_, Rate> =
             new.into_iter().map(|rate| ((rate.currency.clone(), rate.day.clone()), rate)).collect();
-        let new: Vec<Rate> = latest.into_values().collect();
+        let new: Arc<[Rate]> = latest.into_values().collect();
+        let mut progress = Progress { left: new.len(), next: new.len() };
+        loop {
+            progress = self.put_newest(app, Arc::clone(&new), progress).await?;
+            if progress.left == 0 {
+                break;
+            }
+        }
+        let currencies: BTreeSet<&str> = new.iter().map(|rate| rate.currency.as_str()).collect();
+        for currency in currencies {
+            self.recheck_undated(app, currency).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores a portion of the rates, which are sorted by currency and day, from their end.
+    async fn put_newest(&self, app: AppId, new: Arc<[Rate]>, progress: Progress) -> Result<Progress, Error> {
         self.change("rates.put", move |write| {
             app_lock::take(write, app)?;
             require_app(write, app)?;
-            let affected = purchases_of(write.connection, app, &new)?;
-            for chunk in new.chunks(ROWS) {
+            let left = new.get(..progress.left).unwrap_or_default();
+            let Portion { rates, purchases } = Portion::of(write.connection, app, left, progress.next)?;
+            for chunk in rates.chunks(ROWS) {
                 let values = chunk.iter().map(|Rate { day, currency, usd }| {
                     [app.into(), currency.as_str().into(), day.as_str().into(), usd.as_str().into()]
                 });
                 sql(UPSERT).uncached().bind_rows(values).run(write.connection)?;
             }
-            purchase::recheck_each(write, Urgency::Setting, CauseKind::ExchangeRates, affected)?;
+            purchase::recheck_each(write, Urgency::Setting, CauseKind::ExchangeRates, purchases)?;
             let stored: BTreeMap<String, &str> =
-                new.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();
-            let entry = (!new.is_empty()).then(|| AuditEntry::on(app, app).after(json!(stored)));
-            Ok(((), entry))
+                rates.iter().map(|rate| (format!("{} {}", rate.day, rate.currency), rate.usd.as_str())).collect();
+            let entry = (!rates.is_empty()).then(|| AuditEntry::on(app, app).after(json!(stored)));
+            let left = progress.left.saturating_sub(rates.len());
+            Ok((Progress { left, next: rates.len().saturating_mul(2) }, entry))
         })
         .await
+    }
+
+    /// Rechecks the purchases with payments of release 0.1.0 in this currency that have no rate. Their next settling
+    /// converts them if a rate counts on their day, and notes that day.
+    async fn recheck_undated(&self, app: AppId, currency: &str) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let page = sql(UNDATED).bind(app).bind(currency.to_owned()).bind(after).bind(RECHECKED);
+            let found: Vec<CollapseKey> = self.read(move |connection| page.values(connection)).await?;
+            let Some(last) = found.last() else { return Ok(()) };
+            after = last.to_string();
+            let found: BTreeSet<CollapseKey> = found.into_iter().collect();
+            self.change("rates.put", move |write| {
+                purchase::recheck_each(write, Urgency::Setting, CauseKind::ExchangeRates, found.clone())?;
+                Ok(((), None))
+            })
+            .await?;
+        }
     }
 
     /// The rates of a currency, the oldest day first.
@@ -104,8 +184,29 @@ impl Store {
     }
 }
 
-/// The purchases with amounts of days on which another rate counts once these are stored.
-fn purchases_of(connection: &mut AnyConnection, app: AppId, new: &[Rate]) -> Result<BTreeSet<CollapseKey>, Error> {
+impl<'r> Portion<'r> {
+    /// The last of these rates: at most this many, and so few that they affect a bounded number of purchases.
+    fn of(connection: &mut AnyConnection, app: AppId, left: &'r [Rate], most: usize) -> Result<Self, Error> {
+        let mut size = most.min(left.len());
+        loop {
+            let (_, rates) = left.split_at_checked(left.len().saturating_sub(size)).unwrap_or_default();
+            let max = if size > 1 { RECHECKED } else { i64::MAX };
+            if let Some(purchases) = purchases_of(connection, app, rates, max)? {
+                return Ok(Self { rates, purchases });
+            }
+            size /= 2;
+        }
+    }
+}
+
+/// The purchases to recheck once these rates are stored: with amounts of days on which another one counts then, and
+/// with amounts that none has converted yet. `None` when there are more than `max`.
+fn purchases_of(
+    connection: &mut AnyConnection,
+    app: AppId,
+    new: &[Rate],
+    max: i64,
+) -> Result<Option<BTreeSet<CollapseKey>>, Error> {
     let mut by_currency: BTreeMap<&str, BTreeMap<Day, Decimal>> = BTreeMap::new();
     for Rate { day, currency, usd } in new {
         let usd: Decimal =
@@ -121,11 +222,19 @@ fn purchases_of(connection: &mut AnyConnection, app: AppId, new: &[Rate]) -> Res
         let stored: Vec<RateRow> = of_days(STORED, &days).all(connection)?;
         let stored = stored.into_iter().map(|row| rates::day(&row.day).map(|day| (day, row.usd)));
         let stored: BTreeMap<Day, Decimal> = stored.collect::<Result<_, Error>>()?;
-        for days in payment::changed_days(&stored, &new) {
-            for text in [PURCHASES_WITH_SALES, PURCHASES_WITH_PRICES] {
-                purchases.extend(of_days(text, &days).values::<CollapseKey>(connection)?);
+        let changed = payment::changed_days(&stored, &new);
+        let converted = payment::converted_days(&stored, &new);
+        for (text, days) in
+            [(PURCHASES_WITH_SALES, &changed), (PURCHASES_WITH_PRICES, &changed), (PURCHASES_WITHOUT_RATE, &converted)]
+        {
+            for days in days {
+                let found = of_days(text, days).bind(max.saturating_add(1)).values::<CollapseKey>(connection)?;
+                purchases.extend(found);
+                if i64::try_from(purchases.len()).is_ok_and(|found| found > max) {
+                    return Ok(None);
+                }
             }
         }
     }
-    Ok(purchases)
+    Ok(Some(purchases))
 }

@@ -16,7 +16,7 @@ pub use adjust::{
     Adjustment, ConvertedPrice, LedgerEntry, PriceReport, RefundStatus, Sale, SaleKind, adjustments, charges,
     confirmed, confirmed_refunds, matches, newest, reconverted, recorded_usd,
 };
-pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, days_of};
+pub use rate::{Conversion, DailyRate, Day, InvalidDay, changed_days, converted_days, days_of};
 
 use crate::catalogue::PriceSource;
 use crate::names::names;

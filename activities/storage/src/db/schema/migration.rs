@@ -65,6 +65,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000751_claims_failure"),
     file!("2026-11-29-000761_payments_rates"),
     file!("2026-11-29-000762_payments_priced_on"),
+    file!("2026-11-29-000763_payments_unrated"),
     file!("2026-11-29-000771_notifications_named"),
     file!("2026-11-29-000781_transfers_unannounced_after"),
     file!("2026-11-29-000782_transfers_unannounced"),

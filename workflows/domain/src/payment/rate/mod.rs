@@ -88,6 +88,13 @@ pub fn days_of(rates: &BTreeMap<Day, Decimal>) -> Option<RangeInclusive<Day>> {
     Some(*first..=*DailyRate { day: *last, usd: *usd }.days(None).end())
 }
 
+/// The days on which the new rates convert amounts once they are stored, also those that are stored already, as ranges
+/// that do not overlap. `stored` has the rates of [`days_of`] the new ones.
+pub fn converted_days(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Vec<RangeInclusive<Day>> {
+    let others = stored.iter().filter(|(day, _)| !new.contains_key(*day)).map(|(day, usd)| (*day, *usd));
+    changed_days(&others.collect(), new)
+}
+
 /// The days on which another rate converts amounts once the new ones are stored, as ranges that do not touch. `stored` has
 /// the rates of [`days_of`] the new ones.
 pub fn changed_days(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Vec<RangeInclusive<Day>> {

@@ -1,6 +1,6 @@
 //! Which rate counts on a day.
 
-use super::{Conversion, DailyRate, Day, changed_days, days_of};
+use super::{Conversion, DailyRate, Day, changed_days, converted_days, days_of};
 use proptest::prelude::*;
 use rust_decimal::Decimal;
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,6 +58,12 @@ fn conversion(rates: &BTreeMap<Day, Decimal>, on: Day) -> Option<Conversion> {
     Conversion::on(on, rates.iter().map(|(day, usd)| DailyRate { day: *day, usd: *usd }))
 }
 
+/// The stored rates that an import of the new ones reads; `None` without a new one.
+fn near(stored: &BTreeMap<Day, Decimal>, new: &BTreeMap<Day, Decimal>) -> Option<BTreeMap<Day, Decimal>> {
+    let days = days_of(new)?;
+    Some(stored.iter().filter(|(day, _)| days.contains(day)).map(|(day, usd)| (*day, *usd)).collect())
+}
+
 fn some_rates() -> impl Strategy<Value = BTreeMap<Day, Decimal>> {
     prop::collection::btree_map((0_i64..50).prop_map(nth), (1_i64..4).prop_map(Decimal::from), 0..12)
 }
@@ -83,14 +89,23 @@ proptest! {
         }
     }
 
+    /// A rate that is stored again is that of these days, and of no other.
+    #[test]
+    fn the_new_rates_convert_on_their_days_only(stored in some_rates(), new in some_rates()) {
+        let all: BTreeMap<Day, Decimal> = stored.iter().chain(&new).map(|(day, usd)| (*day, *usd)).collect();
+        let ranges = near(&stored, &new).map_or_else(Vec::new, |near| converted_days(&near, &new));
+        for day in (0..60).map(nth) {
+            let is_by_new = conversion(&all, day).is_some_and(|found| new.contains_key(&found.rate.day));
+            let is_in_one = ranges.iter().filter(|days| days.contains(&day)).count() == 1;
+            prop_assert_eq!(is_by_new, is_in_one, "{:?}: {:?}", day, &ranges);
+        }
+    }
+
     /// An amount is converted anew exactly on these days, whatever was stored and whatever comes.
     #[test]
     fn another_rate_converts_on_the_changed_days_only(stored in some_rates(), new in some_rates()) {
         let all: BTreeMap<Day, Decimal> = stored.iter().chain(&new).map(|(day, usd)| (*day, *usd)).collect();
-        let ranges = days_of(&new).map_or_else(Vec::new, |days| {
-            let near = stored.iter().filter(|(day, _)| days.contains(day)).map(|(day, usd)| (*day, *usd));
-            changed_days(&near.collect(), &new)
-        });
+        let ranges = near(&stored, &new).map_or_else(Vec::new, |near| changed_days(&near, &new));
         for day in (0..60).map(nth) {
             let is_in_one = ranges.iter().filter(|days| days.contains(&day)).count() == 1;
             prop_assert_eq!(conversion(&stored, day) != conversion(&all, day), is_in_one, "{:?}: {:?}", day, &ranges);
