@@ -3,7 +3,7 @@
 
 use super::claims::{session as started, transaction};
 use super::devices::{report, uuid};
-use super::people::{device, login};
+use super::people::{by, device, login};
 use super::world::{World, secret, story};
 use domain::device::Content;
 use domain::{SessionId, UserId};
@@ -29,6 +29,17 @@ impl World {
         }
     }
 
+    /// Number of entitlements that the device may use.
+    async fn usable_here(&self) -> usize {
+        let place = self.place(TV);
+        self.store.device_access(self.app.id, place, secret(place.device)).await.unwrap().entitlements.len()
+    }
+
+    async fn log_out(&self) {
+        let here = self.place(TV);
+        self.store.logout(here, device(here), secret(here.device)).await.unwrap();
+    }
+
     async fn user_after_login(&self, external_id: &str) -> UserId {
         self.store.login(login(self.place(TV), external_id)).await.unwrap().user_id
     }
@@ -41,8 +52,7 @@ story! {
         let owners = async || [world.owner_of(gold).await, world.owner_of(silver).await];
         world.switch_on(1, &[("gold", "A")]).await;
         assert_eq!(world.user_after_login("anna").await, anna);
-        let here = world.place(TV);
-        world.store.logout(here, device(here), secret(here.device)).await.unwrap();
+        world.log_out().await;
         world.switch_on(2, &[("silver", "B")]).await;
         assert_eq!(world.user_after_login("otto").await, otto);
         for turn in [3, 5] {
@@ -93,5 +103,84 @@ story! {
         world.happens(7, transaction("gold", "A")).await;
         let clara = world.user_after_login("clara").await;
         assert_eq!(world.owner_of(gold).await, clara);
+    }
+}
+
+story! {
+    async fn a_receipt_that_arrives_late_brings_nobody_back(world: World) {
+        let (gold, bonus) = (world.entitling("A", "gold").await, world.entitling("A", "bonus").await);
+        let (silver, other) = (world.entitling("B", "silver").await, world.entitling("C", "other").await);
+        let [anna, otto, clara] = [("A", "anna"), ("B", "otto"), ("C", "clara")].map(|(id, name)| world.name(id, name));
+        let (anna, otto, clara) = (anna.await, otto.await, clara.await);
+        world.user_after_login("dora").await;
+        world.log_out().await;
+        world.switch_on(1, &[("gold", "A")]).await;
+        world.switch_on(5, &[("silver", "B")]).await;
+        world.switch_on(3, &[("gold", "A"), ("bonus", "A")]).await;
+        world.switch_on(4, &[("other", "C")]).await;
+        assert_eq!(world.claims_in("verified"), 4);
+        assert_eq!(world.user_after_login("otto").await, otto);
+        assert_eq!([world.owner_of(gold).await, world.owner_of(bonus).await], [anna, anna]);
+        assert_eq!([world.owner_of(silver).await, world.owner_of(other).await], [otto, clara]);
+        // The present list has one of the two receipts alone: what counts is whose it is.
+        world.switch_on(6, &[("gold", "A")]).await;
+        let dora = world.user_after_login("dora").await;
+        assert_eq!([world.owner_of(gold).await, world.owner_of(bonus).await], [dora, dora]);
+    }
+}
+
+story! {
+    async fn a_session_without_a_list_outdates_none(world: World) {
+        let gold = world.entitling("A", "gold").await;
+        let anna = world.name("A", "anna").await;
+        world.switch_on(1, &[("gold", "A")]).await;
+        world.happens(3, Content::SessionStart { session: SessionId::new(uuid(1003)), receipts: None }).await;
+        world.switch_on(2, &[]).await;
+        world.user_after_login("otto").await;
+        assert_eq!(world.owner_of(gold).await, anna, "the list of minute 2 is the newest one");
+    }
+}
+
+story! {
+    async fn a_login_goes_by_the_list_that_was_reported_before_it(world: World) {
+        let (gold, silver) = (world.entitling("A", "gold").await, world.entitling("B", "silver").await);
+        let (anna, otto) = (world.name("A", "anna").await, world.name("B", "otto").await);
+        let owners = async || [world.owner_of(gold).await, world.owner_of(silver).await];
+        world.switch_on(1, &[("gold", "A")]).await;
+        world.user_after_login("anna").await;
+        world.log_out().await;
+        // The account of the store changes, and the app reports its receipts before the login, as it must.
+        world.switch_on(2, &[("silver", "B")]).await;
+        world.user_after_login("otto").await;
+        assert_eq!(owners().await, [anna, otto]);
+        // It logs in too early: by what settle knows this is one account of the store, which two people share.
+        world.switch_on(3, &[("gold", "A")]).await;
+        world.user_after_login("anna").await;
+        world.log_out().await;
+        let moved = world.store.login(login(world.place(TV), "otto")).await.unwrap().transfers;
+        world.switch_on(4, &[("silver", "B")]).await;
+        assert_eq!(owners().await, [otto, otto]);
+        // A person undoes it.
+        world.store.undo_transfer(moved[0].id, by("too early")).await.unwrap();
+        assert_eq!(owners().await, [anna, otto]);
+    }
+}
+
+story! {
+    async fn a_device_uses_nothing_of_who_left_it(world: World) {
+        world.entitling("A", "gold").await;
+        world.name("A", "anna").await;
+        world.switch_on(1, &[("gold", "A")]).await;
+        world.user_after_login("anna").await;
+        world.log_out().await;
+        assert_eq!(world.usable_here().await, 1);
+        world.switch_on(2, &[]).await;
+        assert_eq!(world.usable_here().await, 0, "it was sold, and nobody is logged in");
+        world.user_after_login("anna").await;
+        assert_eq!(world.usable_here().await, 1, "her own purchase, which she once had here");
+        world.log_out().await;
+        assert_eq!(world.usable_here().await, 0);
+        world.switch_on(3, &[("gold", "A")]).await;
+        assert_eq!(world.usable_here().await, 1);
     }
 }

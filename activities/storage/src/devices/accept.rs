@@ -210,9 +210,11 @@ fn accept(
     let inserted = events::insert(write, &new, origins)?;
     let mut new_sessions = gathered.new_sessions(&new);
     gathered.store_sessions(write, &new, &inserted)?;
+    let presences = gathered.presences(&new, &inserted);
+    let before = present::on_devices(write.connection, devices, &presences)?;
     let claims = gathered.claims(requests, &new, &inserted);
     let mut stored = claims::store(write, &claims, origins, backlogs)?;
-    present::note(write, &gathered.presences(&new, &inserted))?;
+    present::note(write, before, &presences)?;
     let none = |(index, one): (usize, &&DeviceRequest)| {
         let StoredClaims { counts: claims, known } = stored.remove(&index).unwrap_or_default();
         AcceptedReports { repeated: one.reports.len(), claims, known, ..AcceptedReports::default() }

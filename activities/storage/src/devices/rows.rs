@@ -9,7 +9,7 @@ use crate::devices::secret::SecretHash;
 use crate::settings::destinations::{self, Destination};
 use crate::settings::tombstones::HAS_ERASED;
 use domain::device::{Device, DeviceOwner};
-use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, UserId};
+use domain::{AppId, DeviceId, DevicePlace, Environment, PlatformId, Timestamp, UserId};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -117,6 +117,8 @@ pub struct KnownDevice {
     pub owner: DeviceOwner,
     /// The secret with which it was created.
     pub secret: Option<SecretHash>,
+    /// When the newest list of its receipts was valid.
+    pub listed_at: Option<Timestamp>,
 }
 
 row! {
@@ -126,12 +128,13 @@ row! {
         user_id: Option<UserId>,
         logouts: i64,
         secret_hash: Option<String>,
+        listed_at: Option<Timestamp>,
         external_id: Option<String>,
     }
 }
 
 const KNOWN: Sql = statement! {"
-    SELECT d.platform_id, d.id, d.user_id, d.logouts, d.secret_hash, u.external_id
+    SELECT d.platform_id, d.id, d.user_id, d.logouts, d.secret_hash, d.listed_at, u.external_id
     FROM devices d
     LEFT JOIN users u ON u.id = d.user_id
     WHERE (d.platform_id, d.id) IN (VALUES ?*)
@@ -157,7 +160,7 @@ impl KnownRow {
         let place = DevicePlace { platform: self.platform_id, device: self.id };
         let user_id = self.user_id.unwrap_or_else(|| UserId::of_device(place, self.logouts));
         let owner = DeviceOwner { user_id, external_id: self.external_id };
-        (place, KnownDevice { owner, secret: self.secret_hash.map(SecretHash::stored) })
+        (place, KnownDevice { owner, secret: self.secret_hash.map(SecretHash::stored), listed_at: self.listed_at })
     }
 }
 

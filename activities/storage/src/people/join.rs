@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// logged in.
 ///
 /// A device without a secret reports, and owns nothing: it stays its own anonymous user's, since anybody may report on
-/// it. And it is not joined with a customer who is absent by its newest session.
+/// it. And it is not joined with a customer who is absent by its newest list.
 ///
 /// Locks the app, the users and the device, so call it before the transaction locks a device or a claim.
 pub fn join(

@@ -1,7 +1,7 @@
 //! What a login on a device moves, and what a logout leaves.
 //!
 //! A login makes the device its customer's, and with it the store's customers whose receipts the device has by verified
-//! claims, unless its newest session leaves them out: their purchases move to the customer who logged in. A former
+//! claims, unless its newest list leaves them out: their purchases move to the customer who logged in. A former
 //! owner without an external id was an anonymous user, who becomes the customer; from a customer with another one the
 //! purchases are transferred, if `reviews::may_move` lets them: the platform's `TransferPolicy` and a person's answer.
 //! Both are announced, the former if a state of the anonymous user ever was. A claim that the store has not confirmed

@@ -72,7 +72,8 @@ const LOCK_SPENT: Sql = statement! {"
 const NOTE_SPENT: Sql = statement!("UPDATE purchases SET spent_at = updated_at WHERE collapse_key IN (?*)");
 
 /// The purchases that a device claimed and that the store confirmed, by its platform and its id. What belongs to one named
-/// customer gives nothing on a device where another one is logged in: it is not active for both.
+/// customer gives nothing on a device where another one is logged in: it is not active for both. What the newest list of
+/// the device leaves out gives nothing either, unless its owner is logged in there.
 pub const OF_DEVICE: Sql = statement! {"
     {SELECT}
     JOIN claims c ON c.collapse_key = p.collapse_key
@@ -81,6 +82,7 @@ pub const OF_DEVICE: Sql = statement! {"
     LEFT JOIN users buyer ON buyer.id = p.user_id AND buyer.external_id IS NOT NULL
     WHERE c.platform_id = ? AND c.device_id = ? AND c.status = 'verified'
         AND (present.id IS NULL OR buyer.id IS NULL OR present.id = buyer.id)
+        AND (c.absent_since IS NULL OR present.id = buyer.id)
     ORDER BY p.collapse_key
 "};
 

@@ -73,6 +73,7 @@ const MIGRATIONS: &[(&str, &str)] = &[
     file!("2026-11-29-000784_platforms_shares_package"),
     file!("2026-11-29-000785_destinations_both_environments"),
     file!("2026-11-29-000791_transfers_to_since"),
+    file!("2026-11-29-000795_devices_listed_at"),
 ];
 const SQLITE: &str = "--sqlite   ";
 const POSTGRES: &str = "--postgres ";

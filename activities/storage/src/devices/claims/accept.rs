@@ -326,7 +326,7 @@ fn insert(write: &mut Write<'_>, claims: &[ReportedClaim<'_>], origins: &Origins
 const RENEW: Sql = statement! {"
     UPDATE claims
     SET app_user_id = ?, kind = ?, sku = NULL, price = NULL, currency = NULL, marketplace = NULL, status = 'pending',
-        reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?, occurred_at = ?
+        reason = ?, attempts = 0, due_at = ?, created_at = ?, network = ?, occurred_at = ?, absent_since = NULL
     WHERE platform_id = ? AND device_id = ? AND collapse_key = ? AND status {REFUSED_BY_KEY}
 "};
 

@@ -1,16 +1,16 @@
-//! Which customers of the store are on a device: the one whose receipts its newest session listed. A person may sell
-//! the device, or switch the account of the store: a login takes nothing of who was on it before.
+//! Which customers of the store are on a device: the ones whose receipts its newest list has. A person may sell the
+//! device, or switch the account of the store: a login takes nothing of who was on it before.
 //!
 //! A device may list only some of the receipts, so what counts is whose they are. The claims of a customer who is not
-//! listed are noted as absent, and no more once the customer is listed again, or buys something. A session without a
-//! list says nothing. Claims that release 0.1.0 stored are present until the next list.
+//! listed are noted as absent, all of them, and no more once the customer is listed again, or buys something. A session
+//! without a list says nothing. Claims that release 0.1.0 stored are present until the next list.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
 use crate::db::statement::{batches, clean, row, sql};
 use crate::db::writer::Write;
-use crate::devices::rows::SIZES;
+use crate::devices::rows::{KnownDevice, SIZES};
 use domain::device::Content;
 use domain::{DeviceId, DevicePlace, PlatformId, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,15 +25,21 @@ pub struct Presence {
     is_list: bool,
 }
 
-/// The claims of a device by one customer of the store.
+/// One customer of the store on a device, by all of the customer's claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CustomerClaims {
+struct Standing {
     /// Since when another list leaves the customer out.
     absent_since: Option<Timestamp>,
-    /// When the newest of them happened.
+    /// When the newest of the claims happened.
     newest: Timestamp,
-    /// When the newest session of the device began.
-    session: Option<Timestamp>,
+}
+
+/// The customers of the store on a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OnDevice {
+    /// When the newest list was valid.
+    listed_at: Option<Timestamp>,
+    customers: BTreeMap<String, Standing>,
 }
 
 row! {
@@ -43,14 +49,11 @@ row! {
         app_user_id: String,
         absent_since: Option<Timestamp>,
         newest: Timestamp,
-        session: Option<Timestamp>,
     }
 }
 
 const CUSTOMERS: Sql = statement! {"
-    SELECT c.platform_id, c.device_id, c.app_user_id, MAX(c.absent_since) AS absent_since, MAX(c.occurred_at) AS newest,
-        (SELECT MAX(s.started_at) FROM device_sessions s WHERE s.platform_id = c.platform_id
-            AND s.device_id = c.device_id) AS session
+    SELECT c.platform_id, c.device_id, c.app_user_id, MAX(c.absent_since) AS absent_since, MAX(c.occurred_at) AS newest
     FROM claims c
     WHERE (c.platform_id, c.device_id) IN (VALUES ?*)
     GROUP BY c.platform_id, c.device_id, c.app_user_id
@@ -62,6 +65,8 @@ const NOTE: Sql = statement! {"
     WHERE platform_id = ? AND device_id = ? AND app_user_id = ?
 "};
 
+const NOTE_LIST: Sql = statement!("UPDATE devices SET listed_at = ? WHERE platform_id = ? AND id = ?");
+
 const ABSENT: Sql = statement! {"
     SELECT c.absent_since AS value
     FROM claims c
@@ -69,7 +74,7 @@ const ABSENT: Sql = statement! {"
     LIMIT 1
 "};
 
-/// Whether the newest session of a device says that this customer of the store is not on it.
+/// Whether the newest list of a device says that this customer of the store is not on it.
 pub fn is_absent(connection: &mut AnyConnection, place: DevicePlace, app_user_id: &str) -> Result<bool, Error> {
     let found: Option<Timestamp> =
         sql(ABSENT).bind(place.platform).bind(place.device).bind(app_user_id).value(connection)?;
@@ -91,52 +96,82 @@ impl Presence {
             Content::SessionStart { receipts: None, .. } | Content::SessionEnd { .. } | Content::Impression(_) => None,
         }
     }
+}
 
-    /// Since when a customer is absent after it. One that was reported late changes nothing that a later one said.
-    fn after(&self, app_user_id: &str, claims: CustomerClaims) -> Option<Timestamp> {
-        let CustomerClaims { absent_since, newest, session } = claims;
-        if self.customers.contains(app_user_id) {
-            return absent_since.filter(|since| *since > self.at);
+impl OnDevice {
+    /// Takes in what an event says. One that was reported late changes nothing that a later one said.
+    fn see(&mut self, presence: &Presence) {
+        let Presence { at, customers, is_list } = presence;
+        for name in customers {
+            // Who had no claim when the newest list was valid was not in it.
+            let unknown = Standing { absent_since: self.listed_at, newest: *at };
+            let standing = self.customers.entry(name.clone()).or_insert(unknown);
+            standing.absent_since = standing.absent_since.filter(|since| since > at);
+            standing.newest = standing.newest.max(*at);
         }
-        let is_newest = self.is_list && newest <= self.at && session.is_none_or(|session| session <= self.at);
-        absent_since.or_else(|| is_newest.then_some(self.at))
+        if !is_list || self.listed_at.is_some_and(|listed| listed > *at) {
+            return;
+        }
+        self.listed_at = Some(*at);
+        for (name, standing) in &mut self.customers {
+            if !customers.contains(name) && standing.newest <= *at {
+                standing.absent_since.get_or_insert(*at);
+            }
+        }
     }
 }
 
-/// Notes which claims of devices are absent, after what new events say. Whoever calls it has locked the devices, and
-/// stored the claims and sessions of these events.
-pub fn note(write: &mut Write<'_>, presences: &[(DevicePlace, Presence)]) -> Result<(), Error> {
-    let places: BTreeSet<DevicePlace> = presences.iter().map(|(place, _)| *place).collect();
-    let places: Vec<DevicePlace> = places.into_iter().collect();
-    let mut known: BTreeMap<(DevicePlace, String), CustomerClaims> = BTreeMap::new();
+/// The customers of the store on the devices of new events, before the claims of these events are stored. The devices are
+/// locked.
+pub fn on_devices(
+    connection: &mut AnyConnection,
+    devices: &BTreeMap<DevicePlace, KnownDevice>,
+    presences: &[(DevicePlace, Presence)],
+) -> Result<BTreeMap<DevicePlace, OnDevice>, Error> {
+    let listed_at = |place: &DevicePlace| devices.get(place).and_then(|device| device.listed_at);
+    let empty = |place: &DevicePlace| OnDevice { listed_at: listed_at(place), customers: BTreeMap::new() };
+    let mut found: BTreeMap<_, _> = presences.iter().map(|(place, _)| (*place, empty(place))).collect();
+    let places: Vec<DevicePlace> = found.keys().copied().collect();
     for batch in batches(&places, &SIZES) {
         let keys = batch.iter().map(|place| [place.platform.into(), place.device.into()]);
-        let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind_rows(keys).all(write.connection)?;
-        known.extend(rows.into_iter().map(CustomerRow::claims));
+        let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind_rows(keys).all(connection)?;
+        for row in rows {
+            let CustomerRow { platform_id, device_id, app_user_id, absent_since, newest } = row;
+            let on_device = found.entry(DevicePlace { platform: platform_id, device: device_id }).or_default();
+            on_device.customers.insert(app_user_id, Standing { absent_since, newest });
+        }
     }
-    for ((place, app_user_id), claims) in known {
-        let own = presences.iter().filter(|(other, _)| *other == place).map(|(_, presence)| presence);
-        let step =
-            |absent_since, presence: &Presence| presence.after(&app_user_id, CustomerClaims { absent_since, ..claims });
-        let absent_since = own.fold(claims.absent_since, step);
-        if absent_since != claims.absent_since {
-            sql(NOTE)
-                .bind(absent_since)
-                .bind(place.platform)
-                .bind(place.device)
-                .bind(app_user_id.as_str())
-                .later(write.connection)?;
+    Ok(found)
+}
+
+/// Notes which claims of devices are absent, after what new events say. Whoever calls it has stored the claims of these
+/// events.
+pub fn note(
+    write: &mut Write<'_>,
+    before: BTreeMap<DevicePlace, OnDevice>,
+    presences: &[(DevicePlace, Presence)],
+) -> Result<(), Error> {
+    for (place, before) in before {
+        let mut after = before.clone();
+        let mut named: BTreeSet<&str> = BTreeSet::new();
+        for (_, presence) in presences.iter().filter(|(other, _)| *other == place) {
+            after.see(presence);
+            named.extend(presence.customers.iter().map(String::as_str));
+        }
+        for (name, Standing { absent_since, .. }) in &after.customers {
+            let noted = before.customers.get(name).and_then(|standing| standing.absent_since);
+            // A new claim of somebody who is absent is stored as present.
+            if *absent_since != noted || (absent_since.is_some() && named.contains(name.as_str())) {
+                let note = sql(NOTE).bind(*absent_since).bind(place.platform).bind(place.device);
+                note.bind(name.as_str()).later(write.connection)?;
+            }
+        }
+        if after.listed_at != before.listed_at {
+            let note = sql(NOTE_LIST).bind(after.listed_at).bind(place.platform).bind(place.device);
+            note.later(write.connection)?;
         }
     }
     Ok(())
-}
-
-impl CustomerRow {
-    fn claims(self) -> ((DevicePlace, String), CustomerClaims) {
-        let Self { platform_id, device_id, app_user_id, absent_since, newest, session } = self;
-        let place = DevicePlace { platform: platform_id, device: device_id };
-        ((place, app_user_id), CustomerClaims { absent_since, newest, session })
-    }
 }
 
 #[cfg(test)]
@@ -152,33 +187,59 @@ mod tests {
         Presence { at: at(seconds), customers, is_list: true }
     }
 
-    /// Since when a customer is absent, who bought something at second 10 in the newest session, which began at second 5.
-    fn after(absent_since: Option<i64>, presence: &Presence) -> Option<Timestamp> {
-        let claims = CustomerClaims { absent_since: absent_since.map(at), newest: at(10), session: Some(at(5)) };
-        presence.after("anna", claims)
+    fn purchase(seconds: i64, customer: &str) -> Presence {
+        Presence { is_list: false, ..list(seconds, &[customer]) }
+    }
+
+    /// Since when each customer of the store is absent after these events, on a device that listed Anna at second 5, where
+    /// she bought something at second 10.
+    fn after(presences: &[Presence]) -> Vec<(String, Option<i64>)> {
+        let anna = Standing { absent_since: None, newest: at(10) };
+        let mut device = OnDevice { listed_at: Some(at(5)), customers: BTreeMap::from([("anna".to_owned(), anna)]) };
+        presences.iter().for_each(|presence| device.see(presence));
+        let seconds = |standing: Standing| standing.absent_since.map(|since| since.micros() / 1_000_000);
+        device.customers.into_iter().map(|(name, standing)| (name, seconds(standing))).collect()
+    }
+
+    fn absent(names: &[(&str, Option<i64>)]) -> Vec<(String, Option<i64>)> {
+        names.iter().map(|(name, since)| ((*name).to_owned(), *since)).collect()
     }
 
     #[test]
     fn a_customer_who_is_not_in_the_newest_list_is_absent() {
-        assert_eq!(after(None, &list(20, &["otto"])), Some(at(20)));
-        assert_eq!(after(None, &list(20, &[])), Some(at(20)), "also one who has nothing");
-        assert_eq!(after(None, &list(20, &["otto", "anna"])), None);
-        assert_eq!(after(Some(20), &list(30, &["otto"])), Some(at(20)), "since the first");
-        assert_eq!(after(Some(20), &list(30, &["anna"])), None, "and is there again");
+        assert_eq!(after(&[list(20, &["otto"])]), absent(&[("anna", Some(20)), ("otto", None)]));
+        assert_eq!(after(&[list(20, &[])]), absent(&[("anna", Some(20))]), "also one who has nothing");
+        assert_eq!(after(&[list(20, &["otto", "anna"])]), absent(&[("anna", None), ("otto", None)]));
+        let twice = [list(20, &["otto"]), list(30, &["otto"])];
+        assert_eq!(after(&twice), absent(&[("anna", Some(20)), ("otto", None)]), "since the first");
+        let back = [list(20, &["otto"]), list(30, &["anna"])];
+        assert_eq!(after(&back), absent(&[("anna", None), ("otto", Some(30))]), "and is there again");
     }
 
     #[test]
     fn what_is_reported_late_changes_nothing() {
-        assert_eq!(after(None, &list(7, &["otto"])), None, "Anna bought something since");
-        assert_eq!(after(Some(20), &list(7, &["anna"])), Some(at(20)));
-        let older = CustomerClaims { absent_since: None, newest: at(1), session: Some(at(5)) };
-        assert_eq!(list(3, &["otto"]).after("anna", older), None, "a later session began");
+        assert_eq!(after(&[list(7, &[])]), absent(&[("anna", None)]), "she bought something since");
+        assert_eq!(after(&[list(20, &[]), list(7, &["anna"])]), absent(&[("anna", Some(20))]));
+        assert_eq!(after(&[list(20, &["anna"]), list(15, &[])]), absent(&[("anna", None)]), "a later list has her");
+        let stranger = [list(20, &["anna"]), list(15, &["anna", "otto"])];
+        assert_eq!(after(&stranger), absent(&[("anna", None), ("otto", Some(20))]), "the newest list leaves him out");
     }
 
     #[test]
     fn a_purchase_shows_who_is_there_and_nobody_else() {
-        let bought = Presence { is_list: false, ..list(30, &["anna"]) };
-        assert_eq!(after(Some(20), &bought), None);
-        assert_eq!(after(None, &Presence { is_list: false, ..list(30, &["otto"]) }), None);
+        assert_eq!(after(&[list(20, &[]), purchase(30, "anna")]), absent(&[("anna", None)]));
+        assert_eq!(after(&[purchase(30, "otto")]), absent(&[("anna", None), ("otto", None)]));
+        assert_eq!(after(&[list(20, &["anna"]), purchase(15, "otto")]), absent(&[("anna", None), ("otto", Some(20))]));
+    }
+
+    /// Whatever the order in which two lists and a purchase arrive, who is there is the same.
+    #[test]
+    fn the_order_of_arrival_does_not_matter() {
+        let events = [list(20, &["anna"]), list(30, &["otto"]), purchase(40, "clara")];
+        let expected = absent(&[("anna", Some(30)), ("clara", None), ("otto", None)]);
+        for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+            let ordered = order.map(|index: usize| events[index].clone());
+            assert_eq!(after(&ordered), expected, "{order:?}");
+        }
     }
 }
