@@ -1,8 +1,8 @@
 //! What a device moves from one named customer to another: at once, after a person's answer, or nothing.
 
 use super::people::{by, customer, device, log_in, place};
-use super::world::{World, is_missing, secret, story};
-use domain::{AppId, CollapseKey, ReviewId, TransferPolicy, UserId};
+use super::world::{World, is_missing, new_platform, secret, story};
+use domain::{AppId, CollapseKey, DevicePlace, ReviewId, TransferPolicy, UserId};
 use storage::{AlarmFilter, Answered, Error, Page, Review, TransferCause};
 use uuid::Uuid;
 
@@ -226,5 +226,36 @@ story! {
         assert_eq!(world.owner_of(key).await, anna);
         let elsewhere = world.store.reviews(AppId::new(Uuid::nil()), Page::default()).await.unwrap();
         assert_eq!(elsewhere.items, []);
+    }
+}
+
+story! {
+    async fn an_answer_makes_room_on_whatever_platform_there_was_none(world: World) {
+        let Stolen { key, anna } = world.stolen().await;
+        world.transfers_are(TransferPolicy::Review).await;
+        let mut second = new_platform(&world.app, "ingress-2");
+        second.settings.transfers = Some(TransferPolicy::Review);
+        let second = world.store.new_platform(second).await.unwrap().id;
+        let here = place(&world, 1);
+        let there = DevicePlace { platform: second, ..here };
+        for place in [here, there] {
+            world.know(place, &device(place));
+            world.claim_verified(place, "r1", "c1");
+        }
+        let is_full = async || world.open_alarms().await.contains(&"reviews_full".to_owned());
+        for number in 1..=20 {
+            log_in(&world.store, here, &format!("number {number}")).await;
+        }
+        log_in(&world.store, there, "number 21").await;
+        assert!(is_full().await);
+        let first = world.open_reviews().await[0].id;
+        world.store.refuse_transfer(first, by("ticket 1")).await.unwrap();
+        assert!(!is_full().await, "the review is of the first platform, and the alarm about the second");
+        log_in(&world.store, there, "number 22").await;
+        log_in(&world.store, there, "number 23").await;
+        assert!(is_full().await);
+        world.store.approve_transfer(first, by("ticket 2")).await.unwrap();
+        assert!(is_full().await && world.open_reviews().await.len() == 20, "it was no open one");
+        assert_eq!(world.owner_of(key).await, anna);
     }
 }

@@ -110,7 +110,9 @@ fn answer(write: &mut Write<'_>, id: ReviewId, approves: bool, author: &Author) 
         return Err(Error::Conflict { what: "review", detail: detail.to_owned() });
     }
     sql(ANSWER).bind(approves).bind(write.now()?).bind(id).run(write.connection)?;
-    reviews::make_room(write, &review)?;
+    if review.is_approved.is_none() {
+        reviews::make_room(write, &review)?;
+    }
     let answer = if approves { "approved" } else { "refused" };
     alarms::acknowledge(
         write,

@@ -3,8 +3,11 @@
 
 use crate::db::alarm::{About, NewAlarm};
 use crate::db::error::Error;
+use crate::db::sql::{Sql, statement};
+use crate::db::statement::sql;
 use crate::db::store::Store;
 use crate::db::writer::Write;
+use domain::PlatformId;
 
 impl Store {
     /// Raises an alarm. If one about the same with the same kind and detail exists, its count is raised instead.
@@ -35,5 +38,20 @@ pub fn raise(write: &mut Write<'_>, about: About, kind: &str, detail: &str) -> R
 pub fn close(write: &mut Write<'_>, alarm: NewAlarm<'_>, why: &str) -> Result<(), Error> {
     let statement = alarm.closing(write.now()?, why);
     write.run_last(alarm.order(), statement);
+    Ok(())
+}
+
+const RAISED: Sql = statement! {"
+    SELECT platform_id AS value
+    FROM alarms
+    WHERE kind = ? AND detail = ? AND platform_id IS NOT NULL
+"};
+
+/// Closes an alarm as [`close`] does, about each platform about which it was raised.
+pub fn close_everywhere(write: &mut Write<'_>, kind: &str, detail: &str, why: &str) -> Result<(), Error> {
+    let raised: Vec<PlatformId> = sql(RAISED).bind(kind).bind(detail).values(write.connection)?;
+    for platform in raised {
+        close(write, NewAlarm { about: About::Platform(platform), kind, detail }, why)?;
+    }
     Ok(())
 }

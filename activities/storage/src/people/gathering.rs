@@ -4,7 +4,6 @@
 //!
 //! What a person moves counts nothing.
 
-use crate::db::alarm::{About, NewAlarm};
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -88,7 +87,10 @@ impl Held {
             }
         }
         let before = left.saturating_add(i64::try_from(moved).unwrap_or(i64::MAX));
-        if left <= MANY && before > MANY { close(write, parties.from) } else { Ok(()) }
+        if left <= MANY && before > MANY {
+            alarms::close_everywhere(write, KIND, &detail(parties.from), CLOSED)?;
+        }
+        Ok(())
     }
 }
 
@@ -106,21 +108,6 @@ fn raise(write: &mut Write<'_>, app: AppId, user: UserId) -> Result<(), Error> {
     // A transaction that is run again counts it again.
     metrics::counter!("settle_alarms_total", "kind" => KIND).increment(1);
     alarms::raise(write, platform.into(), KIND, &detail(user))
-}
-
-const RAISED: Sql = statement! {"
-    SELECT platform_id AS value
-    FROM alarms
-    WHERE kind = ? AND detail = ? AND platform_id IS NOT NULL
-"};
-
-fn close(write: &mut Write<'_>, user: UserId) -> Result<(), Error> {
-    let detail = detail(user);
-    let raised: Vec<PlatformId> = sql(RAISED).bind(KIND).bind(detail.as_str()).values(write.connection)?;
-    for platform in raised {
-        alarms::close(write, NewAlarm { about: About::Platform(platform), kind: KIND, detail: &detail }, CLOSED)?;
-    }
-    Ok(())
 }
 
 const CUSTOMERS: Sql = statement! {"

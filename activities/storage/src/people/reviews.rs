@@ -1,7 +1,7 @@
 //! Transfer reviews: may a named customer's purchases follow a device to another customer? There is one review per pair of
 //! customers, which an alarm shows, and its answer is permanent.
 
-use crate::db::alarm::{About, NewAlarm};
+use crate::db::alarm::About;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::sql::{Sql, statement};
@@ -109,10 +109,10 @@ pub fn may_move(
     Ok(false)
 }
 
-/// Closes the alarm that a review's former owner has too many open ones: one was answered.
+/// Closes the alarm that a review's former owner has too many open ones: this one was open, and is answered. It is about the
+/// platform of the login for which there was no room, whatever that of the review.
 pub fn make_room(write: &mut Write<'_>, review: &Review) -> Result<(), Error> {
-    let (about, detail) = (About::Platform(review.platform_id), full(review.from_user_id));
-    alarms::close(write, NewAlarm { about, kind: FULL, detail: &detail }, CLOSED)
+    alarms::close_everywhere(write, FULL, &full(review.from_user_id), CLOSED)
 }
 
 pub fn find(connection: &mut AnyConnection, id: ReviewId) -> Result<Review, Error> {
