@@ -7,7 +7,7 @@
 use crate::dependencies::Context;
 use crate::failure::{self, Failed};
 use crate::streak::{Streak, Streaks};
-use domain::{CollapseKey, DestinationId, PlatformId};
+use domain::{CollapseKey, DestinationId, PlatformId, TransferId};
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ pub enum Work {
     /// The claims of a platform's devices.
     Claims(PlatformId),
     Sweep,
+    /// What the sweep announces of a large transfer.
+    Transfer(TransferId),
     /// A request of an admin about a purchase.
     PurchaseRequest(CollapseKey),
     /// A request of an admin about a destination.
@@ -168,7 +170,7 @@ impl Context {
                 About::Destination(id)
             }
             Work::Claims(id) => About::Platform(id),
-            Work::Sweep => About::All,
+            Work::Sweep | Work::Transfer(_) => About::All,
         }
     }
 }
@@ -202,7 +204,7 @@ impl Work {
             Self::Settling(_) => "settling_fails",
             Self::Lane(..) | Self::Backlog(_) | Self::Stream(_) => "delivering_fails",
             Self::Claims(_) => "claims_fail",
-            Self::Sweep => "sweep_fails",
+            Self::Sweep | Self::Transfer(_) => "sweep_fails",
             Self::PurchaseRequest(_) | Self::DestinationRequest(_) => "request_fails",
         }
     }
@@ -227,6 +229,10 @@ impl Work {
                 "the log names the purchase, and `settle explain purchase ID` shows its failure",
             ),
             Self::Sweep => ("the sweep fails and is retried", "`settle status` shows the last one that finished"),
+            Self::Transfer(_) => (
+                "a transfer of purchases cannot be announced and is retried",
+                "later transfers of its two customers wait for it",
+            ),
             Self::PurchaseRequest(_) => (
                 "the request of an admin about a purchase cannot be executed and is retried",
                 "the log names the purchase, and `settle explain purchase ID` shows its failure",
@@ -245,7 +251,7 @@ impl Work {
             Self::Lane(key, id) => (Some(key.to_string()), Some(id.to_string()), None),
             Self::Backlog(id) | Self::Stream(id) | Self::DestinationRequest(id) => (None, Some(id.to_string()), None),
             Self::Claims(id) => (None, None, Some(id.to_string())),
-            Self::Sweep => (None, None, None),
+            Self::Sweep | Self::Transfer(_) => (None, None, None),
         }
     }
 }
@@ -280,7 +286,8 @@ fn detail(work: Work, error: &Error) -> String {
         other => other.to_string(),
     };
     let (what, shown) = work.sentences();
-    format!("{what}: {why}; {shown}")
+    let which = if let Work::Transfer(id) = work { format!(" ({id})") } else { String::new() };
+    format!("{what}{which}: {why}; {shown}")
 }
 
 #[cfg(test)]
@@ -348,6 +355,12 @@ mod tests {
                 let detail = detail(work, &error);
                 assert!(detail.len() < 500 && !detail.contains("ffff"), "{detail}");
             }
+        }
+        // There are few transfers, and no request shows which one fails.
+        let transfer = TransferId::new(Uuid::max());
+        for error in errors() {
+            let detail = detail(Work::Transfer(transfer), &error);
+            assert!(detail.len() < 500 && detail.contains(&format!("({transfer})")), "{detail}");
         }
     }
 

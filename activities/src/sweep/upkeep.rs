@@ -3,8 +3,11 @@
 use super::parts::repeat;
 use crate::dependencies::Context;
 use crate::engine::Engine;
+use crate::failing::Work;
 use crate::failure::Failed;
-use domain::{DestinationId, Timestamp};
+use domain::{DestinationId, Timestamp, TransferId};
+use std::collections::BTreeMap;
+use storage::{AnnouncedTransfers, Error, chain};
 use tokio::time::Instant;
 use workflows::activities::Swept;
 
@@ -70,20 +73,50 @@ pub async fn schedule_rechecks(context: &Context) -> Result<Swept, Failed> {
     Ok(Swept { woken: 0, more: scanned > 0 })
 }
 
-/// Announces the purchases of large transfers. If there are some, the next sweep wakes the first of them at once.
+/// Announces the purchases of large transfers. If there are some, the next sweep wakes the first of them at once. A transfer
+/// that cannot be announced keeps no other one waiting but those of its two users.
+///
+/// # Errors
+/// Nothing was announced, for a reason that may pass.
 pub async fn announce_transfers(context: &Context, until: Instant) -> Result<Swept, Failed> {
-    let mut number = 0;
-    loop {
-        let announced = context.store.announce_transfers().await?;
-        number += announced;
-        if announced == 0 || Instant::now() >= until {
-            break;
-        }
-    }
+    let (number, failed) = announce_all(until, || context.store.announce_transfers()).await?;
     if number > 0 {
         tracing::info!(number, "announced purchases of large transfers");
     }
-    Ok(Swept { woken: 0, more: number > 0 })
+    let mut passing = None;
+    for (id, error) in failed {
+        let cause = chain(&error);
+        tracing::warn!(transfer.id = %id, error = cause, "a transfer was not announced; the next sweep tries again");
+        if matches!(error, Error::Unavailable(_)) {
+            passing = Some(error);
+        } else {
+            context.note_part(Work::Transfer(id), "transfers", &error).await;
+        }
+    }
+    match passing.filter(|_| number == 0) {
+        Some(error) => Err(error.into()),
+        None => Ok(Swept { woken: 0, more: number > 0 }),
+    }
+}
+
+/// Repeats rounds of announcements until one announces nothing or the time is over. Returns the number of purchases, and the
+/// transfers that failed.
+async fn announce_all<F>(
+    until: Instant,
+    mut round: impl FnMut() -> F + Send,
+) -> Result<(usize, BTreeMap<TransferId, Error>), Error>
+where
+    F: Future<Output = Result<AnnouncedTransfers, Error>> + Send,
+{
+    let (mut all, mut failing) = (0, BTreeMap::new());
+    loop {
+        let AnnouncedTransfers { number, failed } = round().await?;
+        all += number;
+        failing.extend(failed);
+        if number == 0 || Instant::now() >= until {
+            return Ok((all, failing));
+        }
+    }
 }
 
 /// Records events about the alarms that were opened or closed, and starts their deliveries.
@@ -131,4 +164,32 @@ pub async fn give_up(context: &Context, until: Instant) -> Result<Swept, Failed>
     })
     .await?;
     Ok(Swept::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use uuid::Uuid;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn failing() -> (TransferId, Error) {
+        (TransferId::new(Uuid::max()), Error::Unsuitable("planted".to_owned()))
+    }
+
+    #[tokio::test]
+    async fn a_transfer_that_fails_ends_no_round_of_the_others() {
+        let mut left = vec![0, 50, 100];
+        let rounds = announce_all(Instant::now() + HOUR, || {
+            let number = left.pop().unwrap_or_default();
+            std::future::ready(Ok(AnnouncedTransfers { number, failed: vec![failing()] }))
+        });
+        let (number, failed) = rounds.await.unwrap();
+        assert_eq!((number, failed.into_keys().collect::<Vec<_>>()), (150, vec![failing().0]));
+        let rounds = announce_all(Instant::now(), || {
+            std::future::ready(Ok(AnnouncedTransfers { number: 100, failed: Vec::new() }))
+        });
+        assert_eq!(rounds.await.unwrap().0, 100, "the time is over");
+    }
 }

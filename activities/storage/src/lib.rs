@@ -85,6 +85,7 @@ pub use inbox::requests::{GivesWay, PendingTopic, TopicRequest};
 pub use inbox::topics::{Released, Topic, TopicState};
 pub use inbox::traces::SettlingTrace;
 pub use inbox::waiting::WaitingResult;
+pub use people::announcing::AnnouncedTransfers;
 pub use people::claims::{ClaimAnswer, ClaimResult, ClaimStep};
 pub use people::login::{LoggedIn, Login};
 pub use people::moves::{Author, Cause as TransferCause, Moved};

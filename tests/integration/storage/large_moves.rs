@@ -1,7 +1,7 @@
 //! A customer with many purchases that give access is moved in one short transaction, and announced after it.
 
 use super::erasure::{OWN_ID, STORE_ID, by as erasure_by, by_own_id, finish};
-use super::many_purchases::multiply;
+use super::many_purchases::{end, multiply};
 use super::people::{by, device, log_in, login, place};
 use super::profiling::entitlements;
 use super::world::{BEGINNING, World, story};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::CustomerName;
+use storage::{AnnouncedTransfers, CustomerKey, CustomerMove, CustomerName};
 
 /// Two full batches and a half.
 const MANY: i64 = 250;
@@ -25,16 +25,28 @@ fn now() -> Timestamp {
 impl World {
     /// A customer with many purchases that give access.
     async fn rich(&self, app_user_id: &str, number: i64) -> CollapseKey {
-        let key = self.entitling(app_user_id, "r1").await;
-        multiply(self, "r1", number - 1);
+        self.rich_by(app_user_id, "r1", number).await
+    }
+
+    /// Like [`Self::rich`], by copies of this receipt.
+    async fn rich_by(&self, app_user_id: &str, receipt: &str, number: i64) -> CollapseKey {
+        let key = self.entitling(app_user_id, receipt).await;
+        multiply(self, receipt, number - 1);
         key
+    }
+
+    /// The number of purchases of the next batches.
+    async fn announce_once(&self) -> usize {
+        let AnnouncedTransfers { number, failed } = self.store.announce_transfers().await.unwrap();
+        assert!(failed.is_empty(), "{failed:?}");
+        number
     }
 
     /// The number of purchases of each batch in which transfers are announced.
     async fn announce(&self) -> Vec<usize> {
         let mut batches = Vec::new();
         loop {
-            match self.store.announce_transfers().await.unwrap() {
+            match self.announce_once().await {
                 0 => return batches,
                 number => batches.push(number),
             }
@@ -101,7 +113,7 @@ story! {
         let moved = world.hand_over("c1", "otto").await;
         let otto = world.owner_of(key).await;
         // Another process dies after one batch, and the move is taken back before the others.
-        assert_eq!(world.store.announce_transfers().await.unwrap(), 100);
+        assert_eq!(world.announce_once().await, 100);
         world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
         assert_eq!(world.purchases_of(anna), MANY, "at once");
         assert_eq!(world.announce().await, [100, 50, 100, 100, 50]);
@@ -170,8 +182,52 @@ story! {
     }
 }
 
-/// Two thousand purchases that give access.
+story! {
+    async fn a_login_announces_no_more_at_once_for_many_owners(world: World) {
+        let here = place(&world, 1);
+        world.know(here, &device(here));
+        for number in 1..=3 {
+            let (customer, receipt) = (format!("c{number}"), format!("r{number}"));
+            world.name(&customer, &format!("owner {number}")).await;
+            world.rich_by(&customer, &receipt, 60).await;
+            world.claim_verified(here, &receipt, &customer);
+        }
+        let logged_in = world.store.login(login(here, "otto")).await.unwrap();
+        assert_eq!(world.purchases_of(logged_in.user_id), 3 * 60, "all are moved");
+        assert_eq!(logged_in.transfers.iter().map(|one| one.is_deferred).collect::<Vec<_>>(), [false, true, true]);
+        assert_eq!(world.transfers().len(), 2 * 60, "those of one owner are announced at once");
+        assert_eq!(world.announce().await, [60, 60]);
+        assert_eq!(world.transfers().len(), 3 * 2 * 60);
+    }
+}
+
+story! {
+    async fn a_transfer_that_cannot_be_announced_keeps_no_other_waiting(world: World) {
+        for (customer, from, receipt) in [("c1", "anna", "r1"), ("c2", "bert", "r2")] {
+            world.name(customer, from).await;
+            world.rich_by(customer, receipt, MANY).await;
+        }
+        let broken = world.hand_over("c1", "otto").await;
+        world.hand_over("c2", "clara").await;
+        let key = world.key("r1");
+        let purchase = world.raw().texts(&format!("SELECT purchase AS value FROM purchases WHERE collapse_key = '{key}'"));
+        world.raw().run(&format!("UPDATE purchases SET purchase = '{{' WHERE collapse_key = '{key}'"));
+        for number in [100, 100, 50, 0] {
+            let announced = world.store.announce_transfers().await.unwrap();
+            let failed: Vec<TransferId> = announced.failed.iter().map(|(id, _)| *id).collect();
+            assert_eq!((announced.number, failed), (number, vec![broken]));
+        }
+        let purchase = purchase[0].replace('\'', "''");
+        world.raw().run(&format!("UPDATE purchases SET purchase = '{purchase}' WHERE collapse_key = '{key}'"));
+        assert_eq!(world.announce().await, [100, 100, 50], "it goes on once it can be read");
+    }
+}
+
+/// Two thousand purchases.
 const TWO_THOUSAND: i64 = 2_000;
+/// Maximum number of round trips of a move, and of each purchase that it announces at once.
+const FEW: u64 = 75;
+const EACH: u64 = 6;
 
 /// The statements for the move of any number of purchases are a few, so that no other change waits for it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -187,7 +243,7 @@ async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
     let moved = world.hand_over("c1", "otto").await;
     counted("move", before);
     let before = distance.trips();
-    world.store.announce_transfers().await.unwrap();
+    world.announce_once().await;
     counted("batch", before);
     let before = distance.trips();
     world.store.undo_transfer(moved, by("by mistake")).await.unwrap();
@@ -200,6 +256,50 @@ async fn a_move_of_two_thousand_purchases_takes_few_round_trips() {
     eprintln!("round trips: {trips:?}");
     assert_eq!(world.purchases_of(anna), 0, "they are an anonymous user's");
     for (name, trips) in trips.into_iter().filter(|(name, _)| *name != "batch") {
-        assert!(trips <= 75, "{name} takes {trips} round trips");
+        assert!(trips <= FEW, "{name} takes {trips} round trips");
+    }
+}
+
+/// Nor does any other change wait for the move of expired purchases, which a customer of many years has most of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_of_many_expired_purchases_takes_few_round_trips() {
+    let (world, distance) = World::postgres_at_a_distance(now, &NOW, Duration::ZERO).await;
+    let (anna, otto) = (world.name("c1", "anna").await, world.name("c2", "otto").await);
+    end(&world, "ended", "c1").await;
+    multiply(&world, "ended", TWO_THOUSAND - 11);
+    world.rich("c1", 10).await;
+    world.raw().run(&format!(
+        "INSERT INTO store_users (app_id, store, app_user_id, user_id)
+         WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers WHERE i < 200)
+         SELECT '{}', 'amazon', 'more-' || CAST(i AS TEXT), '{anna}' FROM numbers",
+        world.app.id
+    ));
+    let mut trips = Vec::new();
+    let mut counted = |name, before: u64| {
+        trips.push((name, distance.trips() - before));
+    };
+    let before = distance.trips();
+    let customer = CustomerKey::ExternalId("anna".to_owned());
+    let wanted = CustomerMove { app: world.app.id, customer, to: "otto".to_owned(), author: by("ticket 1") };
+    let moved = world.store.move_customer(wanted).await.unwrap();
+    counted("move", before);
+    assert_eq!((world.purchases_of(otto), moved.moved.announced.len()), (TWO_THOUSAND, 10));
+    assert_eq!(moved.moved.customers.len(), 201);
+    let before = distance.trips();
+    world.store.undo_transfer(moved.id, by("by mistake")).await.unwrap();
+    counted("undo", before);
+    assert_eq!(world.purchases_of(anna), TWO_THOUSAND);
+    // Nothing of an anonymous user was ever announced.
+    let transfers = world.transfers().len();
+    end(&world, "guest's", "guest").await;
+    multiply(&world, "guest's", TWO_THOUSAND - 1);
+    let before = distance.trips();
+    assert_eq!(world.name("guest", "otto").await, otto);
+    counted("name", before);
+    assert_eq!((world.purchases_of(otto), world.transfers().len()), (TWO_THOUSAND, transfers));
+    eprintln!("round trips: {trips:?}");
+    for (name, trips) in trips {
+        let announced = if name == "name" { 0 } else { 10 };
+        assert!(trips <= FEW + EACH * announced, "{name} takes {trips} round trips");
     }
 }

@@ -32,7 +32,7 @@ async fn notify(world: &World, message: &str, receipt: &str, customer: &str) {
 }
 
 /// A subscription of the customer that was paid, and ended two months ago.
-async fn end(world: &World, receipt: &str, customer: &str) {
+pub async fn end(world: &World, receipt: &str, customer: &str) {
     notify(world, receipt, receipt, customer).await;
     let now = world.load(world.key(receipt)).await.now;
     let snapshot = Snapshot {

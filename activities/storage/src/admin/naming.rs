@@ -172,7 +172,7 @@ pub fn name(write: &mut Write<'_>, installation: Installation, order: NameOrder<
             names::set(write, user, external_id, CauseKind::CustomerId).map(|()| NamedUser { user, merged: None })
         }
         (None, Some(other)) => {
-            let merge = Merge { app, cause: Cause::Naming, author, from: &row, to: &other };
+            let merge = Merge { app, cause: Cause::Naming, author, from: &row, to: &other, announced_before: 0 };
             let moved = moves::merge(write, installation, merge)?;
             Ok(NamedUser { user: other.id, merged: Some(moved.id) })
         }

@@ -147,6 +147,7 @@ fn let_go(
         author: Some(author.clone()),
         undoes: None,
         is_announced: true,
+        announced_before: 0,
         devices: MovedDevices::None,
     };
     let moved = moves::carry_out(write, installation, &request)?;

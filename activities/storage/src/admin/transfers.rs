@@ -13,7 +13,7 @@ use crate::people::moves::{self, Author, Cause, Move, Moved, MovedDevices};
 use crate::people::names;
 use crate::people::transfers::{self, Transfer};
 use crate::purchases::cause::CauseKind;
-use crate::purchases::users::{self, Raced, StoreCustomer, StoreUser, UserRow};
+use crate::purchases::users::{self, Raced, StoreCustomer, UserRow};
 use crate::settings::app_lock;
 use crate::settling::transferred;
 use domain::{AppId, CollapseKey, TransferId, UserId};
@@ -133,7 +133,7 @@ fn move_customer(
     }
     users::create(write, *app, target)?;
     let (from, mut to_row) = lock_both(write, from, target)?;
-    if names::named(write.connection, *app, to)? != named || !still_owned(write, *app, &from, customers.as_ref())? {
+    if names::named(write.connection, *app, to)? != named || !still_owned(write, &from, customers.as_ref())? {
         return Err(Error::unavailable(Raced));
     }
     // Behind the locks: a purchase of either that is recorded meanwhile belongs to what the condition sees.
@@ -154,6 +154,7 @@ fn move_customer(
         author: Some(author.clone()),
         undoes: None,
         is_announced: true,
+        announced_before: 0,
         devices: MovedDevices::None,
     };
     moves::carry_out(write, installation, &request)
@@ -211,7 +212,7 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
     if let Some(by) = transfers::find(write.connection, id)?.undone_by {
         return refused(format!("it was already undone by the transfer {by}"));
     }
-    if !still_owned(write, transfer.app_id, &from, Some(&transfer.moved.customers))? {
+    if !still_owned(write, &from, Some(&transfer.moved.customers))? {
         return refused("a customer that it moved has since moved again: use `settle customer move`".to_owned());
     }
     let request = Move {
@@ -223,6 +224,7 @@ fn undo(write: &mut Write<'_>, installation: Installation, id: TransferId, autho
         author: Some(author.clone()),
         undoes: Some(id),
         is_announced: true,
+        announced_before: 0,
         devices: MovedDevices::Back(transfer.moved.devices),
     };
     moves::carry_out(write, installation, &request)
@@ -238,15 +240,9 @@ pub fn lock_both(write: &mut Write<'_>, one: UserId, other: UserId) -> Result<(U
 /// Whether these customers of stores belong to a user.
 fn still_owned(
     write: &mut Write<'_>,
-    app: AppId,
     user: &UserRow,
     customers: Option<&BTreeSet<StoreCustomer>>,
 ) -> Result<bool, Error> {
-    for StoreCustomer { store, app_user_id } in customers.into_iter().flatten().cloned() {
-        let known = StoreUser { app_id: app, store, app_user_id };
-        if known.find(write.connection)? != Some(user.id) {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    let Some(customers) = customers else { return Ok(true) };
+    Ok(customers.is_subset(&moves::customers(write.connection, user.id)?))
 }

@@ -99,12 +99,21 @@ pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Res
     Ok(())
 }
 
+/// What a round of announcements did.
+#[derive(Debug, Default)]
+pub struct AnnouncedTransfers {
+    /// Number of purchases that were announced.
+    pub number: usize,
+    /// The transfers of which a batch could not be announced.
+    pub failed: Vec<(TransferId, Error)>,
+}
+
 impl Store {
-    /// Announces a batch of each transfer that is not announced yet, and the first one of each user; returns the number of
-    /// purchases. If a batch fails, the others are still announced, and the error is returned.
-    pub async fn announce_transfers(&self) -> Result<usize, Error> {
+    /// Announces a batch of each transfer that is not announced yet, and the first one of each user. If a batch fails, the
+    /// others are still announced.
+    pub async fn announce_transfers(&self) -> Result<AnnouncedTransfers, Error> {
         let pending: Vec<PendingRow> = self.read(|connection| sql(PENDING).all(connection)).await?;
-        let (mut users, mut announced, mut failed) = (BTreeSet::new(), 0, None);
+        let (mut users, mut announced) = (BTreeSet::new(), AnnouncedTransfers::default());
         for PendingRow { id, app_id, from_user_id, to_user_id } in pending {
             let (is_first_from, is_first_to) = (users.insert(from_user_id), users.insert(to_user_id));
             if !is_first_from || !is_first_to {
@@ -112,11 +121,11 @@ impl Store {
             }
             let (installation, kind) = (self.installation, JobKind::People(app_id, None));
             match self.writer.write(kind, move |write| announce(write, installation, id)).await {
-                Ok(number) => announced += number,
-                Err(error) => failed = Some(error),
+                Ok(number) => announced.number += number,
+                Err(error) => announced.failed.push((id, error)),
             }
         }
-        failed.map_or(Ok(announced), Err)
+        Ok(announced)
     }
 }
 

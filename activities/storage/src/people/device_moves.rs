@@ -34,6 +34,8 @@ pub struct Order<'a> {
     pub from: &'a UserRow,
     pub to: &'a UserRow,
     pub customers: BTreeSet<StoreCustomer>,
+    /// That of [`Move`].
+    pub announced_before: usize,
 }
 
 /// Moves customers of the store to whoever is logged in on a device, if they may go. Both users are named and locked.
@@ -43,7 +45,7 @@ pub fn move_customers(
     place: DevicePlace,
     order: Order<'_>,
 ) -> Result<Option<Moved>, Error> {
-    let Order { app, from, to, customers } = order;
+    let Order { app, from, to, customers, announced_before } = order;
     if !reviews::may_move(write, app, place.platform, from.id, to.id)? {
         return Ok(None);
     }
@@ -56,6 +58,7 @@ pub fn move_customers(
         author: None,
         undoes: None,
         is_announced: true,
+        announced_before,
         devices: MovedDevices::None,
     };
     let moved = moves::carry_out(write, installation, &request)?;

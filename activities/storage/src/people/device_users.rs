@@ -217,13 +217,20 @@ const MOVE: Sql = statement! {hot "devices_user", "
 /// Moves the devices of a user who becomes another one, and returns them.
 pub fn move_all(write: &mut Write<'_>, from: UserId, to: UserId) -> Result<BTreeSet<DevicePlace>, Error> {
     let moved: Vec<Moved> = sql(MOVE).bind(to).bind(from).all(write.connection)?;
-    Ok(moved.into_iter().map(|one| DevicePlace { platform: one.platform_id, device: one.id }).collect())
+    Ok(moved.into_iter().map(Moved::place).collect())
+}
+
+impl Moved {
+    const fn place(self) -> DevicePlace {
+        DevicePlace { platform: self.platform_id, device: self.id }
+    }
 }
 
 const MOVE_BACK: Sql = statement! {"
     UPDATE devices
     SET user_id = ?
     WHERE platform_id = ? AND id = ? AND user_id = ? AND NOT is_signed
+    RETURNING platform_id, id
 "};
 
 /// Moves devices back that a merge moved, and returns those that it did. One on which the customer's own server signed a
@@ -234,12 +241,14 @@ pub fn move_back(
     from: UserId,
     to: UserId,
 ) -> Result<BTreeSet<DevicePlace>, Error> {
-    let mut moved = BTreeSet::new();
+    let mut moving: Vec<Ahead<'static, Moved>> = Vec::with_capacity(devices.len());
     for place in devices {
         let back = sql(MOVE_BACK).bind(to).bind(place.platform).bind(place.device).bind(from);
-        if back.run(write.connection)? > 0 {
-            moved.insert(*place);
-        }
+        moving.push(back.ahead(write.connection)?);
+    }
+    let mut moved = BTreeSet::new();
+    for one in moving {
+        moved.extend(one.first(write.connection)?.map(Moved::place));
     }
     Ok(moved)
 }

@@ -73,7 +73,7 @@ fn unite(
     let (from, to) = match (&user.external_id, &owner.external_id) {
         (Some(_), Some(_)) => {
             let customers = BTreeSet::from([StoreCustomer::from(customer)]);
-            let order = Order { app, from: owner, to: user, customers };
+            let order = Order { app, from: owner, to: user, customers, announced_before: 0 };
             return device_moves::move_customers(write, installation, place, order).map(drop);
         }
         (None, Some(_)) if device.logouts > 0 => return Ok(()),
@@ -82,7 +82,8 @@ fn unite(
         (None, None) if user.id < owner.id => (owner, user),
         (None, None) => (user, owner),
     };
-    moves::merge(write, installation, Merge { app, cause: Cause::Login, author: None, from, to }).map(drop)
+    let merge = Merge { app, cause: Cause::Login, author: None, from, to, announced_before: 0 };
+    moves::merge(write, installation, merge).map(drop)
 }
 
 /// Gives a device without a user to the owner of what it claimed.

@@ -17,7 +17,7 @@ use crate::people::device_users;
 use crate::people::moves::{self, Cause, Merge, Moved};
 use crate::people::names;
 use crate::people::reviews;
-use crate::people::situation::{Found, SituationAhead};
+use crate::people::situation::{Found, Situation, SituationAhead};
 use crate::purchases::cause::CauseKind;
 use crate::purchases::users::{self, Raced, UserRow};
 use crate::settings::app_lock;
@@ -136,31 +136,55 @@ fn log_in(
     to.external_id = Some(login.external_id.clone());
     // The events of a transfer show the device as its customer's.
     device_users::set(write, place, &user)?;
-    let mut transfers = Vec::new();
     // Apps log in at each start. What a person took back, or another device's login moved since, stays where it is.
     if seen.is_repeated() {
         // A review for which there was no room, or no policy, is stored now.
         for owner in rows.values().filter(|row| row.id != target && row.external_id.is_some()) {
             reviews::may_move(write, app, place.platform, owner.id, target)?;
         }
-        return Ok(LoggedIn { user_id: target, device_user_id, transfers });
+        return Ok(LoggedIn { user_id: target, device_user_id, transfers: Vec::new() });
     }
-    for from in involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)) {
+    let from: Vec<&UserRow> = involved.iter().filter(|id| **id != target).filter_map(|id| rows.get(id)).collect();
+    let transfers = take_over(write, installation, Taking { app, place, seen: &seen, from: &from, to })?;
+    Ok(LoggedIn { user_id: target, device_user_id, transfers })
+}
+
+/// The parties of what a login moves. All users are locked, and the device is its customer's.
+struct Taking<'a> {
+    app: AppId,
+    place: DevicePlace,
+    seen: &'a Situation,
+    /// The users whose purchases the device has, and its own before.
+    from: &'a [&'a UserRow],
+    /// The customer who logged in.
+    to: UserRow,
+}
+
+/// Moves the purchases of all of them; returns the transfers that are announced.
+fn take_over(write: &mut Write<'_>, installation: Installation, taking: Taking<'_>) -> Result<Vec<Moved>, Error> {
+    let Taking { app, place, seen, from, mut to } = taking;
+    let (mut transfers, mut announced_before) = (Vec::new(), 0_usize);
+    for from in from.iter().copied() {
         let customers = seen.owned_by(from.id);
         let moved = if from.external_id.is_none() {
-            moves::merge(write, installation, Merge { app, cause: Cause::Login, author: None, from, to: &to })?
+            let merge = Merge { app, cause: Cause::Login, author: None, from, to: &to, announced_before };
+            moves::merge(write, installation, merge)?
         } else if customers.is_empty() {
             continue;
         } else {
-            match device_moves::move_customers(write, installation, place, Order { app, from, to: &to, customers })? {
+            let order = Order { app, from, to: &to, customers, announced_before };
+            match device_moves::move_customers(write, installation, place, order)? {
                 Some(moved) => moved,
                 None => continue,
             }
         };
         to.revision = moved.to_revision;
+        if !moved.is_deferred {
+            announced_before = announced_before.saturating_add(moved.announced_keys.len());
+        }
         if !moved.announced_keys.is_empty() {
             transfers.push(moved);
         }
     }
-    Ok(LoggedIn { user_id: target, device_user_id, transfers })
+    Ok(transfers)
 }

@@ -4,7 +4,7 @@
 use crate::db::config::Installation;
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
-use crate::db::sql::{Clause, Sql, clause, statement};
+use crate::db::sql::{Sql, statement};
 use crate::db::statement::{Ahead, row, sql, stored};
 use crate::db::writer::Write;
 use crate::events::{deliveries, user_leases};
@@ -68,6 +68,8 @@ pub struct Move<'a> {
     /// Whether each purchase that gives access is announced by two events. Else no state of the former owner was
     /// announced, and the new owner's id announces the purchases.
     pub is_announced: bool,
+    /// Number of purchases that earlier moves of the same login have announced.
+    pub announced_before: usize,
     pub devices: MovedDevices,
 }
 
@@ -86,11 +88,13 @@ pub struct Moved {
     pub id: TransferId,
     /// The purchases that are announced, in the order of their keys.
     pub announced_keys: Vec<CollapseKey>,
+    /// Whether they are announced after the transaction.
+    pub is_deferred: bool,
     /// The revision of the new owner after it.
     pub to_revision: i64,
 }
 
-/// Maximum number of purchases that are announced in the transaction of their move.
+/// Maximum number of purchases that a login or another change announces in its transaction.
 const AT_ONCE: usize = 100;
 
 row! {
@@ -149,8 +153,6 @@ const COUNT_TRANSFERS_FROM: Sql = statement! {"
     WHERE from_user_id = ?
 "};
 
-const OF_KEY: Clause = clause!(&purchase::RECHECKS, "collapse_key = ?");
-
 pub fn customers(connection: &mut AnyConnection, user: UserId) -> Result<BTreeSet<StoreCustomer>, Error> {
     let rows: Vec<CustomerRow> = sql(CUSTOMERS).bind(user).all(connection)?;
     let customer = |row: CustomerRow| StoreCustomer { store: row.store, app_user_id: row.app_user_id };
@@ -198,8 +200,8 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     let number: Option<i64> = sql(COUNT_TRANSFERS_FROM).bind(from.id).value(write.connection)?;
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| entitling.contains(key));
-    let is_deferred =
-        !announced.is_empty() && (announced.len() > AT_ONCE || transfers::is_pending_to(write.connection, from.id)?);
+    let is_beyond = request.announced_before.saturating_add(announced.len()) > AT_ONCE;
+    let is_deferred = !announced.is_empty() && (is_beyond || transfers::is_pending_to(write.connection, from.id)?);
     let mut to_revision = to.revision;
     if !announced.is_empty() && !is_deferred {
         let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
@@ -211,15 +213,13 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
         let handover = Handover { installation, app: request.app, id, cause, from: &from, to: &to, owners: &owners };
         handover.announce(write, &announced)?;
     }
-    for key in &silent {
-        purchase::recheck(write, Urgency::Person, request.cause.kind(), OF_KEY, [(*key).into()])?;
-    }
+    purchase::recheck_each(write, Urgency::Person, request.cause.kind(), silent.into_iter().collect())?;
     let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
     transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred })?;
     held.judge(write, parties, moved.customers.len(), |connection, since| {
         Ok(transfers::gathered(connection, parties.to, since)?.len())
     })?;
-    Ok(Moved { id, announced_keys: announced, to_revision })
+    Ok(Moved { id, announced_keys: announced, is_deferred, to_revision })
 }
 
 /// Gives the customers of the store and their purchases to the other user.
@@ -288,15 +288,18 @@ pub struct Merge<'a> {
     /// The user who has no name, and becomes the other.
     pub from: &'a UserRow,
     pub to: &'a UserRow,
+    /// That of [`Move`].
+    pub announced_before: usize,
 }
 
 /// Makes one user of two: the customers, purchases and devices of an anonymous one belong to the other, and the id of the
 /// device in the analytics integration, if the other has none and was not announced yet.
 pub fn merge(write: &mut Write<'_>, installation: Installation, merge: Merge<'_>) -> Result<Moved, Error> {
-    let Merge { app, cause, author, from, to } = merge;
+    let Merge { app, cause, author, from, to, announced_before } = merge;
     sql(MOVE_ANALYTICS_DEVICE).bind(from.id).bind(to.id).later(write.connection)?;
     // The end of an anonymous user is announced if a state of theirs was.
     let (is_announced, devices) = (from.revision > 0, MovedDevices::All);
-    let request = Move { app, from, to, customers: None, cause, author, undoes: None, is_announced, devices };
+    let (customers, undoes) = (None, None);
+    let request = Move { app, from, to, customers, cause, author, undoes, is_announced, announced_before, devices };
     carry_out(write, installation, &request)
 }
