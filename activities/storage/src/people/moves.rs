@@ -201,7 +201,8 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     let id = TransferId::of(from.id, epoch, number.unwrap_or(0));
     let (announced, silent): (Vec<_>, Vec<_>) = keys.iter().copied().partition(|key| entitling.contains(key));
     let is_beyond = request.announced_before.saturating_add(announced.len()) > AT_ONCE;
-    let is_deferred = !announced.is_empty() && (is_beyond || transfers::is_pending_to(write.connection, from.id)?);
+    let after = if announced.is_empty() { None } else { transfers::pending_to(write.connection, from.id)? };
+    let is_deferred = !announced.is_empty() && (is_beyond || after.is_some());
     let mut to_revision = to.revision;
     if !announced.is_empty() && !is_deferred {
         let raised = |user: &UserRow, revision| UserRow { revision, ..user.clone() };
@@ -215,7 +216,7 @@ pub fn carry_out(write: &mut Write<'_>, installation: Installation, request: &Mo
     }
     purchase::recheck_each(write, Urgency::Person, request.cause.kind(), silent.into_iter().collect())?;
     let moved = MovedRows { customers: moving, announced: announced.clone(), devices };
-    transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred })?;
+    transfers::insert(write, &NewTransfer { id, request, moved: &moved, is_deferred, after })?;
     held.judge(write, parties, moved.customers.len(), |connection, since| {
         Ok(transfers::gathered(connection, parties.to, since)?.len())
     })?;

@@ -13,6 +13,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// Maximum number of transfers in a list.
 pub const MAX_TRANSFERS: usize = 100;
@@ -43,6 +44,9 @@ pub struct NewTransfer<'a> {
     pub moved: &'a MovedRows,
     /// Whether its purchases are announced after it.
     pub is_deferred: bool,
+    /// When the transfer was created that is announced before it, if there is one: in one transaction, or after the clock was
+    /// set back, the present time is not later.
+    pub after: Option<Timestamp>,
 }
 
 row! {
@@ -131,7 +135,9 @@ fn read(moved: &str) -> Result<MovedRows, Error> {
 }
 
 pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error> {
-    let NewTransfer { id, request, moved, is_deferred } = new;
+    let NewTransfer { id, request, moved, is_deferred, after } = new;
+    let behind = after.map(|after| after.plus(Duration::from_micros(1)));
+    let created_at = write.now()?;
     let moved = serde_json::to_string(moved)
         .map_err(|cause| Error::corrupt_by("a transfer cannot be written as JSON", cause))?;
     insert!(transfers {
@@ -144,7 +150,7 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
         author: request.author.as_ref().map(|author| author.by.as_str()),
         reason: request.author.as_ref().and_then(|author| author.reason.as_deref()),
         undoes: request.undoes,
-        created_at: write.now()?,
+        created_at: behind.map_or(created_at, |behind| behind.max(created_at)),
         unannounced_after: is_deferred.then_some(""),
     })
     .run(write.connection)
@@ -152,16 +158,16 @@ pub fn insert(write: &mut Write<'_>, new: &NewTransfer<'_>) -> Result<(), Error>
 }
 
 const PENDING_TO: Sql = statement! {"
-    SELECT id AS value
+    SELECT created_at AS value
     FROM transfers
     WHERE to_user_id = ? AND unannounced_after IS NOT NULL
+    ORDER BY created_at DESC
     LIMIT 1
 "};
 
-/// Whether a transfer to a user is not announced yet.
-pub fn is_pending_to(connection: &mut AnyConnection, user: UserId) -> Result<bool, Error> {
-    let found: Option<TransferId> = sql(PENDING_TO).bind(user).value(connection)?;
-    Ok(found.is_some())
+/// When the newest transfer to a user that is not announced yet was created, if there is one.
+pub fn pending_to(connection: &mut AnyConnection, user: UserId) -> Result<Option<Timestamp>, Error> {
+    sql(PENDING_TO).bind(user).value(connection)
 }
 
 pub fn find(connection: &mut AnyConnection, id: TransferId) -> Result<Transfer, Error> {
