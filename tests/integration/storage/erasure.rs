@@ -217,7 +217,7 @@ fn name_everywhere(world: &World, hook: DestinationId, user: UserId) {
          UPDATE notifications SET app_user_id = '{STORE_ID}', body = '{body}', reason = '{text}';
          UPDATE events SET state_apart = '{body}', profile = '{body}', views = '{body}', causes = '{causes}';
          UPDATE device_events SET client_id = '1-{OWN_ID}', body = '{impression}';
-         UPDATE audit_log SET actor = '{text}', reason = '{text}';
+         UPDATE audit_log SET actor = '{text} (support)', reason = '{text}';
          INSERT INTO pages (run, cursor, request_digest, answer, at) VALUES ('{text}', '', 'd', '{{}}', 1);
          INSERT INTO users (id, app_id, revision, created_at) VALUES ('{somebody}', '{app}', 0, 1);
          INSERT INTO erasures (id, request, app_id, user_id, requested_by, reason, stage, after_seq, counts, destinations,

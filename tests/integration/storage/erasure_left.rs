@@ -10,7 +10,7 @@ use domain::{NotificationKind, Outcome, RedeliverySelector};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use storage::{
-    Accepted, CustomerName, Erase, ErasureStage, Fate, NewNotification, Owner, Page, RequestOutcome, RunMode,
+    Accepted, Actor, CustomerName, Erase, ErasureStage, Fate, NewNotification, Owner, Page, RequestOutcome, RunMode,
 };
 
 /// The columns that name no customer: names, ids and states of others, hashes, and what is encrypted. `user_id` of leases and
@@ -265,6 +265,25 @@ story! {
 }
 
 story! {
+    async fn an_erasure_changes_no_entry_of_others_and_no_name_of_a_key(world: World) {
+        world.store.name_customer(world.app.id, Owner::AppUser(STORE_ID.to_owned()), "token", None).await.unwrap();
+        let other = world.store.new_app("Other").await.unwrap().id;
+        let authors = ["admin token", "Anna (admin token)", "token (admin token)"];
+        for (app, author) in [Some(world.app.id), Some(other), None].into_iter().flat_map(|app| authors.map(|one| (app, one))) {
+            let actor = Actor { reason: Some("of the token".to_owned()), ..Actor::named(author) };
+            world.store.by(actor).record_audit_entry("rehearsal", app, "subject").await.unwrap();
+        }
+        let begun = world.store.erase_customer(by(&world, CustomerName::ExternalId("token".to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        let query = "SELECT actor || ': ' || reason AS value FROM audit_log WHERE operation = 'rehearsal' ORDER BY seq";
+        let removed = format!("{REMOVED} (admin token)");
+        let own = [authors[0], authors[1], &removed].map(|author| format!("{author}: {REMOVED}"));
+        let of_others = authors.map(|author| format!("{author}: of the token"));
+        assert_eq!(world.raw().texts(query), [own, of_others.clone(), of_others].concat());
+    }
+}
+
+story! {
     async fn a_run_named_after_an_erased_customer_happens_once(world: World) {
         let hook = world.destination("hook").await.id;
         let key = world.entitling(STORE_ID, "r1").await;
@@ -283,5 +302,28 @@ story! {
         let (deliveries, runs) = (world.count("deliveries"), "SELECT run AS value FROM pages WHERE run = 'of nobody'");
         assert_eq!((resend().await, world.raw().texts(runs).len()), (first, 1));
         assert_eq!(world.count("deliveries"), deliveries, "nothing is sent again");
+    }
+}
+
+story! {
+    async fn later_pages_of_a_concealed_run_do_not_name_the_customer(world: World) {
+        let hook = world.destination("hook").await.id;
+        for (customer, receipt) in [(STORE_ID, "r1"), ("another", "r2")] {
+            let key = world.entitling(customer, receipt).await;
+            drain(&world, key, hook).await;
+        }
+        let resend = async |cursor: Option<String>| {
+            let (page, once) = (Page { cursor, limit: 1 }, RunMode::Once(format!("for {STORE_ID}")));
+            world.store.resend(RedeliverySelector::All.to(hook), page, once).await.unwrap()
+        };
+        let first = resend(None).await;
+        assert!(first.next_cursor.is_some(), "{first:?}");
+        let begun = world.store.erase_customer(by(&world, CustomerName::AppUser(STORE_ID.to_owned()))).await.unwrap();
+        finish(&world, &begun).await;
+        let second = resend(first.next_cursor.clone()).await;
+        assert!(second.checked > 0, "{second:?}");
+        assert_eq!(left(&world, &[STORE_ID]), [""; 0]);
+        assert_eq!(world.count("pages"), 2);
+        assert_eq!((resend(None).await, resend(first.next_cursor.clone()).await), (first, second));
     }
 }

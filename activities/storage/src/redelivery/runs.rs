@@ -105,6 +105,9 @@ const FORGET: Sql = statement! {hot "pages_at", "
     WHERE (run, cursor) IN (SELECT run, cursor FROM pages WHERE at < ? ORDER BY at LIMIT ?)
 "};
 
+/// The tombstone of a run whose earlier pages named a customer who is erased: it stands for the name in the later ones.
+const CONCEALED: Sql = statement!("SELECT run AS value FROM pages WHERE run = ? LIMIT 1");
+
 const FINISH: Sql = statement!("UPDATE pages SET answer = ? WHERE run = ? AND cursor = ?");
 
 /// Carries out a page and stores its answer. If the page was carried out before, returns the stored answer.
@@ -118,7 +121,8 @@ pub fn once<T: Serialize + DeserializeOwned>(
         return Ok(done);
     }
     // A concurrent request for the same page waits here until the transaction of the first one ends.
-    let (run, cursor) = (place.run.as_str(), place.cursor.as_str());
+    let concealed: Option<String> = sql(CONCEALED).bind(place.tombstone.as_str()).value(write.connection)?;
+    let (run, cursor) = (concealed.as_deref().unwrap_or(&place.run), place.cursor.as_str());
     let statement = insert!(
         pages { run, cursor, request_digest: place.request_digest.as_str(), answer: "", at: write.now()? },
         "ON CONFLICT DO NOTHING"

@@ -5,6 +5,7 @@
 //! `store_users`, and the purchases of others that have a store's id of the customer, which the first transaction
 //! changes; and `alarms.detail`, `device_events.client_id` and `pages.run`, which are a part of what identifies their rows.
 
+use super::author;
 use crate::db::connection::MultiBackend;
 use crate::db::error::Error;
 use crate::db::sql::{Clause, Sql, statement};
@@ -38,6 +39,8 @@ enum Content {
     Message,
     /// What a person or a destination wrote, in whose place [`REMOVED`] stands if there is a name in it.
     Text,
+    /// The author of an audit entry: a person, who is replaced, in front of the name of a key, which stays.
+    Author,
     /// What may repeat a name and is rendered again or not needed: NULL stands in its place.
     Dropped,
     /// What is not needed, in a column that is never NULL: an empty text stands in its place.
@@ -112,7 +115,7 @@ pub const TRANSFERS: Columns = columns!(transfers {
     from_user_id: User, to_user_id: User, moved: Json, author: Text, reason: Text
 } by id TEXT);
 
-pub const AUDIT_LOG: Columns = columns!(audit_log { actor: Text, reason: Text } by seq BIGINT);
+pub const AUDIT_LOG: Columns = columns!(audit_log { actor: Author, reason: Text } by seq BIGINT);
 pub const ERASURES: Columns = columns!(erasures { requested_by: Text, reason: Text } by id TEXT);
 
 /// Those that are not in a list here, as the head of this file says.
@@ -202,6 +205,7 @@ impl Content {
             Self::Message => Some(shape(&text)),
             Self::Text if names.are_in(&text) => Some(REMOVED.to_owned()),
             Self::User | Self::Text => Some(text),
+            Self::Author => Some(author::without_person(text, |person| names.are_in(person))),
             Self::Dropped => None,
             Self::Emptied => Some(String::new()),
         }

@@ -9,6 +9,7 @@
 //! The names are stored encrypted until then.
 
 mod announce;
+mod author;
 mod batch;
 mod batches;
 mod begin;

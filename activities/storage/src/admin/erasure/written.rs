@@ -1,5 +1,6 @@
-//! What people wrote about a customer: reasons in the audit log and of requests to erase somebody, and the names of runs of
-//! a redelivery.
+//! What people wrote about a customer: persons and reasons in the app's entries of the audit log, reasons of requests to
+//! erase somebody, and the names of runs of a redelivery. Who may erase a customer of an app changes no entry of another
+//! app, none that concerns no single app, and nowhere the name of a key.
 
 use super::batch::{ErasureBatch, Removed, pattern, seqs};
 use super::columns::{AUDIT_LOG, ERASURES, RowTexts};
@@ -19,7 +20,7 @@ const END_OF_SEARCH: Sql = statement! {"
     HAVING MAX(seq) IS NOT NULL
 "};
 const ENTRIES_NAMING_CUSTOMER: Clause = clause! {&[AUDIT_LOG.select], "
-    seq > ? AND seq <= ? AND COALESCE(app_id, '') IN ('', ?)
+    seq > ? AND seq <= ? AND app_id = ?
         AND EXISTS (WITH names (pattern) AS (VALUES ?*)
             SELECT 1 FROM names WHERE reason LIKE pattern ESCAPE '\\' OR actor LIKE pattern ESCAPE '\\')
     ORDER BY seq
@@ -27,8 +28,7 @@ const ENTRIES_NAMING_CUSTOMER: Clause = clause! {&[AUDIT_LOG.select], "
 "};
 const ERASURES_OF_APP: Clause = clause!(&[ERASURES.select], "app_id = ? ORDER BY id FOR NO KEY UPDATE");
 
-/// Removes the names from a batch of the audit log, the app's and what concerns no single app; after the last one, from all
-/// else that people wrote.
+/// Removes the names from a batch of the app's audit entries; after the last one, from all else that people wrote.
 pub fn remove(write: &mut Write<'_>, secrets: &Secrets, batch: ErasureBatch<'_>) -> Result<Removed, Error> {
     let (who, names) = (batch.who, batch.who.names.texts());
     let end: Option<i64> = sql(END_OF_SEARCH).bind(batch.after).value(write.connection)?;
