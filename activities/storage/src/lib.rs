@@ -53,6 +53,7 @@ pub use db::fault;
 pub use db::low_mark::SLOW as SLOW_READ;
 pub use db::page::{Page, Paged};
 pub use db::postgres::address::{Address as PostgresAddress, Invalid as InvalidAddress};
+pub use db::reader::taking_turns;
 pub use db::refusal::Refusal;
 pub use db::run::Run;
 pub use db::schema::{Planned, Progress};

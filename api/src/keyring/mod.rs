@@ -4,7 +4,7 @@ mod reads;
 mod refusals;
 mod text;
 
-pub use reads::{Reader, Reads};
+pub use reads::{Reader, Reads, Turns};
 pub use refusals::Refusals;
 pub use text::KeyText;
 

@@ -1,20 +1,23 @@
 //! How many reads of a caller are under way at once: the connections that read are few, and one caller's slow lists leave
-//! those of others their turn. One more read waits for its turn; a caller that has many waiting is refused the next.
+//! those of others their turn. Storage takes a turn for each read of a request, whatever its method: previews and dry runs
+//! are posted. One more read waits for its turn; a caller that has many requests waiting is refused the next one that only
+//! reads.
 
 use crate::error::Error;
 use domain::{AppId, KeyId, SignInId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use storage::taking_turns;
+use tokio::sync::Semaphore;
 
 /// Maximum number of reads under way of one key or sign-in, and of all that reach one app only. Storage has six
 /// connections for them.
 const OF_ONE: usize = 2;
 const OF_APP: usize = 4;
-/// Maximum number of reads of each that wait.
+/// Maximum number of requests of each that wait.
 const WAITING: usize = 32;
-/// When a caller that has too many waiting may send the next one: a statement takes at most two seconds.
+/// When a caller that has too many waiting may send the next one: a list's statement takes at most two seconds on SQLite.
 const NEXT_AFTER: Duration = Duration::from_secs(2);
 
 /// Whose reads are counted together. The admin token's are not counted: it is the operator's.
@@ -43,33 +46,76 @@ impl Reader {
     }
 }
 
-/// The readers that have reads under way or waiting. Each of these reads holds a handle.
+/// The turns of a reader, and one handle for each of its requests that only read.
+#[derive(Debug)]
+struct Places {
+    turns: Arc<Semaphore>,
+    requests: Arc<()>,
+}
+
+impl Places {
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.turns) > 1
+    }
+}
+
+/// The readers that have requests or reads under way.
 #[derive(Debug, Default)]
-pub struct Reads(Mutex<HashMap<Reader, Arc<Semaphore>>>);
+pub struct Reads(Mutex<HashMap<Reader, Places>>);
+
+/// The part of a request in the turns of its readers. Dropping it ends the request, but no read of it.
+#[derive(Debug, Default)]
+pub struct Turns {
+    of_readers: Vec<Arc<Semaphore>>,
+    requests: Vec<Arc<()>>,
+}
+
+impl Turns {
+    /// Runs the request's work, whose reads wait for a turn of each reader.
+    pub async fn run<T>(self, work: impl Future<Output = T>) -> T {
+        let Self { of_readers, requests } = self;
+        let done = taking_turns(of_readers, work).await;
+        drop(requests);
+        done
+    }
+}
 
 impl Reads {
-    /// Waits for a turn of each of these readers, in their order. Dropping what is returned ends the read.
+    /// A request of these readers that only reads.
     ///
     /// # Errors
-    /// 429 if too many reads of one of them wait.
-    pub async fn enter(&self, readers: impl IntoIterator<Item = Reader>) -> Result<Vec<OwnedSemaphorePermit>, Error> {
-        let mut entered = Vec::new();
+    /// 429 if too many requests of one of them wait.
+    pub fn enter(&self, readers: impl IntoIterator<Item = Reader>) -> Result<Turns, Error> {
+        let mut turns = Turns::default();
         for reader in readers {
-            let places = self.places(reader)?;
-            entered.push(places.acquire_owned().await.map_err(|_| Error::Internal)?);
+            self.with(reader, |places| {
+                // One handle is that of the map.
+                if Arc::strong_count(&places.requests) > reader.places() + WAITING {
+                    return Err(Error::TooMany { what: reader.shown(), wait: NEXT_AFTER });
+                }
+                turns.requests.push(Arc::clone(&places.requests));
+                turns.of_readers.push(Arc::clone(&places.turns));
+                Ok(())
+            })?;
         }
-        Ok(entered)
+        Ok(turns)
     }
 
-    fn places(&self, reader: Reader) -> Result<Arc<Semaphore>, Error> {
+    /// A request of these readers that may change something: none is refused, but its reads wait for their turns, too.
+    pub fn enter_change(&self, readers: impl IntoIterator<Item = Reader>) -> Turns {
+        Turns { of_readers: readers.into_iter().map(|reader| self.turns(reader)).collect(), requests: Vec::new() }
+    }
+
+    /// What gives a reader's reads their turns.
+    pub fn turns(&self, reader: Reader) -> Arc<Semaphore> {
+        self.with(reader, |places| Arc::clone(&places.turns))
+    }
+
+    fn with<T>(&self, reader: Reader, work: impl FnOnce(&Places) -> T) -> T {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|_, places| Arc::strong_count(places) > 1);
-        let places = all.entry(reader).or_insert_with(|| Arc::new(Semaphore::new(reader.places())));
-        // One handle is that of the map.
-        if Arc::strong_count(places) > reader.places() + WAITING {
-            return Err(Error::TooMany { what: reader.shown(), wait: NEXT_AFTER });
-        }
-        Ok(Arc::clone(places))
+        all.retain(|_, places| places.is_used());
+        let new = || Places { turns: Arc::new(Semaphore::new(reader.places())), requests: Arc::default() };
+        work(all.entry(reader).or_insert_with(new))
     }
 }
 
@@ -77,43 +123,50 @@ impl Reads {
 mod tests {
     use super::{OF_APP, OF_ONE, Reader, Reads, WAITING};
     use domain::{AppId, KeyId};
-    use futures::FutureExt as _;
+    use std::sync::Arc;
     use uuid::Uuid;
 
     fn key(number: u128) -> Reader {
         Reader::Key(KeyId::new(Uuid::from_u128(number)))
     }
 
-    #[tokio::test]
-    async fn a_key_has_two_reads_under_way_and_the_next_one_waits() {
-        let reads = Reads::default();
-        let first = reads.enter([key(1)]).await.expect("a place");
-        let _second = reads.enter([key(1)]).await.expect("a place");
-        let mut third = Box::pin(reads.enter([key(1)]));
-        assert!((&mut third).now_or_never().is_none(), "two are under way");
-        assert!(reads.enter([key(2)]).now_or_never().is_some(), "another key does not wait");
-        drop(first);
-        assert!(third.now_or_never().is_some_and(|third| third.is_ok()), "one has ended");
+    fn app() -> Reader {
+        Reader::App(AppId::new(Uuid::from_u128(9)))
     }
 
-    #[tokio::test]
-    async fn the_keys_of_an_app_have_four_reads_under_way() {
-        let (reads, app) = (Reads::default(), Reader::App(AppId::new(Uuid::from_u128(9))));
-        let mut under_way = Vec::new();
-        for number in 0..8 {
-            under_way.extend(reads.enter([key(number), app]).now_or_never());
-        }
-        assert_eq!(under_way.len(), OF_APP);
+    #[test]
+    fn requests_of_a_key_share_two_turns_and_those_of_an_app_four() {
+        let reads = Reads::default();
+        let (first, change) = (reads.enter([key(1), app()]).expect("a place"), reads.enter_change([key(1), app()]));
+        let other = reads.enter([key(2), app()]).expect("a place");
+        assert!(first.of_readers.iter().zip(&change.of_readers).all(|(one, other)| Arc::ptr_eq(one, other)));
+        assert!(
+            !Arc::ptr_eq(&first.of_readers[0], &other.of_readers[0])
+                && Arc::ptr_eq(&first.of_readers[1], &other.of_readers[1])
+        );
+        assert_eq!(other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(), [OF_ONE, OF_APP]);
     }
 
-    #[tokio::test]
-    async fn a_key_with_many_waiting_reads_is_refused_the_next_one() {
+    #[test]
+    fn a_read_has_its_turn_after_its_request() {
         let reads = Reads::default();
-        let mut all: Vec<_> = (0..OF_ONE + WAITING).map(|_| Box::pin(reads.enter([key(1)]))).collect();
-        let under_way: Vec<_> = all.iter_mut().filter_map(|read| read.now_or_never()).collect();
-        assert_eq!(under_way.len(), OF_ONE);
-        assert!(matches!(reads.enter([key(1)]).now_or_never(), Some(Err(_))), "it does not wait");
-        drop((all, under_way));
-        assert!(matches!(reads.enter([key(1)]).now_or_never(), Some(Ok(_))), "all have ended");
+        let request = reads.enter([key(1)]).expect("a place");
+        let read = Arc::clone(&request.of_readers[0]).try_acquire_owned().expect("a turn");
+        drop(request);
+        assert_eq!(reads.turns(key(1)).available_permits(), OF_ONE - 1, "it is under way");
+        drop(read);
+        assert_eq!(reads.turns(key(1)).available_permits(), OF_ONE);
+    }
+
+    #[test]
+    fn a_key_with_many_waiting_requests_is_refused_the_next_one() {
+        let reads = Reads::default();
+        let enter = || reads.enter([key(1)]);
+        let all: Vec<_> = (0..OF_ONE + WAITING).map(|_| enter().expect("a place")).collect();
+        assert!(enter().is_err() && reads.enter([key(2)]).is_ok());
+        let change = reads.enter_change([key(1)]);
+        assert!(Arc::ptr_eq(&change.of_readers[0], &all[0].of_readers[0]), "a change waits for its turns all the same");
+        drop(all);
+        assert!(enter().is_ok(), "all have ended");
     }
 }

@@ -5,6 +5,7 @@ use super::{Caller, Refused, caller};
 use crate::devices::address::Peer;
 use crate::edge::Shared;
 use crate::error::Error;
+use crate::keyring::Turns;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -13,7 +14,6 @@ use axum::response::Response;
 use metrics::counter;
 use std::net::IpAddr;
 use storage::Role;
-use tokio::sync::OwnedSemaphorePermit;
 
 #[derive(Clone)]
 pub struct Guard {
@@ -36,10 +36,13 @@ pub async fn authorize(
 ) -> Result<Response, Error> {
     let address = guard.edge.devices.trusted_proxies.client(peer, request.headers());
     let caller = guard.caller(address, request.headers()).await?;
-    let _under_way = guard.read(&caller, request.method()).await?;
-    guard.check(&caller, first_id(&path).as_deref()).await?;
-    request.extensions_mut().insert(caller);
-    let mut response = next.run(request).await;
+    let turns = guard.turns(&caller, request.method())?;
+    let answer = async {
+        guard.check(&caller, first_id(&path).as_deref()).await?;
+        request.extensions_mut().insert(caller);
+        Ok::<_, Error>(next.run(request).await)
+    };
+    let mut response = turns.run(answer).await?;
     let headers = response.headers_mut();
     // An answer may have a secret, and belongs to whoever has the key.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
@@ -73,15 +76,17 @@ impl Guard {
         }
     }
 
-    /// Waits for the turn of a caller's read; see [`crate::keyring::Reads`]. A search is one, though it is posted.
+    /// The part of a request in the turns of its caller's reads; see [`crate::keyring::Reads`]. A search only reads, though
+    /// it is posted.
     ///
     /// # Errors
     /// 429 if too many of its reads wait.
-    pub async fn read(&self, caller: &Caller, method: &Method) -> Result<Vec<OwnedSemaphorePermit>, Error> {
+    pub fn turns(&self, caller: &Caller, method: &Method) -> Result<Turns, Error> {
+        let reads = &self.edge.keys.reads;
         if !method.is_safe() && self.least > Role::Read {
-            return Ok(Vec::new());
+            return Ok(reads.enter_change(caller.readers()));
         }
-        self.edge.keys.reads.enter(caller.readers()).await
+        reads.enter(caller.readers())
     }
 
     /// Whether a caller may call the route, and reaches what it names.

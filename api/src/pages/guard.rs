@@ -14,7 +14,6 @@ use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::OwnedSemaphorePermit;
 
 /// The body limit of a form.
 #[derive(Debug, Clone, Copy)]
@@ -37,14 +36,10 @@ type Matched = Result<RawPathParams, RawPathParamsRejection>;
 pub async fn enter(State(guard): State<Guard>, path: Matched, request: Request, next: Next) -> Response {
     let (edge, sent, method) = (guard.edge.clone(), request.headers().clone(), request.method().clone());
     let response = match Visit::of(&edge, request.headers(), request.uri()).await {
-        Ok(Some(visit)) => match admitted(&guard, &visit, path, request).await {
-            Ok((request, under_way)) => {
-                let response = next.run(request).await;
-                drop(under_way);
-                failure::shown(&edge, Some((&visit, &method)), response).await
-            }
-            Err(error) => failure::shown(&edge, Some((&visit, &method)), error.into_response()).await,
-        },
+        Ok(Some(visit)) => {
+            let response = answered(&guard, &visit, path, request, next).await;
+            failure::shown(&edge, Some((&visit, &method)), response.unwrap_or_else(IntoResponse::into_response)).await
+        }
         Ok(None) => failure::shown(&edge, None, sign_in::required(&request)).await,
         Err(error) => failure::shown(&edge, None, error.into_response()).await,
     };
@@ -62,15 +57,22 @@ pub async fn serve(State(edge): State<Shared>, request: Request, next: Next) -> 
     headers::dress(response, &sent, edge.pages.is_secure).await
 }
 
-/// The request with its visit, if its sign-in may do this, and its place among the reads under way.
-async fn admitted(
+/// The answer to a request of a sign-in that may send it. Its reads take the turns of the caller.
+async fn answered(
     guard: &Guard,
     visit: &Visit,
     path: Matched,
     request: Request,
-) -> Result<(Request, Vec<OwnedSemaphorePermit>), Error> {
+    next: Next,
+) -> Result<Response, Error> {
+    let turns = guard.turns(&visit.caller(), request.method())?;
+    let answer = async { Ok(next.run(admitted(guard, visit, path, request).await?).await) };
+    turns.run(answer).await
+}
+
+/// The request with its visit, if its sign-in may do this.
+async fn admitted(guard: &Guard, visit: &Visit, path: Matched, request: Request) -> Result<Request, Error> {
     let caller = visit.caller();
-    let under_way = guard.read(&caller, request.method()).await?;
     guard.check(&caller, first_id(&path).as_deref()).await?;
     let bounds = if request.uri().path().ends_with(CATALOGUE) { OF_CATALOGUE } else { OF_SIGN_IN };
     let (mut request, form) = with_form(request, bounds).await?;
@@ -88,7 +90,7 @@ async fn admitted(
     }
     request.extensions_mut().insert(caller);
     request.extensions_mut().insert(visit.clone());
-    Ok((request, under_way))
+    Ok(request)
 }
 
 /// The request with the fields of its form, if it is a change: then it must come from a page of this origin.

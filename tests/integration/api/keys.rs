@@ -8,6 +8,8 @@ use api::keys::scope::Scope;
 use api::route::{Access, Route};
 use api::routes::routes;
 use domain::{AlarmId, PlatformId};
+use futures::FutureExt as _;
+use futures::future::{join_all, select_all};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use storage::{Fate, Role};
@@ -436,25 +438,38 @@ async fn the_ingress_key_is_shown_to_operators_alone() {
 #[tokio::test]
 async fn a_key_waits_for_its_own_reads() {
     let service = Service::start("reads-of-a-key").await;
-    let [slow, other] = ["slow", "other"].map(|name| json!({ "name": name, "role": "read" }));
+    let [slow, other] = ["slow", "other"].map(|name| json!({ "name": name, "role": "operator" }));
     let (slow, other) = (created_key(&service, &slow).await, created_key(&service, &other).await);
     let of_key = Reader::Key(slow.body["id"].as_str().expect("an id").parse().expect("an id"));
     let bearer = |key: &Answer| format!("Bearer {}", key.body["key"].as_str().expect("a key"));
     let list = async |key: &Answer| service.send("GET", "/v1/purchases", Some(&bearer(key)), Vec::new()).await.status;
-    let search = async |key: &Answer| {
-        let text = json!({ "q": "kim" }).to_string().into_bytes();
-        service.send("POST", "/v1/search", Some(&bearer(key)), text).await.status
+    let post = async |path: &str, body: &Value| {
+        service.send("POST", path, Some(&bearer(&slow)), body.to_string().into_bytes()).await.status
     };
-    let mut under_way = Vec::new();
-    for _ in 0..2 {
-        under_way.push(service.edge.keys.reads.enter([of_key]).await.expect("a place"));
+    let (search, dry_run) = (json!({ "q": "kim" }), json!({ "failed": true, "dry_run": true }));
+    let under_way = service.edge.keys.reads.turns(of_key).acquire_many_owned(2).await.expect("both turns");
+    let of_others = async {
+        for _ in 0..20 {
+            assert_eq!(list(&other).await, 200, "another key");
+            assert_eq!(service.get("/v1/purchases").await.status, 200, "the admin token");
+        }
+    };
+    tokio::pin!(of_others);
+    {
+        let waiting = [
+            list(&slow).boxed_local(),
+            post("/v1/search", &search).boxed_local(),
+            post("/v1/resends", &dry_run).boxed_local(),
+        ];
+        let waiting = select_all(waiting);
+        tokio::pin!(waiting);
+        let first = tokio::select! {
+            (status, which, _) = &mut waiting => Some((status, which)),
+            () = &mut of_others => None,
+        };
+        assert_eq!(first, None, "all of them wait");
+        drop(under_way);
+        let (status, _, others) = waiting.await;
+        assert_eq!((status, join_all(others).await), (200, vec![200, 200]));
     }
-    let (third, fourth) = (list(&slow), search(&slow));
-    tokio::pin!(third, fourth);
-    assert_eq!(list(&other).await, 200, "another key");
-    assert_eq!(service.get("/v1/purchases").await.status, 200, "the admin token");
-    assert!(futures::poll!(&mut third).is_pending(), "it waits");
-    assert!(futures::poll!(&mut fourth).is_pending(), "a search waits, too");
-    drop(under_way);
-    assert_eq!((third.await, fourth.await), (200, 200));
 }

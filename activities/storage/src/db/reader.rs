@@ -8,7 +8,7 @@ use crate::db::waits::{Step, Waits};
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What the connections of a pool are for, and the maximum number that is open.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,25 @@ pub const HEALTH: Pool = Pool { purpose: "read_health", connections: 1 };
 
 /// Maximum duration of a statement of a reader on SQLite, as PostgreSQL's `statement_timeout`. That of a list is shorter.
 const LIMIT: Duration = Duration::from_secs(15);
+
+tokio::task_local! {
+    static TURNS: Vec<Arc<Semaphore>>;
+}
+
+/// Runs `work`, each of whose reads takes a permit of each of these semaphores, in their order. The read itself has them
+/// until it ends, also where nobody waits for it any more. What `work` spawns takes none.
+pub async fn taking_turns<T>(turns: Vec<Arc<Semaphore>>, work: impl Future<Output = T>) -> T {
+    TURNS.scope(turns, work).await
+}
+
+/// Waits for the permits of a read of this task.
+async fn turn() -> Result<Vec<OwnedSemaphorePermit>, Error> {
+    let mut permits = Vec::new();
+    for one in TURNS.try_with(Clone::clone).unwrap_or_default() {
+        permits.push(one.acquire_owned().await.map_err(Error::unavailable)?);
+    }
+    Ok(permits)
+}
 
 /// A bounded number of reading connections.
 #[derive(Clone)]
@@ -73,11 +92,12 @@ impl Readers {
         T: Send + 'static,
         F: FnOnce(&mut AnyConnection) -> Result<T, Error> + Send + 'static,
     {
+        let turn = turn().await?;
         let call = self.waits.call(self.purpose, Step::Pool);
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(Error::unavailable)?;
         let readers = self.clone();
         let work = move || {
-            let _permit = permit;
+            let (_permit, _turn) = (permit, turn);
             let _entered = call.enter();
             let limited = time_limit::limit(LIMIT);
             let mut connection = readers.connection()?;
@@ -108,5 +128,38 @@ impl Readers {
         if !connection.is_lost() {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GENERAL, Readers, taking_turns};
+    use crate::db::config::Database;
+    use crate::db::waits::Waits;
+    use futures::FutureExt as _;
+    use std::slice;
+    use std::sync::{Arc, mpsc};
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_read_that_nobody_waits_for_has_its_turn_until_its_end() {
+        let path = std::env::temp_dir().join(format!("settle-turns-{}.db", std::process::id()));
+        let readers = Readers::new(Database::Sqlite(path.clone()), None, GENERAL, Waits::default());
+        let only = Arc::new(Semaphore::new(1));
+        let turns = || slice::from_ref(&only).to_vec();
+        let (go_on, waits) = mpsc::channel::<()>();
+        let slow = readers.read(move |_| Ok(waits.recv().is_ok()));
+        let mut request = Box::pin(taking_turns(turns(), slow));
+        assert!((&mut request).now_or_never().is_none(), "it is under way");
+        drop(request);
+        let mut next = Box::pin(taking_turns(turns(), readers.read(|_| Ok(()))));
+        assert!(
+            (&mut next).now_or_never().is_none() && only.available_permits() == 0,
+            "the first one is still under way"
+        );
+        readers.read(|_| Ok(())).await.expect("a read of nobody takes no turn");
+        go_on.send(()).expect("the first one");
+        next.await.expect("its turn");
+        std::fs::remove_file(path).expect("its file");
     }
 }
