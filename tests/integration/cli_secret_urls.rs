@@ -47,15 +47,19 @@ async fn migrate_encrypts_secret_urls_and_counts_audit_entries() {
     let chat = webhook(&store, app, "chat", "slack").await;
     let other = webhook(&store, app, "other", "event").await;
     store.update_destination(chat.id, Default::default(), |common| common.rate = Some(3)).await.expect("a change");
+    // As 0.1.0 deletes one.
+    let deleted = webhook(&store, app, "deleted", "slack").await;
+    store.delete_destination(deleted.id).await.expect("it is deleted");
     drop(store);
 
     let before = migrated(&folder, &[]);
-    assert!(before.contains("are stored in the clear: 1."), "{before}");
+    assert!(before.contains("are stored in the clear: 2."), "{before}");
     let sealed = migrated(&folder, &["--seal-urls"]);
-    assert!(sealed.contains("were encrypted: 1."), "{sealed}");
-    assert!(sealed.contains("such a URL in the clear: 1."), "{sealed}");
+    assert!(sealed.contains("were encrypted: 1.") && sealed.contains("that were removed: 1."), "{sealed}");
+    assert!(sealed.contains("such a URL in the clear: 3."), "{sealed}");
     let again = migrated(&folder, &["--seal-urls"]);
-    assert!(again.contains("were encrypted: 0.") && again.contains("such a URL in the clear: 1."), "{again}");
+    assert!(again.contains("were encrypted: 0.") && !again.contains("were removed"), "{again}");
+    assert!(again.contains("such a URL in the clear: 3."), "{again}");
     let after = migrated(&folder, &[]);
     assert!(!after.contains("in the clear"), "{after}");
 
@@ -69,7 +73,7 @@ async fn migrate_encrypts_secret_urls_and_counts_audit_entries() {
     };
     assert!(ready.url.as_str().ends_with(HIDDEN));
     let entries: Vec<Value> = Raw::of(&database)
-        .texts("SELECT new_fields AS value FROM audit_log WHERE operation = 'destination.update' ORDER BY seq DESC LIMIT 1")
+        .texts("SELECT new_fields AS value FROM audit_log WHERE operation = 'destination.update' AND new_fields LIKE '%replaced%' ORDER BY seq DESC LIMIT 1")
         .iter()
         .map(|fields| serde_json::from_str(fields).expect("JSON"))
         .collect();

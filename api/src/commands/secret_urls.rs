@@ -2,17 +2,25 @@
 
 use super::{refusals, table};
 use anyhow::Context;
-use protocols::destinations::{sealed, shown_entry};
+use protocols::destinations::{has_secret_url, sealed, shown_settings};
 use storage::{AuditEntryView, AuditLogFilter, Destination, DestinationChange, Page, Store};
 
-/// Encrypts the URLs, and prints their number and that of the audit entries which still have them.
+/// Encrypts the URLs, removes those of deleted destinations, and prints their number and that of the audit entries which
+/// still have them.
 pub async fn seal(store: &Store) -> anyhow::Result<()> {
-    let (mut count, mut entries) = (0_usize, 0_usize);
+    let (mut count, mut removed, mut entries) = (0_usize, 0_usize, 0_usize);
     for destination in refusals::destinations(store).await? {
         count += usize::from(seal_one(store, &destination).await?);
         entries += entries_with_url(store, &destination).await?;
     }
+    for destination in store.deleted_destinations().await? {
+        entries += entries_with_url(store, &destination).await?;
+        removed += usize::from(store.strip_deleted_destination(destination).await?);
+    }
     table::line(&format!("URLs of destinations that were encrypted: {count}."));
+    if removed > 0 {
+        table::line(&format!("URLs of deleted destinations that were removed: {removed}."));
+    }
     if entries > 0 {
         table::line(&format!(
             "Entries of the audit log that have such a URL in the clear: {entries}. They stay as they are, and no answer \
@@ -29,6 +37,8 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
         // One that cannot be read is no reason to fail: the tables are up to date.
         count += usize::from(matches!(change_of(store, &destination).await, Ok(Some(_))));
     }
+    let deleted = store.deleted_destinations().await?;
+    count += deleted.iter().filter(|one| shown_settings(&one.kind, &one.settings) != one.settings).count();
     if count > 0 {
         table::line(&format!(
             "URLs of destinations that are secrets and are stored in the clear: {count}. Once no process of a release before \
@@ -59,11 +69,10 @@ async fn change_of(store: &Store, destination: &Destination) -> anyhow::Result<O
     }))
 }
 
-/// Number of audit entries about a destination that have a URL which answers do not show.
+/// Number of audit entries about a destination that have a URL which is a secret.
 async fn entries_with_url(store: &Store, destination: &Destination) -> anyhow::Result<usize> {
     let has_url = |entry: &AuditEntryView| {
-        let fields = [&entry.old_fields, &entry.new_fields];
-        fields.into_iter().any(|fields| shown_entry(fields, Some(destination)) != *fields)
+        [&entry.old_fields, &entry.new_fields].into_iter().any(|fields| has_secret_url(fields, destination))
     };
     let (mut count, mut page) = (0, Page::default());
     loop {

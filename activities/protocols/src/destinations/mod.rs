@@ -20,7 +20,7 @@ mod tests;
 pub use allowed::{Allowed, Exception};
 pub use schedule::{ScheduleText, check_schedule};
 pub use schemas::KindSchemas;
-pub use shown::{sealed, shown, shown_entry, shown_settings};
+pub use shown::{has_secret_url, sealed, shown, shown_entry, shown_settings};
 
 use crate::form::Form;
 use crate::http::{Reply, Request};

@@ -16,23 +16,21 @@ pub fn shown(destination: Destination) -> Destination {
     Destination { settings, ..destination }
 }
 
-/// The fields of an audit entry about a destination as people see them. What the entry lacks says `now`, the destination if
-/// there is one: its kind, and that its URL is a secret.
-pub fn shown_entry(fields: &Value, now: Option<&Destination>) -> Value {
+/// The fields of an audit entry about a destination as people see them: no webhook's URL has a path or a query, since it may
+/// be a secret by now or have been one, also where the destination is deleted.
+pub fn shown_entry(fields: &Value) -> Value {
     let mut shown = fields.clone();
-    let Some(settings) = shown.get_mut("settings").filter(|settings| settings.is_object()) else { return shown };
-    let kind = fields["kind"].as_str().or(now.map(|now| now.kind.as_str())).unwrap_or(webhook::KIND);
-    let is_secret_now = now.is_some_and(|now| shown_settings(&now.kind, &now.settings) != now.settings);
-    if is_secret_now {
-        settings["secret_url"] = true.into();
-    }
-    *settings = shown_settings(kind, settings);
-    if let Some(settings) = settings.as_object_mut().filter(|_| is_secret_now)
-        && fields["settings"].get("secret_url").is_none()
-    {
-        settings.remove("secret_url");
+    let is_webhook = fields["kind"].as_str().is_none_or(|kind| kind == webhook::KIND);
+    if let Some(settings) = shown.get_mut("settings").filter(|settings| settings.is_object() && is_webhook) {
+        *settings = webhook::secret_url::without_target(settings);
     }
     shown
+}
+
+/// Whether an audit entry about a destination has a URL in the clear that is a secret, by the entry or by the destination.
+pub fn has_secret_url(fields: &Value, destination: &Destination) -> bool {
+    let is_secret_now = destination.kind == webhook::KIND && webhook::secret_url::is_secret(&destination.settings);
+    (is_secret_now || webhook::secret_url::is_secret(&fields["settings"])) && shown_entry(fields) != *fields
 }
 
 /// Encrypts what a stored destination shows of its secrets; `None` where that is nothing.

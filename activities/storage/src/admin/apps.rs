@@ -1,5 +1,6 @@
 //! The apps of the org. A deleted app is hidden; its purchases, events and deliveries stay in the database.
 
+use crate::admin::destinations::remove_hidden;
 use crate::admin::platforms::NO_SECRETS;
 use crate::db::audit_log::AuditEntry;
 use crate::db::error::Error;
@@ -8,7 +9,7 @@ use crate::db::secrets::random_uuid;
 use crate::db::sql::{Sql, insert, statement};
 use crate::db::statement::{row, sql};
 use crate::db::store::Store;
-use crate::settings::app_lock;
+use crate::settings::{app_lock, destinations};
 use domain::{AppId, Timestamp};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -98,6 +99,7 @@ impl Store {
 
     /// Hides an app, its platforms and its destinations, and removes their secrets.
     pub async fn delete_app(&self, id: AppId) -> Result<(), Error> {
+        let shown = self.shown;
         self.change("app.delete", move |write| {
             app_lock::take(write, id)?;
             let deleted = sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
@@ -106,6 +108,9 @@ impl Store {
             }
             sql(DELETE_PLATFORMS).bind(write.now()?).bind(id).run(write.connection)?;
             sql(CLOSE_TOPICS).bind(id).run(write.connection)?;
+            for destination in destinations::of_app(write.connection, id)? {
+                remove_hidden(write, &destination, shown)?;
+            }
             sql(DELETE_DESTINATIONS).bind(write.now()?).bind(id).run(write.connection)?;
             Ok(((), Some(AuditEntry::on(id, id))))
         })

@@ -25,6 +25,12 @@ use serde_json::{Value, json};
 const DELETE: Sql =
     statement!("UPDATE destinations SET deleted_at = ?, secret = NULL WHERE id = ? AND deleted_at IS NULL");
 
+/// Hidden settings are of no more use than the secret.
+const SHOW_ALL: Sql = statement!("UPDATE destinations SET settings = ? WHERE id = ?");
+
+const DELETED: Sql =
+    statement!("SELECT {COLUMNS} FROM destinations WHERE deleted_at IS NOT NULL ORDER BY created_at, id");
+
 const LIST: Sql = statement! {"
     SELECT {CREATED} AS cursor, {COLUMNS}, {SHOWN_STATE} AS shown_state
     FROM destinations t
@@ -152,12 +158,30 @@ impl Store {
         let shown = self.shown;
         self.change("destination.delete", move |write| {
             let destination = require(write.connection, id)?.destination();
+            remove_hidden(write, &destination, shown)?;
             sql(DELETE).bind(write.now()?).bind(id).run(write.connection)?;
             health::close_alarm(write, id, "it was deleted")?;
             Ok(((), Some(AuditEntry::on(destination.app_id, id).before(fields(&destination, shown)))))
         })
         .await?;
         self.end_deleted(id, i64::MAX).await.map(drop)
+    }
+
+    /// The deleted destinations of all apps.
+    pub async fn deleted_destinations(&self) -> Result<Vec<Destination>, Error> {
+        self.read(|connection| sql(DELETED).all(connection)).await
+    }
+
+    /// Removes from the settings of a deleted destination what people do not see of them, which a release before 0.1.1
+    /// left; returns whether there was something.
+    pub async fn strip_deleted_destination(&self, destination: Destination) -> Result<bool, Error> {
+        let shown = self.shown;
+        self.change("destination.update", move |write| {
+            let is_changed = remove_hidden(write, &destination, shown)?;
+            let entry = AuditEntry::on(destination.app_id, destination.id).after(json!({ "secret": "removed" }));
+            Ok((is_changed, is_changed.then_some(entry)))
+        })
+        .await
     }
 
     /// Ends about `limit` pending deliveries of deleted destinations. Returns the number. There are such deliveries
@@ -208,6 +232,17 @@ fn fields(destination: &Destination, shown: ShownSettings) -> Value {
     fields["settings"] = shown(&destination.kind, &destination.settings);
     fields["state"] = json!(destination.state);
     fields
+}
+
+/// Removes from the settings of a destination that is deleted what people do not see of them; returns whether there was
+/// something.
+pub fn remove_hidden(write: &mut Write<'_>, destination: &Destination, shown: ShownSettings) -> Result<bool, Error> {
+    let visible = shown(&destination.kind, &destination.settings);
+    if visible == destination.settings {
+        return Ok(false);
+    }
+    sql(SHOW_ALL).bind(json(&visible)?).bind(destination.id).run(write.connection)?;
+    Ok(true)
 }
 
 /// Leaves out of the former settings what people do not see of the new ones: it is a secret from now on.

@@ -36,6 +36,11 @@ fn entries_with(service: &Service, text: &str) -> i64 {
     service.raw_number(&format!("SELECT COUNT(*) AS value FROM audit_log WHERE old_fields {like} OR new_fields {like}"))
 }
 
+/// Number of destinations, also deleted ones, whose settings have the hidden part.
+fn in_clear(service: &Service) -> i64 {
+    service.raw_number(&format!("SELECT COUNT(*) AS value FROM destinations WHERE settings LIKE '%{HIDDEN}%'"))
+}
+
 #[tokio::test]
 async fn a_reader_sees_no_path_of_a_slack_url() {
     let (service, list) = desk("secret-urls").await;
@@ -53,8 +58,15 @@ async fn a_reader_sees_no_path_of_a_slack_url() {
         check_hidden(&service, &bearer, &[&list, &path, "/v1/audit-log"]).await;
         assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
         check_hidden(&service, &bearer, &["/v1/audit-log"]).await;
+        assert_eq!(in_clear(&service), 0, "nor is it stored once it is deleted");
     }
     assert_eq!(entries_with(&service, HIDDEN), 0, "nor is it stored there");
+    let chat = json!({ "kind": "webhook", "name": "last", "url": slack(3), "body": "slack" });
+    create(&service, &list, &chat).await;
+    assert_eq!(in_clear(&service), 1);
+    let app = list.trim_end_matches("/destinations");
+    assert_eq!(service.send_json("DELETE", app, &Value::Null).await.status, 204);
+    assert_eq!(in_clear(&service), 0, "nor after its app was deleted");
 }
 
 #[tokio::test]
@@ -67,8 +79,7 @@ async fn what_0_1_0_wrote_into_the_audit_log_is_not_shown() {
     assert_eq!((changed.status, &changed.body["url"]), (200, &json!("https://example.com/…")), "{}", changed.body);
     assert_eq!(entries_with(&service, HIDDEN), 1, "entries are never changed");
     check_hidden(&service, &bearer, &[&list, &path, "/v1/audit-log"]).await;
-    let clear = "SELECT COUNT(*) AS value FROM destinations WHERE settings LIKE";
-    assert_eq!(service.raw_number(&format!("{clear} '%{HIDDEN}%'")), 0);
+    assert_eq!(in_clear(&service), 0);
     // As 0.1.0 wrote it about a destination that is deleted since.
     let fields = json!({ "settings": { "url": slack(2), "body": "slack" } });
     service.raw(&format!(
@@ -80,6 +91,12 @@ async fn what_0_1_0_wrote_into_the_audit_log_is_not_shown() {
     let refused = service.send_json("PATCH", &path, &json!({ "secret_url": false })).await;
     check_wrong(&refused, &["secret_url"]);
     assert!(!refused.body.to_string().contains(HIDDEN), "{}", refused.body);
+    let open = json!({ "secret_url": false, "url": "https://example.com/open" });
+    let opened = service.send_json("PATCH", &path, &open).await;
+    assert_eq!((opened.status, &opened.body["url"]), (200, &open["url"]), "{}", opened.body);
+    check_hidden(&service, &bearer, &["/v1/audit-log"]).await;
+    assert_eq!(service.send_json("DELETE", &path, &Value::Null).await.status, 204);
+    check_hidden(&service, &bearer, &["/v1/audit-log"]).await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ impl Settings {
 }
 
 /// Whether path and query of a webhook's URL are a secret, by the stored settings.
-fn is_secret(settings: &Value) -> bool {
+pub fn is_secret(settings: &Value) -> bool {
     settings["secret_url"] == true || settings["body"] == json!(BodyShape::Slack)
 }
 
@@ -37,8 +37,13 @@ fn cut_off(url: &Url) -> String {
 
 /// The stored settings as people see them. Shown ones are shown as they are.
 pub fn shown(stored: &Value) -> Value {
-    let mut shown = stored.clone();
-    let Some(fields) = shown.as_object_mut().filter(|_| is_secret(stored)) else { return shown };
+    if is_secret(stored) { without_target(stored) } else { stored.clone() }
+}
+
+/// Settings whose URL, whether it is a secret or not, is shown without path and query.
+pub fn without_target(settings: &Value) -> Value {
+    let mut shown = settings.clone();
+    let Some(fields) = shown.as_object_mut() else { return shown };
     let sealed = fields.remove("sealed_url");
     if let Some(url) = sealed.or_else(|| Some(cut_off(&fields.get("url")?.as_str()?.parse().ok()?).into())) {
         fields.insert("url".to_owned(), url);

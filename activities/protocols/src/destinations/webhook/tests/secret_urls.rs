@@ -2,7 +2,7 @@
 
 use super::{URL, config_of, created, destination, fields};
 use crate::destinations::webhook::config::{change, create, ready, redact, refusal, rotate};
-use crate::destinations::{self, Allowed, ChangedSettings, Rotation, shown_entry, shown_settings};
+use crate::destinations::{self, Allowed, ChangedSettings, Rotation, has_secret_url, shown_entry, shown_settings};
 use crate::http::Rules;
 use domain::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -138,15 +138,25 @@ fn the_rules_of_addresses_apply_to_an_encrypted_url() {
 
 #[test]
 fn an_entry_of_the_audit_log_is_shown_without_the_url() {
-    let settings = |url: &str, body: &str| json!({ "settings": { "url": url, "body": body }, "rate": 5 });
-    assert_eq!(shown_entry(&settings(SLACK, "slack"), None), settings(SHOWN, "slack"));
-    assert_eq!(shown_entry(&settings(SHOWN, "slack"), None), settings(SHOWN, "slack"));
-    assert_eq!(shown_entry(&settings(TOKEN, "event"), None), settings(TOKEN, "event"));
-    let now = created(&json!({ "url": TOKEN, "secret_url": true }));
-    let now = destination(now.settings, None);
-    let expected = settings("https://example.com:8443/…", "event");
-    assert_eq!(shown_entry(&settings(TOKEN, "event"), Some(&now)), expected, "it is a secret since");
-    for other in [json!({ "rate": 5 }), json!({ "settings": null }), Value::Null] {
-        assert_eq!(shown_entry(&other, Some(&now)), other);
+    let entry = |url: &str, body: &str| json!({ "settings": { "url": url, "body": body }, "rate": 5 });
+    let cut_off = "https://example.com:8443/…";
+    assert_eq!(shown_entry(&entry(SLACK, "slack")), entry(SHOWN, "slack"));
+    assert_eq!(shown_entry(&entry(SHOWN, "slack")), entry(SHOWN, "slack"));
+    assert_eq!(shown_entry(&entry(TOKEN, "event")), entry(cut_off, "event"), "it may have been a secret");
+    let of = |kind: &str| json!({ "kind": kind, "settings": { "url": TOKEN } });
+    assert_eq!(shown_entry(&of("webhook"))["settings"]["url"], cut_off);
+    assert_eq!(shown_entry(&of("amplitude")), of("amplitude"));
+    for other in [json!({ "rate": 5 }), json!({ "settings": null }), json!({ "settings": {} }), Value::Null] {
+        assert_eq!(shown_entry(&other), other);
     }
+}
+
+#[test]
+fn an_entry_with_a_secret_url_is_counted() {
+    let entry = |url: &str, body: &str| json!({ "settings": { "url": url, "body": body } });
+    let now = |settings: Value| destination(created(&settings).settings, None);
+    let (open, secret) = (now(json!({ "url": URL })), now(json!({ "url": URL, "secret_url": true })));
+    assert!(has_secret_url(&entry(SLACK, "slack"), &open) && has_secret_url(&entry(TOKEN, "event"), &secret));
+    assert!(!has_secret_url(&entry(TOKEN, "event"), &open) && !has_secret_url(&entry(SHOWN, "slack"), &secret));
+    assert!(!has_secret_url(&json!({ "rate": 5 }), &secret));
 }
