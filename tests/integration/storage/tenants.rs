@@ -1,6 +1,6 @@
 //! What one tenant's lists cost while other tenants have many rows: nothing of them is read, on either database.
 
-use super::world::{Raw, World, story};
+use super::world::{Raw, World, new_platform, story};
 use domain::{
     AppId, DestinationId, DeviceId, Environment, EventId, KeyId, Outcome, PlatformId, State, Timestamp, UserId,
 };
@@ -465,5 +465,29 @@ story! {
             let many = world.raw().texts(&format!("{READ_MANY}{READ}"));
             assert!(many.is_empty(), "{many:?}");
         }
+    }
+}
+
+story! {
+    async fn a_feed_walks_a_bounded_number_of_purchases(world: World) {
+        let (app, raw) = (world.app.id, &mut world.raw());
+        let rare = world.store.new_platform(new_platform(&world.app, "rare")).await.unwrap().id;
+        let many = rows::purchases(world.platform.id, app).text("receipt_id", "r").numbered(1, 2 * OTHERS);
+        raw.run(&many.sql("collapse_key", "'00000000-0000-4000-8000-' || (i + 100000000000)"));
+        let last = "ffffffff-ffff-4fff-8fff-ffffffffffff";
+        raw.run(&rows::purchases(rare, app).text("collapse_key", last).text("receipt_id", "last"));
+        let hook = world.destination("hook").await.id;
+        raw.run(&format!("UPDATE destinations SET filter = '{{\"platforms\":[\"{rare}\"]}}' WHERE id = '{hook}'"));
+        let (mut pages, mut page) = (Vec::new(), Page::default());
+        loop {
+            let read = world.store.feed(app, Some(hook), page).await.unwrap();
+            pages.push(read.items.iter().map(|one| one.collapse_key.to_string()).collect::<Vec<_>>());
+            let Some(cursor) = read.next_cursor else { break };
+            page = Page { cursor: Some(cursor), ..Page::default() };
+        }
+        let none = Vec::<String>::new();
+        assert_eq!(pages, [none.clone(), none, vec![last.to_owned()]], "20,000 purchases a page");
+        let whole = world.store.feed(app, None, Page::default()).await.unwrap();
+        assert_eq!(whole.items.len(), 100);
     }
 }

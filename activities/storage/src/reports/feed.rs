@@ -5,9 +5,11 @@ use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
 use crate::db::page::{Page, Paged};
 use crate::db::sql::{Clause, Sql, clause, statement};
-use crate::db::statement::{Value, row};
+use crate::db::statement::{Value, row, sql};
 use crate::db::store::Store;
+use crate::db::time_limit;
 use crate::reports::listing::Filtered;
+use crate::reports::walk::{LIMIT, WALKED};
 use crate::settings::destinations::{self, Filter};
 use domain::{AppId, CollapseKey, DestinationId, Timestamp};
 use schemars::JsonSchema;
@@ -41,22 +43,41 @@ const FEED: Sql = statement! {"
     LIMIT ?
 "};
 const ON_PLATFORMS: Clause = clause!(&[FEED], "p.platform_id IN (?*)");
+const UP_TO: Clause = clause!(&[FEED], "p.collapse_key <= ?");
+/// The last purchase of a page whose filter few of the app's purchases may fit.
+const FLOOR: Sql = statement! {"
+    SELECT collapse_key AS value
+    FROM purchases
+    WHERE app_id = ? AND collapse_key > ?
+    ORDER BY collapse_key
+    LIMIT 1 OFFSET ?
+"};
 const IN_ENVIRONMENT: Clause = clause!(&[FEED], hot "purchases_environment", "p.environment = ?");
 
 impl Store {
     /// The announced purchases of an app, in the order of their keys. For a destination, only those whose platform and
-    /// environment its filter matches.
+    /// environment its filter matches. A page of a filter with platforms walks a bounded number of the app's purchases, so it
+    /// may have fewer entries than its limit, or none, and yet a next one.
     pub async fn feed(&self, app: AppId, to: Option<DestinationId>, page: Page) -> Result<Paged<FeedEntry>, Error> {
         self.read(move |connection| {
+            let _limited = time_limit::limit(LIMIT);
             let wanted = to.map(|id| wanted(connection, app, id)).transpose()?.unwrap_or_default();
             // Every announced purchase has one of the two environments, so a filter with both needs no condition.
             let environment = wanted.environments.first().copied().filter(|_| wanted.is_one_environment());
             let after = page.key()?;
             let to = to.map(|id| id.to_string()).unwrap_or_default();
+            let floor: Option<CollapseKey> = if wanted.platforms.is_empty() {
+                None
+            } else {
+                sql(FLOOR).bind(app).bind(after.as_str()).bind(WALKED - 1).value(connection)?
+            };
             let list = Filtered::new(FEED, [to.into(), app.into(), after.into()])
                 .and(ON_PLATFORMS, Value::list(wanted.platforms))
-                .and(IN_ENVIRONMENT, environment);
-            page.read(connection, list.statement())
+                .and(IN_ENVIRONMENT, environment)
+                .and(UP_TO, floor);
+            let mut found = page.read(connection, list.statement())?;
+            found.next_cursor = found.next_cursor.or_else(|| floor.map(|floor| floor.to_string()));
+            Ok(found)
         })
         .await
     }

@@ -19,13 +19,14 @@ use std::cmp::Reverse;
 use std::time::Duration;
 
 /// Maximum number of rows that a page walks.
-const WALKED: i64 = 20_000;
+pub const WALKED: i64 = 20_000;
 
 /// Number of rows that each of several indexes is tried with first: most filters fit fewer by one of them.
 const FEW: i64 = 500;
 
-/// Maximum duration of each of its statements on SQLite.
-const LIMIT: Duration = Duration::from_secs(2);
+/// Maximum duration of each of its statements on SQLite. On PostgreSQL it would cost round trips: there it is that of every
+/// statement.
+pub const LIMIT: Duration = Duration::from_secs(2);
 
 /// A condition, with its value if it has one.
 pub type Condition<'a> = (Clause, Option<Value<'a>>);
