@@ -4,6 +4,7 @@ use super::edge::{Service, TOKEN};
 use super::pages::visitor::Visitor;
 use activities::engine::Polls;
 use api::{polls, silence};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -78,4 +79,31 @@ async fn a_silent_store_is_an_alarm_and_on_the_first_screen() {
     service.raw("UPDATE purchases SET unverified_since = NULL");
     silence::Watch::default().step(&service.store).await.expect("a step");
     assert_eq!(alarms(&service, "store_silent").await[0]["acknowledged_by"], "settle", "it closes itself");
+}
+
+/// Device events without an end: a statement that reads them ends at its time limit.
+const ENDLESS_EVENTS: &str = "
+    ALTER TABLE device_events RENAME TO device_events_before;
+    CREATE VIEW device_events AS
+        WITH RECURSIVE numbers(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM numbers)
+        SELECT i AS seq, i AS id, i AS event_type, i AS platform_id, i AS device_id, i AS client_id, i AS session_id,
+            i AS environment, i AS occurred_at, i AS created_at
+        FROM numbers
+";
+
+/// On SQLite: there are twice as many slow lists as connections that read.
+#[tokio::test]
+async fn slow_lists_hold_up_no_health_check() {
+    let service = Service::start("slow-lists").await;
+    let before = service.get("/readyz").await.status;
+    service.raw(ENDLESS_EVENTS);
+    let lists = join_all((0..12).map(|_| service.get("/v1/device-events")));
+    tokio::pin!(lists);
+    let ready = tokio::select! {
+        biased;
+        lists = &mut lists => panic!("{} lists came first", lists.len()),
+        ready = service.get("/readyz") => ready.status,
+    };
+    assert_eq!(ready, before);
+    assert!(lists.await.iter().all(|list| list.status == 503), "they end at their time limit");
 }
