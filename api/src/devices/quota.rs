@@ -3,7 +3,7 @@
 //! are known are never refused for being new ones, so they log in and out beyond any bound; notifications are not counted.
 //!
 //! Of each bound one network (an address; of IPv6 a /48) has a share: so nobody uses a platform's day up alone. The last
-//! tenth of a bound and of a share is for devices with a login or a verified claim.
+//! tenth of a bound and of a share is for devices with a signed login or a verified claim.
 //!
 //! Each process counts in memory. A task adds the counts to the database once a second and reads what the other processes
 //! added: so together they may exceed a bound by what comes within that second, and after a start what was counted before
@@ -81,7 +81,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Whole,
-    /// That of a device without a login and without a verified claim.
+    /// That of a device without a signed login and without a verified claim.
     Anonymous,
 }
 
@@ -114,11 +114,11 @@ impl Holder {
         match self {
             Self::Platform(Part::Whole) => "the devices of this platform used up their",
             Self::Platform(Part::Anonymous) => {
-                "the devices of this platform without a login and without a verified purchase used up their"
+                "the devices of this platform without a signed login and without a verified purchase used up their"
             }
             Self::Network(Part::Whole) => "this network used up its share of the platform's",
             Self::Network(Part::Anonymous) => {
-                "the devices of this network without a login and without a verified purchase used up their share of the \
+                "the devices of this network without a signed login and without a verified purchase used up their share of the \
                  platform's"
             }
         }
@@ -345,12 +345,12 @@ fn detail(reached: Reached, number: i64) -> String {
         ),
         Holder::Platform(Part::Anonymous) => format!(
             "the devices of this platform used nine tenths of their {bound} {name} for {date} (`{setting}`): until the next \
-             day (UTC) those without a login and without a verified purchase get 429; raise the limit if the traffic is \
+             day (UTC) those without a signed login and without a verified purchase get 429; raise the limit if the traffic is \
              legitimate"
         ),
         Holder::Network(_) => format!(
             "a network used up its share of this platform's {name} for {date}, {bound}: until the next day (UTC) its \
-             devices get 429, first those without a login and without a verified purchase; if it is a proxy of yours, name \
+             devices get 429, first those without a signed login and without a verified purchase; if it is a proxy of yours, name \
              it in `devices.trusted_proxies`, if it has that many customers, raise `{setting}`, else block it in front of \
              settle"
         ),

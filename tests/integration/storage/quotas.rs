@@ -9,7 +9,7 @@ use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
-use storage::{DeviceQuota, DeviceUsage, MAX_COUNTS, PlatformDay};
+use storage::{DeviceQuota, DeviceUsage, Login, MAX_COUNTS, PlatformDay};
 
 static NOW: AtomicI64 = AtomicI64::new(BEGINNING);
 
@@ -62,7 +62,7 @@ story! {
 }
 
 story! {
-    async fn a_device_has_a_customer_by_a_login_or_a_verified_claim(world: World) {
+    async fn a_signed_login_or_a_verified_claim_is_a_customer(world: World) {
         let [one, other, unknown] = [1, 2, 3].map(|number| world.place(number));
         for number in [1, 2] {
             world.device_claims(number, "a", session(number, &[("receipt", "customer")])).await;
@@ -72,6 +72,8 @@ story! {
         }
         world.claim_verified(one, "confirmed", "customer");
         log_in(&world.store, other, "anna").await;
+        assert!(!world.store.has_customer(other).await.unwrap(), "so is a login that nobody signed");
+        world.store.login(Login { is_signed: true, ..people::login(other, "anna") }).await.unwrap();
         for place in [one, other] {
             assert!(world.store.has_customer(place).await.unwrap());
         }

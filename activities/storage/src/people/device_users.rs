@@ -42,13 +42,13 @@ pub fn is_known(connection: &mut AnyConnection, place: DevicePlace) -> Result<bo
 const HAS_CUSTOMER: Sql = statement! {"
     SELECT COUNT(*) AS value
     FROM devices d
-    WHERE d.platform_id = ? AND d.id = ? AND (d.user_id IS NOT NULL OR EXISTS (
+    WHERE d.platform_id = ? AND d.id = ? AND ((d.user_id IS NOT NULL AND d.is_signed) OR EXISTS (
         SELECT 1 FROM claims c
         WHERE c.platform_id = d.platform_id AND c.device_id = d.id AND c.verified_at IS NOT NULL
     ))
 "};
 
-/// Whether a device has a login or a verified claim.
+/// Whether a device has a signed login or a verified claim: anybody can send an unsigned one.
 pub fn has_customer(connection: &mut AnyConnection, place: DevicePlace) -> Result<bool, Error> {
     let found: Option<i64> = sql(HAS_CUSTOMER).bind(place.platform).bind(place.device).value(connection)?;
     Ok(found.is_some_and(|found| found > 0))
