@@ -13,7 +13,7 @@ const CURSOR: &str = "`next_cursor` of the page before.";
 
 /// Each rule with its places: a schema, or an operation's id, and the field or parameter there, if it is that of one. A
 /// field of `NewDestination` is that of each kind that has it.
-const RULES: [(&str, &[&str]); 42] = [
+const RULES: [(&str, &[&str]); 43] = [
     ("A time in the future.", &["Hold.until", "NewKey.expires_at"]),
     ("A random UUID (version 4).", &["Device.id"]),
     (CURSOR, &["Resend.cursor"]),
@@ -45,6 +45,7 @@ const RULES: [(&str, &[&str]); 42] = [
     ("With `enabled`: true.", &["DestinationPatch.newest_only"]),
     ("With `newest_only`: true.", &["Enable.dry_run"]),
     ("At most what the kind of the destination allows.", &["DestinationPatch.rate"]),
+    ("True, unless there is another `url`: the present one is a secret.", &["DestinationPatch.secret_url"]),
     ("With `https`, and a host that is public or allowed by the settings.", &["NewWebhook.url"]),
     ("Tokens of RFC 9110 that settle and the connection do not set; visible ASCII values.", &["NewWebhook.headers"]),
     ("`whsec_` and base64 of 24 to 64 bytes, where `signature` has `v1`.", &["NewWebhook.secret"]),
