@@ -1,6 +1,6 @@
 //! Creates, changes and parses destinations of mails, and decides which events they take.
 
-use super::server::Server;
+use super::server::{Server, is_sendable};
 use super::settings::Settings;
 use crate::destinations::redaction::without_beginning;
 use crate::destinations::schedule::Schedule;
@@ -74,7 +74,7 @@ pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Inv
     let server = allowed.mail.clone().ok_or_else(missing)?;
     let to = settings.to.iter().map(|text| text.parse()).collect::<Result<Vec<Address>, _>>();
     let to = to.map_err(|_| Invalid::new("to", "addresses"))?;
-    strangers(&server, &settings).map_or(Ok(()), Err)?;
+    unsendable(&settings).or_else(|| strangers(&server, &settings)).map_or(Ok(()), Err)?;
     let schedule = Schedule::new(destination.schedule.as_deref());
     Ok(Config { server, to, subject_prefix: settings.subject_prefix, schedule })
 }
@@ -83,6 +83,13 @@ pub fn ready(destination: &Destination, allowed: &Allowed) -> Result<Config, Inv
 pub fn refusal(destination: &Destination, allowed: &Allowed) -> Option<Invalid> {
     let Some(server) = &allowed.mail else { return Some(missing()) };
     strangers(server, &settings::read(&destination.settings).ok()?)
+}
+
+/// Why mails do not go to one of the recipients: none can be built for the address. `None` when they go to all.
+fn unsendable(settings: &Settings) -> Option<Invalid> {
+    let is_unsendable = |text: &String| text.parse().is_ok_and(|address: Address| !is_sendable(&address));
+    let expected = "addresses without special characters, such as ops@example.com";
+    settings.to.iter().any(is_unsendable).then(|| Invalid::new("to", expected))
 }
 
 /// Why mails do not go to one of the recipients: the operator allows other domains. `None` when they go to all.
@@ -140,8 +147,9 @@ fn apply(mut settings: Settings, fields: &Map<String, Value>, allowed: &Allowed,
     if fields.contains_key("subject_prefix") && settings.subject_prefix.contains("://") {
         wrong.push(Invalid::new("subject_prefix", "a text without a link"));
     }
-    if fields.contains_key("to") {
-        wrong.extend(allowed.mail.as_ref().and_then(|server| strangers(server, &settings)));
+    if fields.contains_key("to") && !wrong.iter().any(|one| one.field == "to") {
+        let stranger = || allowed.mail.as_ref().and_then(|server| strangers(server, &settings));
+        wrong.extend(unsendable(&settings).or_else(stranger));
     }
     settings
 }

@@ -27,7 +27,7 @@ impl Server {
     /// The name of the wrong setting, and what is expected, without the URL, which may contain a password.
     pub fn parse(url: &str, from: &str) -> Result<Self, (&'static str, &'static str)> {
         let (url, security, login) = server(url).map_err(|expected| ("mail.url", expected))?;
-        let from = from.trim().parse().ok().filter(|from: &Mailbox| is_plain(&from.email));
+        let from = from.trim().parse().ok().filter(|from: &Mailbox| is_sendable(&from.email));
         let expected = "the sender of emails, such as settle@example.com or settle <settle@example.com>";
         let from = from.ok_or(("mail.from", expected))?;
         Ok(Self { url, security, login, from, allowed_domains: Vec::new() })
@@ -39,7 +39,7 @@ impl Server {
     /// What is expected in the place of one that is no domain.
     pub fn for_domains(self, domains: &[String]) -> Result<Self, &'static str> {
         let read = |text: &String| {
-            let address = format!("someone@{}", text.trim()).parse().ok().filter(is_plain);
+            let address = format!("someone@{}", text.trim()).parse().ok().filter(is_sendable);
             address.map(|address| address.domain().to_lowercase())
         };
         let allowed_domains = domains.iter().map(read).collect::<Option<Vec<String>>>();
@@ -53,12 +53,17 @@ impl Server {
     }
 }
 
-/// Whether an address can be sent to without an extension of SMTP: it is ASCII, its domain is a name, and it can be read
-/// back from the header of an email, unlike `"a>b"@example.com`.
+/// Whether an address needs no extension of SMTP: it is ASCII, and its domain is a name.
 pub(super) fn is_plain(address: &lettre::Address) -> bool {
     let text: &str = address.as_ref();
-    let is_readable = text.parse::<Mailbox>().is_ok();
-    is_readable && text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
+    text.bytes().all(|byte| byte.is_ascii_graphic()) && !address.domain().starts_with('[')
+}
+
+/// Whether an email to an address can be built: it is plain, and can be read back from a header, unlike
+/// `"a>b"@example.com`.
+pub(super) fn is_sendable(address: &lettre::Address) -> bool {
+    let text: &str = address.as_ref();
+    is_plain(address) && text.parse::<Mailbox>().is_ok()
 }
 
 fn server(text: &str) -> Result<(Url, Security, Option<Login>), &'static str> {

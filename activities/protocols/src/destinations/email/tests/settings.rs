@@ -3,6 +3,7 @@
 use super::super::config::change;
 use super::*;
 use crate::destinations;
+use secrecy::SecretString;
 
 fn wrong(fields: &Value) -> Vec<String> {
     created(fields).err().unwrap().into_iter().map(|one| one.field).collect()
@@ -90,6 +91,23 @@ fn recipients_are_of_the_domains_that_the_operator_allows() {
         let stored = destination(created(&json!({ "to": [to] })).unwrap().settings);
         assert!(some.refusal(&stored).is_some() && ready(&stored, &some).is_err(), "one from before gets nothing");
     }
+}
+
+/// Release 0.1.0 stored such addresses.
+#[test]
+fn a_stored_address_without_emails_can_be_replaced() {
+    let stored = json!({ "to": ["\"a>b\"@example.com"], "subject_prefix": "[shop]" });
+    let unready = ready(&destination(stored.clone()), &allowed()).err().unwrap();
+    assert!(unready.field == "to" && unready.expected.contains("special characters"), "{unready}");
+    let secret = SecretString::from("{}");
+    let changed = |fields: Value| {
+        let changed = change(&stored, &secret, fields.as_object().unwrap(), &allowed());
+        changed.map(|changed| changed.settings).map_err(|wrong| wrong[0].field.clone())
+    };
+    let replaced = changed(json!({ "to": ["ops@example.com"] })).unwrap();
+    assert_eq!(replaced, json!({ "to": ["ops@example.com"], "subject_prefix": "[shop]" }));
+    assert_eq!(changed(json!({ "subject_prefix": "[app]" })).unwrap()["to"], stored["to"]);
+    assert_eq!(changed(json!({ "to": stored["to"] })), Err("to".to_owned()));
 }
 
 #[test]
