@@ -143,7 +143,7 @@ async fn what_is_no_file_of_settle_is_refused_at_once() {
     drop(reader);
     std::fs::remove_file(&lock).unwrap();
     pipe(&path);
-    refused("is no regular file").await;
+    refused("is not a regular file").await;
     std::fs::remove_file(&path).unwrap();
     let mut raw = Raw::of(&database);
     raw.run("CREATE TABLE notes (text TEXT)");

@@ -32,7 +32,7 @@ pub fn visible(name: &str) -> String {
     parts.filter(|part: &String| !part.is_empty()).collect::<Vec<String>>().join(" ")
 }
 
-/// What names have in common that differ by case, blanks and invisible characters alone.
+/// The form shared by names that differ only in case, blanks and invisible characters.
 pub fn folded(name: &str) -> String {
     visible(name).to_lowercase()
 }

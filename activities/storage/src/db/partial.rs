@@ -81,8 +81,8 @@ pub const OPEN_OF_TOPIC: &str = "(outcome IS NULL OR outcome = 'of topic')";
 /// `purchases_held`, which has the purchases of all apps; this does not.
 pub const IS_HELD_OF_APP: &str = "COALESCE(p.held_until, 0) > 0";
 
-// The indexes that have all rows of an app, for lists. Each has a condition that every row fulfils, so that other statements
-// keep theirs: without statistics, as on SQLite, the smallest index seems the best, also for a message that is stored.
+// Indexes over all rows of an app, for lists. Each has a condition that is always true, so that only statements that
+// repeat it use the index: without statistics SQLite prefers the smallest index for every statement.
 
 /// `deliveries_to_destination (destination_id, seq)`
 pub const LISTED: &str = "seq + 0 > 0";

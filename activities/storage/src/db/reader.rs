@@ -23,7 +23,7 @@ pub const GENERAL: Pool = Pool { purpose: "read", connections: 6 };
 pub const INGRESS: Pool = Pool { purpose: "read_ingress", connections: 2 };
 /// Only requests of devices use these: they stand before no page, and no page before them.
 pub const DEVICES: Pool = Pool { purpose: "read_devices", connections: 2 };
-/// Only `/readyz` uses this: whoever asks whether the process is healthy waits for no list.
+/// For `/readyz` and the time of the last sweep: slow lists delay neither.
 pub const HEALTH: Pool = Pool { purpose: "read_health", connections: 1 };
 
 /// Maximum duration of a statement of a reader on SQLite, as PostgreSQL's `statement_timeout`. That of a list is shorter.
@@ -60,7 +60,7 @@ pub struct Readers {
     /// The lock file of an SQLite database: the lock is held as long as a handle exists.
     lock: Option<Arc<File>>,
     waits: Waits,
-    /// How many times ten thousand steps its statements took on SQLite, for tests of what a read costs.
+    /// Number of progress calls (10,000 SQLite steps each), for tests of what a read costs.
     #[cfg(feature = "fail-points")]
     pub ticks: Arc<std::sync::atomic::AtomicU64>,
 }

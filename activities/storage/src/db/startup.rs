@@ -133,11 +133,12 @@ pub fn create_tables(database: &Database) -> Result<(), Error> {
 /// are [`Error::Corrupt`], which the operator must mend; a server that does not answer is [`Error::Unavailable`].
 fn connect(database: &Database) -> Result<AnyConnection, Error> {
     if let Database::Sqlite(path) = database {
+        if path.metadata().is_ok_and(|found| !found.is_file()) {
+            let what = "is not a regular file: name a file, or one that does not exist yet";
+            return Err(Error::corrupt(format!("{} {what}", path.display())));
+        }
         // Its owner alone may read it; SQLite gives the files beside it the permissions that it has. Another reason why
         // it cannot be opened is reported by the connection.
-        if path.metadata().is_ok_and(|found| !found.is_file()) {
-            return Err(Error::corrupt(format!("{} is no regular file", path.display())));
-        }
         let opened = OpenOptions::new().create(true).append(true).mode(OWNER_ONLY).open(path);
         if let Err(cause) = opened.map(drop)
             && cause.kind() == ErrorKind::PermissionDenied
@@ -173,7 +174,7 @@ fn lock(database: &Path) -> Result<File, Error> {
     }
     .map_err(cannot)?;
     if !file.metadata().is_ok_and(|found| found.is_file()) {
-        return Err(cannot(std::io::Error::other("it is no regular file")));
+        return Err(cannot(std::io::Error::other("it is not a regular file")));
     }
     // SQLite gives its own files to the owner of the database when root runs it; nobody else may give files away. A lock
     // that exists was perhaps left by a killed command of root; it is not a link of that owner to a file of root.

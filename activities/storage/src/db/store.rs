@@ -29,7 +29,7 @@ pub struct Store {
     pub(crate) ingress_readers: Readers,
     /// Those of requests of devices alone.
     pub(crate) device_readers: Readers,
-    /// That of `/readyz` alone.
+    /// For `/readyz` and the time of the last sweep.
     pub(crate) health_readers: Readers,
     pub(crate) secrets: Secrets,
     pub(crate) installation: Installation,
@@ -77,7 +77,7 @@ impl Store {
         Self { shown, ..self }
     }
 
-    /// How many times ten thousand steps SQLite took for reads so far, apart from those of ingress and devices.
+    /// Number of progress calls (10,000 SQLite steps each) of reads so far, without those of ingress and devices.
     #[cfg(feature = "fail-points")]
     pub fn cost_of_reads(&self) -> u64 {
         self.readers.ticks.load(std::sync::atomic::Ordering::Relaxed)

@@ -37,7 +37,7 @@ pub struct Limited {
 }
 
 impl Limited {
-    /// How many times ten thousand steps the statements took since.
+    /// Number of progress calls (10,000 SQLite steps each) since.
     #[cfg(feature = "fail-points")]
     pub fn ticks(&self) -> u64 {
         TICKS.get()

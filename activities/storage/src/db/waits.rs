@@ -129,7 +129,7 @@ pub fn note(step: Step, backend: Option<i32>) {
     });
 }
 
-/// How long this thread does what it does at the moment; nothing where it has no place.
+/// How long this thread has been in its current step; zero outside a call.
 pub fn elapsed() -> Duration {
     ENTERED.with_borrow(|place| place.as_ref().map_or(Duration::ZERO, |place| place.lock().since.elapsed()))
 }

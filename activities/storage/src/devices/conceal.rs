@@ -11,7 +11,7 @@ use domain::user::{LONG_NAME_BYTES, REMOVED};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// The table of events of devices, for what stands for the app's own id of one.
+/// Namespace of the tombstones that replace client ids.
 const EVENTS: &str = "device_events";
 
 /// The requests as they are stored. Where no customer of an app was erased, nothing is read.

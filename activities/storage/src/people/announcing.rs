@@ -91,7 +91,7 @@ const RENAME_NEW: Sql = statement! {"
     WHERE to_user_id IN (?*) AND unannounced_after IS NOT NULL
 "};
 
-/// Makes what is not announced yet that of the anonymous user in the place of an erased one. The users are locked.
+/// Replaces erased users by the anonymous one in unannounced transfers. The users must be locked.
 pub fn rename(write: &mut Write<'_>, users: &[UserId], anonymous: UserId) -> Result<(), Error> {
     for rename in [RENAME_FORMER, RENAME_NEW] {
         sql(rename).uncached().bind(anonymous).bind_list(users.iter().copied()).later(write.connection)?;

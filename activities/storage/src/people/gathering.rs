@@ -17,21 +17,24 @@ use domain::{AppId, PlatformId, Timestamp, UserId};
 const KIND: &str = "customer_gathers";
 /// Number of customers of stores that a customer may get within a day.
 const MANY: i64 = 10;
-/// The detail of the alarm around the customer's id. It has no number, so that there is one such alarm of a customer.
+/// How the detail of the alarm begins; the customer's id follows.
 const BEGINNING: &str = "the user ";
-const REST: &str = " got more than 10 customers of stores within a day, and may use what each of them bought: strangers, \
-     if the app sends the same id for everybody. Mend the app, then `settle customer transfers USER` lists what joined \
-     them, and `settle customer undo TRANSFER` parts them. Acknowledge this if they are one person or a test account";
 const CLOSED: &str = "the customers of stores were parted";
 
+/// The detail of the alarm. It has no number, so that there is one such alarm of a customer. Frozen: open alarms are
+/// found by their whole text.
 fn detail(user: UserId) -> String {
-    format!("{BEGINNING}{user}{REST}")
+    format!(
+        "{BEGINNING}{user} got more than 10 store customers within a day, and can use what each of them bought. Probably \
+         the app sends one id for everybody: fix the app, list the transfers with `settle customer transfers {user}`, and \
+         undo each with `settle customer undo TRANSFER`. If it is one person or a test account, acknowledge this"
+    )
 }
 
 /// The customer that an alarm is about; `None` for one of another kind.
-pub fn user(kind: &str, detail: &str) -> Option<UserId> {
-    let named = detail.strip_prefix(BEGINNING).and_then(|rest| rest.strip_suffix(REST));
-    named.filter(|_| kind == KIND)?.parse().ok()
+pub fn user(kind: &str, text: &str) -> Option<UserId> {
+    let id = text.strip_prefix(BEGINNING)?.split(' ').next()?;
+    id.parse().ok().filter(|user| kind == KIND && text == detail(*user))
 }
 
 /// One more than may be.

@@ -242,7 +242,7 @@ fn move_rows(
     }
     write.forget_shared();
     deliveries::release_purchases(write, keys)?;
-    for keys in keys.chunks(purchase::MAX_LISTED) {
+    for keys in keys.chunks(purchase::MAX_KEYS) {
         sql(MOVE_PURCHASES).uncached().bind(to.id).bind_list(keys.iter().copied()).later(write.connection)?;
     }
     if !keys.is_empty() {

@@ -128,9 +128,8 @@ impl Review {
 
 fn full(from: UserId) -> String {
     format!(
-        "{MAX_OPEN} logins on devices with receipts of the user {from} await a decision, and no further one is listed, not \
-         even the true owner's: `settle customer reviews` lists them; refuse those of strangers, and the others are listed \
-         when their apps log in again"
+        "the user {from} has {MAX_OPEN} open reviews, and further logins, even the true owner's, are not listed: run \
+         `settle customer reviews`, and refuse those of strangers; the others appear when their apps log in again"
     )
 }
 

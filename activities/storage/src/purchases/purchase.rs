@@ -232,8 +232,8 @@ pub fn recheck_because<'v>(
     recheck.bind_all(values).run(write.connection)
 }
 
-/// Maximum number of purchases in a statement.
-const MANY: usize = 500;
+/// Maximum number of keys in a statement.
+pub const MAX_KEYS: usize = 500;
 const OF_KEYS: Clause = clause!(&RECHECKS, "collapse_key IN (?*)");
 
 /// Like [`recheck`], for the purchases with these keys.
@@ -245,7 +245,7 @@ pub fn recheck_each(
 ) -> Result<(), Error> {
     let cause = RevisionCause::of(kind, write).json()?;
     let keys: Vec<CollapseKey> = keys.into_iter().collect();
-    for keys in keys.chunks(MANY) {
+    for keys in keys.chunks(MAX_KEYS) {
         if write.connection.is_shared() {
             let lock = sql(LOCK_MANY.of(OF_KEYS)).uncached().bind_list(keys.iter().copied());
             drop(lock.value_ahead::<CollapseKey>(write.connection)?);
@@ -321,9 +321,6 @@ pub fn lock_ahead(write: &mut Write<'_>, key: CollapseKey) -> Result<Ahead<'stat
     sql(LOCK).bind(key).ahead(write.connection)
 }
 
-/// Maximum number of keys in a statement.
-pub const MAX_LISTED: usize = 500;
-
 const LOCK_ALL: Sql = statement! {"
     SELECT collapse_key AS value
     FROM purchases
@@ -337,7 +334,7 @@ pub fn lock_all(write: &mut Write<'_>, keys: &[CollapseKey]) -> Result<(), Error
     if !write.connection.is_shared() {
         return Ok(());
     }
-    for keys in keys.chunks(MAX_LISTED) {
+    for keys in keys.chunks(MAX_KEYS) {
         sql(LOCK_ALL).uncached().bind_list(keys.iter().copied()).values::<CollapseKey>(write.connection)?;
     }
     Ok(())

@@ -201,7 +201,7 @@ const OF_APP: Clause =
     clause!(&[IN_RANGE], hot "events_created", "p.app_id || '' = ? AND (e.created_at, e.seq) <= (?, ?)");
 
 /// Maximum number of rows of all apps that a page of one app walks. It may have fewer candidates than its limit, or none,
-/// and yet a next page.
+/// and still a next page.
 const WALKED: i64 = 20_000;
 
 row! {

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// The table, for what stands for the name of a run.
+/// Namespace of the tombstones that replace run names.
 const TABLE: &str = "pages";
 
 /// How long a page's answer is stored.
@@ -37,7 +37,7 @@ pub enum RunMode {
 #[derive(Debug, Clone)]
 pub struct PageOfRun {
     run: String,
-    /// What stands for its name where that named a customer who is erased.
+    /// The tombstone that replaces the run's name if that names an erased customer.
     tombstone: String,
     cursor: String,
     request_digest: String,

@@ -29,9 +29,8 @@ row! {
         pub last_at: Timestamp,
         /// How often it was raised.
         pub count: i64,
-        /// For how many customers the product that it is about runs, or how many customers of stores the customer has that it is
-        /// about, counted up to 10,000; null for other kinds of alarms, acknowledged ones, and behind the first 20 of a
-        /// page.
+        /// Number of customers concerned, counted up to 10,000: those who have the unlisted product, or the store
+        /// customers of the user. Null for other kinds, acknowledged alarms, and after the first 20 of a page.
         pub customers: Option<i64>,
         /// Which app it concerns; null for all.
         pub app_id: Option<AppId>,
@@ -101,11 +100,11 @@ const FLOOR_OF_APP: Sql = statement! {hot "alarms_of_app", "
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_OF_APP];
-/// Since any time.
+/// `last_at >= 0`: always true; the walk must bind a value.
 const OPEN: Clause = clause! {
     &[LIST, FLOOR], hot "alarms_open or alarms_order", "acknowledged_at IS NULL AND last_at >= ?"
 };
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const HAS_APP: Clause = clause!(LISTS, "app_id || '' IN (?*)");
 const IS_OPEN: Clause = clause!(LISTS, "COALESCE(acknowledged_at, 0) IN (?*)");
 const OF_PLATFORM: Clause = clause!(LISTS, "platform_id = ?");
@@ -146,7 +145,7 @@ impl Store {
         .await
     }
 
-    /// Alarms, the last raised one first. A page may have fewer than its limit, and yet a next one.
+    /// Alarms, the last raised one first. A page may have fewer items than its limit and still a next page.
     pub async fn alarms_of(&self, filter: AlarmFilter, page: Page) -> Result<Paged<Alarm>, Error> {
         let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));
         let open = filter.open.filter(|open| *open).map(|_| Indexed::new(OPEN, IS_OPEN, [0_i64]));

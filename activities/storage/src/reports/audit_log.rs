@@ -96,14 +96,14 @@ const FLOOR_OF_SUBJECT: Sql = statement! {"
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_OF_APP, LIST_OF_SUBJECT];
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const HAS_APP: Clause = clause!(LISTS, "COALESCE(app_id, '') IN (?*)");
 const HAS_SUBJECT: Clause = clause!(LISTS, "subject || '' IN (?*)");
 const OF_KEY: Clause = clause!(LISTS, "key_id = ?");
 const OF_OPERATION: Clause = clause!(LISTS, "operation || '' = ?");
 
 impl Store {
-    /// The audit log, the newest entry first. A page may have fewer than its limit, and yet a next one.
+    /// The audit log, the newest entry first. A page may have fewer items than its limit and still a next page.
     pub async fn audit_log(&self, filter: AuditLogFilter, page: Page) -> Result<Paged<AuditEntryView>, Error> {
         let storable = |text: String| Value::from(clean(&text).into_owned());
         let of_app = filter.app_id.map(|app| Indexed::by([LIST_OF_APP, FLOOR_OF_APP], HAS_APP, [app]));

@@ -214,7 +214,7 @@ const FLOOR_TO_DESTINATION: Sql = statement! {hot "deliveries_to_destination", "
     LIMIT 1 OFFSET ?
 "};
 const LISTS: &[Sql] = &[LIST, LIST_TO_DESTINATION, LIST_UNORDERED];
-// The same without an index.
+// The same conditions in a form that no index serves.
 const IN_STATUS: Clause = clause!(LISTS, "status || '' IN (?*)");
 const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
 const TO_DESTINATIONS: Clause = clause!(LISTS, "destination_id || '' IN (?*)");
@@ -230,7 +230,7 @@ const SENT: Sql = statement! {hot "deliveries_id", "
 const ATTEMPTS_OF_DELIVERY: Sql = statement!("{ATTEMPT} WHERE a.delivery_id = ? ORDER BY a.number");
 
 impl Store {
-    /// Deliveries, the newest first. A page may have fewer than its limit, and yet a next one.
+    /// Deliveries, the newest first. A page may have fewer items than its limit and still a next page.
     pub async fn deliveries(&self, filter: DeliveryFilter, page: Page) -> Result<Paged<DeliveryView>, Error> {
         self.read(move |connection| {
             let to = destinations(connection, filter.app_id, filter.destination_id)?;

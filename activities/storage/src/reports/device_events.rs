@@ -240,7 +240,7 @@ const COUNT: Sql = statement! {"
 "};
 const OF_DEVICE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "device_events_identity", "e.device_id = ?");
 const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_OF_FAILED, LIST_OF_SKIPPED, LIST_UNORDERED];
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const ON_PLATFORMS: Clause = clause!(LISTS, "e.platform_id || '' IN (?*)");
 const BY_DEVICE: Clause = clause!(LISTS, "e.device_id || '' IN (?*)");
 const IN_STATUS: Clause = clause! {LISTS, "
@@ -272,7 +272,7 @@ const DELIVERIES: Sql = statement! {"
 "};
 
 impl Store {
-    /// Events of devices, the newest first. A page may have fewer than its limit, and yet a next one.
+    /// Events of devices, the newest first. A page may have fewer items than its limit and still a next page.
     pub async fn device_events(&self, filter: DeviceEventFilter, page: Page) -> Result<Paged<DeviceEventView>, Error> {
         self.read(move |connection| {
             let platforms = filter.platforms(connection)?;

@@ -133,7 +133,7 @@ const BY_INDEX: &[Sql] = &[EVENTS_UNORDERED, COUNT];
 const OF_ID: Clause = clause!(BY_INDEX, hot "events_id", "id = ?");
 const OF_KEY: Clause = clause!(BY_INDEX, hot "events_of_key", "collapse_key = ?");
 const OF_USER: Clause = clause!(BY_INDEX, hot "events_of_user", "user_id = ?");
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const LISTS: &[Sql] = &[EVENTS, EVENTS_OF_APP, EVENTS_OF_TYPE, SANDBOX_OF_APP, EVENTS_UNORDERED];
 const HAS_ID: Clause = clause!(LISTS, "id || '' IN (?*)");
 const HAS_KEY: Clause = clause!(LISTS, "collapse_key || '' IN (?*)");
@@ -168,7 +168,7 @@ impl Store {
         self.read(move |connection| sql(FIND).bind(id).one(connection, "event")).await
     }
 
-    /// Events, the newest first. A page may have fewer than its limit, and yet a next one.
+    /// Events, the newest first. A page may have fewer items than its limit and still a next page.
     pub async fn events(&self, filter: EventFilter, page: Page) -> Result<Paged<EventView>, Error> {
         self.read(move |connection| list(connection, filter, &page)).await
     }

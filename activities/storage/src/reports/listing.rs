@@ -193,7 +193,7 @@ const OF_NAMED: Clause = clause! {BY_INDEX, hot "users_external", "
 const OF_USER: Clause = clause!(BY_INDEX, hot "purchases_user", "p.user_id = ?");
 const HELD: Clause = clause!(BY_INDEX, hot "purchases_held", "p.held_until > ?");
 const OF_KEYS: Clause = clause!(BY_INDEX, hot "purchases_pkey or sqlite_autoindex_purchases", "p.collapse_key IN (?*)");
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const ORDERED: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE];
 const LISTS: &[Sql] = &[PURCHASES, PURCHASES_OF_PLATFORM, PURCHASES_IN_STATE, PURCHASES_UNORDERED];
 const ON_PLATFORMS: Clause = clause!(LISTS, "p.platform_id || '' IN (?*)");
@@ -273,7 +273,8 @@ const FIND_PURCHASES: Sql = statement! {hot "purchases_pkey or sqlite_autoindex_
 "};
 
 impl Store {
-    /// Purchases, the one that was settled last first. A page may have fewer than its limit, and yet a next one.
+    /// Purchases, the one that was settled last first. A page may have fewer items than its limit and still a next
+    /// page.
     pub async fn purchases(&self, filter: PurchaseFilter, page: Page) -> Result<Paged<PurchaseView>, Error> {
         self.read_now(move |connection, now| {
             let (indexed, others) = filter.conditions(connection, now)?;

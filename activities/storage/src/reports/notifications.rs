@@ -170,7 +170,7 @@ const COUNT: Sql = statement! {"
     SELECT COUNT(*) AS value FROM (SELECT 1 FROM notifications n WHERE {{which}} LIMIT ?) x
 "};
 const OF_PURCHASE: Clause = clause!(&[LIST_UNORDERED, COUNT], hot "notifications_of_key", "n.collapse_key = ?");
-// The same without an index, and what has none.
+// The same conditions in a form that no index serves, and conditions without an index.
 const LISTS: &[Sql] = &[LIST, LIST_OF_PLATFORM, LIST_NOT_SETTLED, LIST_UNORDERED];
 const ON_PLATFORMS: Clause = clause!(LISTS, "n.platform_id || '' IN (?*)");
 const HAS_PURCHASE: Clause = clause!(LISTS, "n.collapse_key || '' IN (?*)");
@@ -199,7 +199,7 @@ impl Store {
         self.read_now(move |connection, now| walk(now, indexed, Vec::new(), EVERYTHING).page(connection, &page)).await
     }
 
-    /// Notifications, the newest first. A page may have fewer than its limit, and yet a next one.
+    /// Notifications, the newest first. A page may have fewer items than its limit and still a next page.
     pub async fn notifications(
         &self,
         filter: NotificationFilter,

@@ -1,6 +1,6 @@
 //! Lists of large tables with any filter at a bounded cost. A page walks one index, newest first, over at most 20,000
-//! rows, and the other conditions are checked on these. So a page may have fewer items than its limit, or none, and yet a
-//! next one.
+//! rows, and the other conditions are checked on these. So a page may have fewer items than its limit, or none, and still
+//! a next page.
 //!
 //! An index that begins with the platform or destination serves an app, too: it is walked once for each of the app's
 //! platforms or destinations, and what these walks find is merged. So a list of an app reads rows of that app only.
@@ -85,9 +85,9 @@ impl Place for Dated {
 pub enum Walked {
     /// In the order of the list, by a condition of it.
     Clause(Clause),
-    /// By statements of its own, as [`Walk::list`] and [`Walk::floor`], which bind the value again before each place; the
-    /// floor also before a place below all. They compare and order by all columns of the index, so no other one can serve
-    /// them: PostgreSQL would walk that of the order, and read what newer rows others have, for a value that seems frequent.
+    /// By its own statements, as [`Walk::list`] and [`Walk::floor`]. Each binds the value before each place, and the
+    /// floor also before a lowest place. They compare and order by all columns of one index, so that PostgreSQL cannot
+    /// choose another.
     Lists {
         list: Sql,
         floor: Sql,

@@ -22,7 +22,7 @@ pub struct Removed {
     pub next_after: Option<i64>,
 }
 
-/// The numbers of a second table in the stage of another one: from -1 downwards.
+/// A stage may read a second table after its first. Its positions are stored negated, from -1 downwards.
 const fn of_second(seq: i64) -> i64 {
     -1 - seq
 }

@@ -82,8 +82,7 @@ row! {
 }
 
 // A purchase's store customer stays the same when it moves to another user, and its events show who that was.
-// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the
-// app.
+// `|| ''` keeps SQLite, which has no statistics, from reading all purchases of the app.
 const USER_THEN: Sql = statement! {hot "purchases_customer", "
     SELECT e.user_id AS value
     FROM purchases p

@@ -239,10 +239,11 @@ impl<'a> KnownPayment<'a> {
                 self.refund_ids.extend(entry.transaction_id.as_deref());
             }
             EntryKind::Restored => (self.is_refunded, self.store_refund) = (false, None),
-            // A payment was recorded without a price, and this entry added it later.
+            // Another exchange rate counts: the difference is added.
             EntryKind::Correction if entry.is_by_rate => {
                 self.earned = Some(self.earned.unwrap_or_default().saturating_add(entry.usd.unwrap_or_default()));
             }
+            // A payment was recorded without a price, and this entry added it later.
             EntryKind::Correction if entry.transaction_id.is_none() => self.earned = self.earned.or(entry.usd),
             EntryKind::Correction => {}
             _ => (self.at, self.earned) = (entry.at, entry.usd),

@@ -1,5 +1,5 @@
-//! Exchange rates: which one converts an amount of a day. Central banks publish none of weekends and holidays, and one of a
-//! day only in its afternoon. So a rate counts until the next one, for at most a week.
+//! Exchange rates: which one converts an amount of a day. Central banks publish none on weekends and holidays, and one of
+//! a day only in its afternoon. So a rate counts until the next one, for at most a week.
 
 #[cfg(test)]
 mod tests;
