@@ -263,7 +263,7 @@ fn platform_routes() -> Vec<Route> {
 fn ledger_routes() -> Vec<Route> {
     vec![
         key(Read, "GET", "/v1/purchases", purchases::list).summary(
-            "Purchases, the last settled first. A page may have fewer than `limit`, and yet a `next_cursor`.",
+            "Purchases, the last settled first. A page may have fewer than `limit` items and still a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/purchases/{collapse_key}", purchases::show)
             .summary("One purchase, its lanes and its open run."),
@@ -279,20 +279,20 @@ fn ledger_routes() -> Vec<Route> {
         key(Read, "GET", "/v1/payments", payments::list)
             .summary("The payments of a purchase or a customer with their refunds and corrections, the newest first."),
         key(Read, "GET", "/v1/notifications", notifications::list)
-            .summary("Notifications, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
+            .summary("Notifications, the newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
         key(Read, "GET", "/v1/notifications/{message_id}", notifications::show).summary("The outcome of a message."),
         key(Read, "GET", "/v1/alarms", alarms::list).summary(
             "Alarms, which need a person's attention, the last raised first; repetitions are counted. A page may have fewer \
-             than `limit`, and yet a `next_cursor`.",
+             than `limit` items and still a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/alarms/{alarm_id}", alarms::show).summary("One alarm."),
         key(Support, "POST", "/v1/alarms/{alarm_id}/acknowledge", alarms::acknowledge)
             .summary("Notes that a person knows of an alarm. Raised again, it is open again."),
         key(Read, "GET", "/v1/events", events::list)
-            .summary("Events, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`."),
+            .summary("Events, the newest first. A page may have fewer than `limit` items and still a `next_cursor`."),
         key(Read, "GET", "/v1/events/{event_id}", events::show).summary("One event with its body."),
         key(Read, "GET", "/v1/deliveries", deliveries::list).summary(
-            "Deliveries, the newest first. A page may have fewer than `limit`, and yet a `next_cursor`.",
+            "Deliveries, the newest first. A page may have fewer than `limit` items and still a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/deliveries/{delivery_id}", deliveries::show).summary("One delivery."),
         key(Read, "GET", "/v1/deliveries/{delivery_id}/attempts", deliveries::attempts)
@@ -301,7 +301,7 @@ fn ledger_routes() -> Vec<Route> {
             .summary("Its body as it is sent, and the names of its headers; no signature and no secret."),
         key(Read, "GET", "/v1/device-events", device_events::list).summary(
             "Events that devices reported, the newest first, each with what was queued of it for destinations. A page may \
-             have fewer than `limit`, and yet a `next_cursor`.",
+             have fewer than `limit` items and still a `next_cursor`.",
         ),
         key(Read, "GET", "/v1/device-events/{event_id}", device_events::show)
             .summary("One event that a device reported, with its body."),
@@ -322,8 +322,8 @@ fn accounting_routes() -> Vec<Route> {
             .summary("What was counted in each minute, over all processes: of the last minute up to all is missing."),
         key(Read, "GET", "/v1/audit-log", audit_log::list)
             .summary(
-                "What persons, keys and scripts changed, the newest first. A page may have fewer than `limit`, and yet a \
-                 `next_cursor`.",
+                "What persons, keys and scripts changed, the newest first. A page may have fewer than `limit` items and \
+                 still a `next_cursor`.",
             ),
         key(Read, "GET", "/v1/check", check::show)
             .summary("Whether the tables agree with each other: as many rows as some seconds allow, or `limit` rows of one table."),

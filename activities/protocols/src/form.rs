@@ -131,13 +131,9 @@ pub const LIMITS: [Entry; 6] = [
         .help("Only events of purchases in these. Select none for both.")
         .choices(&[("production", "Production"), ("sandbox", "Sandbox")])
         .folded(),
-    Entry::new(
-        "both_environments",
-        "Count test purchases in the user's state of production, and the other way round",
-        Input::Switch,
-    )
-    .help("As in releases before 0.1.1. While it is off, a state has the purchases of the event's environment.")
-    .folded(),
+    Entry::new("both_environments", "Combine production and sandbox in the user's state", Input::Switch)
+        .help("As before 0.1.1. Off: only purchases in the event's environment count.")
+        .folded(),
     Entry::new("rate", "Requests per second", Input::Number)
         .help("Leave empty for the default of this type of destination.")
         .folded(),

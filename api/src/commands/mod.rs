@@ -16,6 +16,7 @@ mod customer;
 mod data;
 mod delivery;
 mod destination;
+mod destinations;
 mod device;
 mod drawn;
 mod event;

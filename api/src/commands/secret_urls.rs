@@ -1,6 +1,6 @@
 //! URLs of destinations that are secrets: encrypts those that are stored in the clear, and says what the audit log has.
 
-use super::{refusals, table};
+use super::{destinations, table};
 use anyhow::Context;
 use protocols::destinations::{has_secret_url, sealed, shown_settings};
 use storage::{AuditEntryView, AuditLogFilter, Destination, DestinationChange, Page, Store};
@@ -9,7 +9,7 @@ use storage::{AuditEntryView, AuditLogFilter, Destination, DestinationChange, Pa
 /// still have them.
 pub async fn seal(store: &Store) -> anyhow::Result<()> {
     let (mut count, mut removed, mut entries) = (0_usize, 0_usize, 0_usize);
-    for destination in refusals::destinations(store).await? {
+    for destination in destinations::all(store).await? {
         count += usize::from(seal_one(store, &destination).await?);
         entries += entries_with_url(store, &destination).await?;
     }
@@ -17,14 +17,14 @@ pub async fn seal(store: &Store) -> anyhow::Result<()> {
         entries += entries_with_url(store, &destination).await?;
         removed += usize::from(store.strip_deleted_destination(destination).await?);
     }
-    table::line(&format!("URLs of destinations that were encrypted: {count}."));
+    table::line(&format!("Encrypted {count} URLs of destinations."));
     if removed > 0 {
-        table::line(&format!("URLs of deleted destinations that were removed: {removed}."));
+        table::line(&format!("Removed {removed} URLs of deleted destinations."));
     }
     if entries > 0 {
         table::line(&format!(
-            "Entries of the audit log that have such a URL in the clear: {entries}. They stay as they are, and no answer \
-             shows it, but a copy of the database does: create new URLs at the receivers, and remove the old ones there."
+            "{entries} audit entries still contain such a URL in the clear. No answer shows it, but a copy of the \
+             database does: create new URLs at the receivers and revoke the old ones."
         ));
     }
     Ok(())
@@ -33,7 +33,7 @@ pub async fn seal(store: &Store) -> anyhow::Result<()> {
 /// Prints how many URLs that are secrets are stored in the clear, if some are.
 pub async fn show(store: &Store) -> anyhow::Result<()> {
     let mut count = 0_usize;
-    for destination in refusals::destinations(store).await? {
+    for destination in destinations::all(store).await? {
         // One that cannot be read is no reason to fail: the tables are up to date.
         count += usize::from(matches!(change_of(store, &destination).await, Ok(Some(_))));
     }
@@ -41,8 +41,8 @@ pub async fn show(store: &Store) -> anyhow::Result<()> {
     count += deleted.iter().filter(|one| shown_settings(&one.kind, &one.settings) != one.settings).count();
     if count > 0 {
         table::line(&format!(
-            "URLs of destinations that are secrets and are stored in the clear: {count}. Once no process of a release before \
-             0.1.1 runs, and you will not go back to one, run `settle migrate --seal-urls`."
+            "{count} secret URLs are stored unencrypted. Once no process before 0.1.1 runs and you will not go back, \
+             run `settle migrate --seal-urls`."
         ));
     }
     Ok(())

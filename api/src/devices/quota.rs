@@ -114,11 +114,11 @@ impl Holder {
         match self {
             Self::Platform(Part::Whole) => "the devices of this platform used up their",
             Self::Platform(Part::Anonymous) => {
-                "the devices of this platform without a signed login and without a verified purchase used up their"
+                "the devices of this platform without a signed login or a verified claim used up their"
             }
             Self::Network(Part::Whole) => "this network used up its share of the platform's",
             Self::Network(Part::Anonymous) => {
-                "the devices of this network without a signed login and without a verified purchase used up their share of the \
+                "the devices of this network without a signed login or a verified claim used up their share of the \
                  platform's"
             }
         }
@@ -345,14 +345,14 @@ fn detail(reached: Reached, number: i64) -> String {
         ),
         Holder::Platform(Part::Anonymous) => format!(
             "the devices of this platform used nine tenths of their {bound} {name} for {date} (`{setting}`): until the next \
-             day (UTC) those without a signed login and without a verified purchase get 429; raise the limit if the traffic is \
+             day (UTC) those without a signed login or a verified claim get 429; raise the limit if the traffic is \
              legitimate"
         ),
         Holder::Network(_) => format!(
-            "a network used up its share of this platform's {name} for {date}, {bound}: until the next day (UTC) its \
-             devices get 429, first those without a signed login and without a verified purchase; if it is a proxy of yours, name \
-             it in `devices.trusted_proxies`, if it has that many customers, raise `{setting}`, else block it in front of \
-             settle"
+            "one network used up its share ({bound} {name}) of this platform's limit for {date}. Until the next day (UTC) \
+             its devices get 429, first those without a signed login or a verified claim. Find the address in your proxy's \
+             access log. If it is your proxy, add it to `devices.trusted_proxies`; if it is many real customers, raise \
+             `{setting}`; otherwise block it"
         ),
     }
 }

@@ -4,6 +4,7 @@
 //! reads.
 
 use crate::error::Error;
+use const_format::formatcp;
 use domain::{AppId, KeyId, SignInId};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,10 +14,10 @@ use tokio::sync::Semaphore;
 
 /// Maximum number of reads under way of one key or sign-in, and of all that reach one app only. Storage has six
 /// connections for them.
-const OF_ONE: usize = 2;
-const OF_APP: usize = 4;
+const MAX_PER_CALLER: usize = 2;
+const MAX_PER_APP: usize = 4;
 /// Maximum number of requests of each that wait.
-const WAITING: usize = 32;
+const MAX_QUEUED: usize = 32;
 /// When a caller that has too many waiting may send the next one: a list's statement takes at most two seconds on SQLite.
 const NEXT_AFTER: Duration = Duration::from_secs(2);
 
@@ -32,16 +33,16 @@ pub enum Reader {
 impl Reader {
     const fn places(self) -> usize {
         match self {
-            Self::SignIn(_) | Self::Key(_) => OF_ONE,
-            Self::App(_) => OF_APP,
+            Self::SignIn(_) | Self::Key(_) => MAX_PER_CALLER,
+            Self::App(_) => MAX_PER_APP,
         }
     }
 
     const fn shown(self) -> &'static str {
         match self {
-            Self::SignIn(_) => "this sign-in (32 reads wait)",
-            Self::Key(_) => "this key (32 reads wait)",
-            Self::App(_) => "this app (32 reads of its keys wait)",
+            Self::SignIn(_) => formatcp!("this sign-in ({MAX_QUEUED} reads wait)"),
+            Self::Key(_) => formatcp!("this key ({MAX_QUEUED} reads wait)"),
+            Self::App(_) => formatcp!("this app ({MAX_QUEUED} reads of its keys wait)"),
         }
     }
 }
@@ -90,7 +91,7 @@ impl Reads {
         for reader in readers {
             self.with(reader, |places| {
                 // One handle is that of the map.
-                if Arc::strong_count(&places.requests) > reader.places() + WAITING {
+                if Arc::strong_count(&places.requests) > reader.places() + MAX_QUEUED {
                     return Err(Error::TooMany { what: reader.shown(), wait: NEXT_AFTER });
                 }
                 turns.requests.push(Arc::clone(&places.requests));
@@ -121,7 +122,7 @@ impl Reads {
 
 #[cfg(test)]
 mod tests {
-    use super::{OF_APP, OF_ONE, Reader, Reads, WAITING};
+    use super::{MAX_PER_APP, MAX_PER_CALLER, MAX_QUEUED, Reader, Reads};
     use domain::{AppId, KeyId};
     use std::sync::Arc;
     use uuid::Uuid;
@@ -144,7 +145,7 @@ mod tests {
             !Arc::ptr_eq(&first.of_readers[0], &other.of_readers[0])
                 && Arc::ptr_eq(&first.of_readers[1], &other.of_readers[1])
         );
-        assert_eq!(other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(), [OF_ONE, OF_APP]);
+        assert_eq!(other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(), [MAX_PER_CALLER, MAX_PER_APP]);
     }
 
     #[test]
@@ -153,16 +154,16 @@ mod tests {
         let request = reads.enter([key(1)]).expect("a place");
         let read = Arc::clone(&request.of_readers[0]).try_acquire_owned().expect("a turn");
         drop(request);
-        assert_eq!(reads.turns(key(1)).available_permits(), OF_ONE - 1, "it is under way");
+        assert_eq!(reads.turns(key(1)).available_permits(), MAX_PER_CALLER - 1, "it is under way");
         drop(read);
-        assert_eq!(reads.turns(key(1)).available_permits(), OF_ONE);
+        assert_eq!(reads.turns(key(1)).available_permits(), MAX_PER_CALLER);
     }
 
     #[test]
     fn a_key_with_many_waiting_requests_is_refused_the_next_one() {
         let reads = Reads::default();
         let enter = || reads.enter([key(1)]);
-        let all: Vec<_> = (0..OF_ONE + WAITING).map(|_| enter().expect("a place")).collect();
+        let all: Vec<_> = (0..MAX_PER_CALLER + MAX_QUEUED).map(|_| enter().expect("a place")).collect();
         assert!(enter().is_err() && reads.enter([key(2)]).is_ok());
         let change = reads.enter_change([key(1)]);
         assert!(Arc::ptr_eq(&change.of_readers[0], &all[0].of_readers[0]), "a change waits for its turns all the same");

@@ -22,7 +22,7 @@ pub fn add(kinds: &[KindSchemas], requests: &mut Map<String, Value>, responses: 
     }
     for kind in kinds {
         let named = |(name, mut field): (String, Value)| {
-            field[RULE] = json!(format!("{} Further as in the schema of a new one.", only_of(kinds, &name)));
+            field[RULE] = json!(format!("{} Otherwise the rules for a new destination apply.", only_of(kinds, &name)));
             (name, field)
         };
         extend(requests.get_mut("DestinationPatch"), &changed(kind).into_iter().map(named).collect());

@@ -61,8 +61,8 @@ pub fn document(routes: Vec<Route>) -> Value {
             "description": "Turns store notifications into purchase events that can be trusted. Errors are problem \
                 details (RFC 9457); 503 means: try again. Texts in requests have 1 to 2048 bytes and no control characters, \
                 unless a field has other limits; unknown fields are refused, and null is the same as absent where it means \
-                nothing else. What else a request has to be, which no schema states, is the `x-rule` of the field that the \
-                error names.",
+                nothing else. Rules that a schema cannot express are in the `x-rule` of the field that the error \
+                names.",
         },
         "tags": operations::tags(paths.keys()),
         "security": [{ "key": [] }],

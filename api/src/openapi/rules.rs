@@ -42,8 +42,8 @@ const RULES: [(&str, &[&str]); 43] = [
         &["DestinationPatch.schedule", "NewDestination.schedule"],
     ),
     ("Platforms of the app.", &["DestinationPatch.filter.platforms", "NewDestination.filter.platforms"]),
-    ("With `enabled`: true.", &["DestinationPatch.newest_only"]),
-    ("With `newest_only`: true.", &["Enable.dry_run"]),
+    ("Only together with `enabled: true`.", &["DestinationPatch.newest_only"]),
+    ("Only together with `newest_only: true`.", &["Enable.dry_run"]),
     ("At most what the kind of the destination allows.", &["DestinationPatch.rate"]),
     ("True, unless there is another `url`: the present one is a secret.", &["DestinationPatch.secret_url"]),
     ("With `https`, and a host that is public or allowed by the settings.", &["NewWebhook.url"]),
@@ -64,7 +64,7 @@ const RULES: [(&str, &[&str]); 43] = [
     ("At least `window_seconds`.", &["NewPlatform.max_wait_seconds", "PlatformPatch.max_wait_seconds"]),
     ("Not USD, whose rate is 1.", &["NewRate.currency"]),
     ("No later than tomorrow.", &["NewRate.day"]),
-    ("Each once.", &["ListedEntitlement.ref", "Product.sku"]),
+    ("No duplicates.", &["ListedEntitlement.ref", "Product.sku"]),
     (
         "New ids without hidden characters, and without texts that programs send where they have no id.",
         &["Catalogue.entitlements", "Catalogue.products", "setEntitlement.ref", "setProduct.sku"],
@@ -84,10 +84,10 @@ const RULES: [(&str, &[&str]); 43] = [
     ("Names of events and groups such as `user.*`.", &["listEvents.type"]),
     ("Before `until`, at most 1500 steps.", &["getSeries.from"]),
     (
-        "Exactly one selection, and what else it takes.",
+        "Exactly one selection; other fields only if that selection takes them.",
         &["Resend", "Resend.app_id", "Resend.destination_id", "Resend.now"],
     ),
-    ("Both, in this order, or neither.", &["Resend.from", "Resend.until"]),
+    ("Set both or neither; `from` is before `until`.", &["Resend.from", "Resend.until"]),
 ];
 
 /// Why an operation answers a request that its schemas allow with 422.

@@ -108,6 +108,29 @@ pub async fn list(
     Ok(Json(edge.store.rates(app.id, &query.currency, query.page.page()).await?))
 }
 
+/// Of which day the rate is that converts an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateDay {
+    /// Of the amount's own day.
+    Own,
+    /// Of an earlier one.
+    Carried,
+}
+
+impl RateDay {
+    pub const fn of(is_rate_carried: bool) -> Self {
+        if is_rate_carried { Self::Carried } else { Self::Own }
+    }
+}
+
+/// The exchange rate that converts an amount, for people.
+pub fn rate_sentence(day: &str, of: RateDay) -> String {
+    match of {
+        RateDay::Own => format!("exchange rate of {day}"),
+        RateDay::Carried => format!("exchange rate of {day}, carried forward"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::NewRate;

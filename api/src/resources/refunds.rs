@@ -19,11 +19,6 @@ pub fn estimate(one: &PaymentView) -> Option<&'static str> {
     Some(if one.kind == EntryKind::Restored { VALID_AGAIN } else { EARLY_END })
 }
 
-/// The exchange rate that converts an amount, for people.
-pub fn rate(day: &str, is_carried: bool) -> String {
-    if is_carried { format!("exchange rate of {day}, carried forward") } else { format!("exchange rate of {day}") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::{STATE, estimate};

@@ -8,7 +8,7 @@ use storage::{Alarm, Role};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// The name of what it is.
+    /// Name of the customer, platform or destination.
     pub name: String,
     /// The page that shows what to do.
     pub path: String,

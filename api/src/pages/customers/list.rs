@@ -7,7 +7,8 @@ use crate::pages::lists::{Column, Filter, FilterKind, List, ListHead};
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::capital;
 use crate::pages::visit::Visit;
-use crate::resources::refunds::{STATE, estimate, rate};
+use crate::resources::rates::{RateDay, rate_sentence};
+use crate::resources::refunds::{STATE, estimate};
 use domain::Environment;
 use domain::payment::{EntryKind, UnknownPrice};
 use storage::PaymentView;
@@ -103,7 +104,7 @@ pub const fn kind(kind: EntryKind) -> &'static str {
 
 /// The exchange rate that converts an amount; `None` where none does.
 pub fn rate_of(one: &PaymentView) -> Option<String> {
-    one.rate_day.as_deref().map(|day| rate(day, one.is_rate_carried))
+    one.rate_day.as_deref().map(|day| rate_sentence(day, RateDay::of(one.is_rate_carried)))
 }
 
 /// Where an amount is from, and what a sales report shows about it.
@@ -131,7 +132,7 @@ pub const fn unknown(why: UnknownPrice) -> &'static str {
         UnknownPrice::ProductUnknown => "the store never showed the product",
         UnknownPrice::Promotion => "the promotion has its own price",
         UnknownPrice::NotListed => "the catalogue has no price for that country",
-        UnknownPrice::NoRate => "no exchange rate of that day or the week before",
+        UnknownPrice::NoRate => "no exchange rate for that day or the week before it",
         UnknownPrice::PlanChanged => "the plan changed immediately",
         UnknownPrice::Unconfirmed => "the store has not confirmed it yet",
         UnknownPrice::Implausible => "the device reported an implausible price",

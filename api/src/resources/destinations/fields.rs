@@ -29,7 +29,7 @@ pub struct NewDestination {
 #[derive(Deserialize, JsonSchema)]
 #[schemars(extend("examples" = [{ "events": ["purchase.updated"], "rate": 20, "schedule": null }]))]
 pub struct DestinationPatch {
-    /// With `enabled`: true. Skips the pending `user.*` events.
+    /// Only together with `enabled: true`. Skips the pending `user.*` events.
     pub newest_only: Option<bool>,
     #[serde(flatten)]
     pub common: Patch<DestinationSettings>,

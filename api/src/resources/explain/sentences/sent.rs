@@ -2,7 +2,8 @@
 //! attempt.
 
 use super::phrases::{count, environments, error_beside, label, protocol, response, sentence, subscription};
-use crate::resources::refunds::{STATE, rate};
+use crate::resources::rates::{RateDay, rate_sentence};
+use crate::resources::refunds::STATE;
 use domain::Timestamp;
 use domain::event::{
     Change, PURCHASE_UPDATED, REVENUE_ADJUSTED, Wildcards, chooses, group, is_for_operators, is_of_all,
@@ -153,7 +154,7 @@ fn payment(payment: &PaymentFacts) -> String {
             }
             (other, _) => other.to_owned(),
         };
-        let rate = payment.rate_day.as_deref().map(|day| rate(day, payment.is_rate_carried));
+        let rate = payment.rate_day.as_deref().map(|day| rate_sentence(day, RateDay::of(payment.is_rate_carried)));
         let rate = rate.map(|rate| format!(", {rate}")).unwrap_or_default();
         return format!("; {what}: {usd} USD ({source}{rate})");
     }
@@ -161,7 +162,7 @@ fn payment(payment: &PaymentFacts) -> String {
         Some("product_unknown") => ": the store never showed the product",
         Some("promotion") => ": the promotion has its own price",
         Some("not_listed") => ": the catalogue lists none (`settle product set --help`)",
-        Some("no_rate") => " in USD: no exchange rate of that day or the week before (`settle app rates --help`)",
+        Some("no_rate") => " in USD: no exchange rate for that day or the week before it (`settle app rates --help`)",
         Some("unconfirmed") => ": a promotion may have applied, or a trial that the store never showed",
         Some("plan_changed") => ": the plan has since changed immediately",
         _ => "",
