@@ -12,9 +12,6 @@ use system_tests::subscription::{Subscription, at};
 use system_tests::wait;
 use system_tests::world::{SOON, World};
 
-/// The seed of `cargo test`.
-const SEED: u64 = 30_607;
-const LIVES: usize = 50;
 const START: &str = "2027-03-01T10:00";
 const DAY_MS: i64 = 86_400_000;
 /// Days between two steps, so that the lives share their times.
@@ -153,6 +150,8 @@ fn disturb(steps: &mut Vec<Step>, random: &mut Random) {
 
 #[tokio::test]
 async fn fifty_random_lives_end_with_what_the_store_shows() {
+    const SEED: u64 = 30_607;
+    const LIVES: usize = 50;
     live_all(Random::seed(SEED), LIVES, Duration::ZERO).await;
 }
 
