@@ -145,7 +145,10 @@ mod tests {
             !Arc::ptr_eq(&first.of_readers[0], &other.of_readers[0])
                 && Arc::ptr_eq(&first.of_readers[1], &other.of_readers[1])
         );
-        assert_eq!(other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(), [MAX_PER_CALLER, MAX_PER_APP]);
+        assert_eq!(
+            other.of_readers.iter().map(|one| one.available_permits()).collect::<Vec<_>>(),
+            [MAX_PER_CALLER, MAX_PER_APP]
+        );
     }
 
     #[test]
