@@ -41,6 +41,7 @@ mod tests {
             rate_day: None,
             is_rate_carried: false,
             unknown_because: None,
+            is_unlisted: false,
             source: source.to_owned(),
             transaction_id: transaction.map(str::to_owned),
             is_corrected: false,

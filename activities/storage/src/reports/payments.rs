@@ -8,6 +8,7 @@ use crate::db::statement::{Value, row};
 use crate::db::store::Store;
 use crate::reports::listing::Filtered;
 use crate::settling::payments::{confirmed, paid_by};
+use crate::settling::unlisted;
 use domain::payment::{EntryKind, Total, UnknownPrice};
 use domain::{AppId, CollapseKey, Environment, EventId, Timestamp, UserId};
 use schemars::JsonSchema;
@@ -54,6 +55,9 @@ row! {
         /// Why the amount is not known.
         #[schemars(with = "Option<String>")]
         pub unknown_because: Option<UnknownPrice>,
+        /// Whether that is because the product is not in the catalogue at all.
+        #[serde(skip)]
+        pub is_unlisted: bool,
         /// The source of the amount: `catalogue`, `device`, `store` or `report`.
         pub source: String,
         /// The store's id of the transaction in the sales report that confirms, corrects or adds this amount; null
@@ -77,7 +81,8 @@ fn kinds() -> Vec<&'static str> {
 const PAYMENTS: Sql = statement! {"
     SELECT CAST(m.occurred_at AS TEXT) || '_' || CAST(m.entry + 100000 AS TEXT) || m.event_id AS cursor,
         m.event_id, m.collapse_key, m.number, m.kind, m.occurred_at, m.sku, m.price, m.currency, m.usd,
-        m.rate_day, COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried, m.unknown_because, m.source,
+        m.rate_day, COALESCE(m.rate_day < m.priced_on, FALSE) AS is_rate_carried, m.unknown_because,
+        FALSE AS is_unlisted, m.source,
         m.transaction_id, FALSE AS is_corrected, m.environment, m.created_at
     FROM payments m
     WHERE (m.occurred_at, CAST(m.entry + 100000 AS TEXT) || m.event_id) < (?, ?) AND {{which}}
@@ -121,6 +126,7 @@ impl Store {
             };
             let mut payments = page.read(connection, list.and(OF_APP, app).statement().uncached())?;
             confirm(connection, &mut payments.items)?;
+            mark_unlisted(connection, &mut payments.items)?;
             Ok(payments)
         })
         .await
@@ -141,6 +147,17 @@ fn confirm(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Resu
             one.transaction_id = Some(report.transaction_id.clone());
             one.is_corrected = report.is_correction;
         }
+    }
+    Ok(())
+}
+
+/// Marks the amounts that are not known because the product of the purchase is not in the catalogue.
+fn mark_unlisted(connection: &mut AnyConnection, payments: &mut [PaymentView]) -> Result<(), Error> {
+    let is_open = |one: &PaymentView| one.unknown_because == Some(UnknownPrice::NotListed);
+    let open: BTreeSet<CollapseKey> = payments.iter().filter(|one| is_open(one)).map(|one| one.collapse_key).collect();
+    let unlisted = unlisted::among(connection, open)?;
+    for one in payments.iter_mut().filter(|one| is_open(one)) {
+        one.is_unlisted = unlisted.contains(&one.collapse_key);
     }
     Ok(())
 }

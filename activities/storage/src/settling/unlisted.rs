@@ -129,15 +129,25 @@ const UNLISTED: Sql = statement! {"
         AND NOT EXISTS (SELECT 1 FROM products c WHERE c.app_id = p.app_id AND c.sku = p.product_id)
 "};
 
+/// Those of these purchases whose product is not in the catalogue.
+pub fn among(
+    connection: &mut AnyConnection,
+    keys: impl IntoIterator<Item = CollapseKey>,
+) -> Result<BTreeSet<CollapseKey>, Error> {
+    let keys: Vec<CollapseKey> = keys.into_iter().collect();
+    if keys.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let found = sql(UNLISTED).uncached().bind_list(keys).values::<CollapseKey>(connection)?;
+    Ok(found.into_iter().collect())
+}
+
 impl Store {
     /// Those of these purchases whose product is not in the catalogue.
     pub async fn unlisted(&self, keys: Vec<CollapseKey>) -> Result<BTreeSet<CollapseKey>, Error> {
         if keys.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let find = move |connection: &mut AnyConnection| {
-            sql(UNLISTED).uncached().bind_list(keys).values::<CollapseKey>(connection)
-        };
-        Ok(self.read(find).await?.into_iter().collect())
+        self.read(move |connection| among(connection, keys)).await
     }
 }

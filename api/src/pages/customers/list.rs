@@ -36,7 +36,8 @@ pub const COLUMNS: &[Column<PaymentView>] = &[
     Column::number("In USD", |one, _| match (&one.usd, one.unknown_because) {
         _ if is_test(one) => "0".into(),
         (Some(usd), _) => Cell::from(usd.as_str()).under(rate_of(one).map(CellPart::from).into_iter().collect()),
-        (None, why) => Cell::from(CellPart::Muted("not known")).under(vec![why.map_or("", unknown).into()]),
+        (None, None) => CellPart::Muted("not known").into(),
+        (None, Some(why)) => not_known(one, why).into(),
     }),
     Column::new("By", |one, _| {
         let transaction = one.transaction_id.as_ref().map(Code::short).into_iter();
@@ -126,11 +127,17 @@ fn source(one: &PaymentView) -> String {
     format!("{price} ({report})")
 }
 
+/// That an amount is not known, and why.
+pub fn not_known(one: &PaymentView, why: UnknownPrice) -> String {
+    format!("not known: {}", unknown(one, why))
+}
+
 /// Why an amount is not known.
-pub const fn unknown(why: UnknownPrice) -> &'static str {
+pub const fn unknown(one: &PaymentView, why: UnknownPrice) -> &'static str {
     match why {
         UnknownPrice::ProductUnknown => "the store never showed the product",
         UnknownPrice::Promotion => "the promotion has its own price",
+        UnknownPrice::NotListed if one.is_unlisted => "the product is not in the catalogue",
         UnknownPrice::NotListed => "the catalogue has no price for that country",
         UnknownPrice::NoRate => "no exchange rate for that day or the week before it",
         UnknownPrice::PlanChanged => "the plan changed immediately",
@@ -141,8 +148,8 @@ pub const fn unknown(why: UnknownPrice) -> &'static str {
 
 #[cfg(test)]
 pub mod tests {
-    use super::{kind, source};
-    use domain::payment::EntryKind;
+    use super::{kind, not_known, source};
+    use domain::payment::{EntryKind, UnknownPrice};
     use domain::{CollapseKey, Environment, EventId};
     use storage::PaymentView;
     use uuid::Uuid;
@@ -163,6 +170,7 @@ pub mod tests {
             rate_day: None,
             is_rate_carried: false,
             unknown_because: None,
+            is_unlisted: false,
             source: "catalogue".to_owned(),
             transaction_id: None,
             is_corrected: false,
@@ -175,6 +183,16 @@ pub mod tests {
     fn a_new_plan_needs_no_change_of_the_former_one() {
         // So is a purchase beside another one with a shared entitlement.
         assert_eq!(kind(EntryKind::PlanChange), "First payment of a new plan");
+    }
+
+    #[test]
+    fn a_missing_price_and_a_missing_product_differ() {
+        let missing = |is_unlisted| {
+            let one = PaymentView { is_unlisted, ..entry(1, EntryKind::Initial, "9.99") };
+            not_known(&one, UnknownPrice::NotListed)
+        };
+        assert_eq!(missing(true), "not known: the product is not in the catalogue");
+        assert_eq!(missing(false), "not known: the catalogue has no price for that country");
     }
 
     #[test]

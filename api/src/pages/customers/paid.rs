@@ -1,7 +1,7 @@
 //! What was paid: a row for each payment, with what a sales report changed of its price, and one for each refund; and
 //! the total. Pure.
 
-use super::list::{badge, kind, purchase, rate_of, unknown};
+use super::list::{badge, kind, not_known, purchase, rate_of, unknown};
 use crate::pages::cell::{Cell, CellPart};
 use crate::pages::lists::{Column, Table};
 use crate::pages::parts::{Code, Moment};
@@ -40,10 +40,11 @@ const COLUMNS: &[Column<PaymentRow>] = &[
         what.under(moved.collect())
     }),
     Column::number("Amount", |row, _| {
-        let amount = row.amount().map_or(CellPart::Muted("not known"), CellPart::from);
+        let amount = row.amount().or_else(|| row.unknown()).map_or(CellPart::Muted("not known"), CellPart::from);
         let transaction = row.transaction().filter(|_| !row.is_test()).map(|id| CellPart::from(Code::short(id)));
         let rate = row.rate().map(CellPart::from);
-        let source = std::iter::once(CellPart::from(row.source())).chain(transaction).chain(rate);
+        let source = Some(row.source()).filter(|source| !source.is_empty()).map(CellPart::from);
+        let source = source.into_iter().chain(transaction).chain(rate);
         let amount = Cell::from(amount).under(source.collect());
         amount.under(row.in_usd().into_iter().map(CellPart::from).collect())
     }),
@@ -133,15 +134,21 @@ impl PaymentRow {
         }
     }
 
+    /// That the amount is not known, with the reason.
+    fn unknown(&self) -> Option<String> {
+        self.entry.unknown_because.map(|why| not_known(&self.entry, why))
+    }
+
     /// The amount in USD of a payment in another currency.
     fn in_usd(&self) -> Option<String> {
         let is_foreign = self.is_payment() && self.corrections.is_empty() && self.entry.price.is_some();
         let usd = self.usd().map(|usd| format!("{} USD", signed(usd)));
-        let text = usd.or_else(|| self.entry.unknown_because.map(|why| format!("not known in USD: {}", unknown(why))));
+        let why = self.entry.unknown_because;
+        let text = usd.or_else(|| why.map(|why| format!("not known in USD: {}", unknown(&self.entry, why))));
         text.filter(|_| is_foreign && !self.is_in_usd() && !self.is_test())
     }
 
-    /// Where the amount is from, and the list price if it is another.
+    /// Where the amount is from, and the list price if it is another; empty where no amount is known.
     fn source(&self) -> String {
         if self.is_test() {
             return NO_MONEY.to_owned();
@@ -159,9 +166,7 @@ impl PaymentRow {
         match (was, is_reported) {
             (Some(was), true) => format!("{was} \u{b7} sales report"),
             (_, true) => "sales report".to_owned(),
-            (_, false) if self.usd().is_none() && self.price().is_none() => {
-                self.entry.unknown_because.map_or("", unknown).to_owned()
-            }
+            (_, false) if self.usd().is_none() && self.price().is_none() => String::new(),
             (_, false) => format!("{list}, {UNCONFIRMED}"),
         }
     }
@@ -269,7 +274,7 @@ mod tests {
     use super::{PaymentRow, rows, total, total_before};
     use crate::pages::parts::Code;
     use domain::Environment;
-    use domain::payment::EntryKind;
+    use domain::payment::{EntryKind, UnknownPrice};
     use storage::PaymentView;
 
     /// An entry of a sales report.
@@ -363,6 +368,21 @@ mod tests {
         let (amount, usd, source) = foreign(&[reported(1, EntryKind::Correction, "-1.00", "T-1"), euro]);
         assert_eq!((amount.as_deref(), usd), (Some("8.61 USD"), None));
         assert_eq!(source, "list price 8.90 EUR \u{b7} sales report");
+    }
+
+    #[test]
+    fn an_amount_that_is_not_known_has_its_reason() {
+        let unlisted = PaymentView {
+            price: None,
+            currency: None,
+            usd: None,
+            unknown_because: Some(UnknownPrice::NotListed),
+            is_unlisted: true,
+            ..entry(1, EntryKind::Initial, "9.99")
+        };
+        let rows = rows(&[unlisted]);
+        assert_eq!((rows[0].amount(), rows[0].source()), (None, String::new()));
+        assert_eq!(rows[0].unknown().as_deref(), Some("not known: the product is not in the catalogue"));
     }
 
     #[test]
