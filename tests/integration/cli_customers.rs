@@ -53,6 +53,14 @@ fn owner(desk: &Desk, store: &str) -> Output {
 }
 
 #[test]
+fn a_state_without_access_has_the_reason_of_the_customers_page() {
+    let desk = Desk::open("cli-no-access");
+    desk.answer(&name(&desk, "anna", "u1"));
+    let shown = stdout_of(&desk.run(&["customer", "state", "--app", &desk.app, "--external-id", "anna"]));
+    assert!(shown.contains("No active entitlements. No purchase is known."), "{shown}");
+}
+
+#[test]
 fn a_customer_is_named_by_any_id_where_settles_is_expected() {
     let desk = Desk::open("cli-any-id");
     let named = desk.answer(&name(&desk, "anna", "u1"));

@@ -123,7 +123,7 @@ pub use reports::minutes::{Counting, Minutes, SeriesFilter};
 pub use reports::notifications::{NotificationFilter, NotificationView, OutcomeFilter, WaitingFor};
 pub use reports::overview::{DestinationOverview, LatestChanges, NamedDestination, OpenWindow, Overview};
 pub use reports::payments::{PaymentSubject, PaymentView};
-pub use reports::pending::PendingDeliveries;
+pub use reports::pending::{FailedDelivery, PendingDeliveries};
 pub use reports::revenue::{Differs, Integration, RevenueCheck, RevenueFilter, RevenueLine};
 pub use reports::scope::Subject;
 pub use reports::search::{FoundKind, SearchHit};

@@ -12,6 +12,7 @@ use std::time::Duration;
 pub const HOOKS: &[(&str, Hook)] = &[
     ("name", Hook::Before(|client, planned| Box::pin(confirm_merge(client, planned)))),
     ("name", Hook::Print(print_named)),
+    ("state", Hook::WhyEmpty(|client, exchange| Box::pin(no_access(client, exchange)))),
     ("state", Hook::Print(print_state)),
     (
         "erase",
@@ -280,11 +281,23 @@ fn purchase_columns(state: &Value) -> Vec<table::Column<'static>> {
     PURCHASES.iter().filter(|column| column.1 != "state" || has_states).copied().collect()
 }
 
+/// Why a customer has no active entitlement now, as their page has it; `None` of one who has, and of a past time.
+async fn no_access(client: &Client, exchange: &Exchange) -> anyhow::Result<Option<String>> {
+    let state = &exchange.answer;
+    let is_empty = state["active_entitlements"].as_array().is_some_and(Vec::is_empty);
+    let Some(user) = state["user_id"].as_str().filter(|_| is_empty && state["at"].is_null()) else { return Ok(None) };
+    let path = customers(client, &exchange.typed("app_id")).await?;
+    let detail = client.get(&format!("{path}/{}", segment(user)), &[]).await?;
+    let environment = state["environment"].as_str().unwrap_or_default();
+    Ok(detail[environment]["no_access"].as_str().map(str::to_owned))
+}
+
 /// Prints a state: the entitlements and the purchases, then where it is from and the customer.
 fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     if state["active_entitlements"].is_array() {
         let items = json!({ "items": state["active_entitlements"] });
-        table::list(&items, &ENTITLEMENTS, "No active entitlements.");
+        let why = state["why_empty"].as_str().map_or_else(String::new, |why| format!(" {why}"));
+        table::list(&items, &ENTITLEMENTS, &format!("No active entitlements.{why}"));
         table::line("");
     }
     table::list(
@@ -298,7 +311,7 @@ fn print_state(_: &Client, Exchange { answer: state, .. }: &Exchange) {
     }
     let mut about = state.clone();
     if let Some(about) = about.as_object_mut() {
-        about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices"));
+        about.retain(|name, _| !matches!(name.as_str(), "active_entitlements" | "purchases" | "devices" | "why_empty"));
     }
     table::fields(&about);
 }

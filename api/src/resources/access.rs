@@ -1,6 +1,9 @@
 //! Whether a purchase gives access, and why not, in sentences. Pure.
 
-use super::standing::Record;
+use super::standing::{Record, last_end};
+use domain::user::CustomerPurchase;
+use domain::{CollapseKey, Environment};
+use std::collections::BTreeSet;
 use storage::PurchaseView;
 
 impl Record {
@@ -34,6 +37,30 @@ pub fn unlisted_product(view: &PurchaseView) -> Option<(String, String)> {
     let sku = record.product_ref_id.clone().filter(|_| record.product_type.as_deref() != Some("consumable"))?;
     let sentence = record.unlisted(&sku);
     Some((sku, sentence))
+}
+
+/// Why a customer has no access in an environment, in a sentence. `counted` has the purchases of the customer, `views`
+/// those that were settled last, and `unlisted` the active ones whose product is not in the catalogue.
+pub fn no_access(
+    environment: Environment,
+    views: &[PurchaseView],
+    counted: &[CustomerPurchase],
+    unlisted: &BTreeSet<CollapseKey>,
+) -> String {
+    let own = || counted.iter().filter(|one| one.environment == environment);
+    let is_unlisted = |view: &&PurchaseView| {
+        unlisted.contains(&view.collapse_key) && own().any(|one| one.collapse_key == view.collapse_key)
+    };
+    if let Some((_, sentence)) = views.iter().filter(is_unlisted).find_map(unlisted_product) {
+        return format!("{sentence}.");
+    }
+    let because = match own().map(|one| one.is_active).max() {
+        None if counted.is_empty() => "No purchase is known.",
+        None => "Only test purchases are known.",
+        Some(Some(true)) => "The catalogue has no entitlements for the active products.",
+        Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
+    };
+    last_end(views, counted, environment).unwrap_or_else(|| because.to_owned())
 }
 
 #[cfg(test)]

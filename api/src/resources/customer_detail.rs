@@ -1,6 +1,7 @@
 //! `/v1/apps/{app_id}/customers/{user_id}`: one customer for people, with what they may use, what they bought, and how each
 //! purchase stands.
 
+use super::access::no_access;
 use super::customer_state::unknown_customer;
 use super::customers::Customer;
 use super::standing::{Known, Standing};
@@ -58,6 +59,8 @@ pub struct Access {
     /// What the customer paid by now in USD, less what was refunded; null when no amount is known, and of test
     /// purchases, for which nothing is paid.
     pub paid_usd: Option<String>,
+    /// Why there is no active entitlement, in a sentence; null where there is one.
+    pub no_access: Option<String>,
 }
 
 /// A purchase in words.
@@ -139,8 +142,10 @@ impl ReadCustomer {
             customer: customer.into(),
             user_revision: real.user_revision,
             devices: real.state.as_ref().map(|state| state.devices.clone()).unwrap_or_default(),
-            production: Access::of(real.state, paid),
-            sandbox: Access::of(test.state, None),
+            production: Access::of(real.state, paid)
+                .explained(|| no_access(Environment::Production, &purchases.items, &counted, &unlisted)),
+            sandbox: Access::of(test.state, None)
+                .explained(|| no_access(Environment::Sandbox, &purchases.items, &counted, &unlisted)),
             purchases: counted,
             standings: standings.into_iter().map(|(_, standing)| standing).collect(),
         };
@@ -155,6 +160,13 @@ impl Access {
             active_skus: state.active_skus,
             customer_journey_state: Some(state.customer_journey_state),
             paid_usd,
+            no_access: None,
         })
+    }
+
+    /// With the reason where there is no active entitlement.
+    fn explained(self, why: impl FnOnce() -> String) -> Self {
+        let no_access = self.active_entitlements.is_empty().then(why);
+        Self { no_access, ..self }
     }
 }

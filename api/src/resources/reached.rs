@@ -2,6 +2,7 @@
 //! and why in front; payments that the destination did not choose before all. Pure.
 
 use domain::Timestamp;
+use domain::event::REVENUE_ADJUSTED;
 use domain::health::State;
 use domain::payment::EntryKind;
 use storage::{DeliveryStatus, DeliveryView, Destination, UnchosenPayment};
@@ -50,9 +51,23 @@ impl Retries {
     }
 }
 
-/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front;
-/// `unchosen` has the payments that it did not get because of its choice of events, the latest in front.
-pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment], retries: Retries) -> String {
+/// What a destination did not get because of its choice of events.
+#[derive(Debug, Default)]
+pub struct Unchosen<'a> {
+    /// Payments, the latest in front.
+    pub payments: Vec<&'a UnchosenPayment>,
+    /// Whether there is a refund.
+    pub has_refund: bool,
+}
+
+impl Unchosen<'_> {
+    pub const fn is_empty(&self) -> bool {
+        self.payments.is_empty() && !self.has_refund
+    }
+}
+
+/// What a destination got of a purchase. `all` has the latest delivery of each type of event, the oldest in front.
+pub fn summary(all: &[&DeliveryView], unchosen: &Unchosen<'_>, retries: Retries) -> String {
     let mut groups: Vec<Vec<&DeliveryView>> = Vec::new();
     for status in ORDER {
         for one in all.iter().copied().filter(|one| one.status == status) {
@@ -69,7 +84,8 @@ pub fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment], retries: Re
     }
     let is_alone = groups.len() == 1 && unchosen.is_empty();
     let parts = groups.iter().filter_map(|group| part(group, is_alone, retries));
-    money(unchosen).into_iter().chain(parts).collect::<Vec<String>>().join("; ")
+    let refunds = unchosen.has_refund.then(|| format!("not subscribed to refunds (`{REVENUE_ADJUSTED}`)"));
+    money(&unchosen.payments).into_iter().chain(refunds).chain(parts).collect::<Vec<String>>().join("; ")
 }
 
 /// The parts about payments that were not sent since their type of event is not chosen, one for each type.
@@ -157,14 +173,14 @@ fn next(group: &[&DeliveryView], retries: Retries) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::Retries;
+    use super::{Retries, Unchosen};
     use domain::payment::EntryKind;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
     use storage::{DeliveryStatus, DeliveryView, UnchosenPayment};
     use uuid::Uuid;
 
     fn summary(all: &[&DeliveryView], unchosen: &[&UnchosenPayment]) -> String {
-        super::summary(all, unchosen, Retries::Checked)
+        super::summary(all, &Unchosen { payments: unchosen.to_vec(), has_refund: false }, Retries::Checked)
     }
 
     fn delivery(event_type: &str, status: DeliveryStatus, last_error: Option<&str>) -> DeliveryView {
@@ -228,9 +244,19 @@ mod tests {
             (Retries::Checked, "the destination is checked every 30 s".to_owned()),
             (Retries::None, "the destination is disabled".to_owned()),
         ] {
-            let shown = super::summary(&[&one], &[], retries);
+            let shown = super::summary(&[&one], &Unchosen::default(), retries);
             assert_eq!(shown, format!("`a` pending, 1 attempt failed: HTTP 503; {end}"));
         }
+    }
+
+    #[test]
+    fn a_refund_that_is_not_chosen_is_named_in_front() {
+        let state = delivery("purchase.updated", DeliveryStatus::Delivered, None);
+        let at = state.created_at;
+        let unchosen = Unchosen { payments: Vec::new(), has_refund: true };
+        let shown = super::summary(&[&state], &unchosen, Retries::Checked);
+        let refunds = "not subscribed to refunds (`revenue.adjusted`)";
+        assert_eq!(shown, format!("{refunds}; the other events delivered {at}"));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
-use super::reached::{self, Retries};
+use super::reached::{self, Retries, Unchosen};
 use super::refunds::estimate;
+use domain::event::REVENUE_ADJUSTED;
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{CollapseKey, Environment, State, Timestamp};
@@ -114,9 +115,14 @@ impl Standing {
                 own.iter().copied().filter(|one| one.destination_id == destination.id).collect();
             let is_its =
                 |one: &&UnchosenPayment| one.destination_id == destination.id && one.collapse_key == view.collapse_key;
-            let unchosen: Vec<&UnchosenPayment> = known.unchosen.iter().filter(is_its).collect();
+            let lacks_refund =
+                |one: &PaymentView| one.collapse_key == view.collapse_key && is_unsent_refund(one, destination, &got);
+            let unchosen = Unchosen {
+                payments: known.unchosen.iter().filter(is_its).collect(),
+                has_refund: known.payments.iter().any(lacks_refund),
+            };
             let delivery = got.last().map(|one| (*one).clone());
-            (delivery.is_some() || !unchosen.is_empty()).then(|| Reached {
+            (delivery.is_some() || !unchosen.payments.is_empty()).then(|| Reached {
                 destination: destination.common.name.clone(),
                 delivery,
                 summary: reached::summary(&got, &unchosen, Retries::of(destination, known.now)),
@@ -337,6 +343,15 @@ fn refund<'a>(view: &PurchaseView, payments: &'a [PaymentView]) -> Option<(&'a P
     let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
     let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
     Some((last, usd.trim_start_matches('-')))
+}
+
+/// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
+/// is not subscribed. An integration gets it with the payment.
+fn is_unsent_refund(one: &PaymentView, destination: &Destination, got: &[&DeliveryView]) -> bool {
+    let is_refund = matches!(one.kind, EntryKind::Refund | EntryKind::Restored);
+    let is_counted = one.environment == Environment::Production && one.created_at >= destination.created_at;
+    let is_sent = destination.chose(REVENUE_ADJUSTED) || got.iter().any(|one| one.event_type == REVENUE_ADJUSTED);
+    is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
 }
 
 /// What a refund is to a customer.

@@ -73,7 +73,8 @@ story! {
         let first = world.attempt(key, hook.id, "a").await;
         world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await;
         drain(&world, "r1", hook.id).await;
-        let pending = async || world.store.pending_deliveries(vec![key]).await.unwrap().remove(0);
+        let user = world.owner_of(key).await;
+        let pending = async || world.store.pending_deliveries(user, vec![key]).await.unwrap().remove(0);
         let head = world.store.delivery(first.delivery_id).await.unwrap();
         let shown = pending().await;
         assert_eq!((shown.destination_id, shown.events, shown.failing), (hook.id, 2, 1));
@@ -94,7 +95,30 @@ story! {
             let shown = pending().await;
             assert_eq!((shown.error.as_deref(), shown.repair), (Some("no"), expected), "{class:?}");
         }
-        assert_eq!(world.store.pending_deliveries(vec![world.key("not bought")]).await.unwrap(), []);
+        assert_eq!(world.store.pending_deliveries(user, vec![world.key("not bought")]).await.unwrap(), []);
+    }
+}
+
+story! {
+    async fn what_waits_follows_the_customer_of_each_event(world: World) {
+        let hook = world.destination("hook").await;
+        let anna = world.name("c1", "anna").await;
+        let key = world.entitling("c1", "r1").await;
+        drain(&world, "r1", hook.id).await;
+        world.hand_over("c1", "otto").await;
+        let otto = world.owner_of(key).await;
+        let recorded = world.raw().number("SELECT MAX(created_at) AS value FROM events");
+        world.pass(60_000);
+        let first = world.attempt(key, hook.id, "a").await;
+        world.finish(&first, Verdict::Retry { delay: duration(60_000) }).await;
+        let pending = async |user| world.store.pending_deliveries(user, vec![key]).await.unwrap().remove(0);
+        for user in [anna, otto] {
+            let shown = pending(user).await;
+            assert_eq!(shown.events, 2, "its event of the transfer, and the state of the purchase");
+            assert_eq!(shown.since, domain::Timestamp::from_micros(recorded), "when it was recorded, not tried");
+        }
+        world.hand_over("c1", "anna").await;
+        assert_eq!((pending(anna).await.events, pending(otto).await.events), (3, 3), "the newest state alone");
     }
 }
 

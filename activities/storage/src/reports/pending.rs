@@ -1,4 +1,5 @@
-//! The pending deliveries of purchases, as a person is shown them: what is sent next, and why it was not accepted yet.
+//! The events of a customer that destinations do not have, as a person is shown them: what is sent next, and why it was
+//! not accepted yet. An event is of the customer that it was recorded for, whoever has its purchase now.
 
 use crate::db::connection::AnyConnection;
 use crate::db::error::Error;
@@ -8,10 +9,15 @@ use crate::db::statement::{row, sql};
 use crate::db::store::Store;
 use crate::delivery::class::{AttemptClass, Repair};
 use crate::delivery::health;
+use crate::events::status::DeliveryStatus;
+use crate::reports::deliveries::DeliveryView;
+use const_format::formatcp;
 use domain::health::Health;
-use domain::{CollapseKey, DestinationId, Timestamp};
+use domain::user::TRANSFERRED_FROM;
+use domain::{CollapseKey, DeliveryId, DestinationId, Timestamp, UserId};
+use std::collections::BTreeMap;
 
-/// The pending deliveries of some purchases to a destination.
+/// The pending deliveries of a customer's events to a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PendingDeliveries {
     pub destination_id: DestinationId,
@@ -19,7 +25,7 @@ pub struct PendingDeliveries {
     pub events: i64,
     /// Number of those with a failed attempt.
     pub failing: i64,
-    /// When the first attempt at one of them began, or one was recorded that had none.
+    /// When the oldest of these events was recorded.
     pub since: Timestamp,
     /// When the next attempt is due. Only the first delivery of a track is attempted, so the others do not count.
     pub next_due_at: Timestamp,
@@ -29,9 +35,19 @@ pub struct PendingDeliveries {
     pub repair: Option<Repair>,
 }
 
+/// A delivery of a customer's event that failed for good.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedDelivery {
+    pub delivery: DeliveryView,
+    /// When its event was recorded.
+    pub recorded_at: Timestamp,
+}
+
 row! {
+    /// The pending deliveries of a customer's events about one purchase to a destination.
     struct PendingRow {
         destination_id: DestinationId,
+        collapse_key: CollapseKey,
         events: i64,
         failing: i64,
         since: Timestamp,
@@ -42,6 +58,7 @@ row! {
     /// The first delivery of a track, and how its last finished attempt went.
     struct HeadRow {
         destination_id: DestinationId,
+        collapse_key: CollapseKey,
         seq: i64,
         next_due_at: Timestamp,
         tried_at: Option<Timestamp>,
@@ -50,18 +67,47 @@ row! {
     }
 }
 
+row! {
+    struct RecordedRow {
+        id: DeliveryId,
+        recorded_at: Timestamp,
+    }
+}
+
+/// Whether an event `e` is of a customer. A state of a purchase that announces a transfer is of both its owners.
+/// An event without a customer is of the present owner.
+const OF_CUSTOMER: &str = formatcp!(
+    "(e.user_id = ?
+        OR e.user_id IS NULL AND (
+            SELECT COUNT(*) FROM purchases p WHERE p.collapse_key = e.collapse_key AND p.user_id = ?
+        ) > 0
+        OR e.event_type = 'purchase.updated' AND (
+            SELECT COUNT(*) FROM events s
+            WHERE s.collapse_key = e.collapse_key AND s.revision = e.revision AND s.event_type || '' = '{TRANSFERRED_FROM}'
+                AND s.user_id || '' = ?
+        ) > 0)"
+);
+
 const PENDING_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
-    SELECT destination_id, COUNT(*) AS events,
-        COUNT(CASE WHEN attempts > 0 AND last_error IS NOT NULL THEN 1 END) AS failing,
-        MIN(COALESCE(first_tried_at, created_at)) AS since
-    FROM deliveries
-    WHERE collapse_key IN (?*) AND status {PENDING_OF_LANE}
-    GROUP BY destination_id
+    SELECT d.destination_id, d.collapse_key, COUNT(*) AS events,
+        COUNT(CASE WHEN d.attempts > 0 AND d.last_error IS NOT NULL THEN 1 END) AS failing,
+        MIN(e.created_at) AS since
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    WHERE d.collapse_key IN (?*) AND d.status {PENDING_OF_LANE} AND {OF_CUSTOMER}
+    GROUP BY d.destination_id, d.collapse_key
+"};
+
+const RECORDED: Sql = statement! {hot "deliveries_id", "
+    SELECT d.id, e.created_at AS recorded_at
+    FROM deliveries d
+    JOIN events e ON e.id = d.event_id
+    WHERE d.id IN (?*) AND {OF_CUSTOMER}
 "};
 
 /// Of each lane the newest state and the oldest other event.
 const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
-    SELECT d.destination_id, d.seq, d.next_due_at, d.tried_at, d.last_error, (
+    SELECT d.destination_id, d.collapse_key, d.seq, d.next_due_at, d.tried_at, d.last_error, (
             SELECT a.class
             FROM attempts a
             WHERE a.delivery_id = d.id AND a.finished_at IS NOT NULL
@@ -78,47 +124,83 @@ const HEADS_OF_KEYS: Sql = statement! {hot "deliveries_pending_of_lane", "
 "};
 
 impl Store {
-    /// The pending deliveries of these purchases by destination.
-    pub async fn pending_deliveries(&self, keys: Vec<CollapseKey>) -> Result<Vec<PendingDeliveries>, Error> {
+    /// The pending deliveries of a customer's events about these purchases by destination.
+    pub async fn pending_deliveries(
+        &self,
+        user: UserId,
+        keys: Vec<CollapseKey>,
+    ) -> Result<Vec<PendingDeliveries>, Error> {
         if keys.is_empty() {
             return Ok(Vec::new());
         }
-        self.read_now(move |connection, now| pending(connection, &keys, now)).await
+        self.read_now(move |connection, now| pending(connection, user, &keys, now)).await
+    }
+
+    /// Those of these deliveries that failed and are of a customer's events.
+    pub async fn failed_deliveries(
+        &self,
+        user: UserId,
+        mut all: Vec<DeliveryView>,
+    ) -> Result<Vec<FailedDelivery>, Error> {
+        all.retain(|one| one.status == DeliveryStatus::Failed);
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ids: Vec<DeliveryId> = all.iter().map(|one| one.id).collect();
+        let read = move |connection: &mut AnyConnection| {
+            sql(RECORDED).uncached().bind_list(ids).bind(user).bind(user).bind(user).all(connection)
+        };
+        let rows: Vec<RecordedRow> = self.read(read).await?;
+        let recorded: BTreeMap<DeliveryId, Timestamp> = rows.into_iter().map(|row| (row.id, row.recorded_at)).collect();
+        let failed = |delivery: DeliveryView| {
+            let recorded_at = *recorded.get(&delivery.id)?;
+            Some(FailedDelivery { delivery, recorded_at })
+        };
+        Ok(all.into_iter().filter_map(failed).collect())
     }
 }
 
 fn pending(
     connection: &mut AnyConnection,
+    user: UserId,
     keys: &[CollapseKey],
     now: Timestamp,
 ) -> Result<Vec<PendingDeliveries>, Error> {
     let keys = || keys.iter().copied();
-    let rows: Vec<PendingRow> = sql(PENDING_OF_KEYS).uncached().bind_list(keys()).all(connection)?;
+    let own = sql(PENDING_OF_KEYS).uncached().bind_list(keys()).bind(user).bind(user).bind(user);
+    let rows: Vec<PendingRow> = own.all(connection)?;
     if rows.is_empty() {
         return Ok(Vec::new());
     }
     let heads: Vec<HeadRow> = sql(HEADS_OF_KEYS).uncached().bind_list(keys()).all(connection)?;
-    let mut all = Vec::new();
+    let mut by_destination: BTreeMap<DestinationId, Vec<PendingRow>> = BTreeMap::new();
     for row in rows {
-        let health = health::find(connection, row.destination_id, now)?.health;
-        let heads: Vec<&HeadRow> = heads.iter().filter(|head| head.destination_id == row.destination_id).collect();
-        all.extend(row.with(&heads, &health, now));
+        by_destination.entry(row.destination_id).or_default().push(row);
+    }
+    let mut all = Vec::new();
+    for (destination, rows) in by_destination {
+        let health = health::find(connection, destination, now)?.health;
+        let is_own = |head: &&HeadRow| {
+            head.destination_id == destination && rows.iter().any(|row| row.collapse_key == head.collapse_key)
+        };
+        let heads: Vec<&HeadRow> = heads.iter().filter(is_own).collect();
+        all.extend(PendingDeliveries::of(&rows, &heads, &health, now));
     }
     Ok(all)
 }
 
-impl PendingRow {
-    /// With the first deliveries of its tracks at a destination with this health; `None` where nothing is pending any
-    /// more.
-    fn with(self, heads: &[&HeadRow], health: &Health, now: Timestamp) -> Option<PendingDeliveries> {
+impl PendingDeliveries {
+    /// What is pending for a destination with this health, with the first deliveries of the tracks; `None` where
+    /// nothing is pending any more.
+    fn of(rows: &[PendingRow], heads: &[&HeadRow], health: &Health, now: Timestamp) -> Option<Self> {
         let next_due_at = heads.iter().map(|head| health.due_at(head.next_due_at, head.tried_at, now)).min()?;
         let failed = heads.iter().filter(|head| head.last_error.is_some());
         let shown = failed.max_by_key(|head| (head.repair().is_some(), head.tried_at, head.seq));
-        Some(PendingDeliveries {
-            destination_id: self.destination_id,
-            events: self.events,
-            failing: self.failing,
-            since: self.since,
+        Some(Self {
+            destination_id: rows.first()?.destination_id,
+            events: rows.iter().map(|row| row.events).sum(),
+            failing: rows.iter().map(|row| row.failing).sum(),
+            since: rows.iter().map(|row| row.since).min()?,
             next_due_at: health.paused_until.map_or(next_due_at, |until| next_due_at.max(until)),
             error: shown.and_then(|head| head.last_error.clone()),
             repair: shown.and_then(|head| head.repair()),

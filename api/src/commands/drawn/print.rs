@@ -62,6 +62,11 @@ impl Verb {
                 Hook::Sentence(sentence) => {
                     return Ok(table::answer_line(client, &exchange.answer, &sentence(&exchange)));
                 }
+                Hook::WhyEmpty(why_empty) if self.columns.is_empty() => {
+                    if let Some(why) = why_empty(client, &exchange).await? {
+                        exchange.answer["why_empty"] = why.into();
+                    }
+                }
                 Hook::Own(..)
                 | Hook::Before(_)
                 | Hook::Parse(..)

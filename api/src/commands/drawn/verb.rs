@@ -38,7 +38,8 @@ pub enum Hook {
     Fails(fn(&Value) -> bool),
     /// The sentence about an answer.
     Sentence(fn(&Exchange) -> String),
-    /// Finds the reason of an empty list; `None` when there is no other than its usual sentence.
+    /// Finds the reason of an empty list, or of another empty answer, which then has it as `why_empty`; `None` when
+    /// there is no other than its usual sentence.
     WhyEmpty(WhyEmpty),
 }
 

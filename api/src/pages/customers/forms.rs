@@ -19,9 +19,10 @@ use crate::resources::transfers::{self, Transfer};
 use crate::route::Route;
 use axum::extract::State;
 use axum::response::Response;
+use domain::health::State as Health;
 use domain::{AppId, TransferId, UserId};
 use serde_json::{Map, Value, json};
-use storage::{PurchaseView, Role, TransferCause};
+use storage::{Destination, PurchaseView, Role, TransferCause};
 
 /// The choice of everything that a customer has, in the form of a move.
 const ALL: &str = "external_id";
@@ -109,6 +110,19 @@ async fn of_transfer(
     show_user(&edge, &visit, &caller, Ids(transfer.app_id, of), mistakes).await
 }
 
+/// The destinations that learn of a move only later, in sentences; `None` where all get them.
+pub fn late(destinations: &[Destination]) -> Option<String> {
+    let sentence = |one: &Destination| match one.state {
+        _ if !one.enabled => Some(format!("{} is disabled: it hears of this when it is enabled again.", one.name)),
+        Health::Healthy => None,
+        Health::Failing | Health::Open | Health::Disabled => {
+            Some(format!("{} is failing: it hears of this when it works again.", one.name))
+        }
+    };
+    let all: Vec<String> = destinations.iter().filter_map(sentence).collect();
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
 /// The form that names a customer, by an id of the store or a receipt; none where neither is known.
 pub fn name(app: AppId, customer: &Customer, purchases: &[PurchaseView], mistakes: &Mistakes) -> Option<Action> {
     let of_store = customer.app_user_ids.first().map(|id| ("app_user_id", id.as_str()));
@@ -140,8 +154,9 @@ pub fn move_to(app: AppId, customer: &Customer, purchases: &[PurchaseView], mist
     }
     let loser = customer.external_id.as_deref().unwrap_or("This customer");
     let what = format!(
-        "{loser} loses the access that the purchases give, and the customer with the login gets it at once. \
-         {ONE_PERSON} You see both before anything moves. Transfer events announce the change of access."
+        "{loser} loses the access that the purchases give, and the customer with the login gets it: in settle's \
+         answers at once, in your systems when they get the events. {ONE_PERSON} You see both before anything \
+         moves. Transfer events announce the change of access."
     );
     let action = Action::new(move_path(app, customer), "move", "Move purchases", &what, mistakes);
     let action = action.with(Input::choice("from", "What to move", &choices));
@@ -153,7 +168,7 @@ pub fn bring(app: AppId, customer: &Customer, mistakes: &Mistakes) -> Option<Act
     let own = customer.external_id.as_deref()?;
     let what = format!(
         "All purchases of the store customer who has the receipt then belong to {own}. Whoever has them now loses \
-         their access at once. {ONE_PERSON}"
+         their access: in settle's answers at once, in your systems when they get the events. {ONE_PERSON}"
     );
     let action = Action::new(move_path(app, customer), "move", "Bring purchases here", &what, mistakes);
     let action = action.with(Input::text("external_id", "").of("hidden").value(own));
@@ -192,9 +207,29 @@ fn undoing(transfer: &Transfer, names: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::undoing;
+    use super::{late, undoing};
     use crate::pages::customers::moved::tests::transfer;
+    use domain::health::State;
     use storage::TransferCause;
+    use storage::{Destination, DestinationSettings, fixtures};
+
+    #[test]
+    fn a_destination_that_learns_of_a_move_later_is_named() {
+        let of = |name: &str, state: State| {
+            let common = DestinationSettings::new(name);
+            Destination { common, state, ..fixtures::destination("http", serde_json::Value::default()) }
+        };
+        let mut off = of("CRM", State::Disabled);
+        off.common.enabled = false;
+        assert_eq!(late(&[of("Slack", State::Healthy)]), None);
+        assert_eq!(
+            late(&[of("Backend", State::Failing), of("Slack", State::Healthy), off]).as_deref(),
+            Some(
+                "Backend is failing: it hears of this when it works again. CRM is disabled: it hears of this when it is \
+                 enabled again."
+            )
+        );
+    }
 
     #[test]
     fn an_undo_names_who_gets_and_who_loses_what() {

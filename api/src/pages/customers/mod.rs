@@ -18,6 +18,7 @@ use super::form::{Form, Sent};
 use super::frame::{Frame, PageAddress, shown};
 use super::lists;
 use super::notice::Notice;
+use super::parts::Sentence;
 use super::visit::Visit;
 use crate::edge::{Edge, Shared};
 use crate::error::Error;
@@ -37,8 +38,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use domain::{AppId, CollapseKey, UserId};
 use serde_json::{Map, json};
 use storage::{
-    App, EventFilter, EventView, FoundKind, Page, Paged, PaymentSubject, PaymentView, PendingDeliveries, PurchaseView,
-    Role,
+    App, EventFilter, EventView, FailedDelivery, FoundKind, Page, Paged, PaymentSubject, PaymentView,
+    PendingDeliveries, PurchaseView, Role,
 };
 use view::{CustomerPage, FoundCustomers, SearchPage};
 use why::Answers;
@@ -146,8 +147,10 @@ pub struct Portrait {
     pub app: App,
     /// The customer, as the API shows one, and what that is read from.
     pub read: ReadCustomer,
-    /// The pending deliveries of the purchases that were settled last.
+    /// The pending deliveries of the customer's events about the purchases that were settled last, and those that moved.
     pub pending: Vec<PendingDeliveries>,
+    /// The deliveries of such events that failed: of each type the newest.
+    pub failed: Vec<FailedDelivery>,
     pub events: Paged<EventView>,
     /// The transfers, as the API shows them.
     pub transfers: Vec<transfers::Transfer>,
@@ -176,10 +179,15 @@ impl Portrait {
         let (away, is_whole) = moved::away(&transfers.items, is_own, MOVED);
         let page = Page { cursor: None, limit: MOVED_PAYMENTS };
         let moved_payments = edge.store.payments(Some(app), PaymentSubject::Purchases(away), page).await?;
-        let own = read.purchases.items.iter().map(|one| one.collapse_key).collect();
+        let mut about_purchases: Vec<CollapseKey> = read.purchases.items.iter().map(|one| one.collapse_key).collect();
+        about_purchases.extend(moved.iter().map(|one| one.collapse_key));
+        about_purchases.sort_unstable();
+        about_purchases.dedup();
+        let failed = edge.store.newest_deliveries(about_purchases.clone()).await?;
         Ok(Self {
             app: edge.store.app(app).await?,
-            pending: edge.store.pending_deliveries(own).await?,
+            pending: edge.store.pending_deliveries(user, about_purchases).await?,
+            failed: edge.store.failed_deliveries(user, failed).await?,
             read,
             events: edge.store.events(about, Page { cursor: None, limit: SHOWN }).await?,
             transfers: transfers.items,
@@ -230,7 +238,10 @@ async fn show_user(
     };
     let undone = || moved::undone(&portrait.transfers, visit.now).map(Notice::good);
     let undone = Notice::is_of(visit, "undone").then(undone).flatten();
-    let frame = Frame::of(edge, visit, place).await?.announcing(undone);
+    let late = ["move", "move-other-case", "undone"].iter().any(|done| Notice::is_of(visit, done));
+    let late = forms::late(&portrait.read.destinations).filter(|_| late);
+    let mut frame = Frame::of(edge, visit, place).await?.announcing(undone);
+    frame.notice = frame.notice.map(|notice| Notice { detail: late.as_deref().map(Sentence::new), ..notice });
     let page = CustomerPage::new(&frame, visit, &portrait, answers).seen(past).with(visit, &portrait, &mistakes);
     shown(visit, &page, &portrait.read.detail)
 }

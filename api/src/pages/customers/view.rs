@@ -19,14 +19,14 @@ use crate::resources::access::unlisted_product;
 use crate::resources::charges::next_charge;
 use crate::resources::customer_detail::{Access, PurchaseStanding, ReadCustomer};
 use crate::resources::customers::Customer;
-use crate::resources::standing::{Reached, is_bought_once, last_end, renewing_together};
+use crate::resources::standing::{Reached, is_bought_once, renewing_together};
 use crate::shell::quoted;
 use askama::Template;
 use domain::event::{is_for_operators, types};
 use domain::user::{ActiveEntitlement, CustomerPurchase, Journey};
 use domain::{CollapseKey, State};
 use std::collections::BTreeMap;
-use storage::{App, EventView, PurchaseView, Role};
+use storage::{App, DeliveryStatus, DeliveryView, EventView, PurchaseView, Role};
 
 pub struct CustomerListRow {
     path: String,
@@ -127,7 +127,10 @@ impl Environment {
                 all.into_iter().map(|text| Badge::new(Tone::Idle, text)).collect()
             },
             entitlements: access.active_entitlements.iter().map(entitlement).collect(),
-            none: Sentence::new(&no_access(environment, read, gone.is_some())),
+            none: Sentence::new(match gone {
+                Some(_) if read.detail.purchases.is_empty() => "",
+                _ => access.no_access.as_deref().unwrap_or_default(),
+            }),
             skus: access.active_skus.iter().map(Code::short).collect(),
             missing: Vec::new(),
             next_charge: None,
@@ -143,20 +146,6 @@ impl Environment {
 fn reference(one: &ActiveEntitlement) -> Option<Code> {
     let differs = !one.entitlement_ref_id.eq_ignore_ascii_case(&one.name);
     differs.then(|| Code::short(&one.entitlement_ref_id))
-}
-
-/// Why a customer has no access in an environment, in a sentence; empty where all purchases moved away.
-fn no_access(environment: domain::Environment, read: &ReadCustomer, is_gone: bool) -> String {
-    let all = &read.detail.purchases;
-    let own = all.iter().filter(|one| one.environment == environment).map(|one| one.is_active);
-    let because = match own.max() {
-        None if all.is_empty() && is_gone => "",
-        None if all.is_empty() => "No purchase is known.",
-        None => "Only test purchases are known.",
-        Some(Some(true)) => "The catalogue has no entitlements for the active products.",
-        Some(_) => "No purchase gives access now. The reason is shown with each purchase below.",
-    };
-    last_end(&read.purchases.items, all, environment).unwrap_or_else(|| because.to_owned())
 }
 
 /// What a customer bought in an environment and is not in the catalogue, each product once.
@@ -294,7 +283,7 @@ impl<'a> CustomerPage<'a> {
         let environments = environments(frame, visit, of, gone, paid);
         let wanted = |name: &str| visit.query(name).unwrap_or_default();
         let destination = wanted("destination_id");
-        let event_type = visit.query("type").unwrap_or_else(|| newest_type(of).to_owned());
+        let event_type = visit.query("type").unwrap_or_else(|| newest_type(of, &destination).to_owned());
         let choice = |value: String, label: String, chosen: &str| Choice { is_chosen: value == chosen, value, label };
         Self {
             path: path(of.app.id, customer.user_id),
@@ -375,11 +364,20 @@ fn on_page(detail: &str) -> String {
     detail.replace("`settle customer move`", "\u{201c}Move purchases\u{201d} on this page")
 }
 
-/// The type that is chosen at first: that of the latest event about the customer.
-fn newest_type(of: &Portrait) -> &str {
-    let all = of.events.items.iter().map(|one| one.event_type.as_str());
-    let mut about_customers = all.filter(|name| !is_for_operators(name));
-    about_customers.next().unwrap_or("user.subscription.purchased")
+/// The type that is chosen at first: that of the latest event about the customer that the chosen destination, else the
+/// first one, did not get; of the latest event if it got all.
+fn newest_type<'a>(of: &'a Portrait, chosen: &str) -> &'a str {
+    let all = &of.read.destinations;
+    let destination = all.iter().find(|one| one.id.to_string() == chosen).or(all.first());
+    let is_missing = |name: &&str| {
+        let is_got = |one: &DeliveryView| {
+            let is_its = destination.is_some_and(|destination| one.destination_id == destination.id);
+            is_its && one.event_type == *name && one.status == DeliveryStatus::Delivered
+        };
+        !of.read.deliveries.iter().any(is_got)
+    };
+    let types = || of.events.items.iter().map(|one| one.event_type.as_str()).filter(|name| !is_for_operators(name));
+    types().find(is_missing).or_else(|| types().next()).unwrap_or("user.subscription.purchased")
 }
 
 pub struct MorePurchases {

@@ -7,7 +7,7 @@ use crate::pages::visit::Visit;
 use domain::Timestamp;
 use domain::health::{ALARM_AFTER, State};
 use std::collections::BTreeSet;
-use storage::{DeliveryStatus, DeliveryView, Destination, PendingDeliveries, Repair};
+use storage::{Destination, FailedDelivery, PendingDeliveries, Repair};
 
 /// What to know before all else.
 pub struct Warning {
@@ -28,10 +28,7 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
     let warning = |one: &Destination| {
         let missing = Missing {
             pending: of.pending.iter().find(|pending| pending.destination_id == one.id),
-            failed: {
-                let failed = of.read.deliveries.iter().filter(|delivery| delivery.status == DeliveryStatus::Failed);
-                failed.filter(|delivery| delivery.destination_id == one.id).collect()
-            },
+            failed: of.failed.iter().filter(|failed| failed.delivery.destination_id == one.id).collect(),
             is_all: of.read.purchases.next_cursor.is_none(),
         };
         let sentence = missing.sentence(one, visit.now)?;
@@ -45,7 +42,7 @@ pub fn undelivered(visit: &Visit, of: &Portrait) -> Vec<Warning> {
 struct Missing<'a> {
     pending: Option<&'a PendingDeliveries>,
     /// Of each type the latest event of a purchase, if it failed.
-    failed: Vec<&'a DeliveryView>,
+    failed: Vec<&'a FailedDelivery>,
     /// Whether these are of all purchases of the customer.
     is_all: bool,
 }
@@ -55,9 +52,9 @@ impl Missing<'_> {
     fn sentence(&self, destination: &Destination, now: Timestamp) -> Option<String> {
         let is_held = !destination.enabled || destination.state == State::Open;
         let pending = self.pending.filter(|one| is_held || one.failing > 0);
-        let failed_at = self.failed.iter().map(|one| one.first_tried_at.unwrap_or(one.created_at));
+        let failed_at = self.failed.iter().map(|one| one.recorded_at);
         let since = pending.map(|one| one.since).into_iter().chain(failed_at).min()?;
-        let why = self.failed.iter().filter_map(|one| one.last_error.as_deref()).next_back();
+        let why = self.failed.iter().filter_map(|one| one.delivery.last_error.as_deref()).next_back();
         let why = pending.and_then(|one| one.error.as_deref()).or(why).or(destination.reason.as_deref());
         let why = why.map_or_else(String::new, |why| format!(": {why}"));
         let events = self.events(pending);
@@ -79,7 +76,8 @@ impl Missing<'_> {
             sentences.push(format!("settle retries by itself; {next}"));
         }
         if !self.failed.is_empty() {
-            let names: BTreeSet<String> = self.failed.iter().map(|one| format!("`{}`", one.event_type)).collect();
+            let names = self.failed.iter().map(|one| format!("`{}`", one.delivery.event_type));
+            let names: BTreeSet<String> = names.collect();
             let names = names.into_iter().collect::<Vec<_>>().join(", ");
             sentences.push(format!("settle does not try {names} again: resend it once the cause is repaired"));
         }
@@ -114,7 +112,8 @@ mod tests {
     use domain::health::State;
     use domain::{CollapseKey, DeliveryId, DestinationId, EventId, Timestamp};
     use storage::{
-        DeliveryStatus, DeliveryView, Destination, DestinationSettings, PendingDeliveries, Repair, fixtures,
+        DeliveryStatus, DeliveryView, Destination, DestinationSettings, FailedDelivery, PendingDeliveries, Repair,
+        fixtures,
     };
     use uuid::Uuid;
 
@@ -139,8 +138,8 @@ mod tests {
         }
     }
 
-    fn failed() -> DeliveryView {
-        DeliveryView {
+    fn failed() -> FailedDelivery {
+        let delivery = DeliveryView {
             id: DeliveryId::new(Uuid::nil()),
             event_id: EventId::new(Uuid::nil()),
             event_type: "purchase.updated".to_owned(),
@@ -152,11 +151,12 @@ mod tests {
             attempts: 9,
             next_due_at: None,
             last_error: Some("the endpoint answered 404".to_owned()),
-            first_tried_at: Some(at(0)),
+            first_tried_at: Some(at(1)),
             finished_at: Some(at(2)),
             pruned_at: None,
-            created_at: at(0),
-        }
+            created_at: at(1),
+        };
+        FailedDelivery { delivery, recorded_at: at(0) }
     }
 
     fn sentence(destination: &Destination, pending: Option<&PendingDeliveries>) -> Option<String> {

@@ -303,6 +303,10 @@ async fn what_was_bought_and_paid_is_a_sentence() {
             "Paid 9.99, refunded 7.99; 2.00 USD remain (list price, not confirmed by a sales report yet)",
         ],
     );
+    service.raw("UPDATE payments SET created_at = (SELECT MAX(created_at) FROM destinations)");
+    let refunds =
+        "Billing: not subscribed to refunds (<code>revenue.adjusted</code>); <code>purchase.updated</code> pending";
+    has(&visitor.get(&service, &page).await, &[refunds]);
     let order = ["Access</h2>", "Purchases</h2>", "Payments</h2>", "on a given day?</h2>", "Ids</h2>"];
     let places = order.map(|part| shown.text.find(part).unwrap_or_else(|| panic!("{part}: {}", shown.text)));
     assert!(places.is_sorted(), "{places:?}");
@@ -318,6 +322,9 @@ async fn what_was_bought_and_paid_is_a_sentence() {
     has(&all, &["Payment</a>", "List price (not confirmed by a sales report yet)", "settle payment --user", "As CSV"]);
 }
 
+/// Why an amount is not known whose product is not in the catalogue.
+const NOT_LISTED: &str = "not known: the product is not in the catalogue";
+
 #[tokio::test]
 async fn paid_but_not_in_the_catalogue_is_named_with_who_can_add_it() {
     let service = Service::start("customers-unlisted").await;
@@ -329,17 +336,22 @@ async fn paid_but_not_in_the_catalogue_is_named_with_who_can_add_it() {
     service.raw(&format!("UPDATE events SET body = '{record}'"));
     let purchase = json!({ "stage": { "life": "running" } });
     service.raw(&format!("UPDATE purchases SET term_sku = 'radio.monthly', purchase = '{purchase}'"));
+    let payment = rows::payments().of_each("purchases").sql("collapse_key", "collapse_key").sql("app_id", "app_id");
+    let payment = payment.text("event_id", random_uuid()).sql("price", "NULL").sql("currency", "NULL");
+    service.raw(&payment.sql("usd", "NULL").text("unknown_because", "not_listed"));
     let page = format!("/ui/customers/{app}/{user}");
     let support = service.send_json("POST", "/v1/keys", &json!({ "name": "agent", "role": "support" })).await.body;
     let agent = Visitor::with_key(&service, support["key"].as_str().expect("a key")).await.expect("a sign-in");
     let visitor = signed_in(&service).await;
     let sentence = "Paid, but no access: <code";
     let add = format!("<a href=\"/ui/apps/{app}/catalogue/product?sku=radio.monthly\">Add it</a>");
-    has(&visitor.get(&service, &page).await, &[sentence, "is not in the catalogue", &add]);
+    has(&visitor.get(&service, &page).await, &[sentence, "is not in the catalogue", &add, NOT_LISTED]);
     has(&agent.get(&service, &page).await, &[sentence, "Ask an operator to add it."]);
     let detail = service.get(&format!("/v1/apps/{app}/customers/{user}")).await.body;
     let summary = detail["standings"][0]["summary"].as_str().expect("a summary");
     assert!(summary.contains("Paid, but no access: `radio.monthly` is not in the catalogue"), "{detail}");
+    let why = "Paid, but no access: `radio.monthly` is not in the catalogue.";
+    assert_eq!(detail["production"]["no_access"], why, "{detail}");
     let key = detail["standings"][0]["collapse_key"].as_str().expect("a key");
     let product = format!("/v1/apps/{app}/products/radio.monthly");
     let listed = service.send_json("PUT", &product, &json!({ "entitlements": [] })).await;
@@ -465,6 +477,15 @@ async fn why_a_destination_did_not_get_an_event_is_a_sentence() {
     has(&recorded, &[&first]);
     let never = visitor.get(&service, &path("user.subscription.renewed")).await;
     has(&never, &["was recorded for this customer", "could not receive one", "/ui/purchases/"]);
+    let renewed = rows::events().of_each("purchases").text("id", random_uuid()).sql("collapse_key", "collapse_key");
+    let renewed =
+        renewed.sql("app_id", "app_id").text("event_type", "user.subscription.renewed").text("user_id", &user);
+    service.raw(&renewed);
+    let delivered = rows::deliveries().of_each("purchases").text("id", random_uuid()).text("destination_id", &hook);
+    let delivered = delivered.sql("event_id", "collapse_key").sql("collapse_key", "collapse_key").sql("finished_at", 1);
+    service.raw(&delivered.text("event_type", "user.subscription.renewed").text("status", "delivered"));
+    let missing = visitor.get(&service, &format!("/ui/customers/{app}/{user}")).await;
+    has(&missing, &["<option value=\"purchase.updated\" selected>"]);
     let unknown = visitor.get(&service, &path("%3Cscript%3Ealert(1)")).await;
     assert_eq!(unknown.status, 200);
     assert!(!unknown.text.contains("<script>alert"), "{}", unknown.text);

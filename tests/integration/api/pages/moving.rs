@@ -91,6 +91,28 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
 }
 
 #[tokio::test]
+async fn what_a_destination_does_not_have_is_on_the_page_of_the_events_customer() {
+    let service = Service::start("customers-moved-events").await;
+    let (app, anna) = customer(&service, "anna", "u1").await;
+    let hook = json!({ "kind": "webhook", "name": "Backend", "url": "https://example.com/hooks", "events": ["*"] });
+    let hook = service.send_json("POST", &format!("/v1/apps/{app}/destinations"), &hook).await;
+    let hook = hook.body["id"].as_str().expect("an id").to_owned();
+    let delivery = rows::deliveries().of_each("events").text("id", random_uuid()).text("destination_id", &hook);
+    let delivery = delivery.sql("event_id", "id").sql("collapse_key", "collapse_key").sql("attempts", 2);
+    service.raw(&delivery.text("last_error", "the endpoint answered 500"));
+    let visitor = signed_in(&service).await;
+    let page = format!("/ui/customers/{app}/{anna}");
+    let fields = [("from", "app_user_id/u1"), ("external_id", "otto"), REASON];
+    assert_eq!(move_as_shown(&service, &visitor, &page, &fields).await.status, 303);
+    let keys = "json_array((SELECT collapse_key FROM purchases))";
+    service.raw(&format!("UPDATE transfers SET moved = json_set(moved, '$.announced', {keys})"));
+    has(&visitor.get(&service, &page).await, &["Backend does not have 1 event of this customer, since <time"]);
+    let otto = service.get(&format!("/v1/apps/{app}/customers?app_user_id=u1")).await.body["user_id"].clone();
+    let shown = visitor.get(&service, &format!("/ui/customers/{app}/{}", otto.as_str().expect("an id"))).await;
+    assert!(!shown.text.contains("does not have"), "{}", shown.text);
+}
+
+#[tokio::test]
 async fn what_was_paid_before_a_move_stays_with_the_payer() {
     let service = Service::start("customers-payer").await;
     let (app, anna) = customer(&service, "anna", "u1").await;
