@@ -182,7 +182,7 @@ fn an_interrupted_run_resumes_and_sends_nothing_twice() {
 
 #[test]
 fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
-    let (desk, _) = desk("cli-ago");
+    let (desk, destination) = desk("cli-ago");
     let other = desk.id(&["app", "create", "other"]);
     let checked = |more: &[&str]| {
         let line: Vec<&str> = ["resend", "range", "--dry-run"].into_iter().chain(more.iter().copied()).collect();
@@ -200,8 +200,12 @@ fn a_time_is_absolute_or_an_age_and_an_app_can_be_named() {
     let wrong = desk.run(&["resend", "range", "--from", "long ago"]);
     assert_eq!(wrong.status.code(), Some(2));
     assert!(stderr_of(&wrong).contains("2h for two hours ago"), "{}", stderr_of(&wrong));
-    let both = desk.run(&["resend", "failed", "--app", &desk.app, "--destination", &other]);
-    assert!(stderr_of(&both).contains("`app_id`: expected to be absent with"), "{}", stderr_of(&both));
+    for named in ["late", &destination] {
+        assert_eq!(checked(&["--from", "36500d", "--app", &desk.app, "--destination", named]), 3, "{named}");
+    }
+    let both = desk.run(&["resend", "failed", "--app", &other, "--destination", &destination]);
+    assert_eq!(both.status.code(), Some(1));
+    assert!(stderr_of(&both).contains("is not one of the app"), "{}", stderr_of(&both));
 }
 
 #[test]

@@ -48,6 +48,7 @@ mod rows;
 mod run;
 mod sales;
 mod sample;
+mod search;
 mod secret;
 mod secret_urls;
 mod serve;

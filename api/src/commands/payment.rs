@@ -6,12 +6,20 @@ use serde_json::Value;
 
 pub const HOOKS: &[(&str, Hook)] = &[("payment", Hook::Humanize(humanize_sources))];
 
-/// Names an amount that no store and no report shows.
+/// Names the sources as the page does: a sales report where one has the amount, and an estimate where neither a store
+/// nor a report shows it. The price before a correction is that of its source.
 fn humanize_sources(answer: &mut Value) {
     let items = answer.get_mut("items").and_then(Value::as_array_mut);
-    for one in items.into_iter().flatten().filter(|one| one["source"] == STATE) {
-        let is_reported = one["transaction_id"].is_string();
-        one["source"] = if is_reported { "report" } else { "estimate" }.into();
+    for one in items.into_iter().flatten() {
+        let is_confirmed = one["transaction_id"].is_string() && one["is_corrected"] != true;
+        let shown = match one["source"].as_str() {
+            Some(source) if source == "report" || is_confirmed => "sales report",
+            Some(STATE) => "estimate",
+            Some("catalogue") => "list price",
+            Some("device") => "price on the device",
+            _ => continue,
+        };
+        one["source"] = shown.into();
     }
 }
 
@@ -21,12 +29,22 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_refund_that_no_report_has_is_an_estimate() {
-        let of = |source: &str, transaction: Option<&str>| json!({ "source": source, "transaction_id": transaction });
-        let all = [of("store", None), of("store", Some("T-1")), of("report", Some("T-2")), of("catalogue", None)];
-        let mut answer = json!({ "items": all });
-        humanize_sources(&mut answer);
-        let shown: Vec<_> = answer["items"].as_array().unwrap().iter().map(|one| one["source"].clone()).collect();
-        assert_eq!(shown, ["estimate", "report", "report", "catalogue"]);
+    fn an_amount_is_by_what_the_page_names() {
+        for (source, transaction, is_corrected, shown) in [
+            ("store", None, false, "estimate"),
+            ("store", Some("T-1"), false, "sales report"),
+            ("report", Some("T-2"), false, "sales report"),
+            ("report", None, false, "sales report"),
+            ("catalogue", None, false, "list price"),
+            ("catalogue", Some("T-3"), false, "sales report"),
+            ("catalogue", Some("T-4"), true, "list price"),
+            ("device", Some("T-5"), false, "sales report"),
+            ("device", None, false, "price on the device"),
+        ] {
+            let one = json!({ "source": source, "transaction_id": transaction, "is_corrected": is_corrected });
+            let mut answer = json!({ "items": [one] });
+            humanize_sources(&mut answer);
+            assert_eq!(answer["items"][0]["source"], shown, "{source} {transaction:?}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! `settle resend`: sends again what a selection covers, page by page.
 
-use super::client::{Client, Refused, Remote};
+use super::client::{Client, Refused, Remote, segment};
 use super::names::{self, Text};
 use super::progress::bar;
 use super::table;
 use crate::{clock, times};
+use anyhow::ensure;
 use clap::Subcommand;
 use domain::Timestamp;
 use serde_json::{Map, Value, json};
@@ -116,7 +117,7 @@ Next: `settle destination show ID` shows what is still pending.")]
 /// To which destination.
 #[derive(Debug, clap::Args)]
 struct To {
-    /// Only to this destination.
+    /// Only to this destination, by its id or name.
     #[arg(long, value_name = "ID")]
     destination: Option<String>,
 }
@@ -126,7 +127,7 @@ struct To {
 struct Scope {
     #[command(flatten)]
     to: To,
-    /// Only events of this app. Without --app and --destination: every app.
+    /// Only events of this app, or the app in which --destination is a name. Without both: every app.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
 }
@@ -218,12 +219,13 @@ impl Selection {
             Self::Missing(to) => (json!({ "missing": true }), Some(to.destination.as_str()), None),
             Self::All(to) => (json!({ "all": true }), Some(to.destination.as_str()), None),
         };
-        if let Some(app) = app {
-            body["app_id"] = names::app_id(client, app).await?.into();
-        }
-        if let Some(text) = to {
-            let text = Text { text, app: body["app_id"].as_str() };
-            body["destination_id"] = names::id_of(client, "destination_id", text).await?.into();
+        let app = match app {
+            Some(app) => Some(names::app_id(client, app).await?),
+            None => None,
+        };
+        match to {
+            Some(to) => body["destination_id"] = destination_id(client, to, app.as_deref()).await?.into(),
+            None => body["app_id"] = json!(app),
         }
         Ok(body)
     }
@@ -244,6 +246,18 @@ impl Selection {
             _ => String::new(),
         }
     }
+}
+
+/// The id of a destination, by its id or its name in this app. An id of another app is refused: the API limits a resend
+/// to an app or a destination, never to both.
+async fn destination_id(client: &Client, text: &str, app: Option<&str>) -> anyhow::Result<String> {
+    let id = names::id_of(client, "destination_id", Text { text, app }).await?;
+    // A name was looked up in the app.
+    if let Some(app) = app.filter(|_| id == text) {
+        let destination = client.get(&format!("/v1/destinations/{}", segment(&id)), &[]).await?;
+        ensure!(destination["app_id"] == app, "the destination `{id}` is not one of the app `{app}`; nothing was sent");
+    }
+    Ok(id)
 }
 
 /// The sum of the pages until now.

@@ -5,7 +5,7 @@ use crate::extract::formats;
 use serde_json::{Map, Value, json};
 
 /// Examples of text fields that have no format, by the name of the field.
-const TEXTS: [(&str, &str); 48] = [
+const TEXTS: [(&str, &str); 49] = [
     ("actor", "anna (help desk)"),
     ("app_user_id", "l3HL7XppEMhrOGDnur9-ulvqomrSg6qyODKmah76lJU="),
     ("app_version", "2.4.0"),
@@ -16,6 +16,7 @@ const TEXTS: [(&str, &str); 48] = [
     ("currency", "EUR"),
     ("current_term_length", "P1M"),
     ("day", "2026-01-31"),
+    ("did_you_mean", "cust-1003"),
     ("entitlement_ref_id", "premium"),
     ("event_platform", STORES[0]),
     ("event_type", "purchase.updated"),

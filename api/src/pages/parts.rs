@@ -174,17 +174,23 @@ impl Code {
         &self.whole
     }
 
-    /// An id: of a UUID and a long id the beginning is shown, and more of an e-mail address.
+    /// An id: of a UUID and a long e-mail address the beginning is shown, and of another long id the end too: those of
+    /// one store begin alike.
     pub fn short(text: impl ToString) -> Self {
         const UUID: usize = 36;
         const MAX_WHOLE: usize = 32;
         let whole = text.to_string();
+        let count = whole.chars().count();
         let is_uuid = whole.len() == UUID && uuid::Uuid::parse_str(&whole).is_ok();
-        let is_whole = !is_uuid && whole.chars().count() <= MAX_WHOLE;
-        let max = if whole.contains('@') { MAX_WHOLE - 1 } else { 13 };
-        let shown = match whole.char_indices().nth(max) {
-            Some((end, _)) if !is_whole => format!("{}…", &whole[..end]),
-            _ => whole.clone(),
+        let (begin, end) = match () {
+            () if is_uuid => (13, 0),
+            () if count <= MAX_WHOLE => (count, 0),
+            () if whole.contains('@') => (MAX_WHOLE - 1, 0),
+            () => (16, 4),
+        };
+        let shown = match begin + end < count {
+            true => whole.chars().take(begin).chain(['…']).chain(whole.chars().skip(count - end)).collect(),
+            false => whole.clone(),
         };
         Self { whole, shown }
     }
@@ -200,7 +206,9 @@ mod tests {
             ("quinn@example.com", "quinn@example.com"),
             ("radio.gold.monthly", "radio.gold.monthly"),
             ("b5448337-463f-57b6-8732-3fe49979f505", "b5448337-463f…"),
-            ("sample.tina-test.4UQYAViQ0dJlQ3k4fsdxNO4oWiprtZk", "sample.tina-t…"),
+            ("sample.tina-test.4UQYAViQ0dJlQ3k4fsdxNO4oWiprtZk", "sample.tina-test…rtZk"),
+            ("amzn1.account.AEV7JUDJSB7YXQ2KJNHH5MGD3F7Q", "amzn1.account.AE…3F7Q"),
+            ("amzn1.account.AEZ2QKX4WBT6PLM3RSVU7YCD9K4A", "amzn1.account.AE…9K4A"),
             ("a.very.long.name.of.a.person@mail.example.com", "a.very.long.name.of.a.person@ma…"),
         ] {
             let code = Code::short(whole);

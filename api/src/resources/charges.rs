@@ -5,6 +5,9 @@ use domain::user::CustomerPurchase;
 use domain::{Environment, State, Timestamp};
 use storage::{Paged, PurchaseView};
 
+/// Who ends the renewals of a subscription, without a full stop.
+pub const WHO_CANCELS: &str = "Only the customer can switch renewal off, at the store";
+
 /// The sentence about the next charge of money: at the first renewal after `now`, or that there is none because every
 /// active subscription has its renewal off; `None` where neither is known. `views` are the purchases that were settled
 /// last, and `counted` has all of the customer.
@@ -51,7 +54,7 @@ impl Record {
         let renews = matches!(state, State::Trial | State::Active) && self.is_subscription();
         renews.then(|| {
             let charge = self.charge(now);
-            format!("Renewal is still on. {charge}. Only the customer can switch renewal off, at the store")
+            format!("Renewal is still on. {charge}. {WHO_CANCELS}")
         })
     }
 

@@ -1,13 +1,14 @@
 //! `/v1/search`: what an id names. A POST, because an id of a customer belongs in no address: those are written into
 //! logs and histories. It changes nothing.
 
-use crate::edge::Shared;
+use crate::edge::{Edge, Shared};
 use crate::error::Error;
 use crate::extract::Body;
 use crate::keys::Caller;
 use axum::Json;
 use axum::extract::State;
 use domain::AppId;
+use domain::text::misread;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use storage::SearchHit;
@@ -31,6 +32,10 @@ pub struct Search {
 pub struct FoundThings {
     /// The things with this id, at most 50; if there are none, those whose id begins with it, at most 20 of a kind.
     pub items: Vec<SearchHit>,
+    /// If there are none: the id that was probably meant, and that something has. Letters and digits that look alike are
+    /// exchanged for it, such as O and 0. Absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub did_you_mean: Option<String>,
 }
 
 /// `POST /v1/search`
@@ -40,5 +45,17 @@ pub async fn find(
     Body(Search { q, app_id }): Body<Search>,
 ) -> Result<Json<FoundThings>, Error> {
     let app = caller.app(&edge, app_id).await?;
-    Ok(Json(FoundThings { items: edge.store.search(&q, app).await? }))
+    let items = edge.store.search(&q, app).await?;
+    let did_you_mean = if items.is_empty() { meant(&edge, &q, app).await? } else { None };
+    Ok(Json(FoundThings { items, did_you_mean }))
+}
+
+/// The id that was probably meant by one that nothing has.
+pub async fn meant(edge: &Edge, q: &str, app: Option<AppId>) -> Result<Option<String>, Error> {
+    for text in misread(q.trim()) {
+        if !edge.store.search(&text, app).await?.is_empty() {
+            return Ok(Some(text));
+        }
+    }
+    Ok(None)
 }

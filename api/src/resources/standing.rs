@@ -1,6 +1,7 @@
 //! How a purchase stands, in sentences that can be repeated to its customer: what was bought and for how much, until when
 //! it runs or why it ended, whether it gives access and why not, and what each destination got of it. Pure.
 
+use super::charges::WHO_CANCELS;
 use super::reached::{self, Retries, Unchosen};
 use super::refunds::estimate;
 use domain::event::REVENUE_ADJUSTED;
@@ -70,6 +71,9 @@ pub(super) struct Record {
     previous_sku_ref_id: Option<String>,
     pub(super) product_type: Option<String>,
     environment: Option<Environment>,
+    /// The store's customer who bought it.
+    #[serde(skip)]
+    app_user_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -160,7 +164,7 @@ pub(super) fn renewing(views: &[PurchaseView], counted: &[CustomerPurchase], sta
     renewing
 }
 
-/// The sentence about the subscriptions that give an entitlement; `None` where fewer than two do.
+/// The sentences about the subscriptions that give an entitlement; `None` where fewer than two do.
 fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     let gives = |record: &&Record| record.entitlements.iter().any(|one| one.name == entitlement);
     let text = |record: &Record| match record.expires_at {
@@ -169,11 +173,23 @@ fn together(renewing: &[Record], entitlement: &str) -> Option<String> {
     };
     let mut all: Vec<String> = renewing.iter().filter(gives).map(text).collect();
     let last = all.pop().filter(|_| !all.is_empty())?;
+    let accounts: BTreeSet<&str> =
+        renewing.iter().filter(gives).filter_map(|record| record.app_user_id.as_deref()).collect();
+    let by = |number: &str| {
+        format!(
+            "They were bought by {number} different store accounts. {WHO_CANCELS}, with the account that bought it."
+        )
+    };
+    let who = match accounts.len() {
+        0 | 1 => format!("{WHO_CANCELS}."),
+        2 => by("two"),
+        number => by(&number.to_string()),
+    };
     let begin = match all.len() {
         1 => "Two subscriptions are active at the same time, and both will renew".to_owned(),
         others => format!("{} subscriptions are active at the same time, and all will renew", others + 1),
     };
-    Some(format!("{begin}: {} and {last}.", all.join(", ")))
+    Some(format!("{begin}: {} and {last}. {who}", all.join(", ")))
 }
 
 /// The sentence about the end of the access that a customer had last in an environment; `None` where no purchase with
@@ -221,7 +237,8 @@ fn named(name: &str) -> State {
 impl Record {
     /// What the latest record of a purchase has; nothing before the first.
     pub(super) fn of(view: &PurchaseView) -> Self {
-        view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default()
+        let record = view.data.get("data").and_then(|data| Self::deserialize(data).ok()).unwrap_or_default();
+        Self { app_user_id: view.app_user_id.clone(), ..record }
     }
 
     pub(super) fn is_subscription(&self) -> bool {
@@ -438,6 +455,13 @@ mod tests {
         );
         assert!(two.contains(" and Gold yearly on 2027-11-10T08:05:00"), "{two}");
         assert_eq!((together(&[week], "Gold"), together(&[], "Gold")), (None, None));
+        let of =
+            |account: &str| Record { app_user_id: Some(account.to_owned()), ..renews("P1M", "2026-12-03T16:20:00Z") };
+        let [same, apart] = ["a", "b"].map(|other| together(&[of("a"), of(other)], "Gold").unwrap());
+        assert!(same.ends_with(", at the store."), "{same}");
+        let end = ". They were bought by two different store accounts. Only the customer can switch renewal off, at the \
+                   store, with the account that bought it.";
+        assert!(apart.ends_with(end), "{apart}");
         let three = [(); 3].map(|()| renews("P1M", "2026-12-03T16:20:00Z"));
         assert!(together(&three, "Gold").unwrap().starts_with("3 subscriptions are active at the same time, and all "));
     }

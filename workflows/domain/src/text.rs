@@ -120,6 +120,64 @@ pub fn spellings(id: &str) -> Vec<String> {
 /// Number of [`spellings`].
 pub const SPELLINGS: usize = 13;
 
+/// Other ids that a reader may have meant, since letters and digits look alike (O and 0; I, l and 1): at most
+/// [`MISREADINGS`], the probable ones in front. Letters of another script are read as Latin ones.
+pub fn misread(id: &str) -> Vec<String> {
+    let digits = |part: &str| part.chars().map(|sign| digit(sign).unwrap_or(sign)).collect::<String>();
+    let letters = |part: &str| {
+        let is_small = part.contains(|sign: char| sign.is_lowercase());
+        part.chars().map(|sign| letter(sign, is_small).unwrap_or(sign)).collect::<String>()
+    };
+    let of_kind = |part: &str| {
+        let signs = || part.chars().filter(|sign| sign.is_alphanumeric());
+        let is_number = signs().any(|sign| sign.is_ascii_digit());
+        match () {
+            () if is_number && signs().all(|sign| sign.is_ascii_digit() || digit(sign).is_some()) => digits(part),
+            () if signs().all(|sign| sign.is_alphabetic() || letter(sign, true).is_some()) => letters(part),
+            () => part.to_owned(),
+        }
+    };
+    let by_parts: String = id.split_inclusive(|sign: char| !sign.is_alphanumeric()).map(of_kind).collect();
+    let one_sign = id.char_indices().flat_map(|(at, sign)| {
+        let others = [digit(sign), letter(sign, true), letter(sign, false)].into_iter().flatten();
+        others.map(move |other| format!("{}{other}{}", &id[..at], &id[at + sign.len_utf8()..]))
+    });
+    let latin = Some(alike(id)).filter(|_| !id.is_ascii());
+    let mut all: Vec<String> = Vec::new();
+    for one in latin.into_iter().chain([by_parts, digits(id), letters(id)]).chain(one_sign) {
+        if one != id && !all.contains(&one) {
+            all.push(one);
+        }
+        if all.len() == MISREADINGS {
+            break;
+        }
+    }
+    all
+}
+
+/// Maximum number of ids in [`misread`].
+pub const MISREADINGS: usize = 16;
+
+/// The digit that a letter looks like.
+const fn digit(sign: char) -> Option<char> {
+    match sign {
+        'O' | 'o' => Some('0'),
+        'I' | 'l' => Some('1'),
+        _ => None,
+    }
+}
+
+/// The letter, small or not, that a digit looks like.
+const fn letter(sign: char, is_small: bool) -> Option<char> {
+    match (sign, is_small) {
+        ('0', true) => Some('o'),
+        ('0', false) => Some('O'),
+        ('1', true) => Some('l'),
+        ('1', false) => Some('I'),
+        _ => None,
+    }
+}
+
 /// Whether a text of a store or a device can be an id or a name: 1 to `max_chars` characters, none of them a control
 /// character. PostgreSQL stores no NUL, and an entry of an index has a maximum length.
 pub fn is_plain(text: &str, max_chars: usize) -> bool {
@@ -194,7 +252,8 @@ fn number(text: &str) -> (String, usize) {
 #[cfg(test)]
 mod tests {
     use super::{
-        SPELLINGS, alike, decimal, folded, hidden, is_mixed, is_plain, readable_json, spellings, trimmed, visible,
+        MISREADINGS, SPELLINGS, alike, decimal, folded, hidden, is_mixed, is_plain, misread, readable_json, spellings,
+        trimmed, visible,
     };
 
     #[test]
@@ -233,6 +292,29 @@ mod tests {
             assert!(hidden(text).is_some_and(|why| why.contains(part)), "{text:?}: {:?}", hidden(text));
         }
         assert_eq!(trimmed("\u{feff} gold.month\u{200b}\r\n"), "gold.month");
+    }
+
+    #[test]
+    fn a_digit_that_was_read_as_a_letter_is_exchanged() {
+        for (read, meant) in [
+            ("cust-10O3", "cust-1003"),
+            ("cust-1oo3", "cust-1003"),
+            ("client-l003", "client-1003"),
+            ("Radi0-11", "Radio-11"),
+            ("ANNA-1O1", "ANNA-101"),
+            ("REC1PT", "RECIPT"),
+            ("AB0x9", "ABOx9"),
+            ("аnna", "anna"),
+        ] {
+            assert!(misread(read).iter().any(|one| one == meant), "{read}: {:?}", misread(read));
+        }
+        assert_eq!(misread("cust-10O3")[0], "cust-1003");
+        assert_eq!(misread("anna-27"), Vec::<String>::new());
+        assert_eq!(misread(""), Vec::<String>::new());
+        let many = "O0l1I".repeat(400);
+        let all = misread(&many);
+        assert_eq!(all.len(), MISREADINGS);
+        assert!(!all.contains(&many));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub use verb::{Hook, Planned};
 use super::client::{Client, Remote};
 use super::{
     app, customer, delivery, destination, device, event, explain, notification, payment, platform, product, purchase,
-    sign_in,
+    search, sign_in,
 };
 use crate::flags::TABLES;
 use clap::{ArgMatches, Args, Command, FromArgMatches, Subcommand};
@@ -42,6 +42,7 @@ const HOOKS: &[(&str, Hooks)] = &[
     ("delivery", delivery::HOOKS),
     ("payment", payment::HOOKS),
     ("device", device::HOOKS),
+    ("search", search::HOOKS),
     ("sign-in", sign_in::HOOKS),
     ("explain", explain::HOOKS),
 ];

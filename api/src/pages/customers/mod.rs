@@ -2,6 +2,7 @@
 //! them; what they had on a day, and why a destination did not get an event. The search is a POST: an id of a customer is in
 //! no address, except that of settle.
 
+mod erasing;
 mod forms;
 pub mod list;
 mod merge;
@@ -28,7 +29,7 @@ use crate::pages::change::{Mistakes, Refused};
 use crate::resources::customer_detail::ReadCustomer;
 use crate::resources::customers::Customer;
 use crate::resources::payments as resource;
-use crate::resources::search::Search;
+use crate::resources::search::{Search, meant};
 use crate::resources::transfers;
 use crate::route::Route;
 use axum::Json;
@@ -101,13 +102,14 @@ async fn find(
     let q = sent.get("q").unwrap_or_default().to_owned();
     let refused = match wanted {
         Ok(Form(wanted)) => {
-            let found = found(&edge, &caller, wanted).await?;
+            let found = found(&edge, &visit, &caller, wanted).await?;
             if let ([(app, one)], false) = (&found.all[..], found.is_beginning) {
                 return Ok(Redirect::to(&visit.to(&path(app.id, one.user_id))).into_response());
             }
             let frame = Frame::of(&edge, &visit, place(Some(&sent))).await?;
             let items: Vec<&Customer> = found.all.iter().map(|(_, one)| one).collect();
-            return shown(&visit, &SearchPage::new(&frame, q, Some(&found)), &json!({ "items": items }));
+            let data = json!({ "items": items });
+            return shown(&visit, &SearchPage::new(&frame, q, Some(found)), &data);
         }
         Err(error) => Refused::of(error)?,
     };
@@ -117,7 +119,7 @@ async fn find(
 }
 
 /// The customers that an id names: by the stores' ids in the apps that the caller reaches, and by the search.
-async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<FoundCustomers, Error> {
+async fn found(edge: &Shared, visit: &Visit, caller: &Caller, wanted: Search) -> Result<FoundCustomers, Error> {
     let app = caller.app(edge, wanted.app_id).await?;
     let of_store = edge.store.customers_of_store_id(&wanted.q, app).await?;
     let mut hits = edge.store.search(&wanted.q, app).await?;
@@ -139,7 +141,8 @@ async fn found(edge: &Shared, caller: &Caller, wanted: Search) -> Result<FoundCu
             found => all.push(found?),
         }
     }
-    Ok(FoundCustomers { all, is_beginning })
+    let meant = if all.is_empty() { meant(edge, &wanted.q, app).await? } else { None };
+    Ok(FoundCustomers { all, is_beginning, meant: super::search::suggestion(edge, visit, meant, app).await? })
 }
 
 /// What one customer is shown from.

@@ -14,6 +14,8 @@ use storage::{Announcement, AnnouncementStatus, CustomerName, CustomerStatus, Pa
 
 /// Maximum number of purchases of an environment on the page.
 const MAX_PURCHASES: i64 = 1000;
+/// Maximum number of announcements that are read of one day and environment.
+const MAX_SPANS: usize = 10;
 
 /// The day that was entered, and what was announced until its end.
 pub struct PastDay {
@@ -33,6 +35,8 @@ pub struct PastAccess {
     pub entitlements: Vec<(String, Option<String>)>,
     /// What stands where there is no entitlement.
     pub none: &'static str,
+    /// The access before and after each change of the day; `None` without one.
+    pub changes: Option<String>,
     pub purchases: Vec<PastPurchase>,
     pub note: Sentence,
 }
@@ -72,7 +76,8 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
             .store
             .customer_state_at(portrait.app.id, name, seen, Page { cursor: None, limit: MAX_PURCHASES })
             .await?;
-        environments.push(access(day, seen, status, visit));
+        let changes = changes(spans(edge, portrait, seen, &status).await?, beginning(seen.at));
+        environments.push(PastAccess { changes, ..access(day, seen, status, visit) });
     }
     let (first, others) = (environments.remove(0), environments.into_iter().filter(PastAccess::is_known));
     Ok(Some(PastDay {
@@ -85,6 +90,83 @@ pub async fn of(edge: &Edge, visit: &Visit, portrait: &Portrait) -> Result<Optio
         wrong: None,
         environments: std::iter::once(first).chain(others).collect(),
     }))
+}
+
+/// What was announced of the access, and since when; the newest in front.
+struct AccessSpan {
+    since: Option<Timestamp>,
+    access: String,
+}
+
+impl AccessSpan {
+    fn of(status: &CustomerStatus) -> Self {
+        let announcement = status.announcement.as_ref();
+        let names = status.state.iter().flat_map(|state| &state.active_entitlements).map(|one| one.name.as_str());
+        let names = names.collect::<Vec<_>>().join(", ");
+        let access = match announcement.map(|one| one.status) {
+            _ if !names.is_empty() => names,
+            Some(AnnouncementStatus::Announced) => "none".to_owned(),
+            Some(AnnouncementStatus::Pruned) => "not known".to_owned(),
+            Some(AnnouncementStatus::NothingAnnounced) | None => "none known".to_owned(),
+        };
+        Self { since: announcement.and_then(|one| one.announced_at), access }
+    }
+}
+
+/// What was announced on the day of a time until then, and before the day; at most [`MAX_SPANS`], the latest ones.
+async fn spans(
+    edge: &Edge,
+    portrait: &Portrait,
+    seen: Past,
+    status: &CustomerStatus,
+) -> Result<Vec<AccessSpan>, Error> {
+    let begin = beginning(seen.at);
+    let mut all = vec![AccessSpan::of(status)];
+    while let Some(since) = all.last().and_then(|one| one.since).filter(|at| Some(*at) >= begin) {
+        if all.len() == MAX_SPANS {
+            break;
+        }
+        let before = Past { at: since.minus(Duration::from_micros(1)), ..seen };
+        let name = CustomerName::User(portrait.user());
+        let page = Page { cursor: None, limit: 1 };
+        all.push(AccessSpan::of(&edge.store.customer_state_at(portrait.app.id, name, before, page).await?));
+    }
+    Ok(all)
+}
+
+/// The changes of a day, in sentences; `None` where the access stayed the same.
+fn changes(newest_first: Vec<AccessSpan>, begin: Option<Timestamp>) -> Option<String> {
+    let mut all: Vec<AccessSpan> = Vec::new();
+    for span in newest_first.into_iter().rev() {
+        if all.last().is_none_or(|last| last.access != span.access) {
+            all.push(span);
+        }
+    }
+    let until = |next: &AccessSpan| next.since.map(clock_time).unwrap_or_default();
+    let begins_later = all.first().and_then(|first| first.since).filter(|at| Some(*at) >= begin);
+    let sentences = all.iter().enumerate().map(|(at, span)| match (all.get(at + 1), begins_later) {
+        (Some(next), Some(since)) if at == 0 => {
+            format!("From {} until {}: {}.", clock_time(since), until(next), span.access)
+        }
+        (Some(next), _) if at == 0 => format!("Until {}: {}.", until(next), span.access),
+        (Some(next), _) => format!("Then until {}: {}.", until(next), span.access),
+        (None, _) => format!("Afterwards: {}.", span.access),
+    });
+    (all.len() > 1).then(|| sentences.collect::<Vec<_>>().join(" "))
+}
+
+/// The first moment of the day of a time in UTC.
+fn beginning(at: Timestamp) -> Option<Timestamp> {
+    let text = at.to_string();
+    let (day, _) = text.split_once('T')?;
+    format!("{day}T00:00:00Z").parse().ok()
+}
+
+/// The time of the day in UTC, without seconds that are none.
+fn clock_time(at: Timestamp) -> String {
+    let text = zoneless(at);
+    let time = text.split_once(' ').map_or(text.as_str(), |(_, time)| time);
+    time.strip_suffix(":00").unwrap_or(time).to_owned()
 }
 
 /// The last moment of a day in UTC, until `now`; else what is expected of the day.
@@ -118,11 +200,12 @@ fn access(day: Day<'_>, seen: Past, status: CustomerStatus, visit: &Visit) -> Pa
     let title = super::view::title(seen.environment);
     PastAccess {
         title: if day.is_over {
-            format!("{title} at the end of {}", day.on)
+            format!("{title} at the end of {} (UTC)", day.on)
         } else {
             format!("{title} today, {}", day.on)
         },
         none: none(status.announcement.as_ref()),
+        changes: None,
         entitlements: entitlements.into_iter().map(|one| (one.name, one.expiration.map(zoneless))).collect(),
         purchases: status.purchases.into_iter().map(purchase).collect(),
         note: Sentence::new(&announced(status.announcement.as_ref())),
@@ -167,13 +250,13 @@ fn gave(one: &CustomerPurchase, at: Timestamp, skus: Option<&[String]>, day: Day
 
 impl PastAccess {
     fn is_known(&self) -> bool {
-        !self.entitlements.is_empty() || !self.purchases.is_empty()
+        !self.entitlements.is_empty() || !self.purchases.is_empty() || self.changes.is_some()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Day, announced, end_of_day, gave, none, past_end};
+    use super::{AccessSpan, Day, announced, beginning, changes, end_of_day, gave, none, past_end};
     use domain::user::CustomerPurchase;
     use domain::{CollapseKey, Environment, Timestamp};
     use storage::{Announcement, AnnouncementStatus};
@@ -206,6 +289,26 @@ mod tests {
         assert!(gave(&purchase(Some(true), None), after, Some(&none[..]), over).starts_with("gave no access, because"));
         let now = gave(&purchase(Some(true), Some(end)), before, Some(&gold[..]), today);
         assert_eq!(now, "gives access until 2026-10-15 18:30:00", "that day is not over");
+    }
+
+    #[test]
+    fn a_change_of_the_day_is_shown_with_its_time() {
+        let time = |text: &str| text.parse::<Timestamp>().ok();
+        let begin = beginning(time("2026-11-20T23:59:59.999999Z").unwrap());
+        assert_eq!(begin, time("2026-11-20T00:00:00Z"));
+        let span = |since: &str, access: &str| AccessSpan { since: time(since), access: access.to_owned() };
+        let of = |all: Vec<AccessSpan>| changes(all, begin);
+        let (old, lost) = (span("2026-11-01T10:00:00Z", "Premium"), span("2026-11-20T17:30:00Z", "none"));
+        assert_eq!(of(vec![lost, old]).unwrap(), "Until 17:30: Premium. Afterwards: none.");
+        let again = span("2026-11-20T18:00:05Z", "Premium");
+        let middle = span("2026-11-20T17:30:00Z", "none");
+        let all = vec![again, middle, span("2026-11-20T09:00:00Z", "Premium"), span("", "Premium")];
+        let text = "Until 17:30: Premium. Then until 18:00:05: none. Afterwards: Premium.";
+        assert_eq!(of(all).unwrap(), text, "a renewal is no change");
+        let part = vec![span("2026-11-20T17:30:00Z", "none"), span("2026-11-20T09:00:00Z", "Premium")];
+        assert_eq!(of(part).unwrap(), "From 09:00 until 17:30: Premium. Afterwards: none.");
+        assert_eq!(of(vec![span("2026-11-20T17:30:00Z", "none"), span("", "none")]), None);
+        assert_eq!(of(Vec::new()), None);
     }
 
     #[test]

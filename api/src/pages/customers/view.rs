@@ -1,5 +1,6 @@
 //! What the screens of customers show. Pure.
 
+use super::erasing::Erasing;
 use super::list::all_of;
 use super::moved::{self, Moved};
 use super::paid::{table, total, total_before};
@@ -13,6 +14,7 @@ use crate::pages::change::{Mistakes, Refused};
 use crate::pages::frame::Frame;
 use crate::pages::lists::Table;
 use crate::pages::parts::{Badge, Code, Moment, Sentence, Tone};
+use crate::pages::search::Suggestion;
 use crate::pages::text::{capital, purchase_state, with_query};
 use crate::pages::visit::Visit;
 use crate::resources::access::unlisted_product;
@@ -37,10 +39,13 @@ pub struct CustomerListRow {
 }
 
 /// The customers that a search found.
+#[derive(Default)]
 pub struct FoundCustomers {
     pub all: Vec<(App, Customer)>,
     /// Whether none has the whole id that was searched.
     pub is_beginning: bool,
+    /// What was probably meant, if none is found.
+    pub meant: Option<Suggestion>,
 }
 
 #[derive(Template)]
@@ -51,12 +56,13 @@ pub struct SearchPage<'a> {
     rows: Vec<CustomerListRow>,
     has_searched: bool,
     is_beginning: bool,
+    meant: Option<Suggestion>,
     wrong: Option<String>,
 }
 
 impl<'a> SearchPage<'a> {
     /// The page with what was found, if something was searched.
-    pub fn new(frame: &'a Frame, q: String, found: Option<&FoundCustomers>) -> Self {
+    pub fn new(frame: &'a Frame, q: String, found: Option<FoundCustomers>) -> Self {
         let row = |(app, one): &(App, Customer)| CustomerListRow {
             path: path(app.id, one.user_id),
             app: app.name.clone(),
@@ -64,9 +70,9 @@ impl<'a> SearchPage<'a> {
             own: one.external_id.as_ref().map(Code::short),
             stores: one.app_user_ids.iter().map(Code::short).collect(),
         };
-        let rows = found.map(|found| found.all.iter().map(row).collect()).unwrap_or_default();
-        let is_beginning = found.is_some_and(|found| found.is_beginning);
-        Self { frame, q, rows, has_searched: found.is_some(), is_beginning, wrong: None }
+        let has_searched = found.is_some();
+        let FoundCustomers { all, is_beginning, meant } = found.unwrap_or_default();
+        Self { frame, q, rows: all.iter().map(row).collect(), has_searched, is_beginning, meant, wrong: None }
     }
 
     #[must_use]
@@ -243,6 +249,8 @@ pub struct CustomerPage<'a> {
     types: Vec<Choice>,
     why: Option<Why>,
     actions: Vec<Action>,
+    erasing: Erasing,
+    is_admin: bool,
     refused: Refused,
 }
 
@@ -322,6 +330,8 @@ impl<'a> CustomerPage<'a> {
             },
             why: answers.map(|answers| why(visit, answers)),
             actions: Vec::new(),
+            erasing: Erasing::of(of.app.id, customer.user_id, &read.destinations),
+            is_admin: frame.may(Role::Admin),
             refused: Refused::default(),
             frame,
         }

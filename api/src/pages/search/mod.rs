@@ -63,14 +63,36 @@ async fn find(
         command: command(&q, app_id),
         is_answer: true,
     };
+    let app = caller.app(edge, app_id).await?;
     let sources = match found.items.is_empty() {
-        true => sources(edge, caller.app(edge, app_id).await?).await?,
+        true => sources(edge, app).await?,
         false => Sources::default(),
     };
+    let meant = suggestion(edge, &visit, found.did_you_mean.clone(), app).await?;
     let purchases = purchases(edge, &found.items).await?;
     let frame = Frame::of(edge, &visit, place).await?;
-    let page = SearchPage::new(&frame, &visit, q, Hits { found: &found.items, purchases: &purchases }, sources);
+    let hits = Hits { found: &found.items, purchases: &purchases };
+    let page = SearchPage::new(&frame, &visit, q, hits, sources).suggesting(meant);
     shown(&visit, &page, &found)
+}
+
+/// What was probably meant by a text that found nothing.
+pub struct Suggestion {
+    pub text: String,
+    /// The page of what it names, if that is one thing.
+    pub path: Option<String>,
+}
+
+/// The suggestion of an id that something has.
+pub async fn suggestion(
+    edge: &Edge,
+    visit: &Visit,
+    meant: Option<String>,
+    app: Option<AppId>,
+) -> Result<Option<Suggestion>, Error> {
+    let Some(text) = meant else { return Ok(None) };
+    let found = edge.store.search(&text, app).await?;
+    Ok(Some(Suggestion { path: only(&found).map(|path| visit.to(&path)), text }))
 }
 
 /// The purchases among what was found, by their ids: people know them by receipt and customer.

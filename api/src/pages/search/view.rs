@@ -1,5 +1,6 @@
 //! What the search shows.
 
+use super::Suggestion;
 use crate::pages::frame::Frame;
 use crate::pages::parts::{Badge, Code, Moment, Tone};
 use crate::pages::text::{escaped, purchase_state};
@@ -87,6 +88,7 @@ pub struct Hit {
 pub struct SearchPage<'a> {
     frame: &'a Frame,
     q: String,
+    meant: Option<Suggestion>,
     hits: Vec<Hit>,
     is_beginning: bool,
     sources: Vec<PlatformView>,
@@ -102,6 +104,7 @@ impl<'a> SearchPage<'a> {
         Self {
             frame,
             q,
+            meant: None,
             hits: hits.found.iter().map(|one| hit(one, hits.purchases.get(&one.id))).collect(),
             is_beginning: is_beginning(hits.found),
             is_operator: frame.may(Role::Operator),
@@ -109,6 +112,11 @@ impl<'a> SearchPage<'a> {
             sources: sources.all.into_iter().map(|one| PlatformView::new(visit, one)).collect(),
             connect_path: visit.to("/ui/connect"),
         }
+    }
+
+    /// With what was probably meant.
+    pub fn suggesting(self, meant: Option<Suggestion>) -> Self {
+        Self { meant, ..self }
     }
 }
 

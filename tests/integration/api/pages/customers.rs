@@ -60,6 +60,13 @@ async fn a_customer_is_found_by_each_of_their_ids() {
     let empty = visitor.post(&service, "/ui/customers", &[("q", " ")]).await;
     assert_eq!(empty.status, 400);
     has(&empty, &["id=\"wrong-customer\"", "aria-invalid"]);
+    for (searched, q) in [("/ui/customers", "receipt-l"), ("/ui/search", "receipt-I")] {
+        let meant = visitor.post(&service, searched, &[("q", q)]).await;
+        assert_eq!(meant.status, 200, "{}", meant.text);
+        has(&meant, &["No results for", "Did you mean <a href=\"/ui/", ">receipt-1</a>?"]);
+    }
+    let meant = service.send_json("POST", "/v1/search", &json!({ "q": "receipt-l" })).await.body;
+    assert_eq!(meant, json!({ "items": [], "did_you_mean": "receipt-1" }));
     let shown = visitor.get(&service, &page).await;
     has(&shown, &["anna@example.com", ">u1<", "receipt-1", "purchase.updated", "No access.", "/ui/purchases/"]);
     has(&shown, &["Login in your app"]);
@@ -139,7 +146,9 @@ async fn a_customer_is_named_once_and_a_refusal_is_explained() {
     has(&again, &["Nothing was changed", "use \u{201c}Move purchases\u{201d} on this page", "value=\"otto\""]);
     let reader = service.send_json("POST", "/v1/keys", &json!({ "name": "r", "role": "read" })).await;
     let reader = Visitor::with_key(&service, reader.body["key"].as_str().expect("a key")).await.expect("a sign-in");
-    assert!(!reader.get(&service, &page).await.text.contains("Set customer id"));
+    let shown = reader.get(&service, &page).await;
+    assert!(!shown.text.contains("Set customer id"));
+    has(&shown, &["An administrator can erase this customer:", "settle customer erase --app ", "stay without them"]);
 }
 
 /// A customer of the store without a name, beside the one of `customer`; the page of the new one.
@@ -423,6 +432,15 @@ async fn two_renewing_subscriptions_are_a_notice_an_end_is_a_cause() {
     stands("active", "running");
     let shown = visitor.get(&service, &page).await;
     has(&shown, &["Two subscriptions are active at the same time, and both will renew: Gold on "]);
+    let who = ". Only the customer can switch renewal off, at the store";
+    has(&shown, &[&format!("{who}.</p>")]);
+    let [first, second] = ["amzn1.account.AEV7JUDJSB7YXQ2KJNHH5MGD3F7Q", "amzn1.account.AEZ2QKX4WBT6PLM3RSVU7YCD9K4A"];
+    let of_receipt = format!("CASE WHEN receipt_id = 'receipt-1' THEN '{first}' ELSE '{second}' END");
+    service.raw(&format!("UPDATE purchases SET app_user_id = {of_receipt}"));
+    let shown = visitor.get(&service, &page).await;
+    has(&shown, &["by two different store accounts", &format!("{who}, with the account that bought it.</p>")]);
+    let found = visitor.get(&service, "/ui/purchases").await;
+    has(&found, &[">amzn1.account.AE…3F7Q<", ">amzn1.account.AE…9K4A<"]);
     has(&visitor.get(&service, "/ui/purchases").await, &["Last change", "datetime=\"2026-11-03T16:20:01"]);
     stands("expired", "expired");
     let shown = visitor.get(&service, &page).await;
@@ -441,7 +459,7 @@ async fn what_a_customer_had_on_a_day_is_shown() {
     let visitor = signed_in(&service).await;
     let on = async |day: &str| visitor.get(&service, &format!("/ui/customers/{app}/{user}?on={day}")).await;
     let shown = on("2026-10-03").await;
-    has(&shown, &["The day and all times in this card are in UTC.", "Access at the end of 2026-10-03<"]);
+    has(&shown, &["The day and all times in this card are in UTC.", "Access at the end of 2026-10-03 (UTC)<"]);
     has(&shown, &["As it was at 2026-10-03 23:59:59.", "recorded in this environment by then"]);
     has(&on("1970-01-01").await, &["No access known.", "/ui/purchases/"]);
     let now = service.get("/v1/overview").await.body["now"].as_str().expect("a time").to_owned();

@@ -37,10 +37,10 @@ impl Range {
         Self { low: id.clone(), high: id }
     }
 
-    /// The ids that begin with this text, which may end as the page shortens ids (`…`). `None` when it is too short, or
-    /// begins no id.
+    /// The ids that begin with this text, or with its part before `…`, as the page shortens ids. `None` when it is too
+    /// short, or begins no id.
     pub fn beginning(text: &str, compared: Compared) -> Option<Self> {
-        let text = text.trim_end_matches(['…', '.']);
+        let text = text.split('…').next().unwrap_or_default().trim_end_matches('.');
         if text.chars().count() < MIN_BEGINNING {
             return None;
         }
