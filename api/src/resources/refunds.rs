@@ -1,8 +1,10 @@
 //! What people read about money that came back. The stores of this release show no refund: one without a transaction
 //! follows from an early end, and is settle's estimate until a sales report has it. Pure.
 
+use domain::Environment;
+use domain::event::REVENUE_ADJUSTED;
 use domain::payment::EntryKind;
-use storage::PaymentView;
+use storage::{DeliveryView, Destination, PaymentView, PurchaseView};
 
 /// The source of an entry that follows from the state that the store shows.
 pub const STATE: &str = "store";
@@ -17,6 +19,35 @@ pub fn estimate(one: &PaymentView) -> Option<&'static str> {
         return None;
     }
     Some(if one.kind == EntryKind::Restored { VALID_AGAIN } else { EARLY_END })
+}
+
+/// The latest refund of a purchase, if it stands, with its amount in USD.
+pub fn refund<'a>(view: &PurchaseView, payments: &'a [PaymentView]) -> Option<(&'a PaymentView, &'a str)> {
+    let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
+    let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
+    let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
+    Some((last, usd.trim_start_matches('-')))
+}
+
+/// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
+/// is not subscribed. An integration gets it with the payment.
+pub fn is_unsent_refund(one: &PaymentView, destination: &Destination, got: &[&DeliveryView]) -> bool {
+    let is_refund = matches!(one.kind, EntryKind::Refund | EntryKind::Restored);
+    let is_counted = one.environment == Environment::Production && one.created_at >= destination.created_at;
+    let is_sent = destination.chose(REVENUE_ADJUSTED) || got.iter().any(|one| one.event_type == REVENUE_ADJUSTED);
+    is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
+}
+
+/// What a refund is to a customer.
+pub fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
+    let at = refund.occurred_at;
+    match estimate(refund) {
+        _ if is_test => format!("Refunded on {at}"),
+        Some(_) => format!(
+            "Ended early on {at}: settle counts {amount} USD as refunded until a sales report shows what came back"
+        ),
+        None => format!("Refunded {amount} USD on {at}"),
+    }
 }
 
 #[cfg(test)]

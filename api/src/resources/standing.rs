@@ -3,8 +3,7 @@
 
 use super::charges::WHO_CANCELS;
 use super::reached::{self, Retries, Unchosen};
-use super::refunds::estimate;
-use domain::event::REVENUE_ADJUSTED;
+use super::refunds::{estimate, is_unsent_refund, refund, refunded};
 use domain::payment::EntryKind;
 use domain::user::CustomerPurchase;
 use domain::{CollapseKey, Environment, State, Timestamp};
@@ -351,35 +350,6 @@ impl Record {
             Some("replaced") => ", because another plan replaced it".to_owned(),
             _ => String::new(),
         }
-    }
-}
-
-/// The latest refund of a purchase, if it stands, with its amount in USD.
-fn refund<'a>(view: &PurchaseView, payments: &'a [PaymentView]) -> Option<(&'a PaymentView, &'a str)> {
-    let mut own = payments.iter().filter(|one| one.collapse_key == view.collapse_key);
-    let last = own.find(|one| matches!(one.kind, EntryKind::Refund | EntryKind::Restored))?;
-    let usd = last.usd.as_deref().filter(|_| last.kind == EntryKind::Refund)?;
-    Some((last, usd.trim_start_matches('-')))
-}
-
-/// Whether a refund, or its reversal, was not sent to a destination that gets other events of the purchase, because it
-/// is not subscribed. An integration gets it with the payment.
-fn is_unsent_refund(one: &PaymentView, destination: &Destination, got: &[&DeliveryView]) -> bool {
-    let is_refund = matches!(one.kind, EntryKind::Refund | EntryKind::Restored);
-    let is_counted = one.environment == Environment::Production && one.created_at >= destination.created_at;
-    let is_sent = destination.chose(REVENUE_ADJUSTED) || got.iter().any(|one| one.event_type == REVENUE_ADJUSTED);
-    is_refund && is_counted && !destination.per_user && !is_sent && !got.is_empty()
-}
-
-/// What a refund is to a customer.
-fn refunded(refund: &PaymentView, amount: &str, is_test: bool) -> String {
-    let at = refund.occurred_at;
-    match estimate(refund) {
-        _ if is_test => format!("Refunded on {at}"),
-        Some(_) => format!(
-            "Ended early on {at}: settle counts {amount} USD as refunded until a sales report shows what came back"
-        ),
-        None => format!("Refunded {amount} USD on {at}"),
     }
 }
 

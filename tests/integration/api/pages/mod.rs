@@ -10,6 +10,7 @@ mod headers;
 mod home;
 mod live;
 mod moving;
+mod past;
 mod screens;
 mod sign_in;
 mod team;
