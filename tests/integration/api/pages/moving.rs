@@ -91,7 +91,7 @@ async fn purchases_move_to_a_customer_by_a_form_with_a_reason() {
 }
 
 #[tokio::test]
-async fn what_a_destination_does_not_have_is_on_the_page_of_the_events_customer() {
+async fn what_a_destination_lacks_is_on_the_page_of_its_customer() {
     let service = Service::start("customers-moved-events").await;
     let (app, anna) = customer(&service, "anna", "u1").await;
     let hook = json!({ "kind": "webhook", "name": "Backend", "url": "https://example.com/hooks", "events": ["*"] });
