@@ -31,7 +31,7 @@ mod tests {
     use uuid::Uuid;
 
     #[test]
-    fn a_destination_without_the_event_does_not_hear_of_it() {
+    fn a_destination_without_the_event_is_named() {
         let of = |name: &str, events: &[&str]| {
             let events = events.iter().map(|one| (*one).to_owned()).collect();
             let common = DestinationSettings { events, ..DestinationSettings::new(name) };
