@@ -1,4 +1,4 @@
-//! How a customer is erased, what stays of them, and which destinations are not asked to delete the user. Pure.
+//! How a customer is erased, what stays of them, and which destinations get no event of it. Pure.
 
 use domain::user::USER_ERASED;
 use domain::{AppId, UserId};
@@ -8,7 +8,7 @@ use storage::Destination;
 pub struct Erasing {
     /// The command, for an administrator.
     pub command: String,
-    /// The names of the destinations that are not asked, because they did not choose the event.
+    /// The names of the destinations that get no event of it, because they do not subscribe to it.
     pub unsubscribed: Option<String>,
 }
 

@@ -99,7 +99,7 @@ impl Presence {
 }
 
 impl OnDevice {
-    /// Takes in what an event says. One that was reported late changes nothing that a later one said.
+    /// Takes in what an event says. One that was reported late changes nothing that a later one shows.
     fn see(&mut self, presence: &Presence) {
         let Presence { at, customers, is_list } = presence;
         for name in customers {
