@@ -301,6 +301,9 @@ fn customers_rates_and_platform_settings_have_commands() {
     let rates = desk.run(&["app", "rates", "rates.csv", "--app", app]);
     assert_eq!(rates.status.code(), Some(1));
     assert!(stderr_of(&rates).starts_with("line 3: day: expected a day such as 2026-01-31"), "{}", stderr_of(&rates));
+    let refused = desk.run(&["app", "rates", "rates.csv", "--app", app, "--token", "unknown"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(!stderr_of(&refused).contains("again"), "what is refused is refused again: {}", stderr_of(&refused));
     let flags = ["platform", "update", &desk.platform, "--product-ref", "parent", "--flush-on-revoke"];
     let platform = desk.answer(&flags);
     assert_eq!((&platform["product_ref"], &platform["flush_on_revoke"]), (&"parent".into(), &true.into()));

@@ -4,6 +4,7 @@ use super::client::{Client, present_fields, segment};
 use super::confirm::{Confirm, Question, YES};
 use super::drawn::{Exchange, Hook, Planned};
 use super::{names, table};
+use crate::resources::naming::counted;
 use clap::{Args, FromArgMatches};
 use serde_json::{Map, Value, json};
 use std::process::ExitCode;
@@ -150,11 +151,11 @@ async fn confirm_merge(client: &Client, planned: &Planned<'_>) -> anyhow::Result
 
 /// What a merge would do, as a question.
 fn merge_question(merge: &Value) -> String {
-    let number = |side: &str| merge[side]["purchases"].as_u64().unwrap_or_default();
-    let (from, to) = (number("from"), number("to"));
-    let owned = if to == 1 { "1 purchase".to_owned() } else { format!("{to} purchases") };
+    let number =
+        |side: &str| merge[side]["purchases"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or_default();
+    let (owned, all) = (counted(number("to")), counted(number("from") + number("to")));
     let id = table::field(merge, "to.external_id");
-    format!("`{id}` is the id of another customer with {owned}. Merge {from} + {to} purchases?")
+    format!("`{id}` is the id of another customer with {owned}. Merge the two customers, with {all} in all?")
 }
 
 /// Prints a customer who was named; of a dry run what it would do.

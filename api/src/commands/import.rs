@@ -6,7 +6,7 @@ use super::progress::{Pace, bar, complain};
 use super::rows::{self, ImportRow};
 use super::{settings, table};
 use crate::resources::import::{ImportedPurchase, MAX_PURCHASES};
-use anyhow::{Context, bail};
+use anyhow::bail;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
@@ -147,10 +147,7 @@ impl Importer<'_> {
         }
         let (lines, purchases) = (std::mem::take(&mut self.lines), std::mem::take(&mut self.purchases));
         let sent = self.client.post(self.path, &json!({ "purchases": purchases })).await;
-        let answer = sent.with_context(|| {
-            let first = lines.first().copied().unwrap_or_default();
-            format!("stopped at line {first}: run the same command again to continue; known purchases are skipped")
-        })?;
+        let answer = rows::answer(sent, "purchases", &lines, "known purchases are skipped")?;
         let count = |name: &str| answer[name].as_u64().unwrap_or_default();
         self.tally.accepted += count("accepted");
         self.tally.known += count("known");

@@ -5,7 +5,6 @@ use super::progress::{bar, complain};
 use super::{names, rows, table};
 use crate::clock;
 use crate::resources::rates::NewRate;
-use anyhow::Context;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -29,11 +28,14 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
     let path = format!("/v1/apps/{}/rates", segment(&names::app_id(client, &options.app).await?));
     let rows = rows::read(&options.file, COLUMNS)?;
     let bar = bar("rates read", Some(rows.count));
-    let (mut batch, mut stored, mut wrong) = (Vec::new(), 0_usize, 0_u64);
+    let (mut batch, mut lines, mut stored, mut wrong) = (Vec::new(), Vec::new(), 0_usize, 0_u64);
     for row in rows.rows {
         let checked = row.fields.and_then(|fields| rate(&fields).map(|()| fields));
         match checked {
-            Ok(fields) => batch.push(Value::Object(fields)),
+            Ok(fields) => {
+                batch.push(Value::Object(fields));
+                lines.push(row.line);
+            }
             Err(why) => {
                 wrong += 1;
                 complain(&bar, &format!("line {}: {why}", row.line));
@@ -41,10 +43,10 @@ pub async fn rates(client: &Client, options: &Rates) -> anyhow::Result<ExitCode>
         }
         bar.inc(1);
         if batch.len() == BATCH {
-            stored += put(client, &path, &mut batch).await?;
+            stored += put(client, &path, &mut batch, &mut lines).await?;
         }
     }
-    stored += put(client, &path, &mut batch).await?;
+    stored += put(client, &path, &mut batch, &mut lines).await?;
     bar.finish_and_clear();
     table::answer(client, &json!({ "rates": stored, "wrong": wrong }));
     Ok(if wrong > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -58,15 +60,13 @@ fn rate(fields: &Map<String, Value>) -> Result<(), String> {
     if mistakes.is_empty() { Ok(()) } else { Err(mistakes.join("; ")) }
 }
 
-async fn put(client: &Client, path: &str, batch: &mut Vec<Value>) -> anyhow::Result<usize> {
+async fn put(client: &Client, path: &str, batch: &mut Vec<Value>, lines: &mut Vec<u64>) -> anyhow::Result<usize> {
     if batch.is_empty() {
         return Ok(0);
     }
-    let rates = std::mem::take(batch);
+    let (rates, lines) = (std::mem::take(batch), std::mem::take(lines));
     let count = rates.len();
-    client
-        .put(path, &json!({ "rates": rates }))
-        .await
-        .context("run the same command again: repeating rates is harmless")?;
+    let sent = client.put(path, &json!({ "rates": rates })).await;
+    rows::answer(sent, "rates", &lines, "repeating rates is harmless")?;
     Ok(count)
 }

@@ -1,5 +1,6 @@
 //! Reads the rows of an input file: CSV, or one JSON object per line.
 
+use super::client::Refused;
 use crate::error::Error;
 use crate::extract::{Fields, checked};
 use anyhow::{Context, bail};
@@ -52,6 +53,26 @@ pub fn check<T: Fields>(row: &Map<String, Value>) -> Result<T, String> {
         }
         other => other.to_string(),
     })
+}
+
+/// The answer to rows that were sent as the list `list`. A refusal names the lines that it is about; after another error
+/// the same command goes on where this one stopped, and `harmless` says why.
+pub fn answer(sent: anyhow::Result<Value>, list: &str, lines: &[u64], harmless: &str) -> anyhow::Result<Value> {
+    sent.map_err(|error| match error.downcast::<Refused>() {
+        Ok(refused) => refused.rename(|field| in_line(field, list, lines)).into(),
+        Err(error) => {
+            let first = lines.first().copied().unwrap_or_default();
+            error.context(format!("stopped at line {first}: run the same command again to continue; {harmless}"))
+        }
+    })
+}
+
+/// The field of a row as `line 7: usd`, from `rates[3].usd`.
+fn in_line(field: &str, list: &str, lines: &[u64]) -> Option<String> {
+    let (index, field) = field.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+    let line = lines.get(index.parse::<usize>().ok()?)?;
+    let field = field.trim_start_matches('.');
+    Some(if field.is_empty() { format!("line {line}") } else { format!("line {line}: {field}") })
 }
 
 fn json_lines(text: &str) -> Vec<ImportRow> {
@@ -117,7 +138,7 @@ fn line_of(position: &csv::Position, file: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Rows, check, header, read};
+    use super::{Rows, answer, check, header, in_line, read};
     use crate::resources::rates::NewRate;
 
     fn rows(text: &str) -> Rows {
@@ -172,5 +193,21 @@ mod tests {
         assert!(wrong(2).contains("usd: expected a decimal"), "{}", wrong(2));
         assert!(wrong(3).contains("at most 3 cells"), "{}", wrong(3));
         assert_eq!((all[4].0, all[4].1.as_deref()), (6, Ok("2026-02-01 EUR 2")));
+    }
+
+    #[test]
+    fn a_refused_row_is_named_by_its_line() {
+        let line = |field| in_line(field, "rates", &[2, 5]);
+        assert_eq!(line("rates[1].usd").as_deref(), Some("line 5: usd"));
+        assert_eq!(line("rates[0]").as_deref(), Some("line 2"));
+        for other in ["rates", "rates[2].usd", "rates[x].usd", "reason"] {
+            assert_eq!(line(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn what_may_pass_later_is_repeated() {
+        let error = answer(Err(anyhow::anyhow!("no response")), "rates", &[7], "it is harmless").unwrap_err();
+        assert_eq!(error.to_string(), "stopped at line 7: run the same command again to continue; it is harmless");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::client::{Client, segment};
 use super::progress::bar;
-use super::{names, table};
+use super::{names, rows, table};
 use crate::resources::sales::MAX_TRANSACTIONS;
 use crate::stores;
 use anyhow::{Context, bail};
@@ -48,11 +48,10 @@ pub async fn sales(client: &Client, options: &Sales) -> anyhow::Result<ExitCode>
         "differences": [], "trials": report.trials, "without_receipt": report.without_receipt,
         "dry_run": options.dry_run });
     for part in report.sales.chunks(PART) {
-        let first = part.first().map_or(0, |(line, _)| *line);
+        let lines: Vec<u64> = part.iter().map(|(line, _)| *line).collect();
         let csv = stores::sales_part(part.iter().map(|(_, sale)| sale));
-        let answer = client.post_csv(&path, csv).await.with_context(|| {
-            format!("stopped at line {first}: run the same command again to continue; known transactions are skipped")
-        })?;
+        let sent = client.post_csv(&path, csv).await;
+        let answer = rows::answer(sent, "sales", &lines, "known transactions are skipped")?;
         add(&mut whole, &answer);
         bar.inc(u64::try_from(part.len()).unwrap_or_default());
     }

@@ -3,7 +3,7 @@
 use super::client::{self, Client, Remote, segment};
 use super::countdown::{self, Countdown};
 use super::names::{self, Text};
-use super::run::demo;
+use super::run::{demo, simulated};
 use super::{data, settings, table};
 use crate::clock;
 use crate::near::did_you_mean;
@@ -64,6 +64,12 @@ fn help() -> String {
     for (name, meaning) in TYPES {
         let _ = writeln!(help, "  {name:42} {meaning}");
     }
+    let _ = writeln!(
+        help,
+        "Samples are purchases of the simulated products {}, which are in the demo's catalogue only: \
+         `settle product set --help` adds one to your app's.",
+        simulated::PRODUCTS.map(|(sku, ..)| format!("`{sku}`")).join(", ")
+    );
     help.push_str(
         "With `modified-immediate`, `--related` names the purchase that the plan replaces.\n\
          \nExample:\n  settle sample --type purchased,renewed --count 20 --spread 10s\n  \

@@ -180,7 +180,7 @@ async fn a_merge_by_name_is_shown_first_and_can_be_undone() {
         &[
             "Merge two customers?",
             "is the id of another customer with 1 purchase",
-            "Merge 0 + 1 purchases",
+            "Merge the two customers, with 1 purchase in all?",
             "value=\"ticket 4711\"",
             &format!("/ui/customers/{app}/{anna}"),
         ],
